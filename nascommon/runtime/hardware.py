@@ -1,0 +1,73 @@
+"""Which machine computes, and how much memory the work took at its peak."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from nascommon.settings import UserError
+
+KIBIBYTES = 1 if sys.platform == "darwin" else 1024
+"""ru_maxrss counts bytes on macOS and kibibytes elsewhere."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that the setting ``device`` names; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UserError: the device is unknown or absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device: must be auto, cpu, cuda or cuda:N (got {name!r})") from error
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} GPUs found); use auto or cpu")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """Return a line for the birth certificate of a figure, such as ``NVIDIA H200`` or ``x86_64, 2 threads``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak so far: what tensors took on a GPU, the resident set of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES
+
+
+def git_revision(folder: Path) -> str:
+    """Return the short commit hash, ``-dirty`` where tracked files differ from it, or ``unknown`` outside of git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude", "*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return platform.machine()

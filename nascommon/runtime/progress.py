@@ -1,0 +1,146 @@
+"""A person sees one line per epoch, when the stage will end, and at the end where everything lies."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+WIDTH: Final = 100
+_REFRESH_SECONDS: Final = 0.2
+_RECENT: Final = 5
+"""Epochs whose mean time gives the ETA: phases differ in cost, so old epochs say little."""
+
+
+class Progress:
+    """Prints the epochs of one loop; on a terminal a live line shows the epoch that is under way."""
+
+    def __init__(self, title: str, total: int, start: int, unit: str, live: Live | None) -> None:
+        self._title = title
+        self._total = total
+        self._done = start
+        self._unit = unit
+        self._live = live
+        self._began = self._refreshed = time.monotonic()
+        self._seconds: deque[float] = deque(maxlen=_RECENT)
+
+    def resume(self, done: int) -> None:
+        """Say that an earlier process has done so many epochs."""
+        self._done = done
+        self._print(f"{self._title}: continuing after {self._unit} {done} of {self._total}")
+
+    def step(self, epoch: int, metrics: Mapping[str, float], note: str = "") -> None:
+        """Print the line of an epoch that has ended.
+
+        Args:
+            epoch: Its index; the first is 0 and is shown as 1.
+            metrics: Numbers to show, the most important first; those that do not fit on the line are left out.
+            note: A few words at the end of the line.
+        """
+        now = time.monotonic()
+        self._seconds.append(now - self._began)
+        self._began = now
+        self._done = epoch + 1
+        numbers = [f"{name} {_number(value)}" for name, value in metrics.items()]
+        tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _plain(note)]
+        self._print(_fitted(self._head(self._done), numbers, [word for word in tail if word]))
+
+    def batch(self, done: int, total: int) -> None:
+        """Show how far the epoch under way is; costs nothing in a file, and little on a terminal."""
+        now = time.monotonic()
+        if self._live is None or now - self._refreshed < _REFRESH_SECONDS:
+            return
+        self._refreshed = now
+        part = done / max(total, 1)
+        words = [self._head(self._done + 1), f"{part:4.0%}", f"{duration(now - self._began)} so far", self._eta(part)]
+        self._live.update(Text("  ".join(word for word in words if word), style="dim"), refresh=True)
+
+    def _head(self, count: int) -> str:
+        return f"{self._title} {self._unit} {count:>{len(str(self._total))}}/{self._total}"
+
+    def _eta(self, part: float) -> str:
+        """Time left, when `part` of the epoch under way is done; empty while nothing is known or left."""
+        if part and not self._seconds:
+            each = (time.monotonic() - self._began) / part
+        elif self._seconds:
+            each = sum(self._seconds) / len(self._seconds)
+        else:
+            return ""
+        left = self._total - self._done - part
+        return f"eta {duration(each * left)}" if left > 0 else ""
+
+    def _print(self, line: str) -> None:
+        if self._live is None:
+            print(line, flush=True)
+            return
+        self._live.update(Text(""))
+        self._live.console.print(Text(line), no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def progress(title: str, total: int, *, start: int = 0, unit: str = "epoch") -> Iterator[Progress]:
+    """Follow a loop of `total` epochs of which `start` were done before, by an earlier process.
+
+    On a terminal the last line is live. Elsewhere (a file, a pipe, TERM=dumb) there is one plain line per epoch.
+    """
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
+        yield Progress(title, total, start, unit, None)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield Progress(title, total, start, unit, live)
+
+
+def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
+    """Print what a stage found and where it lies: a title, `name  value` lines, and the paths, one per line."""
+    indent = max((len(name) for name in rows), default=0) + 4
+    print(f"\n{_plain(title)}")
+    for name, value in rows.items():
+        start = f"  {_plain(name)}".ljust(indent)
+        print(textwrap.fill(_plain(value), WIDTH, initial_indent=start, subsequent_indent=" " * indent))
+    for path in paths:
+        print(f"  -> {_plain(_short(path))}")
+    sys.stdout.flush()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.8s, 12s, 3m05s, 2h07m."""
+    if seconds < 10:  # noqa: PLR2004 - below ten seconds a decimal tells something
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _fitted(head: str, numbers: Sequence[str], tail: Sequence[str]) -> str:
+    """Join with two blanks, leaving out the last numbers until the line fits; the note is cut only after that."""
+    for keep in range(len(numbers), -1, -1):
+        line = "  ".join([head, *numbers[:keep], *tail])
+        if len(line) <= WIDTH:
+            return line
+    return "  ".join([head, *tail])[: WIDTH - 3] + "..."
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"  # noqa: PLR2004 - readable range
+
+
+def _short(path: Path) -> str:
+    """The path from the working directory where it lies inside."""
+    absolute = path.resolve()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)

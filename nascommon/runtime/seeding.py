@@ -1,0 +1,31 @@
+"""Every random number is a pure function of the seed and of what it is for.
+
+Nothing depends on how many numbers were drawn before, so a resumed run needs no generator state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, *names: str | int) -> int:
+    """Return a number in [0, 2**63) that belongs to ``seed`` and ``names`` alone."""
+    text = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a fresh generator on ``device`` for ``seed`` and ``names``."""
+    return torch.Generator(device=device).manual_seed(derive(seed, *names))
+
+
+def seed_globals(seed: int, *names: str | int) -> None:
+    """Seed the global generators of torch (CPU and CUDA), NumPy and Python, which drop-path draws from."""
+    number = derive(seed, *names)
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002 -- libraries that still draw from the global generator
+    random.seed(number)

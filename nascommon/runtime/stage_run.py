@@ -1,0 +1,128 @@
+"""Who runs what from which code: the names and tags by which a person, or the next process, finds a stage's run."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What is known of a stage's run before it starts; the arguments of `tracking.tracked` say it in full."""
+
+    root: Path
+    stage: str
+    method: str
+    seed: int
+    data: str
+    key: str
+    pipeline: str
+    params: Mapping[str, object]
+    tags: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the stage's run."""
+        return f"{self.stage} · {self.method} · seed {self.seed}"
+
+    @property
+    def pipeline_name(self) -> str:
+        """Name of the run that groups the stages."""
+        return f"{self.method} seed {self.seed} · {self.data}"
+
+    def common_tags(self) -> dict[str, str]:
+        """Tags that the stage's run shares with the run of its pipeline."""
+        tags = {
+            "method": self.method,
+            "seed": str(self.seed),
+            "data": self.data,
+            "pipeline": f"{self.pipeline_name} · {self.pipeline[:6]}",
+            "mlflow.source.name": f"stages/{self.stage}.py",
+            "mlflow.source.type": "LOCAL",
+        }
+        with suppress(OSError, KeyError):  # a container's user may have no name
+            tags["mlflow.user"] = getpass.getuser()
+        return tags | revision(self.root)
+
+    def flat_params(self) -> dict[str, str]:
+        """The settings with dotted names: `search.channels`."""
+        return {name: str(value) for name, value in _leaves(self.params)}
+
+
+def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def revision(root: Path) -> dict[str, str]:
+    """Tags that name the commit, `-dirty` when code or settings differ from it; none outside a git checkout."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    # Only sources and settings: dvc.lock and the metrics change while a pipeline runs.
+    changed = _git(root, "status", "--porcelain", "--", "*.py", "*.yaml", "*.toml")
+    return {"git": commit[:7] + ("-dirty" if changed else ""), "mlflow.source.git.commit": commit}
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def owner() -> str:
+    """This process, told apart from any other on any machine: host, number, birth."""
+    return f"{socket.gethostname()} {os.getpid()} {_birth(os.getpid())}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether the `owner` of a run is a living process of this machine."""
+    host, _, rest = process.partition(" ")
+    pid, _, birth = rest.partition(" ")
+    return host == socket.gethostname() and bool(birth) and _birth(int(pid)) == birth
+
+
+def has_died(process: str) -> bool:
+    """Whether the `owner` of a run was a process of this machine and is gone."""
+    return process.partition(" ")[0] == socket.gethostname() and not is_alive(process)
+
+
+def _birth(pid: int) -> str:
+    """When a process began, which tells it from a later one of the same number; empty when it is gone."""
+    if Path("/proc/self/stat").exists():
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            return "" if fields[0] in "ZX" else fields[19]
+        return ""
+    with suppress(OSError):
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return shown.stdout.strip()
+    return ""
+
+
+@contextmanager
+def sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does, through every `finally`; a handler that is already there stays."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
