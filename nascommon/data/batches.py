@@ -1,0 +1,220 @@
+"""An epoch of batches is a pure function of its seed and key, in memory and from files alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nascommon.data import augment as on_device
+from nascommon.data.prepared import Part
+from nascommon.data.samples import Paths, Pixels
+from nascommon.data.settings import Augment
+from nascommon.data.streaming import View, evaluation_pictures, stream, training_pictures
+from nascommon.runtime.seeding import derive, generator
+
+Normalise = Callable[[Tensor], Tensor]
+
+PLAIN = Augment(crop_padding=0, flip=False)
+
+
+class Batches(Protocol):
+    """Batches of one part, again and again."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield float32 normalised images [B, C, H, W] and int64 labels [B] on the device.
+
+        Order and augmentation depend on the seed and ``key`` alone; epochs may be open at the same time.
+        """
+        ...
+
+
+def training_batches(
+    part: Part,
+    batch_size: int,
+    augment: Augment,
+    *,
+    seed: int,
+    device: torch.device,
+    cutout: int = 0,
+    clean: bool = False,
+    workers: int | None = None,
+) -> Batches:
+    """Shuffled and augmented batches, all of one size: the last partial one is dropped unless it is the only one.
+
+    Args:
+        part: the pictures.
+        batch_size: pictures in a batch.
+        augment: how pictures vary.
+        seed: with the key of an epoch decides order and augmentation.
+        device: where batches appear; pictures kept in memory live there as uint8.
+        cutout: side in pixels of the square that is zeroed after normalisation; 0 = none.
+        clean: shuffled, but every picture as in evaluation.
+        workers: loader processes with files; None = as the data section says. Changes no result.
+    """
+    if clean:
+        augment, cutout = PLAIN, 0
+    if isinstance(part.samples, Pixels):
+        return _MemoryTraining.of(part, part.samples, batch_size, augment, seed, device, cutout)
+    view = evaluation_pictures(part.manifest.height) if clean else training_pictures(part.manifest.height, augment)
+    return _FileTraining(part, part.samples, view, batch_size, seed, device, cutout, _workers(part, workers))
+
+
+def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, workers: int | None = None) -> Batches:
+    """All pictures in their order, not augmented, the last batch as small as it comes; every epoch is the same.
+
+    Files are seen as in ImageNet's evaluation: short side resized to 256/224 of the size, then the centre.
+    """
+    if isinstance(part.samples, Pixels):
+        return _MemoryEvaluation.of(part, part.samples, batch_size, device)
+    view = evaluation_pictures(part.manifest.height)
+    return _FileEvaluation(part, part.samples, view, batch_size, device, _workers(part, workers))
+
+
+@dataclass(frozen=True, eq=False)
+class _MemoryTraining:
+    images: Tensor
+    labels: Tensor
+    normalise: Normalise
+    batch_size: int
+    augment: Augment
+    seed: int
+    cutout: int
+
+    @staticmethod
+    def of(
+        part: Part, pixels: Pixels, batch_size: int, augment: Augment, seed: int, device: torch.device, cutout: int
+    ) -> _MemoryTraining:
+        images, labels = pixels.images.to(device), pixels.labels.to(device)
+        return _MemoryTraining(images, labels, _normaliser(part, device), batch_size, augment, seed, cutout)
+
+    def __len__(self) -> int:
+        return _full_batches(len(self.labels), self.batch_size)
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        device, total, padding = self.labels.device, len(self.labels), self.augment.crop_padding
+        # The whole epoch is drawn at once: few kernels, and no host synchronisation in between.
+        draws = generator(self.seed, "batches", key, device=device)
+        order = torch.randperm(total, generator=draws, device=device)
+        offsets = torch.randint(2 * padding + 1, (total, 2), generator=draws, device=device)
+        flips = torch.rand(total, generator=draws, device=device) < 0.5  # noqa: PLR2004 - every second one
+        centres = _centres(self.images, total, draws)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            images = self.images[order[rows]]
+            if padding:
+                images = on_device.crop(images, offsets[rows], padding)
+            if self.augment.flip:
+                images = on_device.flip(images, flips[rows])
+            normal = self.normalise(images)
+            yield (
+                on_device.cutout(normal, centres[rows], self.cutout) if self.cutout else normal,
+                self.labels[order[rows]],
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _MemoryEvaluation:
+    images: Tensor
+    labels: Tensor
+    normalise: Normalise
+    batch_size: int
+
+    @staticmethod
+    def of(part: Part, pixels: Pixels, batch_size: int, device: torch.device) -> _MemoryEvaluation:
+        images, labels = pixels.images.to(device), pixels.labels.to(device)
+        return _MemoryEvaluation(images, labels, _normaliser(part, device), batch_size)
+
+    def __len__(self) -> int:
+        return _all_batches(len(self.labels), self.batch_size)
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        del key  # the order is fixed
+        for start in range(0, len(self.labels), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield self.normalise(self.images[rows]), self.labels[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _FileTraining:
+    part: Part
+    paths: Paths
+    view: View
+    batch_size: int
+    seed: int
+    device: torch.device
+    cutout: int
+    workers: int
+
+    def __len__(self) -> int:
+        return _full_batches(len(self.part), self.batch_size)
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        total = len(self.part)
+        order = torch.randperm(total, generator=generator(self.seed, "order", key))
+        draws = generator(self.seed, "cutout", key, device=self.device)
+        normalise = _normaliser(self.part, self.device)
+        chunks = _chunks(order[: len(self) * self.batch_size], self.batch_size)
+        for images, labels in stream(
+            self.paths, self.part.manifest.channels, self.view, chunks, derive(self.seed, "pictures", key),
+            self.device, self.workers,
+        ):  # fmt: skip
+            normal = normalise(images)
+            centres = _centres(images, len(images), draws)
+            yield on_device.cutout(normal, centres, self.cutout) if self.cutout else normal, labels
+
+
+@dataclass(frozen=True, eq=False)
+class _FileEvaluation:
+    part: Part
+    paths: Paths
+    view: View
+    batch_size: int
+    device: torch.device
+    workers: int
+
+    def __len__(self) -> int:
+        return _all_batches(len(self.part), self.batch_size)
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        del key  # the order is fixed
+        normalise = _normaliser(self.part, self.device)
+        chunks = _chunks(torch.arange(len(self.part)), self.batch_size)
+        for images, labels in stream(
+            self.paths, self.part.manifest.channels, self.view, chunks, 0, self.device, self.workers
+        ):
+            yield normalise(images), labels
+
+
+def _full_batches(total: int, batch_size: int) -> int:
+    return max(total // batch_size, 1)
+
+
+def _all_batches(total: int, batch_size: int) -> int:
+    return -(-total // batch_size)
+
+
+def _chunks(order: Tensor, batch_size: int) -> list[Tensor]:
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _normaliser(part: Part, device: torch.device) -> Normalise:
+    return on_device.normaliser(part.manifest.mean, part.manifest.std, device)
+
+
+def _centres(images_NCHW: Tensor, total: int, draws: torch.Generator) -> Tensor:
+    """Uniform pixels (row, column) of a picture, int64 [total, 2], on the device of the pictures."""
+    sides = images_NCHW.shape[2:]
+    drawn = [torch.randint(side, (total,), generator=draws, device=images_NCHW.device) for side in sides]
+    return torch.stack(drawn, dim=1)
+
+
+def _workers(part: Part, workers: int | None) -> int:
+    return part.manifest.workers if workers is None else workers

@@ -1,0 +1,260 @@
+"""Prepared data is a folder: manifest, split, training samples, and test samples that only ``part("test")`` opens."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from nascommon.data.normalisation import moments
+from nascommon.data.pictures import some
+from nascommon.data.samples import Paths, Pixels, Samples, content_hash
+from nascommon.data.settings import DataSettings
+from nascommon.data.sources import Source, read_source
+from nascommon.data.split import balanced, pick, stratified
+from nascommon.data.storing import store
+from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
+from nascommon.runtime.seeding import generator
+from nascommon.settings import Count, Settings, UserError, Whole
+
+PartName = Literal["weights", "architecture", "train", "test"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+PerChannel = Annotated[tuple[float, ...], Field(strict=False)]
+
+MANIFEST, SPLIT = "manifest.json", "split.json"
+SETS = ("train", "test")
+"""Folders, one a set, so that a stage can depend on the training images and not on the test images."""
+ROLES = ("weights", "architecture")
+
+
+class Manifest(Settings):
+    """What a prepared folder holds."""
+
+    version: Literal[1] = 1
+    source: str
+    storage: Literal["memory", "files"]
+    classes: Names
+    """Names, in the order of the labels."""
+    channels: Count
+    height: Count
+    """Pixels of a picture as a network sees it."""
+    width: Count
+    mean: PerChannel
+    """Per channel, for pixels in [0, 1]."""
+    std: PerChannel
+    counts: dict[str, dict[str, int]]
+    """Pictures per part (weights, architecture, test) and class."""
+    content_hash: str
+    """SHA-256 of pixels (files: names and sizes), labels, class names and split."""
+    seed: Whole
+    workers: Whole
+    """Loader processes asked for; changes no result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the pictures, with the manifest of the whole."""
+
+    manifest: Manifest
+    samples: Samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def labels(self) -> Tensor:
+        """Class indices, int64 [N]."""
+        return self.samples.labels
+
+    def subset(self, indices: Tensor | Sequence[int]) -> Part:
+        """The pictures at ``indices``, in their order."""
+        return Part(self.manifest, self.samples.take(torch.as_tensor(indices, dtype=torch.int64)))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An opened folder; nothing but the manifest has been read yet."""
+
+    folder: Path
+    manifest: Manifest
+
+    def part(self, name: PartName) -> Part:
+        """Read one part; ``train`` is both halves together, and only ``test`` opens the test file.
+
+        Raises:
+            UserError: a file is missing, torn or of another preparation.
+        """
+        samples = _read_samples(self.folder, "test" if name == "test" else "train", self.manifest.storage)
+        if name in ROLES:
+            samples = samples.take(_read_split(self.folder, name, len(samples)))
+        self._check(name, samples)
+        return Part(self.manifest, samples)
+
+    def _check(self, name: str, samples: Samples) -> None:
+        roles = ROLES if name == "train" else (name,)
+        promised = [sum(self.manifest.counts[role][label] for role in roles) for label in self.manifest.classes]
+        shape = (self.manifest.channels, self.manifest.height, self.manifest.width)
+        right_shape = isinstance(samples, Paths) or tuple(samples.images.shape[1:]) == shape
+        if _counts(samples.labels, len(promised)) != promised or not right_shape:
+            raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; run the prepare stage again")
+
+
+def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
+    """Read, check, split and write the pictures; everything of an earlier preparation in ``destination`` is removed.
+
+    Writes manifest.json, split.json, and the folders train and test with samples.safetensors (memory) or with
+    samples.json, a list of files.
+
+    Raises:
+        UserError: pictures or settings that cannot be used; the message names the offenders.
+    """
+    _clear(destination)
+    source = read_source(settings, report)
+    train, test = _divide(source, settings, seed)
+    stored = store(train, test, source.classes, settings, destination, report)
+    halves = stratified(stored.train.labels, settings.architecture_fraction, generator(seed, "data", "halves"))
+    split = {role: indices.tolist() for role, indices in zip(ROLES, halves, strict=True)}
+    mean, std = moments(
+        settings.source, stored.train, stored.channels, stored.height, generator(seed, "data", "moments")
+    )
+    labels = {role: stored.train.labels[split[role]] for role in ROLES} | {"test": stored.test.labels}
+    manifest = Manifest(
+        source=settings.source,
+        storage="memory" if isinstance(stored.train, Pixels) else "files",
+        classes=source.classes,
+        channels=stored.channels,
+        height=stored.height,
+        width=stored.width,
+        mean=mean,
+        std=std,
+        counts={
+            part: dict(zip(source.classes, _counts(of, len(source.classes)), strict=True))
+            for part, of in labels.items()
+        },
+        content_hash=content_hash(stored.train, stored.test, source.classes, split),
+        seed=seed,
+        workers=settings.workers,
+    )
+    _write_samples(destination, "train", stored.train)
+    _write_samples(destination, "test", stored.test)
+    write_json(destination / SPLIT, split)
+    write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
+    report(_summary(manifest))
+    return manifest
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Open a folder that ``prepare`` wrote.
+
+    Raises:
+        UserError: it is missing, torn or of an incompatible version.
+    """
+    try:
+        return Prepared(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{folder / MANIFEST}: written by another version ({where}: {first['msg']}); run the prepare stage again"
+        ) from error
+
+
+def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples, Samples]:
+    """Training and test samples, the test set split off where the source has none, both cut down to the limit."""
+    train, test = source.train, source.test
+    _refuse_small(source, train.labels, 3 if test is None else 2)
+    if test is None:
+        kept, held_out = stratified(train.labels, settings.test_fraction, generator(seed, "data", "test"))
+        train, test = train.take(kept), train.take(held_out)
+        _refuse_small(source, train.labels, 2)
+    if settings.limit is None or settings.limit >= len(train):
+        return train, test
+    if settings.limit < 2 * len(source.classes):
+        raise UserError(
+            f"data.limit: {len(source.classes)} classes need at least {2 * len(source.classes)} training pictures,"
+            f" one of each class in either half (got {settings.limit})"
+        )
+    test_limit = max(round(len(test) * settings.limit / len(train)), len(source.classes))
+    return _limited(train, settings.limit, seed, "train"), _limited(test, test_limit, seed, "test")
+
+
+def _limited(samples: Samples, limit: int, seed: int, name: str) -> Samples:
+    quotas = balanced(torch.bincount(samples.labels), limit)
+    return samples.take(pick(samples.labels, quotas, generator(seed, "data", "limit", name))[0])
+
+
+def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:
+    counts = zip(source.classes, _counts(labels, len(source.classes)), strict=True)
+    small = [f"{name} has {count}" for name, count in counts if count < fewest]
+    if small:
+        raise UserError(
+            f"data: every class needs at least {fewest} pictures to be split: {some(small)};"
+            " add pictures, or leave the classes out with data.classes"
+        )
+
+
+def _counts(labels: Tensor, classes: int) -> list[int]:
+    counts: list[int] = torch.bincount(labels, minlength=classes).tolist()
+    return counts
+
+
+def _clear(destination: Path) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST, SPLIT):
+        (destination / name).unlink(missing_ok=True)
+    for name in SETS:
+        shutil.rmtree(destination / name, ignore_errors=True)
+
+
+def _write_samples(folder: Path, name: str, samples: Samples) -> None:
+    if isinstance(samples, Pixels):
+        write_tensors(folder / name / "samples.safetensors", {"images": samples.images, "labels": samples.labels})
+        return
+    inside = samples.root.is_relative_to(folder / name)
+    root = samples.root.relative_to(folder / name) if inside else samples.root
+    tree = {"root": root.as_posix(), "paths": samples.names, "labels": samples.labels.tolist()}
+    write_json(folder / name / "samples.json", tree)
+
+
+def _read_samples(folder: Path, name: str, storage: str) -> Samples:
+    path = folder / name / f"samples.{'safetensors' if storage == 'memory' else 'json'}"
+    try:
+        if storage == "memory":
+            tensors = read_tensors(path)
+            return Pixels(tensors["images"], tensors["labels"])
+        tree = read_json(path)
+        samples = Paths(
+            folder / name / tree["root"], tuple(tree["paths"]), torch.tensor(tree["labels"], dtype=torch.int64)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: lacks what prepare writes ({error}); run the prepare stage again") from error
+    if not samples.root.is_dir():
+        raise UserError(f"{path}: the pictures are no longer at {samples.root}; run the prepare stage again")
+    return samples
+
+
+def _read_split(folder: Path, name: str, total: int) -> Tensor:
+    path = folder / SPLIT
+    try:
+        indices = torch.tensor(read_json(path)[name], dtype=torch.int64)
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: lacks the list {name}; run the prepare stage again") from error
+    if len(indices) == 0 or int(indices.min()) < 0 or int(indices.max()) >= total:
+        raise UserError(f"{path}: {name} does not fit the training pictures; run the prepare stage again")
+    return indices
+
+
+def _summary(manifest: Manifest) -> str:
+    parts = ", ".join(f"{sum(counts.values())} {part}" for part, counts in manifest.counts.items())
+    shape = f"{manifest.channels} x {manifest.height} x {manifest.width}"
+    return (
+        f"{manifest.source}: {len(manifest.classes)} classes, {parts}; pictures {shape}, stored as {manifest.storage}"
+    )

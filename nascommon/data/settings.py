@@ -1,0 +1,79 @@
+"""Which pictures, at which size, split how, augmented how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from nascommon.settings import Count, NonNegative, OpenFraction, Probability, Settings, Whole
+
+# YAML has lists only, so tuples are read leniently; their elements stay strict.
+Scale = Annotated[tuple[Probability, Probability], Field(strict=False)]
+Jitter = Annotated[tuple[NonNegative, NonNegative, NonNegative, NonNegative], Field(strict=False)]
+ClassNames = Annotated[tuple[str, ...], Field(strict=False)]
+
+LARGEST_HUE = 0.5
+
+
+class Augment(Settings):
+    """How training pictures vary; the defaults are the papers' (CIFAR in memory, ImageNet as files)."""
+
+    crop_padding: Whole = 4
+    """In memory: pixels of zeros added on every side before a random crop to the old size; 0 = no crop."""
+    flip: bool = True
+    """Mirror every second picture, drawn at random."""
+    resized_crop_scale: Scale = (0.08, 1.0)
+    """Files only: smallest and largest share of the picture's area that a random crop covers."""
+    color_jitter: Jitter = (0.4, 0.4, 0.4, 0.2)
+    """Files only: brightness, contrast, saturation, hue; all 0 = none."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        low, high = self.resized_crop_scale
+        if not 0 < low <= high:
+            raise ValueError(f"resized_crop_scale: must rise from above 0 to at most 1 (got [{low}, {high}])")
+        if self.color_jitter[3] > LARGEST_HUE:
+            raise ValueError(f"color_jitter: the fourth number, hue, must be at most 0.5 (got {self.color_jitter[3]})")
+        return self
+
+
+class DataSettings(Settings):
+    """The section ``data`` of ``params.yaml``."""
+
+    source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet"]
+    path: str | None = None
+    """Folder of the pictures; for CIFAR empty = download into ``data/downloads``. Looked up by ``prepare`` only."""
+    size: Count | None = None
+    """Side in pixels that pictures are resized to; empty = as they are, one size for all. Needed with files."""
+    channels: Literal[1, 3] | None = None
+    """1 = gray, 3 = colour, every picture is converted; empty = inferred, colour as soon as one picture is."""
+    storage: Literal["auto", "memory", "files"] = "auto"
+    """auto: imagenet as files; an image folder in memory up to 2 GB, else as files; the others in memory."""
+    classes: ClassNames | None = None
+    """Restricts and orders the classes; empty = all, sorted by name."""
+    test_fraction: OpenFraction = 0.2
+    """Share kept for the test set, only where the source brings none of its own."""
+    architecture_fraction: OpenFraction = 0.5
+    """Share of the training pictures that trains the architecture; the others train the network weights."""
+    limit: Count | None = None
+    """Keep at most this many training pictures, class-balanced, and the same share of the test set."""
+    workers: Whole = 4
+    """Loader processes with files (at most one per CPU core is started); results do not depend on it."""
+    augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.source in ("image_folder", "imagenet") and not self.path:
+            raise ValueError(f"path: source {self.source} needs the folder of the pictures (got {self.path!r})")
+        if self.source == "digits" and self.path is not None:
+            raise ValueError(f"path: the digits come with scikit-learn; leave it empty (got {self.path!r})")
+        if self.storage == "files" and self.size is None:
+            raise ValueError("size: storage files needs the side in pixels, for example 224 (got null)")
+        if self.source == "imagenet" and self.size is None:
+            raise ValueError("size: source imagenet needs the side in pixels, for example 224 (got null)")
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes: every name once (got {', '.join(self.classes)})")
+        if self.classes is not None and len(self.classes) < 2:  # noqa: PLR2004 - a pair
+            raise ValueError(f"classes: at least two are needed (got {len(self.classes)})")
+        return self

@@ -1,0 +1,118 @@
+"""Pictures too many for memory are decoded by loader processes, each picture with random numbers of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from nascommon.data.pictures import evaluation_view, open_picture
+from nascommon.data.samples import Paths
+from nascommon.data.settings import Augment
+from nascommon.runtime.seeding import derive
+from nascommon.settings import UserError
+
+View = Callable[[Image.Image], Image.Image]
+
+
+def training_pictures(size: int, augment: Augment) -> View:
+    """ImageNet's training view: random resized crop, mirror, colour jitter."""
+    from torchvision.transforms import v2
+
+    steps: list[Callable[[Image.Image], Image.Image]] = [
+        v2.RandomResizedCrop(size, scale=augment.resized_crop_scale, antialias=True)
+    ]
+    if augment.flip:
+        steps.append(v2.RandomHorizontalFlip())
+    if any(augment.color_jitter):
+        steps.append(v2.ColorJitter(*augment.color_jitter))
+    view: View = v2.Compose(steps)
+    return view
+
+
+def evaluation_pictures(size: int) -> View:
+    """ImageNet's evaluation view, see ``nascommon.data.pictures.evaluation_view``."""
+    return partial(evaluation_view, size=size)
+
+
+def stream(
+    paths: Paths,
+    channels: int,
+    view: View,
+    chunks: Sequence[Tensor],
+    seed: int,
+    device: torch.device,
+    workers: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for every chunk of indices, uint8 pictures [B, C, H, W] and int64 labels [B] on ``device``.
+
+    The random numbers of a picture depend on ``seed`` and its index alone, so ``workers`` changes no result.
+
+    Raises:
+        UserError: a file cannot be decoded; the message names it.
+    """
+    names = np.array([os.fsencode(name) for name in paths.names])
+    loader = DataLoader(
+        _Pictures(paths.root, names, paths.labels, channels, view, seed),
+        batch_sampler=[chunk.tolist() for chunk in chunks],
+        collate_fn=_collate,
+        num_workers=min(workers, _cores(), len(chunks)),
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # its own: the loader would draw from the global one
+    )
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        images, labels = batch
+        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+def _collate(samples: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
+    """Stack the samples, or hand over the first that failed."""
+    good = [sample for sample in samples if not isinstance(sample, UserError)]
+    if len(good) < len(samples):
+        return next(sample for sample in samples if isinstance(sample, UserError))
+    images, labels = default_collate(good)  # in a loader process it stacks straight into shared memory
+    return images, labels
+
+
+def _cores() -> int:
+    """CPU cores this process may use; not every system can tell them from those it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures(Dataset[tuple[Tensor, int] | UserError]):
+    """Names are one block of bytes: Python strings would be copied into every loader process as they are touched."""
+
+    root: Path
+    names: npt.NDArray[np.bytes_]
+    labels: Tensor
+    channels: int
+    view: View
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | UserError:
+        try:
+            image = open_picture(self.root / os.fsdecode(self.names[index]), self.channels)
+        except UserError as error:
+            # Returned, not raised: torch wraps what a loader process raises in its traceback and takes 10 s to stop.
+            return UserError(str(error))
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: it would seed a GPU too, which fork_rng does not put back here.
+            torch.default_generator.manual_seed(derive(self.seed, index))
+            seen = self.view(image)
+        pixels = torch.from_numpy(np.array(seen)).reshape(seen.height, seen.width, self.channels)
+        return pixels.permute(2, 0, 1).contiguous(), int(self.labels[index])

@@ -1,0 +1,121 @@
+"""An epoch is a pure function of seed and key, and no picture is lost or seen twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from nascommon.data.batches import Batches, evaluation_batches, training_batches
+from nascommon.data.prepared import Prepared
+from nascommon.data.settings import Augment
+
+CPU = torch.device("cpu")
+FILES = {"storage": "files", "size": 8, "channels": 3}
+Make = Callable[..., Prepared]
+Epoch = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def same(first: Epoch, second: Epoch) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(first, second, strict=True)
+    )
+
+
+@pytest.fixture(params=[{}, FILES], ids=["memory", "files"])
+def batches(request: pytest.FixtureRequest, make: Make) -> Batches:
+    part = make(source="digits", limit=80, **request.param).part("weights")
+    return training_batches(part, 16, Augment(), seed=3, device=CPU, cutout=2, workers=0)
+
+
+def test_an_epoch_is_the_same_whatever_was_drawn_before(batches: Batches) -> None:
+    torch.manual_seed(1)
+    first = list(batches.epoch(3))
+    list(batches.epoch(4))
+    torch.rand(17)
+    assert same(first, list(batches.epoch(3)))
+    assert not same(first, list(batches.epoch(4)))
+
+
+def test_two_epochs_may_be_open_at_once(batches: Batches) -> None:
+    first, second = batches.epoch(0), batches.epoch(0)
+    for (a, x), (b, y) in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(x, y)
+
+
+def test_drawing_leaves_the_global_generator_alone(batches: Batches) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    list(batches.epoch(0))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_batches_are_float_pictures_and_whole_labels_of_one_size(batches: Batches) -> None:
+    epoch = list(batches.epoch(0))
+    assert len(epoch) == len(batches) == 40 // 16
+    for images, labels in epoch:
+        assert images.dtype == torch.float32
+        assert images.shape[0] == labels.shape[0] == 16
+        assert labels.dtype == torch.int64
+
+
+def test_the_seed_changes_order_and_augmentation(make: Make) -> None:
+    part = make(source="digits", limit=80).part("weights")
+    one, other = (training_batches(part, 16, Augment(), seed=seed, device=CPU) for seed in (1, 2))
+    assert not same(list(one.epoch(0)), list(other.epoch(0)))
+
+
+@pytest.mark.parametrize("storage", [{}, FILES], ids=["memory", "files"])
+def test_every_picture_comes_once_in_an_epoch(make: Make, storage: dict[str, object]) -> None:
+    part = make(source="digits", limit=64, **storage).part("weights")
+    batches = training_batches(part, 8, Augment(), seed=0, device=CPU, clean=True, workers=0)
+    seen = torch.cat([images for images, _ in batches.epoch(0)]).flatten(1)
+    all_of_them = torch.cat([images for images, _ in evaluation_batches(part, 5, device=CPU).epoch(0)]).flatten(1)
+    assert sorted(seen.tolist()) == sorted(all_of_them.tolist())
+    assert seen.tolist() != all_of_them.tolist()
+
+
+@pytest.mark.parametrize("storage", [{}, FILES], ids=["memory", "files"])
+def test_pictures_keep_their_labels(make: Make, storage: dict[str, object]) -> None:
+    part = make(source="digits", limit=64, **storage).part("weights")
+    fixed = evaluation_batches(part, 64, device=CPU, workers=0)
+    images, labels = next(iter(fixed.epoch(0)))
+    known = {tuple(image): int(label) for image, label in zip(images.flatten(1).tolist(), labels, strict=True)}
+    shuffled = training_batches(part, 64, Augment(), seed=0, device=CPU, clean=True, workers=0)
+    for image, label in zip(*(tensor for tensor in next(iter(shuffled.epoch(0)))), strict=True):
+        assert known[tuple(image.flatten().tolist())] == int(label)
+
+
+def test_the_only_batch_is_kept_although_partial(make: Make) -> None:
+    part = make(source="digits", limit=40).part("weights")
+    batches = training_batches(part, 64, Augment(), seed=0, device=CPU)
+    assert [len(labels) for _, labels in batches.epoch(0)] == [20]
+    assert len(batches) == 1
+
+
+@pytest.mark.parametrize("storage", [{}, FILES], ids=["memory", "files"])
+def test_evaluation_keeps_the_order_and_the_last_partial_batch(make: Make, storage: dict[str, object]) -> None:
+    part = make(source="digits", limit=60, **storage).part("train")
+    batches = evaluation_batches(part, 25, device=CPU, workers=0)
+    epoch = list(batches.epoch(0))
+    assert [len(labels) for _, labels in epoch] == [25, 25, 10]
+    assert len(batches) == 3
+    assert torch.equal(torch.cat([labels for _, labels in epoch]), part.labels)
+    assert same(epoch, list(batches.epoch(7)))
+
+
+def test_files_and_memory_agree_where_no_picture_needs_resizing(make: Make) -> None:
+    # At size 7 the evaluation view has a short side of 8: these pictures' own, so it only cuts out the centre.
+    common = {"source": "digits", "limit": 60}
+    files = make(**common, storage="files", size=7).part("test")
+    memory = make(**common).part("test")
+    seen = torch.cat([images for images, _ in evaluation_batches(files, 9, device=CPU, workers=0).epoch(0)])
+    pixels = torch.cat([images for images, _ in evaluation_batches(memory, 9, device=CPU).epoch(0)])
+    mean_f, std_f = files.manifest.mean[0], files.manifest.std[0]
+    mean_m, std_m = memory.manifest.mean[0], memory.manifest.std[0]
+    assert torch.equal(files.labels, memory.labels)
+    centre = (pixels * std_m + mean_m)[..., 0:7, 0:7]
+    torch.testing.assert_close(seen * std_f + mean_f, centre, rtol=0, atol=1e-5)

@@ -1,0 +1,44 @@
+"""The data section says what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from nascommon.data.settings import Augment, DataSettings
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"source": "image_folder"}, "path: source image_folder needs the folder"),
+        ({"source": "imagenet", "size": 224}, "path: source imagenet needs the folder"),
+        ({"source": "imagenet", "path": "x"}, "size: source imagenet needs the side"),
+        ({"source": "digits", "path": "x"}, "path: the digits come with scikit-learn"),
+        ({"source": "digits", "storage": "files"}, "size: storage files needs the side"),
+        ({"source": "digits", "classes": ["0", "0"]}, "classes: every name once"),
+        ({"source": "digits", "classes": ["0"]}, "classes: at least two"),
+        ({"source": "digits", "augment": {"resized_crop_scale": [0.5, 0.2]}}, "resized_crop_scale: must rise"),
+        ({"source": "digits", "augment": {"color_jitter": [0.4, 0.4, 0.4, 0.6]}}, "hue, must be at most 0.5"),
+        ({"source": "digits", "channels": 2}, "Input should be 1 or 3"),
+        ({"source": "digits", "test_fraction": 1.0}, "less than 1"),
+        ({"source": "digits", "sise": 8}, "Extra inputs"),
+    ],
+)
+def test_an_impossible_section_is_refused_with_the_reason(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataSettings.model_validate(tree)
+
+
+def test_lists_of_yaml_become_tuples_with_strict_elements() -> None:
+    assert Augment.model_validate({"resized_crop_scale": [0.2, 1]}).resized_crop_scale == (0.2, 1.0)
+    with pytest.raises(ValidationError):
+        Augment.model_validate({"resized_crop_scale": ["0.2", 1]})
+
+
+def test_the_defaults_are_the_papers() -> None:
+    assert Augment() == Augment(
+        crop_padding=4, flip=True, resized_crop_scale=(0.08, 1.0), color_jitter=(0.4, 0.4, 0.4, 0.2)
+    )

@@ -1,0 +1,71 @@
+"""Pictures streamed from files are the same with any number of loader processes, and a broken one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from nascommon.data.batches import training_batches
+from nascommon.data.prepared import Prepared
+from nascommon.data.settings import Augment
+from nascommon.settings import UserError
+
+CPU = torch.device("cpu")
+Make = Callable[..., Prepared]
+# Python 3.12 warns whenever a process with threads forks; loader processes of torch are made for that.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def test_loader_processes_change_no_result(make: Make) -> None:
+    part = make(source="digits", limit=60, storage="files", size=8, channels=3).part("weights")
+    alone, helped = (
+        training_batches(part, 8, Augment(), seed=3, device=CPU, cutout=2, workers=workers) for workers in (0, 2)
+    )
+    for key in (0, 1, 0):
+        for (a, x), (b, y) in zip(alone.epoch(key), helped.epoch(key), strict=True):
+            assert torch.equal(a, b)
+            assert torch.equal(x, y)
+
+
+def test_an_abandoned_epoch_does_not_touch_the_next(make: Make) -> None:
+    part = make(source="digits", limit=60, storage="files", size=8).part("weights")
+    batches = training_batches(part, 5, Augment(), seed=3, device=CPU, workers=2)
+    expected = [images for images, _ in batches.epoch(1)]
+    next(iter(batches.epoch(0)))
+    assert all(torch.equal(a, b) for a, (b, _) in zip(expected, batches.epoch(1), strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_breaks_later_is_named_in_one_line(make: Make, folder: Path, workers: int) -> None:
+    part = make(source="image_folder", path=str(folder), storage="files", size=8).part("weights")
+    broken = folder / part.samples.names[1]  # type: ignore[union-attr]  # files
+    broken.write_bytes(broken.read_bytes()[:-80])
+    with pytest.raises(UserError) as caught:
+        list(training_batches(part, 2, Augment(), seed=0, device=CPU, workers=workers).epoch(0))
+    assert str(caught.value).startswith(f"{broken}: cannot be decoded")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_training_view_crops_flips_and_jitters_each_picture_apart(make: Make, folder: Path) -> None:
+    gradient = Image.linear_gradient("L").rotate(90).resize((8, 8)).convert("RGB")
+    for file in folder.rglob("*.png"):
+        gradient.save(file)
+    part = make(source="image_folder", path=str(folder), storage="files", size=8).part("train")
+
+    def views(augment: Augment, key: int = 0) -> torch.Tensor:
+        return next(iter(training_batches(part, 10, augment, seed=0, device=CPU, workers=0).epoch(key)))[0]
+
+    def different(images: torch.Tensor) -> int:
+        return len({tuple(image) for image in images.flatten(1).tolist()})
+
+    still = Augment(flip=False, resized_crop_scale=(1.0, 1.0), color_jitter=(0.0, 0.0, 0.0, 0.0))
+    assert different(views(still)) == 1
+    assert different(views(still.model_copy(update={"flip": True}))) == 2
+    assert different(views(still.model_copy(update={"color_jitter": (0.4, 0.0, 0.0, 0.0)}))) == 10
+    assert different(views(still.model_copy(update={"resized_crop_scale": (0.1, 1.0)}))) > 5
+    jittered = still.model_copy(update={"color_jitter": (0.4, 0.0, 0.0, 0.0)})
+    assert different(torch.cat([views(jittered, key) for key in (0, 1)])) > 15  # another epoch, other views
