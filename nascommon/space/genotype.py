@@ -1,0 +1,170 @@
+"""A genotype says which operations on which inputs feed each node of the two cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from nascommon.settings import UserError
+from nascommon.space.operations import OPERATIONS
+from nascommon.space.topology import INPUTS
+
+SCHEMA = 1
+CellKind = Literal["normal", "reduction"]
+CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
+RELEASED_INPUTS = 2
+"""The released codes write a flat list with exactly two inputs per node."""
+
+
+class Choice(NamedTuple):
+    """An operation applied to the state ``source``."""
+
+    operation: str
+    source: int
+
+
+@dataclass(frozen=True)
+class CellGenotype:
+    """One cell: per intermediate node its inputs (any number), and the states that are concatenated."""
+
+    nodes: tuple[tuple[Choice, ...], ...]
+    concat: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for state, choices in enumerate(self.nodes, start=INPUTS):
+            for choice in choices:
+                _check_choice(choice, state)
+        states = range(INPUTS, INPUTS + len(self.nodes))
+        if not self.concat or len(set(self.concat)) != len(self.concat) or not set(self.concat) <= set(states):
+            raise UserError(
+                f"concat must list different intermediate nodes out of {list(states)} (got {list(self.concat)})"
+            )
+        for state in self._used_states():
+            if state >= INPUTS and not self.nodes[state - INPUTS]:
+                raise UserError(f"node {state} has no input but is used; give it an input or leave it out of concat")
+
+    def _used_states(self) -> set[int]:
+        return {*self.concat, *(choice.source for choices in self.nodes for choice in choices)}
+
+    @property
+    def skips(self) -> int:
+        """How many edges are skip connections."""
+        return sum(choice.operation == "skip_connect" for choices in self.nodes for choice in choices)
+
+    @property
+    def edges(self) -> int:
+        """How many edges are kept."""
+        return sum(len(choices) for choices in self.nodes)
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """The two cells of an architecture."""
+
+    normal: CellGenotype
+    reduction: CellGenotype
+
+    def cell(self, kind: CellKind) -> CellGenotype:
+        """Return the cell of that kind."""
+        return self.normal if kind == "normal" else self.reduction
+
+    def to_json(self) -> dict[str, Any]:
+        """Return our JSON form, schema 1: per-node lists of [operation, source]."""
+        return {"schema": SCHEMA, **{kind: _cell_to_json(self.cell(kind)) for kind in CELL_KINDS}}
+
+    def __str__(self) -> str:
+        return " / ".join(f"{kind}: {format_cell(self.cell(kind))}" for kind in CELL_KINDS)
+
+
+def format_cell(cell: CellGenotype) -> str:
+    """Write a cell on one line: ``sep_conv_3x3@0 skip_connect@1 | ...``, a bar between nodes."""
+    return " | ".join(" ".join(f"{choice.operation}@{choice.source}" for choice in node) or "-" for node in cell.nodes)
+
+
+def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
+    """Read a genotype from JSON: our own schema, or the flat lists of the released codes.
+
+    Args:
+        tree: parsed JSON.
+        origin: what to call the source in an error, such as a file name.
+
+    Raises:
+        UserError: naming ``origin``, the key and what is wrong.
+    """
+    if not isinstance(tree, dict):
+        raise UserError(f"{origin}: a genotype is a JSON object (got {type(tree).__name__})")
+    try:
+        if "normal_concat" in tree or "reduce" in tree:
+            return _from_released(tree)
+        if tree.get("schema") != SCHEMA:
+            raise UserError(f"schema: must be {SCHEMA} (got {tree.get('schema')!r})")
+        return Genotype(*(_cell_from_json(tree, kind) for kind in CELL_KINDS))
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from error
+
+
+def genotype_from_lists(
+    normal: Iterable[Any], reduction: Iterable[Any], normal_concat: Sequence[int], reduction_concat: Sequence[int]
+) -> Genotype:
+    """Build a genotype from flat lists of (operation, source), two per node, as the released codes write them."""
+    return _from_released(
+        {
+            "normal": list(normal),
+            "reduce": list(reduction),
+            "normal_concat": list(normal_concat),
+            "reduce_concat": list(reduction_concat),
+        }
+    )
+
+
+def _cell_to_json(cell: CellGenotype) -> dict[str, Any]:
+    return {"nodes": [[list(choice) for choice in node] for node in cell.nodes], "concat": list(cell.concat)}
+
+
+def _cell_from_json(tree: dict[str, Any], kind: str) -> CellGenotype:
+    cell = tree.get(kind)
+    if not isinstance(cell, dict) or not isinstance(cell.get("nodes"), list):
+        raise UserError(f"{kind}: must be an object with the lists 'nodes' and 'concat'")
+    return _cell(kind, cell["nodes"], cell.get("concat"))
+
+
+def _from_released(tree: dict[str, Any]) -> Genotype:
+    cells = []
+    for key in ("normal", "reduce"):
+        flat = tree.get(key)
+        if not isinstance(flat, list) or len(flat) % RELEASED_INPUTS:
+            raise UserError(f"{key}: must be a list with two [operation, source] pairs per node (got {flat!r})")
+        nodes = [flat[i : i + RELEASED_INPUTS] for i in range(0, len(flat), RELEASED_INPUTS)]
+        cells.append(_cell(key, nodes, tree.get(f"{key}_concat")))
+    return Genotype(*cells)
+
+
+def _cell(kind: str, nodes: list[Any], concat: Any) -> CellGenotype:
+    if not isinstance(concat, list) or not all(type(state) is int for state in concat):
+        raise UserError(f"{kind} concat: must be a list of node numbers (got {concat!r})")
+    try:
+        return CellGenotype(tuple(tuple(_choice(pair) for pair in _list(node)) for node in nodes), tuple(concat))
+    except UserError as error:
+        raise UserError(f"{kind}: {error}") from error
+
+
+def _list(node: Any) -> list[Any]:
+    if not isinstance(node, list):
+        raise UserError(f"a node is a list of [operation, source] pairs (got {node!r})")
+    return node
+
+
+def _choice(pair: Any) -> Choice:
+    match pair:
+        case [str(operation), int(source)] if type(source) is int:
+            return Choice(operation, source)
+    raise UserError(f"an input is a pair [operation, source] (got {pair!r})")
+
+
+def _check_choice(choice: Choice, state: int) -> None:
+    if choice.operation not in OPERATIONS or choice.operation == "none":
+        known = ", ".join(name for name in OPERATIONS if name != "none")
+        raise UserError(f"node {state}: unknown operation {choice.operation!r} (known: {known})")
+    if not 0 <= choice.source < state:
+        raise UserError(f"node {state}: source must be an earlier state 0..{state - 1} (got {choice.source})")

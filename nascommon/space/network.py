@@ -1,0 +1,225 @@
+"""The stand-alone network of a genotype: what is retrained from scratch and put to use.
+
+Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``K`` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nascommon.settings import UserError
+from nascommon.space.genotype import CellGenotype, Genotype
+from nascommon.space.operations import OPERATIONS, FactorizedReduce, relu_conv_bn
+from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
+
+Stem = Literal["cifar", "imagenet"]
+STEM_MULTIPLIER = 3
+TOTAL_STRIDE: dict[Stem, int] = {"cifar": 4, "imagenet": 32}
+"""By how much height and width shrink from the image to the last cell."""
+AUXILIARY_MAP: dict[Stem, int] = {"cifar": 8, "imagenet": 7}
+"""Side of the feature map that the published auxiliary heads are made for (images of 32 and of 224 pixels)."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The size of a stand-alone network; the defaults are those of the papers on CIFAR-10."""
+
+    channels: int = 36
+    cells: int = 20
+    classes: int = 10
+    stem: Stem = "cifar"
+    image_channels: int = 3
+    auxiliary: bool = True
+    auxiliary_second_norm: bool = True
+    """False: quark0/darts' ImageNet head, which has no batch norm after its second convolution."""
+
+
+def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
+    """Build an operation for retraining: affine batch norm, none after pools (methods.md, section 1)."""
+    return OPERATIONS[name](channels, stride, True)
+
+
+def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
+    """Zero whole samples with ``probability`` and scale the others up, which keeps the expectation."""
+    keep = 1 - probability
+    mask_B111 = torch.empty(len(x_BCHW), 1, 1, 1, dtype=x_BCHW.dtype, device=x_BCHW.device).bernoulli_(keep)
+    return x_BCHW / keep * mask_B111
+
+
+class NetworkCell(nn.Module):
+    """A discrete cell: each node sums the chosen operations on its chosen inputs."""
+
+    def __init__(
+        self,
+        genotype: CellGenotype,
+        channels_in: tuple[int, int],
+        channels: int,
+        *,
+        reduction: bool,
+        reduction_before: bool,
+        operation: Callable[[str, int, int], nn.Module],
+        affine: bool,
+    ) -> None:
+        super().__init__()
+        self.genotype = genotype
+        before_last = FactorizedReduce if reduction_before else relu_conv_bn
+        self.preprocess0 = before_last(channels_in[0], channels, affine=affine)
+        self.preprocess1 = relu_conv_bn(channels_in[1], channels, affine=affine)
+        self.nodes = nn.ModuleList(
+            nn.ModuleList(
+                operation(name, channels, stride(Edge(source, state), reduction=reduction)) for name, source in choices
+            )
+            for state, choices in enumerate(genotype.nodes, start=INPUTS)
+        )
+
+    def forward(self, before_last: Tensor, last: Tensor, drop_probability: float) -> Tensor:
+        """Map the outputs of the two cells before to [B, concatenated nodes * C, H', W']."""
+        states: dict[int, Tensor] = {0: self.preprocess0(before_last), 1: self.preprocess1(last)}
+        for state, (choices, operations) in enumerate(zip(self.genotype.nodes, self.nodes, strict=True), start=INPUTS):
+            assert isinstance(operations, nn.ModuleList)
+            terms = [
+                self._edge(operation, states[choice.source], drop_probability)
+                for choice, operation in zip(choices, operations, strict=True)
+            ]
+            if terms:  # a dead node is used by nobody: Genotype checks it
+                states[state] = sum(terms[1:], terms[0])
+        return torch.cat([states[state] for state in self.genotype.concat], dim=1)
+
+    def _edge(self, operation: nn.Module, x_BCHW: Tensor, drop_probability: float) -> Tensor:
+        out: Tensor = operation(x_BCHW)
+        # Every edge may be dropped except a true identity, as in the released code (methods.md, section 1).
+        if self.training and drop_probability > 0 and not isinstance(operation, nn.Identity):
+            out = drop_path(out, drop_probability)
+        return out
+
+
+class AuxiliaryHead(nn.Module):
+    """A second classifier two thirds up the network, used in training only."""
+
+    def __init__(self, channels: int, classes: int, stem: Stem, *, second_norm: bool) -> None:
+        super().__init__()
+        self.map_side = AUXILIARY_MAP[stem]
+        self.pool = nn.AvgPool2d(5, stride=3 if stem == "cifar" else 2, count_include_pad=False)
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768) if second_norm else nn.Identity(),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, classes)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return logits [B, K]; a map of another size than the published one is pooled adaptively to the same 2 x 2."""
+        x_BCHW = functional.relu(x_BCHW)
+        published = x_BCHW.shape[2:] == (self.map_side, self.map_side)
+        pooled_BC22 = self.pool(x_BCHW) if published else functional.adaptive_avg_pool2d(x_BCHW, 2)
+        logits_BK: Tensor = self.classifier(self.features(pooled_BC22).flatten(1))
+        return logits_BK
+
+
+class Network(nn.Module):
+    """A genotype stacked to a network with the CIFAR or the ImageNet stem (methods.md, section 1).
+
+    Attributes:
+        drop_probability: of a path, in training mode; the training loop raises it epoch by epoch.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        spec: NetworkSpec,
+        operation: Callable[[str, int, int], nn.Module] = retrain_operation,
+        *,
+        affine: bool = True,
+    ) -> None:
+        """Build the network; ``operation`` and ``affine`` other than the defaults give it the form of the supernet."""
+        super().__init__()
+        self.spec = spec
+        self.drop_probability = 0.0
+        self.reductions = reduction_cells(spec.cells)
+        self.stem, widths = _stem(spec)
+        self.cells = nn.ModuleList()
+        self.auxiliary: AuxiliaryHead | None = None
+        channels = spec.channels
+        for index in range(spec.cells):
+            reduction = index in self.reductions
+            channels *= 2 if reduction else 1
+            cell = genotype.cell("reduction" if reduction else "normal")
+            # The ImageNet stem halves once more between its two outputs, as if a reduction cell stood before cell 0.
+            halved_before = index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet")
+            self.cells.append(
+                NetworkCell(
+                    cell,
+                    widths,
+                    channels,
+                    reduction=reduction,
+                    reduction_before=halved_before,
+                    operation=operation,
+                    affine=affine,
+                )
+            )
+            widths = (widths[1], len(cell.concat) * channels)
+            if spec.auxiliary and index == 2 * spec.cells // 3:
+                self.auxiliary = AuxiliaryHead(
+                    widths[1], spec.classes, spec.stem, second_norm=spec.auxiliary_second_norm
+                )
+        self.classifier = nn.Linear(widths[1], spec.classes)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return logits [B, K]; height and width of the images must be divisible by ``TOTAL_STRIDE``."""
+        return self.forward_auxiliary(images_BCHW)[0]
+
+    def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
+        before_last, last = self._stem_outputs(images_BCHW)
+        auxiliary_BK = None
+        for index, cell in enumerate(self.cells):
+            before_last, last = last, cell(before_last, last, self.drop_probability)
+            if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
+                auxiliary_BK = self.auxiliary(last)
+        return self.classifier(last.mean(dim=(2, 3))), auxiliary_BK
+
+    def _stem_outputs(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.stem[0](images_BCHW)
+        return (first, first) if self.spec.stem == "cifar" else (first, self.stem[1](first))
+
+
+def _stem(spec: NetworkSpec) -> tuple[nn.ModuleList, tuple[int, int]]:
+    """Build the stem and return the channels of its two outputs."""
+    if spec.stem == "cifar":
+        width = STEM_MULTIPLIER * spec.channels
+        conv = nn.Conv2d(spec.image_channels, width, 3, padding=1, bias=False)
+        return nn.ModuleList([nn.Sequential(conv, nn.BatchNorm2d(width))]), (width, width)
+    half, width = spec.channels // 2, spec.channels
+    first = nn.Sequential(
+        nn.Conv2d(spec.image_channels, half, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(),
+        nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+    )
+    second = nn.Sequential(
+        nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width)
+    )
+    return nn.ModuleList([first, second]), (width, width)
+
+
+def check_image_side(side: int, stem: Stem, origin: str) -> None:
+    """Refuse images that cannot be halved as often as the network halves them.
+
+    Raises:
+        UserError: naming ``origin`` (the settings key), the side got and what is allowed.
+    """
+    if side % TOTAL_STRIDE[stem]:
+        raise UserError(
+            f"{origin}: images of {side} x {side} do not fit the {stem} stem, which needs a multiple of "
+            f"{TOTAL_STRIDE[stem]} pixels; set the size of the images accordingly"
+        )
