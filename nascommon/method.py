@@ -1,0 +1,165 @@
+"""A search method is a frozen record of a few choices; one loop runs them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import AfterValidator
+
+from nascommon.parts.discretizer import Discretizer, strongest_edges
+from nascommon.parts.logits import LogitsInitialiser
+from nascommon.parts.penalty import Penalty, no_penalty
+from nascommon.parts.relaxation import Relaxation
+from nascommon.settings import NonNegative, Positive, Probability, Settings
+from nascommon.space.mixing import CellMixing, EdgeCandidates
+from nascommon.space.operations import OPERATIONS
+from nascommon.space.topology import Topology
+
+
+def _check_candidates(names: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in names if name not in OPERATIONS]
+    if unknown:
+        raise ValueError(f"unknown operation {unknown[0]!r}; known are {', '.join(OPERATIONS)}")
+    if len(set(names)) != len(names):
+        raise ValueError("an operation is listed twice")
+    if not set(names) - {"none"}:
+        raise ValueError("at least one operation other than 'none' is needed")
+    return names
+
+
+CandidateNames = Annotated[tuple[str, ...], AfterValidator(_check_candidates)]
+"""Operations that an edge may become: known names, none twice, at least one other than ``none``."""
+
+ArchGradient = Literal["first_order", "unrolled", "unrolled_exact"]
+"""How the architecture step sees that the network weights depend on the architecture (DARTS, section 2.3)."""
+
+PassName = Literal["soft"]
+"""One sweep over the weight half in an epoch; ``soft`` trains the supernet under its mixing weights."""
+
+Sampler = Callable[[Any, Topology, EdgeCandidates], CellMixing]
+"""(mixing weights [E, O], topology, candidates) -> the weights of one forward pass, drawn anew for each."""
+
+
+class WeightOptimiser(Settings):
+    """SGD on the network weights of the supernet, cosine from ``lr`` to ``lr_min``."""
+
+    lr: Positive = 0.025
+    lr_min: NonNegative = 0.001
+    momentum: Probability = 0.9
+    weight_decay: NonNegative = 3e-4
+    clip: Positive = 5.0
+    """Largest norm of the gradient."""
+
+
+class ArchOptimiser(Settings):
+    """Adam on the architecture logits; weight decay is L2 inside Adam, as in the released codes."""
+
+    lr: Positive = 3e-4
+    beta1: Probability = 0.5
+    beta2: Probability = 0.999
+    weight_decay: NonNegative = 1e-3
+
+
+@dataclass(frozen=True)
+class SearchSize:
+    """What the user's ``search`` section fixes for every method: the supernet's channels, cells and nodes per cell."""
+
+    channels: int
+    cells: int
+    nodes: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the search with a supernet of its own.
+
+    Attributes:
+        epochs: how long.
+        channels: of the supernet's first cell.
+        cells: depth of the supernet.
+        warmup: first epochs without architecture steps.
+        keep: candidates per edge that the next phase goes on with; None keeps all.
+    """
+
+    epochs: int
+    channels: int
+    cells: int
+    warmup: int = 0
+    keep: int | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """The choices that make a method (design: one loop runs them all).
+
+    Attributes:
+        candidates: operations of every edge at the start.
+        phases: how the search unfolds.
+        batch_size: of both the weight and the architecture batches.
+        weights: optimiser of the network weights.
+        initialise: makes the logits of a cell.
+        relax: logits -> mixing weights.
+        sample: draws what one forward pass uses from the mixing weights; None uses the mixing weights themselves.
+        penalty: added to the validation loss.
+        arch_gradient: None where the architecture is not learned by gradient.
+        finite_difference_radius: epsilon of ``unrolled``, divided by the norm of the validation gradient.
+        architecture: optimiser of the logits.
+        passes: what an epoch consists of.
+        discretize: mixing weights -> genotype.
+        samples: 0 takes the discretized mixing weights as the result; n takes the best of n genotypes drawn from them,
+            by validation accuracy with inherited weights; 1 is therefore plain sampling.
+    """
+
+    candidates: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    batch_size: int
+    weights: WeightOptimiser
+    initialise: LogitsInitialiser
+    relax: Relaxation
+    sample: Sampler | None = None
+    penalty: Penalty = no_penalty
+    arch_gradient: ArchGradient | None = "first_order"
+    finite_difference_radius: float = 0.01
+    architecture: ArchOptimiser = field(default_factory=ArchOptimiser)
+    passes: tuple[PassName, ...] = ("soft",)
+    discretize: Discretizer = strongest_edges
+    samples: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+Recipe = Callable[[Any, SearchSize], Method]
+"""(the method's settings, size of the search) -> record."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method as the registry knows it: its recipe and the type of its settings."""
+
+    name: str
+    settings: type[Settings]
+    recipe: Recipe
+    summary: str
+
+
+REGISTRY: dict[str, Entry] = {}
+"""Every method by name; ``nascommon.methods`` fills it."""
+
+
+def register(recipe: Recipe) -> Recipe:
+    """Enter a recipe under its function name, which is also its file name and its key in ``params.yaml``.
+
+    The settings type is read from the annotation of the recipe's first parameter.
+    """
+    name = recipe.__name__
+    settings = get_type_hints(recipe)["settings"]
+    assert name not in REGISTRY, name
+    assert issubclass(settings, Settings), name
+    summary = (recipe.__doc__ or "").strip().splitlines()[0]
+    REGISTRY[name] = Entry(name, settings, recipe, summary)
+    return recipe

@@ -1,0 +1,54 @@
+"""DARTS: relax the choice of operations to a softmax and learn it by gradient (Liu, Simonyan, Yang, ICLR 2019)."""
+
+from __future__ import annotations
+
+from nascommon.method import (
+    ArchGradient,
+    ArchOptimiser,
+    CandidateNames,
+    Method,
+    Phase,
+    SearchSize,
+    WeightOptimiser,
+    register,
+)
+from nascommon.parts.logits import normal_alpha
+from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.settings import Count, NonNegative, Positive, Settings, Whole
+from nascommon.space.operations import CANDIDATES
+
+
+class DartsSettings(Settings):
+    """The defaults are the paper's (methods.md, sections 2, 2.1 and 2.2)."""
+
+    epochs: Count = 50
+    batch_size: Count = 64
+    arch_gradient: ArchGradient = "first_order"
+    """``unrolled`` is the paper's second order by finite difference, ``unrolled_exact`` the same by double backward."""
+    finite_difference_radius: Positive = 0.01
+    warmup: Whole = 0
+    """First epochs without architecture steps."""
+    alpha_scale: NonNegative = 1e-3
+    candidates: CandidateNames = CANDIDATES
+    weights: WeightOptimiser = WeightOptimiser()
+    architecture: ArchOptimiser = ArchOptimiser()
+
+
+@register
+def darts(settings: DartsSettings, size: SearchSize) -> Method:
+    """Softmax over the operations of an edge, bilevel optimisation, two strongest edges per node.
+
+    Deviation: architecture batches come from shuffled sweeps over their half instead of a fresh draw with replacement
+    at every step; all later codes do so, and it is several times faster (methods.md, section 2.1).
+    """
+    return Method(
+        candidates=settings.candidates,
+        phases=(Phase(settings.epochs, size.channels, size.cells, settings.warmup),),
+        batch_size=settings.batch_size,
+        weights=settings.weights,
+        initialise=normal_alpha(settings.alpha_scale),
+        relax=softmax_over_operations,
+        arch_gradient=settings.arch_gradient,
+        finite_difference_radius=settings.finite_difference_radius,
+        architecture=settings.architecture,
+    )

@@ -1,0 +1,47 @@
+"""Random search: the baseline that a search method has to beat (Li, Talwalkar, UAI 2019; Yang et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.parts.discretizer import sample_cell
+from nascommon.parts.logits import zero_alpha
+from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.settings import Count, Settings, Whole
+from nascommon.space.mixing import CellMixing, EdgeCandidates, one_hot_cell
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.topology import Topology
+
+
+class RandomSettings(Settings):
+    """With ``epochs: 0`` and ``samples: 1`` one architecture is drawn and nothing is trained."""
+
+    epochs: Whole = 50
+    """Epochs in which the supernet is trained, one random architecture a step."""
+    batch_size: Count = 64
+    samples: Count = 1
+    """1: an architecture drawn uniformly; more: the best of so many by validation accuracy with inherited weights."""
+    candidates: CandidateNames = CANDIDATES
+    weights: WeightOptimiser = WeightOptimiser()
+
+
+def random_path(weights_EO: Tensor, topology: Topology, candidates: EdgeCandidates) -> CellMixing:
+    """Draw one architecture and give its operations weight one."""
+    return one_hot_cell(sample_cell(weights_EO, topology, candidates), topology, candidates, like=weights_EO)
+
+
+@register
+def random(settings: RandomSettings, size: SearchSize) -> Method:
+    """Uniform architectures: plain sampling, or random search with weight sharing and the best of several samples."""
+    return Method(
+        candidates=settings.candidates,
+        phases=(Phase(settings.epochs, size.channels, size.cells),),
+        batch_size=settings.batch_size,
+        weights=settings.weights,
+        initialise=zero_alpha,
+        relax=softmax_over_operations,
+        sample=random_path,
+        arch_gradient=None,
+        samples=settings.samples,
+    )
