@@ -1,0 +1,111 @@
+"""How the validation loss changes with the architecture: first order, unrolled by finite difference, unrolled exactly.
+
+Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``. Symbols of the DARTS paper: w network weights, a logits, eta (here
+``eta``) the learning rate of w, w' = w after one virtual step, v = the gradient of the validation loss in w'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from nascommon.search.state import SearchState
+
+
+class Batch(NamedTuple):
+    """Images [B, C, H, W] and labels [B]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
+    """Return the gradient of validation loss plus penalty in the logits, by the way that the method names."""
+    match state.method.arch_gradient:
+        case "first_order":
+            return first_order(state, valid)
+        case "unrolled":
+            return unrolled(state, train, valid, state.method.finite_difference_radius)
+        case "unrolled_exact":
+            return unrolled_exact(state, train, valid)
+        case None:
+            raise AssertionError("a method that learns no architecture takes no architecture step")
+
+
+def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:
+    """Take w as it is: grad_a L_valid(w, a) (DARTS, eq. 7 with xi = 0)."""
+    loss = functional.cross_entropy(state.supernet(valid.images, state.draw()), valid.labels)
+    return torch.autograd.grad(loss + _penalty(state), state.logits.tensors())
+
+
+def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> tuple[Tensor, ...]:
+    """Unroll one step of w and take the mixed second derivative by finite difference (DARTS, eqs. 7 and 8).
+
+    grad_a L_valid(w', a) - eta [grad_a L_train(w + R v, a) - grad_a L_train(w - R v, a)] / (2 R), R = radius / ||v||.
+    All passes see throw-away batch-norm buffers, so the running statistics of the supernet stay clean.
+    """
+    weights, logits = _weights(state), state.logits.tensors()
+    slopes = torch.autograd.grad(_loss(state, weights, train), list(weights.values()))
+    stepped = {
+        name: value.requires_grad_()
+        for name, value in _virtual_step(state, weights, slopes, differentiable=False).items()
+    }
+    outer = _loss(state, stepped, valid) + _penalty(state)
+    gradients = torch.autograd.grad(outer, [*logits, *stepped.values()])
+    direct, v = gradients[: len(logits)], gradients[len(logits) :]
+    norm = torch.nn.utils.get_total_norm(v)
+    R = radius / norm
+    shifted = []
+    for sign in (1, -1):
+        moved = {name: w.detach() + sign * R * v_w for (name, w), v_w in zip(weights.items(), v, strict=True)}
+        shifted.append(torch.autograd.grad(_loss(state, moved, train), logits))
+    eta = _eta(state)
+    return tuple(g - eta * (up - down) / (2 * R) for g, up, down in zip(direct, *shifted, strict=True))
+
+
+def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
+    """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward."""
+    weights = _weights(state)
+    slopes = torch.autograd.grad(_loss(state, weights, train), list(weights.values()), create_graph=True)
+    stepped = _virtual_step(state, weights, slopes, differentiable=True)
+    return torch.autograd.grad(_loss(state, stepped, valid) + _penalty(state), state.logits.tensors())
+
+
+def _weights(state: SearchState) -> dict[str, Tensor]:
+    return dict(state.supernet.named_parameters())
+
+
+def _eta(state: SearchState) -> float:
+    eta: float = state.weight_optimiser.param_groups[0]["lr"]
+    return eta
+
+
+def _loss(state: SearchState, weights: dict[str, Tensor], batch: Batch) -> Tensor:
+    """Cross entropy of the supernet with other weights, on copies of its buffers."""
+    buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
+    logits_BK = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.draw()))
+    return functional.cross_entropy(logits_BK, batch.labels)
+
+
+def _penalty(state: SearchState) -> Tensor:
+    return state.method.penalty(state.logits, state.progress)
+
+
+def _virtual_step(
+    state: SearchState, weights: dict[str, Tensor], slopes: Sequence[Tensor], *, differentiable: bool
+) -> dict[str, Tensor]:
+    """Return w' = w - eta (momentum * buffer + slope + weight decay * w): an SGD step without clipping."""
+    settings = state.method.weights
+    eta = _eta(state)
+    stepped = {}
+    for (name, w), slope in zip(weights.items(), slopes, strict=True):
+        buffer = state.weight_optimiser.state[w].get("momentum_buffer")
+        momentum = 0.0 if buffer is None else settings.momentum * buffer  # no buffer before the first step
+        w_next = w - eta * (momentum + slope + settings.weight_decay * w)
+        stepped[name] = w_next if differentiable else w_next.detach()
+    return stepped

@@ -1,0 +1,99 @@
+"""The history of a search: one row per epoch, and every logit and mixing weight of every epoch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nascommon.search.state import SearchState
+from nascommon.space.genotype import CELL_KINDS, Genotype
+from nascommon.space.mixing import Candidates
+from nascommon.space.topology import Topology
+
+SCALARS = (
+    "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
+    "skips_normal", "skips_reduction", "entropy_normal", "entropy_reduction", "learning_rate", "seconds",
+)  # fmt: skip
+
+
+@dataclass
+class History:
+    """What happened so far; ``candidates`` has one entry per phase begun."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    architecture: list[dict[str, Tensor]] = field(default_factory=list)
+    candidates: list[Candidates] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs, before and after any interruption."""
+        return float(sum(row["seconds"] for row in self.rows))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {
+            "rows": json.dumps(self.rows),
+            "architecture": self.architecture,
+            "candidates": json.dumps([{kind: c.cell(kind) for kind in CELL_KINDS} for c in self.candidates]),
+        }
+
+    @staticmethod
+    def from_state_dict(state: dict[str, Any]) -> History:
+        """Take up what ``state_dict`` returned."""
+        return History(
+            json.loads(state["rows"]),
+            state["architecture"],
+            [candidates_from_json(tree) for tree in json.loads(state["candidates"])],
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return a row per epoch: phase, the scalars, and the genotype as JSON."""
+        return pd.DataFrame(self.rows, columns=["epoch", "phase", *SCALARS, "genotype"])
+
+    def architecture_table(self, topology: Topology) -> pd.DataFrame:
+        """Return a row per epoch, cell, edge and candidate with its logit ``alpha`` and its mixing ``weight``."""
+        rows = [
+            (row["epoch"], row["phase"], kind, position, edge.source, edge.node, operation, alpha, weight)
+            for row, tensors in zip(self.rows, self.architecture, strict=True)
+            for kind in CELL_KINDS
+            for position, (edge, names) in enumerate(
+                zip(topology.edges, self.candidates[row["phase"]].cell(kind), strict=True)
+            )
+            for operation, alpha, weight in zip(
+                names,
+                tensors[f"{kind}.alpha_EO"][position].tolist(),
+                tensors[f"{kind}.weights_EO"][position].tolist(),
+                strict=True,
+            )
+        ]
+        columns = ["epoch", "phase", "cell", "edge", "source", "node", "operation", "alpha", "weight"]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def candidates_from_json(tree: dict[str, Any]) -> Candidates:
+    """Read candidates that were written as lists."""
+    return Candidates(*(tuple(tuple(names) for names in tree[kind]) for kind in CELL_KINDS))
+
+
+@torch.no_grad()
+def architecture_snapshot(state: SearchState) -> dict[str, Tensor]:
+    """Return copies on the CPU of all logits and mixing weights by name."""
+    mixing = state.mixing()
+    weights = {f"{kind}.weights_EO": mixing.cell(kind).weights_EO for kind in CELL_KINDS}
+    return {name: tensor.detach().cpu().clone() for name, tensor in {**state.logits.named(), **weights}.items()}
+
+
+def architecture_scalars(snapshot: dict[str, Tensor], genotype: Genotype) -> dict[str, float]:
+    """Return skip count and mean entropy of the edges' (normalised) mixing weights, in nats, per kind of cell."""
+    scalars: dict[str, float] = {}
+    for kind in CELL_KINDS:
+        weights_EO = snapshot[f"{kind}.weights_EO"].double()
+        share_EO = weights_EO / weights_EO.sum(dim=1, keepdim=True)
+        scalars[f"skips_{kind}"] = genotype.cell(kind).skips
+        scalars[f"entropy_{kind}"] = float(torch.special.entr(share_EO).sum(dim=1).mean())
+    return scalars

@@ -1,0 +1,141 @@
+"""One loop runs every method: phases of epochs of passes, each epoch ended by validation and a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nascommon.method import Method, Phase
+from nascommon.parts.discretizer import strongest_candidates
+from nascommon.parts.schedule import cosine, progress
+from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.seeding import seed_globals
+from nascommon.search.history import History, architecture_scalars, architecture_snapshot
+from nascommon.search.passes import PASSES, Epoch, OnBatch, SearchData
+from nascommon.search.scores import supernet_scores
+from nascommon.search.state import SearchState, new_state, supernet_spec
+from nascommon.space.mixing import Candidates
+from nascommon.space.supernet import SupernetSpec
+
+
+def _ignore(*_arguments: object) -> None:
+    """Do nothing: the default of every hook."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Who is told what while the search runs.
+
+    Attributes:
+        on_resume: (epochs done by an earlier process), before the first epoch of this one.
+        on_batch: (batches done, batches in all) within a pass.
+        on_epoch: the row of the history, after the checkpoint of that epoch is on disk.
+        on_snapshot: (row of the history, state), before the checkpoint of that epoch is written.
+    """
+
+    on_resume: Callable[[int], None] = _ignore
+    on_batch: OnBatch = _ignore
+    on_epoch: Callable[[dict[str, Any]], None] = _ignore
+    on_snapshot: Callable[[dict[str, Any], SearchState], None] = _ignore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a search ended."""
+
+    state: SearchState
+    history: History
+
+
+def run_search(
+    method: Method,
+    base: SupernetSpec,
+    data: SearchData,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    hooks: Hooks = Hooks(),
+) -> Outcome:
+    """Run all phases of a method.
+
+    Every epoch is a pure function of the state before it, the seed and its index, so a search that was killed and
+    taken up from its checkpoint ends bit-identical (on a CPU) to one that was not.
+
+    Args:
+        method: the record to run.
+        base: classes, image channels, topology and first candidates; each phase brings its own depth and width.
+        data: weight half and architecture half.
+        seed: of everything random.
+        device: where to compute.
+        checkpoint: taken up if there is one, and written after every epoch.
+        hooks: who is told.
+    """
+    saved = checkpoint.load(device) if checkpoint else None
+    history = History.from_state_dict(saved["history"]) if saved else History()
+    candidates = history.candidates[-1] if saved else base.candidates
+    if saved:
+        hooks.on_resume(len(history.rows))
+    first_phase, first_epoch = (saved["phase"], saved["epoch"]) if saved else (0, 0)
+    state: SearchState | None = None
+    for index, phase in enumerate(method.phases[first_phase:], start=first_phase):
+        if state is not None:
+            candidates = _survivors(method.phases[index - 1], state, candidates)
+        state = new_state(method, supernet_spec(phase, candidates, base), seed=seed, phase=index, device=device)
+        if saved and index == first_phase:
+            state.load_state_dict(saved["state"])
+        else:
+            history.candidates.append(candidates)
+            first_epoch = 0
+        state.progress = progress(max(first_epoch - 1, 0), phase.epochs)
+        epochs_before = sum(earlier.epochs for earlier in method.phases[:index])
+        for epoch in range(first_epoch, phase.epochs):
+            row = _run_epoch(state, data, phase, epoch, epochs_before + epoch, seed, hooks)
+            history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
+            history.architecture.append(architecture_snapshot(state))
+            hooks.on_snapshot(history.rows[-1], state)
+            if checkpoint:
+                checkpoint.save(
+                    {"phase": index, "epoch": epoch + 1, "history": history.state_dict(), "state": state.state_dict()}
+                )
+            hooks.on_epoch(history.rows[-1])
+    assert state is not None, "a method has at least one phase"
+    return Outcome(state, history)
+
+
+def _run_epoch(
+    state: SearchState, data: SearchData, phase: Phase, epoch: int, index: int, seed: int, hooks: Hooks
+) -> dict[str, Any]:
+    """Run one epoch and return its row of the history, without epoch and phase."""
+    started = time.perf_counter()
+    seed_globals(seed, "epoch", index)
+    weights = state.method.weights
+    lr = cosine(weights.lr, weights.lr_min)(epoch, phase.epochs)
+    state.weight_optimiser.param_groups[0]["lr"] = lr
+    state.progress = progress(epoch, phase.epochs)
+    learns = state.method.arch_gradient is not None and epoch >= phase.warmup
+    metrics: dict[str, float] = {}
+    for name in state.method.passes:
+        metrics |= PASSES[name](state, data, Epoch(index, learns), hooks.on_batch)
+    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.draw, data.validation.epoch(0))
+    genotype = state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+    return {
+        **metrics,
+        "valid_loss": valid_loss,
+        "valid_accuracy": valid_accuracy,
+        **architecture_scalars(architecture_snapshot(state), genotype),
+        "learning_rate": lr,
+        "seconds": time.perf_counter() - started,
+        "genotype": json.dumps(genotype.to_json()),
+    }
+
+
+def _survivors(phase: Phase, state: SearchState, candidates: Candidates) -> Candidates:
+    if phase.keep is None:
+        return candidates
+    return strongest_candidates(state.mixing(), candidates, phase.keep)

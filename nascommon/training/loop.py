@@ -1,0 +1,175 @@
+"""Train a stand-alone network from scratch; its last epoch is the result, any better epoch before is only reported."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nascommon.data.batches import Batches
+from nascommon.parts.schedule import drop_path_probability
+from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.seeding import seed_globals
+from nascommon.space.genotype import Genotype
+from nascommon.space.network import Network, NetworkSpec
+from nascommon.training.scoring import evaluate, evaluating
+from nascommon.training.settings import TrainingSettings
+
+COLUMNS = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
+
+
+def _ignore(*_arguments: object) -> None:
+    """Do nothing: the default of every hook."""
+
+
+@dataclass(frozen=True)
+class TrainingHooks:
+    """Who is told what.
+
+    Attributes:
+        on_resume: (epochs done by an earlier process), before the first epoch of this one.
+        on_batch: (batches done, batches in all) of an epoch.
+        on_epoch: the row of the epoch, after its checkpoint is on disk.
+    """
+
+    on_resume: Callable[[int], None] = _ignore
+    on_batch: Callable[[int, int], None] = _ignore
+    on_epoch: Callable[[dict[str, Any]], None] = _ignore
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with its rows per epoch (``COLUMNS``; valid_* only where there is validation data)."""
+
+    network: Network
+    rows: list[dict[str, Any]]
+    images_per_epoch: int
+    peak_memory: int
+    """Bytes; see ``peak_memory_bytes``."""
+
+    def summary(self) -> dict[str, float]:
+        """Return the headline figures: those of the last epoch, cost, and for the record the best epoch."""
+        last = self.rows[-1]
+        seconds = sum(row["seconds"] for row in self.rows)
+        figures = {
+            "train_loss": last["train_loss"],
+            "train_accuracy": last["train_accuracy"],
+            "images_per_second": self.images_per_epoch * len(self.rows) / seconds,
+            "train_seconds": seconds,
+            "peak_memory_mib": self.peak_memory / 2**20,
+        }
+        if "valid_accuracy" in last:
+            best = max(self.rows, key=lambda row: float(row["valid_accuracy"]))
+            figures["valid_accuracy"] = last["valid_accuracy"]
+            figures["best_epoch_valid_accuracy"] = best["valid_accuracy"]
+            figures["best_epoch"] = best["epoch"]
+        return figures
+
+
+def train_network(
+    genotype: Genotype,
+    spec: NetworkSpec,
+    settings: TrainingSettings,
+    batches: Batches,
+    *,
+    seed: int,
+    device: torch.device,
+    validation: Batches | None = None,
+    checkpoint: Checkpoint | None = None,
+    hooks: TrainingHooks = TrainingHooks(),
+) -> Trained:
+    """Train the network of a genotype from scratch.
+
+    Every epoch is a pure function of the state before it, the seed and its index, so a training that was killed and
+    taken up from its checkpoint ends bit-identical (on a CPU) to one that was not.
+
+    Args:
+        genotype: the architecture.
+        spec: the network's size.
+        settings: the protocol.
+        batches: augmented training batches.
+        seed: of initial weights and drop-path (and, through ``batches``, of order and augmentation).
+        device: where to compute.
+        validation: batches that the network never learns from; None reports training figures only.
+        checkpoint: taken up if there is one, and written after every epoch.
+        hooks: who is told.
+    """
+    seed_globals(seed, "network")
+    network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    rows: list[dict[str, Any]] = []
+    saved = checkpoint.load(device) if checkpoint else None
+    if saved:
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        rows = json.loads(saved["rows"])
+        hooks.on_resume(len(rows))
+    learning_rate = settings.learning_rate()
+    for epoch in range(len(rows), settings.epochs):
+        started = time.perf_counter()
+        seed_globals(seed, "epoch", epoch)
+        lr = learning_rate(epoch, settings.epochs)
+        optimiser.param_groups[0]["lr"] = lr
+        network.drop_probability = drop_path_probability(settings.drop_path, epoch, settings.epochs)
+        row = train_epoch(network, optimiser, settings, batches, epoch, hooks)
+        if validation is not None:
+            row |= dict(zip(("valid_loss", "valid_accuracy"), network_scores(network, validation), strict=True))
+        rows.append({"epoch": epoch, **row, "learning_rate": lr, "seconds": time.perf_counter() - started})
+        if checkpoint:
+            checkpoint.save(
+                {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "rows": json.dumps(rows)}
+            )
+        hooks.on_epoch(rows[-1])
+    images = len(batches) * settings.batch_size
+    return Trained(network, rows, images, peak_memory_bytes(device))
+
+
+def train_epoch(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    batches: Batches,
+    epoch: int,
+    hooks: TrainingHooks,
+) -> dict[str, float]:
+    """Train one epoch; return mean loss of the classifier and accuracy on the augmented images."""
+    network.train()
+    device = next(network.parameters()).device
+    loss_sum, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    for done, (batch, labels) in enumerate(batches.epoch(epoch), start=1):
+        logits_BK, auxiliary_BK = network.forward_auxiliary(batch)
+        loss = main = functional.cross_entropy(logits_BK, labels, label_smoothing=settings.label_smoothing)
+        if auxiliary_BK is not None:
+            smoothed = functional.cross_entropy(auxiliary_BK, labels, label_smoothing=settings.label_smoothing)
+            loss = main + settings.auxiliary_weight * smoothed
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+        optimiser.step()
+        loss_sum += main.detach() * len(labels)
+        correct += (logits_BK.detach().argmax(1) == labels).sum()
+        images += len(labels)
+        hooks.on_batch(done, len(batches))
+    return {"train_loss": float(loss_sum) / images, "train_accuracy": float(correct) / images}
+
+
+def network_scores(network: Network, batches: Batches) -> tuple[float, float]:
+    """Return (mean cross entropy, accuracy in [0, 1]) in evaluation mode."""
+    with evaluating(network):
+        return evaluate(network, batches.epoch(0))
+
+
+def predict(network: Network, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Return logits [N, K] and labels [N] on the CPU, in evaluation mode and in the order of the data."""
+    with evaluating(network), torch.no_grad():
+        pairs = [(network(images).cpu(), labels.cpu()) for images, labels in batches.epoch(0)]
+    return torch.cat([logits for logits, _ in pairs]), torch.cat([labels for _, labels in pairs])

@@ -1,0 +1,71 @@
+"""How a stand-alone network is built and trained; the defaults are DARTS' CIFAR-10 protocol."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from nascommon.parts.schedule import Schedule, cosine, exponential, linear, warmed_up
+from nascommon.settings import Count, NonNegative, Positive, Probability, Settings, Whole
+from nascommon.space.network import NetworkSpec, Stem
+
+
+class NetworkSettings(Settings):
+    """Size of a stand-alone network."""
+
+    channels: Count = 36
+    cells: Count = 20
+    auxiliary: bool = True
+    """A second classifier on the output of cell 2 * cells // 3, in training only."""
+    auxiliary_second_norm: bool = True
+    """Batch norm after the head's second convolution; false is what quark0/darts has on ImageNet."""
+
+    def spec(self, *, classes: int, image_channels: int, stem: Stem) -> NetworkSpec:
+        """Return the size of a network on data of so many classes and image channels."""
+        return NetworkSpec(
+            self.channels, self.cells, classes, stem, image_channels, self.auxiliary, self.auxiliary_second_norm
+        )
+
+
+class TrainingSettings(Settings):
+    """SGD, one learning rate per epoch, cross entropy."""
+
+    epochs: Count = 600
+    batch_size: Count = 96
+    lr: Positive = 0.025
+    schedule: Literal["cosine", "exponential", "linear"] = "cosine"
+    """cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0, slower in the last 5 epochs."""
+    lr_min: NonNegative = 0.0
+    gamma: Probability = 0.97
+    warmup_epochs: Whole = 0
+    """First epochs in which the rate rises to lr in equal steps."""
+    momentum: Probability = 0.9
+    weight_decay: NonNegative = 3e-4
+    clip: Positive = 5.0
+    """Largest norm of the gradient."""
+    label_smoothing: Probability = 0.0
+    auxiliary_weight: NonNegative = 0.4
+    drop_path: Probability = 0.2
+    """Probability in the last epoch; it rises linearly from 0."""
+    cutout: Whole = 16
+    """Side in pixels of the square cut out of every training image; 0 for none."""
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
+            raise ValueError(f"warmup_epochs: must be less than epochs ({self.epochs}) (got {self.warmup_epochs})")
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min: must be at most lr ({self.lr}) (got {self.lr_min})")
+        if self.drop_path == 1:
+            raise ValueError("drop_path: must be less than 1, or nothing is left to train (got 1)")
+        return self
+
+    def learning_rate(self) -> Schedule:
+        """Return the learning rate as a function of (epoch, epochs)."""
+        schedule = {
+            "cosine": cosine(self.lr, self.lr_min),
+            "exponential": exponential(self.lr, self.gamma),
+            "linear": linear(self.lr),
+        }[self.schedule]
+        return warmed_up(schedule, self.lr, self.warmup_epochs) if self.warmup_epochs else schedule
