@@ -1,0 +1,105 @@
+"""The architectures whose ranking is tested, and what the search thinks of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from nascommon.parts.discretizer import sample_genotype
+from nascommon.runtime.seeding import generator
+from nascommon.search.state import SearchState
+from nascommon.settings import UserError
+from nascommon.space.genotype import Genotype
+
+FEWEST = 3
+"""A ranking of fewer says nothing."""
+MOST_DRAWS = 100
+"""Draws per wanted architecture before giving up on finding different ones."""
+
+Score = Callable[[SearchState, Genotype], float]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A supernet that architectures come from: a moment of a search."""
+
+    name: str
+    valid_accuracy: float
+    """Of the supernet with its mixing weights, as the search measured it."""
+    open: Callable[[], SearchState]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A genotype and the search score of it; ``source`` says where both come from."""
+
+    name: str
+    genotype: Genotype
+    source: Source
+    search_score: float | None = None
+
+
+def from_epochs(snapshots: Sequence[Source], count: int) -> list[Architecture]:
+    """Return the different genotypes among the snapshots' epochs, the latest of equal ones, at most ``count``.
+
+    Raises:
+        UserError: the search passed through fewer than three different genotypes.
+    """
+    latest: dict[Genotype, Source] = {}
+    for source in snapshots:
+        state = source.open()
+        genotype = state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+        latest.pop(genotype, None)
+        latest[genotype] = source
+    found = [Architecture(source.name, genotype, source) for genotype, source in latest.items()][-count:]
+    if len(found) < FEWEST:
+        raise UserError(
+            f"kendall_tau.source: the {len(snapshots)} snapshots of the search hold only {len(found)} different "
+            "genotypes, and a ranking needs 3; set source: sampled, or more search.snapshots"
+        )
+    return found
+
+
+def sampled(source: Source, count: int, seed: int) -> list[Architecture]:
+    """Draw ``count`` different genotypes from the mixing weights of a supernet.
+
+    Raises:
+        UserError: the mixing weights are so sharp that fewer than three different ones come up.
+    """
+    state = source.open()
+    drawn: dict[Genotype, None] = {}
+    for draw in range(MOST_DRAWS * count):
+        rng = generator(seed, "kendall", draw)
+        drawn[sample_genotype(state.mixing(), state.spec.topology, state.spec.candidates, rng)] = None
+        if len(drawn) == count:
+            break
+    if len(drawn) < FEWEST:
+        raise UserError(
+            f"kendall_tau.source: the final mixing weights are nearly one-hot, {len(drawn)} different architectures "
+            "came up and a ranking needs 3; set source: epochs"
+        )
+    return [Architecture(f"sample {index}", genotype, source) for index, genotype in enumerate(drawn)]
+
+
+def scored(
+    architectures: Sequence[Architecture], score: Score | None, on_scored: Callable[[int], None] = lambda _: None
+) -> list[Architecture]:
+    """Give every architecture its search score.
+
+    Args:
+        architectures: those to score.
+        score: accuracy of a genotype inside a supernet; None takes the supernet's own accuracy at that epoch.
+        on_scored: told how many are done.
+    """
+    result = []
+    opened: tuple[Source, SearchState] | None = None
+    for done, architecture in enumerate(architectures, start=1):
+        source = architecture.source
+        accuracy = source.valid_accuracy
+        if score is not None:
+            if opened is None or opened[0] is not source:
+                opened = (source, source.open())
+            accuracy = score(opened[1], architecture.genotype)
+        result.append(replace(architecture, search_score=accuracy))
+        on_scored(done)
+    return result

@@ -1,0 +1,71 @@
+"""The sections of ``params.yaml`` whose stages measure and judge."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from nascommon.settings import Count, Settings, Whole
+from nascommon.training.settings import NetworkSettings, TrainingSettings
+
+FEWEST_TO_RANK = 3
+
+
+class DiscretizeSettings(Settings):
+    """The section ``discretize``."""
+
+    calibration_batches: Count = 50
+    """Training batches on which batch-norm statistics are measured anew before a part of the supernet is scored."""
+    batch_size: Count = 64
+
+
+class KendallSettings(Settings):
+    """The section ``kendall_tau``: do search scores rank architectures as retraining does?"""
+
+    mode: Literal["single_run", "multi_run", "trajectory"] = "single_run"
+    """single_run: architectures of this search. multi_run: the results of several searches that differ in the seed.
+    trajectory: as single_run, and the same architectures scored by every snapshot of the search."""
+    architectures: int = Field(default=10, ge=FEWEST_TO_RANK)
+    """How many; in multi_run, how many searches (this one and so many less one more)."""
+    source: Literal["epochs", "sampled"] = "epochs"
+    """epochs: the genotypes of the search's snapshots (10 epochs of one run in EC-DARTS' Figure 1). sampled: drawn from
+    the final mixing weights."""
+    search_score: Literal["supernet_val", "inherited_val"] = "inherited_val"
+    """supernet_val: accuracy of the supernet with its mixing weights at that epoch. inherited_val: of the architecture
+    alone with the supernet's weights, batch norm recalibrated."""
+    calibration_batches: Count = 50
+    noise_ceiling: bool = True
+    """Retrain every architecture once more with another seed: no score can rank better than retraining ranks itself."""
+    network: NetworkSettings = NetworkSettings(channels=16, cells=8, auxiliary=False)
+    training: TrainingSettings = TrainingSettings(epochs=25, drop_path=0.0)
+
+    @model_validator(mode="after")
+    def _combination(self) -> Self:
+        if self.search_score == "supernet_val" and self.mode == "single_run" and self.source == "sampled":
+            raise ValueError(
+                "search_score: supernet_val is one number for all samples of a supernet and cannot rank them; "
+                "use inherited_val, or source: epochs"
+            )
+        if self.search_score == "supernet_val" and self.mode == "trajectory":
+            raise ValueError(
+                "search_score: a trajectory scores every architecture by every snapshot; use inherited_val"
+            )
+        return self
+
+
+class BaselineSettings(Settings):
+    """The section ``baseline``: random architectures of the same space, retrained like the winner."""
+
+    architectures: Whole = 0
+    """How many; 0 where the published distribution of 214 random architectures (papers' protocol) is the yardstick."""
+
+
+class EvaluateSettings(Settings):
+    """The section ``evaluate``: the only stage that reads test images."""
+
+    batch_size: Count = 500
+    linear_classifier: bool = False
+    """Fit a linear classifier to the raw pixels for comparison; meant for small sets in memory."""
+    published_protocol: bool = False
+    """Whether retrain follows the papers' CIFAR-10 protocol, so that published random architectures are a fair null."""

@@ -1,0 +1,45 @@
+"""A number without its spread says little: mean, standard deviation, and the interval of a test accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from nascommon.settings import UserError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and sample standard deviation (divisor n - 1) of `n` values; no `sd` for one value."""
+
+    n: int
+    mean: float
+    sd: float | None
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean and standard deviation; raises `UserError` for no value or one that is not finite."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size == 0 or not np.isfinite(numbers).all():
+        raise UserError(f"values: at least one number and only finite ones needed, got {list(values)}")
+    sd = float(numbers.std(ddof=1)) if numbers.size > 1 else None
+    return Summary(n=int(numbers.size), mean=float(numbers.mean()), sd=sd)
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson (1927) score interval of an accuracy, as shares: what the size of the test set alone leaves open.
+
+    It says nothing about another training seed; for that, repeat the training and give the standard deviation.
+    """
+    if not 0 <= correct <= total or total == 0:
+        raise UserError(f"accuracy: 0 <= correct <= total and total > 0 needed, got {correct} of {total}")
+    z = float(ndtri((1 + confidence) / 2))
+    share = correct / total
+    centre = share + z**2 / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    scale = 1 + z**2 / total
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
