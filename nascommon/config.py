@@ -1,0 +1,215 @@
+"""``params.yaml`` is read whole, and everything wrong with it is said at once, line by line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.analysis.settings import BaselineSettings, DiscretizeSettings, EvaluateSettings, KendallSettings
+from nascommon.data.settings import DataSettings
+from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.search.settings import SearchSettings
+from nascommon.settings import Probability, Seed, Settings, UserError
+from nascommon.training.settings import NetworkSettings, TrainingSettings
+
+Position = tuple[str | int, ...]
+
+
+class RetrainSettings(Settings):
+    """The section ``retrain``: the genotype from scratch on the data of the search."""
+
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    holdout: Probability = 0.0
+    """Share of the training images that are not trained on but watched every epoch; 0 in the papers' protocol."""
+
+
+class TransferSettings(RetrainSettings):
+    """The section ``transfer``: the genotype from scratch on larger images, with the ImageNet network."""
+
+    data: DataSettings | None
+    """null skips the stage."""
+
+
+_METHOD_FIELDS: dict[str, Any] = {
+    entry.name: (entry.settings, Field(default_factory=entry.settings)) for entry in REGISTRY.values()
+}
+MethodsSettings = create_model("MethodsSettings", __base__=Settings, **_METHOD_FIELDS)
+"""The section ``methods``: one entry per registered method."""
+
+
+def _known_method(search: SearchSettings) -> SearchSettings:
+    if search.method not in REGISTRY:
+        raise ValueError(f"method: unknown method {search.method!r}{_nearest(search.method, list(REGISTRY))}")
+    return search
+
+
+class Params(Settings):
+    """All of ``params.yaml``."""
+
+    seed: Seed = 0
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    tracking: str = "sqlite:///mlflow.db"
+    """Where MLflow keeps its runs: a URI, or ``none``."""
+    data: DataSettings
+    search: Annotated[SearchSettings, AfterValidator(_known_method)]
+    methods: MethodsSettings
+    discretize: DiscretizeSettings = DiscretizeSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    transfer: TransferSettings
+    kendall_tau: KendallSettings = KendallSettings()
+    baseline: BaselineSettings = BaselineSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    def method_settings(self) -> Settings:
+        """Return the settings of the selected method."""
+        settings: Settings = getattr(self.methods, self.search.method)
+        return settings
+
+    def method(self) -> Method:
+        """Return the record of the selected method."""
+        search = self.search
+        size = SearchSize(search.channels, search.cells, search.nodes)
+        return REGISTRY[search.method].recipe(self.method_settings(), size)
+
+
+def load_params(path: Path) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); copy a file of presets/ there") from error
+    tree, lines = _parse(path, text)
+    try:
+        return Params.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        complaints = [_explain(detail, tree) for detail in error.errors()]
+        located = sorted((_line(position, lines), ".".join(map(str, position)), text) for position, text in complaints)
+        raise UserError("\n".join(f"{path}:{line}: {key}: {text}" for line, key, text in located)) from error
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """The YAML 1.2 core schema: ``3e-4`` is a number, ``yes`` and ``012`` are what they look like."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 -- PyYAML copies it before the first change
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+):
+    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+
+def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Position, int]]:
+    """Return the tree and the line of every key."""
+    try:
+        node = yaml.compose(text, Loader=_Yaml12Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
+    lines: dict[Position, int] = {}
+    complaints: list[str] = []
+    tree = _plain(node, (), lines, complaints)
+    if complaints:
+        raise UserError("\n".join(f"{path}:{complaint}" for complaint in complaints))
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}:1: must hold sections such as 'search:' (got {type(tree).__name__})")
+    return tree, lines
+
+
+def _plain(node: yaml.Node | None, position: Position, lines: dict[Position, int], complaints: list[str]) -> Any:
+    """Turn a YAML node into plain Python, noting the line of each key and complaining about keys given twice."""
+    match node:
+        case yaml.MappingNode():
+            tree: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key, line = str(key_node.value), key_node.start_mark.line + 1
+                if key in tree:
+                    complaints.append(f"{line}: {'.'.join(map(str, (*position, key)))}: is given twice")
+                lines[*position, key] = line
+                tree[key] = _plain(value_node, (*position, key), lines, complaints)
+            return tree
+        case yaml.SequenceNode():
+            for index, item in enumerate(node.value):
+                lines[*position, index] = item.start_mark.line + 1
+            return [_plain(item, (*position, i), lines, complaints) for i, item in enumerate(node.value)]
+        case yaml.ScalarNode():
+            return _scalar(node)
+    return None
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    match node.tag.rpartition(":")[2]:
+        case "bool":
+            return node.value.lower() == "true"
+        case "int":
+            return int(node.value)
+        case "float":
+            return float(node.value)
+        case "null":
+            return None
+    return node.value
+
+
+def _explain(detail: ErrorDetails, tree: dict[str, Any]) -> tuple[Position, str]:
+    """Return where a complaint belongs and what it says."""
+    position: Position = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        return position, f"unknown key{_nearest(str(position[-1]), _keys_at(position[:-1]))}"
+    if detail["type"] == "missing":
+        return position, "is missing"
+    if detail["type"] == "value_error":
+        # A validator over several keys says first which one it means.
+        key, _, rest = str(detail["ctx"]["error"]).partition(": ")
+        if rest and re.fullmatch(r"[\w.]+", key):
+            return (*position, *key.split(".")), rest
+        return position, f"{key}{': ' + rest if rest else ''} (got {_short(detail['input'])})"
+    text = detail["msg"].replace("Input should be", "must be", 1)
+    return position, f"{text[0].lower()}{text[1:]} (got {_short(detail['input'])})"
+
+
+def _keys_at(position: Position) -> list[str]:
+    """Return the keys that the settings at ``position`` know."""
+    fields = Params.model_fields
+    for key in position:
+        annotation = fields[str(key)].annotation
+        choices = [annotation, *getattr(annotation, "__args__", ())]
+        models = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Settings)]
+        if not models:
+            return []
+        fields = models[0].model_fields
+    return list(fields)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known are {', '.join(known)}" if close else f"; known are {', '.join(known)}" if known else ""
+
+
+def _line(position: Position, lines: dict[Position, int]) -> int:
+    """Return the line of a key, or of the nearest section around it."""
+    while position and position not in lines:
+        position = position[:-1]
+    return lines.get(position, 1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 -- keeps the complaint on one line

@@ -1,0 +1,88 @@
+"""Baseline: random architectures of the same space, retrained exactly like the winner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nascommon.analysis.complexity import network_complexity
+from nascommon.parts.discretizer import sample_genotype
+from nascommon.runtime.artefacts import write_json
+from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.seeding import derive, generator
+from nascommon.space.genotype import Genotype
+from nascommon.space.mixing import equal_mixing, uniform_candidates
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.topology import Topology
+from nascommon.training.artefact import save_network
+from nascommon.training.loop import Trained
+from nascommon.training.many import Job, train_many
+from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, input_hash, open_data, run_stage, stage_run
+from stages.training import Task, divide
+
+
+def main(params: ParamsFile = Path("params.yaml")) -> None:
+    """Train baseline.architectures random architectures by the protocol of retrain and write data/baseline.
+
+    They do not depend on the search method, so DVC trains them once for all methods. Killed at any moment, the next
+    run continues after the last finished epoch.
+    """
+    inputs = [input_hash(TARGET / "manifest.json")]
+    with stage_run(
+        "baseline", params, lambda p: [p.data.augment, p.search.nodes, p.retrain, p.baseline], inputs
+    ) as run:
+        task = Task(run.params.retrain, open_data(run, TARGET, run.params.data), "cifar", BASELINE)
+        BASELINE.mkdir(parents=True, exist_ok=True)
+        results = train_random(run, task)
+        seconds = sum(trained.summary()["train_seconds"] for trained in results)
+        metrics = {"architectures": len(results), "train_seconds": seconds}
+        write_json(METRICS / "baseline.json", metrics)
+        run.tracker.headline(metrics)
+        summary("baseline: random architectures", {"architectures": str(len(results))}, [BASELINE])
+
+
+def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
+    """Draw genotypes uniformly from the space of the papers' candidates."""
+    topology = Topology(nodes)
+    candidates = uniform_candidates(CANDIDATES, topology)
+    mixing = equal_mixing(candidates)
+    return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
+
+
+def train_random(run: Run, task: Task) -> list[Trained]:
+    """Train the random architectures like the winner and save each network."""
+    seed, training = run.params.seed, task.settings.training
+    genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
+    jobs = [Job(f"random_{i:03d}", genotype, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
+    part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
+    side = task.data.prepared.manifest.height
+    with progress("baseline", len(jobs), unit="network") as bar:
+
+        def on_job(index: int, job: Job, trained: Trained) -> None:
+            figures = trained.summary()
+            bar.step(index, {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures})
+            counts = network_complexity(job.genotype, trained.network.spec, side).as_dict()
+            save_network(
+                BASELINE / job.name,
+                trained.network,
+                job.genotype,
+                provenance=run.provenance(),
+                metrics={**figures, **counts},
+            )
+
+        return train_many(
+            jobs,
+            task.spec(),
+            training,
+            lambda job_seed: task.data.training(
+                part, training.batch_size, "baseline", cutout=training.cutout, seed=job_seed
+            ),
+            device=run.device,
+            validation=task.data.evaluation(held_out, training.batch_size) if held_out else None,
+            checkpoints=run.checkpoints,
+            on_job=on_job,
+            on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,86 @@
+"""Check params.yaml before anything runs: mistakes, the method's record, what would rerun, time and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nascommon.config import load_params
+from nascommon.method import REGISTRY, Method
+from nascommon.runtime.hardware import describe, resolve_device
+from nascommon.runtime.progress import duration, summary
+from stages.estimate import Estimate, estimates
+from stages.shell import ParamsFile, run_stage
+
+Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]
+
+
+def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True) -> None:
+    """Say everything that is wrong with the params file, or print what it stands for.
+
+    Prints the record of the selected method, which stages `dvc repro` would run, and an estimate of time and memory
+    per stage from a few real steps of full size on this machine. Changes nothing.
+    """
+    settings = load_params(params)
+    device = resolve_device(settings.device)
+    method = settings.method()
+    print(f"{params}: no mistakes found")
+    summary(f"method {settings.search.method}: {REGISTRY[settings.search.method].summary}", record(method), [])
+    summary("what `dvc repro` would run", {"stages": what_reruns(params)}, [])
+    if estimate:
+        rows = {line.stage: tell(line) for line in estimates(settings, method, device)}
+        summary(f"estimate for {describe(device)}, from a few real steps", rows, [])
+
+
+def record(method: Method) -> dict[str, str]:
+    """Return the method's choices in words: functions by name, settings by value."""
+    choices = {}
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        if callable(value):
+            choices[field.name] = (
+                value.__name__ if "<locals>" not in value.__qualname__ else value.__qualname__.split(".")[0]
+            )
+        elif hasattr(value, "model_dump"):
+            choices[field.name] = ", ".join(f"{key} {setting:g}" for key, setting in value.model_dump().items())
+        elif field.name == "phases":
+            choices[field.name] = "; ".join(phase(part) for part in value)
+        elif isinstance(value, tuple):
+            choices[field.name] = ", ".join(map(str, value))
+        else:
+            choices[field.name] = "none" if value is None else str(value)
+    return choices
+
+
+def phase(part: Any) -> str:
+    """Describe a phase."""
+    return ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(part).items() if value is not None)
+
+
+def what_reruns(params: Path) -> str:
+    """Ask DVC which stages are out of date."""
+    if params.resolve() != Path("params.yaml").resolve():
+        return "unknown: DVC looks at params.yaml only; copy the file there first"
+    if shutil.which("dvc") is None:
+        return "unknown: dvc is not installed or not on the PATH"
+    asked = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        return f"unknown: dvc status failed ({asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else '?'})"
+    changed = list(json.loads(asked.stdout))
+    return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
+
+
+def tell(line: Estimate) -> str:
+    """Write an estimate as a person says it."""
+    memory = f", about {line.memory_mib:,.0f} MiB" if line.memory_mib else ""
+    return f"{duration(line.seconds)}{memory} ({line.how})"
+
+
+if __name__ == "__main__":
+    run_stage(main)

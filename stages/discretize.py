@@ -1,0 +1,69 @@
+"""Discretize: from the mixing weights to one genotype, and what the supernet loses by it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from nascommon.analysis.drawing import save_drawing
+from nascommon.analysis.gaps import discretization_gap
+from nascommon.runtime.artefacts import write_json
+from nascommon.runtime.progress import summary
+from nascommon.search.artefact import SUMMARY, load_search
+from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
+from nascommon.space.genotype import CELL_KINDS, format_cell
+from stages.shell import (
+    DISCRETIZE,
+    METRICS,
+    SEARCH,
+    TARGET,
+    ParamsFile,
+    input_hash,
+    open_data,
+    percent,
+    run_stage,
+    stage_run,
+)
+
+
+def main(params: ParamsFile = Path("params.yaml")) -> None:
+    """Write data/discretize: genotype.json, its drawing as SVG and PNG, and the discretization gap.
+
+    The gap is the validation accuracy of the supernet with its mixing weights minus that with the kept operations
+    alone, same network weights, before and after batch norm is recalibrated.
+    """
+    inputs = [input_hash(SEARCH / SUMMARY), input_hash(SEARCH / "final.safetensors")]
+    with stage_run("discretize", params, lambda p: [p.discretize, p.method_settings()], inputs) as run:
+        settings, seed = run.params.discretize, run.params.seed
+        started, search = time.perf_counter(), load_search(SEARCH)
+        state = search.final.load(run.params.method(), run.device)
+        data = open_data(run, TARGET, run.params.data)
+        training = data.training(data.prepared.part("weights"), settings.batch_size, "calibration")
+        calibration = calibration_batches(training, settings.calibration_batches, seed)
+        valid = list(data.evaluation(data.prepared.part("architecture"), settings.batch_size).epoch(0))
+        genotype, samples = choose_genotype(
+            state, lambda genotype: inherited_accuracy(state, genotype, calibration, valid), seed=seed
+        )
+        gap = discretization_gap(state, genotype, calibration, valid).as_dict()
+        skips = {f"skips_{kind}": genotype.cell(kind).skips for kind in CELL_KINDS}
+        metrics = {**gap, **skips, "selection_seconds": time.perf_counter() - started}
+        provenance = {**run.provenance(), "search_epochs": search.final.epoch + 1}
+        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": provenance, "samples": samples})
+        write_json(METRICS / "discretize.json", metrics)
+        for suffix in (".svg", ".png"):
+            save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", f"{run.params.search.method}, seed {seed}")
+            run.tracker.artefact(DISCRETIZE / f"genotype{suffix}", "genotype")
+        run.tracker.artefact(DISCRETIZE / "genotype.json", "genotype")
+        run.tracker.headline(metrics)
+        summary(
+            "genotype",
+            {
+                **{kind: format_cell(genotype.cell(kind)) for kind in CELL_KINDS},
+                **percent(metrics, "discretization_gap", "discretization_gap_recalibrated"),
+            },
+            [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,78 @@
+"""Inspect a genotype: what its network costs, and what it looks like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nascommon.analysis.complexity import network_complexity
+from nascommon.analysis.drawing import save_drawing
+from nascommon.runtime.artefacts import read_json
+from nascommon.settings import UserError
+from nascommon.space.genotype import CELL_KINDS, Genotype, format_cell, genotype_from_json
+from nascommon.space.network import NetworkSpec, check_image_side
+from nascommon.space.published import PUBLISHED
+from stages.shell import run_stage
+
+CLASSES = {"cifar": 10, "imagenet": 1000}
+SIDES = {"cifar": 32, "imagenet": 224}
+
+
+def main(
+    genotype: Annotated[
+        str,
+        typer.Argument(
+            help="A published name, such as DARTS_V2, or a JSON file: ours, or the lists of the released codes."
+        ),
+    ],
+    channels: Annotated[int, typer.Option(min=2, help="Of the first cell.")] = 36,
+    cells: Annotated[int, typer.Option(min=1, help="Depth.")] = 20,
+    stem: Annotated[Literal["cifar", "imagenet"], typer.Option(help="Which network.")] = "cifar",
+    classes: Annotated[int | None, typer.Option(min=1, help="10 for cifar and 1000 for imagenet unless told.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images; 32 for cifar and 224 for imagenet unless told.")
+    ] = None,
+    image_channels: Annotated[int, typer.Option(min=1, help="3 for colour.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    draw: Annotated[Path | None, typer.Option(help="Write a drawing to this .svg or .png file.")] = None,
+) -> None:
+    """Count parameters, multiply-adds and paper_flops of a genotype's network, and draw its cells."""
+    found = find_genotype(genotype)
+    side = size or SIDES[stem]
+    check_image_side(side, stem, "--size")
+    if stem == "imagenet" and channels % 2:
+        raise UserError(f"--channels: the imagenet stem halves them; give an even number (got {channels})")
+    spec = NetworkSpec(channels, cells, classes or CLASSES[stem], stem, image_channels)
+    counts = network_complexity(found, spec, side).as_dict()
+    if draw is not None:
+        if draw.suffix not in (".svg", ".png"):
+            raise UserError(f"--draw: the file must end in .svg or .png (got {draw})")
+        save_drawing(found, draw, Path(genotype).stem)
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2))
+        return
+    for kind in CELL_KINDS:
+        typer.echo(f"{kind:<10} {format_cell(found.cell(kind))}")
+    for name, value in counts.items():
+        typer.echo(f"{name:<22} {value:>16,}")
+
+
+def find_genotype(name: str) -> Genotype:
+    """Return the published genotype of that name, or read the file.
+
+    Raises:
+        UserError: it is neither, or the file holds no genotype.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    path = Path(name)
+    if not path.exists():
+        raise UserError(f"{name}: neither a file nor a published genotype; published are {', '.join(PUBLISHED)}")
+    return genotype_from_json(read_json(path), name)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,185 @@
+"""Kendall tau: does the search rank architectures as retraining does?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from nascommon.analysis.candidates import Architecture, scored
+from nascommon.analysis.figures import save_figure
+from nascommon.analysis.pairs import read_pairs
+from nascommon.analysis.plots import plot_ranking
+from nascommon.analysis.ranking import Ranking, rank_correlation, trajectory
+from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.seeding import derive
+from nascommon.search.artefact import SUMMARY
+from nascommon.training.loop import Trained
+from nascommon.training.many import Job, train_many
+from stages.ranked import Ranked, scorer
+from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, input_hash, run_stage, stage_run
+
+Scores = dict[str, list[float]]
+
+
+def main(
+    params: ParamsFile = Path("params.yaml"),
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Analyse two columns of numbers of a CSV file instead: search score, retrain score."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --pairs: print JSON.")] = False,
+) -> None:
+    """Rank architectures by their search score and by retraining, and write data/kendall_tau.
+
+    Each architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
+    architecture half; the test set is not touched. Killed at any moment, the next run continues after the last
+    finished epoch.
+    """
+    if pairs is not None:
+        analyse(pairs, as_json=as_json)
+        return
+    inputs = [
+        input_hash(TARGET / "manifest.json"),
+        input_hash(SEARCH / SUMMARY),
+        input_hash(SEARCH / "final.safetensors"),
+    ]
+    with stage_run(
+        "kendall_tau", params, lambda p: [p.data.augment, p.kendall_tau, p.search, p.method_settings()], inputs
+    ) as run:
+        ranked = Ranked.open(run)
+        settings = run.params.kendall_tau
+        score = scorer(ranked) if settings.search_score == "inherited_val" else None
+        architectures = scored(ranked.architectures(), score)
+        scores = retrain_all(run, ranked, architectures)
+        write_ranking(run, ranked, architectures, scores)
+
+
+def analyse(path: Path, *, as_json: bool) -> None:
+    """Print the rank correlation of two columns."""
+    first, second, names = read_pairs(path)
+    ranking = rank_correlation(first, second)
+    if as_json:
+        typer.echo(json.dumps({"columns": list(names), **ranking.as_dict()}, indent=2))
+        return
+    summary(f"{path}: {names[0]} against {names[1]}", describe_ranking(ranking), [])
+
+
+def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
+    """Train every architecture, with a second seed for the noise ceiling; return accuracies by name of the round."""
+    settings = run.params.kendall_tau
+    rounds = ["first"] + (["second"] if settings.noise_ceiling else [])
+    jobs = [
+        Job(f"{which}_{index}", architecture.genotype, derive(run.params.seed, "kendall", which, index))
+        for which in rounds
+        for index, architecture in enumerate(architectures)
+    ]
+    epochs = settings.training.epochs
+    with progress("kendall_tau", len(jobs), unit="network") as bar:
+
+        def on_job(index: int, _job: Job, trained: Trained) -> None:
+            bar.step(index, {"valid_accuracy": trained.rows[-1]["valid_accuracy"]})
+
+        results = train_many(
+            jobs,
+            ranked.network_spec(),
+            settings.training,
+            ranked.training_batches,
+            device=run.device,
+            validation=ranked.validation,
+            checkpoints=run.checkpoints,
+            on_job=on_job,
+            on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, epochs),
+        )
+    accuracies = [trained.rows[-1]["valid_accuracy"] for trained in results]
+    count = len(architectures)
+    return {which: accuracies[i * count : (i + 1) * count] for i, which in enumerate(rounds)}
+
+
+def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores) -> None:
+    """Write the pairs, the ranking and its picture."""
+    settings = run.params.kendall_tau
+    table = pd.DataFrame(
+        {
+            "architecture": [architecture.name for architecture in architectures],
+            "search_score": [architecture.search_score for architecture in architectures],
+            **{f"retrain_{which}": values for which, values in scores.items()},
+            "genotype": [json.dumps(architecture.genotype.to_json()) for architecture in architectures],
+        }
+    )
+    ranking = rank_correlation(table["search_score"], table["retrain_first"], seed=run.params.seed)
+    tree: dict[str, Any] = {
+        "mode": settings.mode, "source": settings.source, "search_score": settings.search_score,
+        "ranking": ranking.as_dict(),
+    }  # fmt: skip
+    if settings.noise_ceiling:
+        tree["noise_ceiling"] = rank_correlation(scores["first"], scores["second"], seed=run.params.seed).as_dict()
+    if settings.mode == "trajectory":
+        tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
+    write_json(KENDALL / "ranking.json", {**tree, "provenance": run.provenance()})
+    write_table(KENDALL / "architectures.csv", table)
+    write_table(PLOTS / "kendall_tau.csv", table.drop(columns="genotype"))
+    save_figure(
+        plot_ranking(
+            table["search_score"], table["retrain_first"], list(table["architecture"]), ranking,
+            f"{run.params.search.method}: {settings.search_score} against retraining",
+        ),
+        KENDALL / "ranking.png",
+    )  # fmt: skip
+    metrics = headline(tree)
+    write_json(METRICS / "kendall_tau.json", metrics)
+    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
+    run.tracker.artefact(KENDALL, "kendall_tau")
+    shown = describe_ranking(ranking)
+    if "noise_ceiling" in tree:
+        shown["noise ceiling"] = f"tau-b {number(tree['noise_ceiling']['tau_b'])} between two seeds of retraining"
+    summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown,
+            [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
+
+
+def write_trajectory(ranked: Ranked, architectures: list[Architecture], retrain: list[float]) -> list[dict[str, Any]]:
+    """Score the same architectures by every snapshot and return tau per epoch."""
+    score = scorer(ranked)
+    sources = ranked.snapshots()
+    states = (source.open() for source in sources)
+    scores_TN = [[score(state, architecture.genotype) for architecture in architectures] for state in states]
+    table = trajectory(scores_TN, retrain, epochs=[int(source.name.removeprefix("epoch ")) for source in sources])
+    write_table(KENDALL / "trajectory.csv", table)
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows
+
+
+def headline(tree: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures that DVC compares."""
+    ranking = tree["ranking"]
+    metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
+    low, high = ranking["interval"] or (None, None)
+    ceiling = tree.get("noise_ceiling", {}).get("tau_b")
+    return {**metrics, "tau_b_low": low, "tau_b_high": high, "noise_ceiling_tau_b": ceiling}
+
+
+def describe_ranking(ranking: Ranking) -> dict[str, str]:
+    """Return the lines that a person reads."""
+    low, high = ranking.interval or (None, None)
+    return {
+        "architectures": str(ranking.n),
+        "tau": f"a {number(ranking.tau_a)}, b {number(ranking.tau_b)}, c {number(ranking.tau_c)}, "
+        f"weighted {number(ranking.weighted_tau)}",
+        "p-value": f"{number(ranking.p_value)} ({ranking.p_value_method})",
+        f"{ranking.confidence:.0%} interval of tau-b": f"{number(low)} to {number(high)}",
+        "agreement": ranking.label,
+        "top-k overlap": ", ".join(f"{k}: {share:.2f}" for k, share in ranking.top_k_overlap.items()),
+    }
+
+
+def number(value: float | None) -> str:
+    """Write a number, or that there is none."""
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,83 @@
+"""The report in words: what was found, how sure it is, what it cost, and the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nascommon.runtime.progress import duration
+from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
+from stages.shell import Run
+
+COMPARABILITY = (
+    "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
+    "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
+)
+
+
+def write_report(run: Run, results: dict[str, Any], table: str) -> str:
+    """Return the report as Markdown."""
+    genotype = genotype_from_json(results["genotype"])
+    cells = "\n".join(f"- {kind}: `{format_cell(genotype.cell(kind))}`" for kind in CELL_KINDS)
+    birth = results["provenance"]
+    return "\n".join(
+        [
+            f"# {run.params.search.method} on {run.params.data.source}, seed {run.params.seed}",
+            "",
+            *[f"- {line}" for line in findings(results)],
+            "",
+            "## The architecture",
+            "",
+            cells,
+            "",
+            "## Results",
+            "",
+            COMPARABILITY,
+            "",
+            table,
+            f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",
+            "",
+        ]
+    )
+
+
+def findings(results: dict[str, Any]) -> list[str]:
+    """Return the sentences a reader wants first."""
+    metrics, stages = results["metrics"], results["stages"]
+    lines = [f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (last epoch, test images read once)."]
+    if metrics["linear_error_percent"] is not None:
+        lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
+    lines += [against_random(comparison) for comparison in results["comparisons"]]
+    if not results["comparisons"]:
+        lines.append("Not compared with random architectures: set baseline.architectures.")
+    gap = stages["discretize"]
+    lines.append(
+        f"Discretization gap: the supernet's validation accuracy falls from {100 * gap['soft']:.1f} % to "
+        f"{100 * gap['kept']:.1f} % ({100 * gap['kept_recalibrated']:.1f} % with batch norm recalibrated)."
+    )
+    lines.append(ranking(stages["kendall_tau"]))
+    cost = results["cost_seconds"]
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
+    lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
+    return lines
+
+
+def against_random(comparison: dict[str, Any]) -> str:
+    """Say how the network stands among random architectures."""
+    return (
+        f"Against {comparison['n']} random architectures ({comparison['source']}), mean "
+        f"{comparison['null_mean']:.2f} %: {comparison['verdict']} (percentile {comparison['percentile']:.0f}, "
+        f"p = {comparison['p_value']:.2f}; the smallest possible p is {comparison['smallest_p']:.2f})."
+    )
+
+
+def ranking(kendall: dict[str, Any]) -> str:
+    """Say how well search scores rank architectures."""
+    if kendall["tau_b"] is None:
+        return f"Kendall tau is undefined: all {kendall['n']} architectures have the same score."
+    ceiling = kendall["noise_ceiling_tau_b"]
+    limit = f"; two seeds of retraining agree with tau-b {ceiling:.2f}" if ceiling is not None else ""
+    return (
+        f"Search score against retraining: Kendall tau-b {kendall['tau_b']:.2f} (95 % interval "
+        f"{kendall['tau_b_low']:.2f} to {kendall['tau_b_high']:.2f}, p = {kendall['p_value']:.2f}, "
+        f"n = {kendall['n']}){limit}."
+    )

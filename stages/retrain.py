@@ -1,0 +1,23 @@
+"""Retrain: the genotype as a stand-alone network, from scratch, on the data of the search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.shell import RETRAIN, TARGET, ParamsFile, input_hash, open_data, run_stage, stage_run
+from stages.training import GENOTYPE, Task, train_genotype
+
+
+def main(params: ParamsFile = Path("params.yaml")) -> None:
+    """Write data/retrain: weights, network.json, curves and metrics; the last epoch is the result.
+
+    One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
+    """
+    inputs = [input_hash(GENOTYPE), input_hash(TARGET / "manifest.json")]
+    with stage_run("retrain", params, lambda p: [p.data.augment, p.retrain], inputs) as run:
+        data = open_data(run, TARGET, run.params.data)
+        train_genotype(run, Task(run.params.retrain, data, "cifar", RETRAIN))
+
+
+if __name__ == "__main__":
+    run_stage(main)

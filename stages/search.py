@@ -1,0 +1,137 @@
+"""Search: train the supernet and, on the other half of the images, the architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nascommon.analysis.figures import save_figure
+from nascommon.analysis.plots import plot_alphas
+from nascommon.method import Method
+from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.progress import progress, summary
+from nascommon.search.artefact import HISTORY, describe_state, save_history, save_state, save_summary
+from nascommon.search.history import History
+from nascommon.search.loop import Hooks, Outcome, run_search
+from nascommon.search.passes import SearchData
+from nascommon.search.snapshots import Snapshots
+from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import check_image_side
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from stages.shell import (
+    METRICS,
+    PLOTS,
+    SEARCH,
+    TARGET,
+    Data,
+    ParamsFile,
+    Run,
+    input_hash,
+    open_data,
+    percent,
+    run_stage,
+    stage_run,
+)
+
+SHOWN = {"train_accuracy": "train acc", "valid_accuracy": "valid acc", "train_loss": "train loss"}
+
+
+def main(params: ParamsFile = Path("params.yaml")) -> None:
+    """Run the method of search.method on the prepared data and write data/search.
+
+    One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
+    """
+    inputs = [input_hash(TARGET / "manifest.json")]
+    with stage_run("search", params, lambda p: [p.data.augment, p.search, p.method_settings()], inputs) as run:
+        method, data = run.params.method(), open_data(run, TARGET, run.params.data)
+        snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
+        with progress("search", method.epochs) as bar:
+
+            def on_epoch(row: dict[str, Any]) -> None:
+                bar.step(row["epoch"], {label: row[name] for name, label in SHOWN.items()})
+                run.tracker.epoch(row["epoch"], {k: v for k, v in row.items() if isinstance(v, int | float)})
+
+            outcome = run_search(
+                method,
+                base_spec(run, data, method),
+                search_data(data, method.batch_size),
+                seed=run.params.seed,
+                device=run.device,
+                checkpoint=run.checkpoints.file("state"),
+                hooks=Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep),
+            )
+        write_outcome(run, outcome, snapshots)
+
+
+def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
+    """Return what the data and the search section say of the supernet."""
+    manifest, search = data.prepared.manifest, run.params.search
+    for side in (manifest.height, manifest.width):
+        check_image_side(side, "cifar", "data.size")
+    topology = Topology(search.nodes)
+    candidates = uniform_candidates(method.candidates, topology)
+    return SupernetSpec(search.channels, search.cells, len(manifest.classes), candidates, topology, manifest.channels)
+
+
+def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchData:
+    """Return the batches of both halves; the test set is not among them."""
+    weights, architecture = data.prepared.part("weights"), data.prepared.part("architecture")
+    return SearchData(
+        weights=data.training(weights, batch_size, "weights", seed=seed),
+        architecture=data.training(architecture, batch_size, "architecture", seed=seed),
+        validation=data.evaluation(architecture, batch_size),
+    )
+
+
+def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
+    """Write data/search, log what a person looks at, and say where it lies."""
+    state, history = outcome.state, outcome.history
+    row = history.rows[-1] if history.rows else {"epoch": -1, "phase": 0, "valid_accuracy": 0.0}
+    metrics = {
+        "valid_accuracy": row["valid_accuracy"],
+        "search_seconds": history.seconds,
+        "peak_memory_mib": peak_memory_bytes(run.device) / 2**20,
+    }
+    save_state(SEARCH / "final.safetensors", state)
+    save_history(SEARCH, history, state.spec.topology)
+    kept = snapshots.move_to(SEARCH / "snapshots")
+    save_summary(
+        SEARCH,
+        {**run.provenance(), **metrics, "final": describe_state("final.safetensors", state, row), "snapshots": kept},
+    )
+    write_table(PLOTS / "search.csv", history.table().drop(columns="genotype"))
+    write_json(METRICS / "search.json", metrics)
+    for path in draw_alphas(history, state.spec.topology):
+        run.tracker.artefact(path, "search")
+    run.tracker.artefact(SEARCH / HISTORY, "search")
+    run.tracker.headline(metrics)
+    summary(
+        f"search with {run.params.search.method}: {len(history.rows)} epochs in {history.seconds:.0f} s",
+        percent(metrics, "valid_accuracy"),
+        [SEARCH / "search.json", SEARCH / "history.parquet", SEARCH / "architecture.parquet"],
+    )
+
+
+def draw_alphas(history: History, topology: Topology) -> list[Path]:
+    """Draw the mixing weights of the last phase over its epochs, a panel per edge, one picture per kind of cell."""
+    phase = len(history.candidates) - 1
+    epochs = [tensors for row, tensors in zip(history.rows, history.architecture, strict=True) if row["phase"] == phase]
+    edges = [f"{edge.source} to {edge.node}" for edge in topology.edges]
+    paths = []
+    for kind in CELL_KINDS if epochs else ():
+        weights_TEO = np.stack([tensors[f"{kind}.weights_EO"].numpy() for tensors in epochs])
+        figure = plot_alphas(
+            weights_TEO, history.candidates[phase].cell(kind), edges, f"Mixing weights of the {kind} cell"
+        )
+        paths.append(SEARCH / f"weights_{kind}.png")
+        save_figure(figure, paths[-1])
+    return paths
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,192 @@
+"""What every stage does around its work: read params.yaml, know its fingerprint, track, and end in plain words."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+import nascommon
+from nascommon.config import Params, load_params
+from nascommon.data.batches import Batches, evaluation_batches, training_batches
+from nascommon.data.prepared import Part, Prepared, open_prepared
+from nascommon.data.settings import DataSettings
+from nascommon.runtime.artefacts import digest
+from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.runtime.hardware import describe, git_revision, resolve_device
+from nascommon.runtime.seeding import derive
+from nascommon.runtime.tracking import Tracker, tracked
+from nascommon.settings import UserError
+
+ROOT = Path()
+"""Stages run in the folder of params.yaml, as DVC runs them."""
+TARGET, TRANSFER = Path("data/prepared/target"), Path("data/prepared/transfer")
+SEARCH, DISCRETIZE, RETRAIN = Path("data/search"), Path("data/discretize"), Path("data/retrain")
+TRANSFERRED, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
+EVALUATE = Path("data/evaluate")
+METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
+"""Apart from the folders above, because DVC wants metrics and plots as outputs of their own."""
+
+NUMERICS = ("space", "parts", "method.py", "methods", "search", "training", "data", "runtime/seeding.py")
+"""Code whose change makes a checkpoint foreign."""
+INTERRUPTED = 130
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stage."""
+
+    stage: str
+    params: Params
+    device: torch.device
+    tracker: Tracker
+    checkpoints: CheckpointFolder
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the birth certificate of a figure."""
+        return {
+            "command": f"python -m stages.{self.stage}",
+            "method": self.params.search.method,
+            "seed": self.params.seed,
+            "commit": git_revision(ROOT),
+            "hardware": describe(self.device),
+            "torch": torch.__version__,
+        }
+
+
+@contextmanager
+def stage_run(
+    stage: str, params_file: Path, sections: Callable[[Params], list[Any]], inputs: list[str]
+) -> Iterator[Run]:
+    """Open a stage: its params, device, MLflow run and checkpoints.
+
+    Args:
+        stage: name of the stage.
+        params_file: where the params are.
+        sections: what of them changes the stage's numbers.
+        inputs: hashes of what the stage reads; with the sections, the code and torch they make the fingerprint.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    params = load_params(params_file)
+    device = resolve_device(params.device)
+    numbers = [params.seed, *(_plain(section) for section in sections(params))]
+    fingerprint = digest(stage, numbers, inputs, code_version(), torch.__version__)
+    pipeline = digest(
+        params.model_dump(mode="json", exclude={"device", "tracking", "methods"}), _plain(params.method_settings())
+    )
+    with tracked(
+        params.tracking,
+        project_root=ROOT,
+        stage=stage,
+        method=params.search.method,
+        seed=params.seed,
+        data=params.data.source,
+        key=fingerprint,
+        pipeline=pipeline,
+        params=tracked_params(params),
+    ) as tracker:
+        checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
+        yield Run(stage, params, device, tracker, checkpoints)
+        checkpoints.clear()
+
+
+def tracked_params(params: Params) -> dict[str, Any]:
+    """Return the params as MLflow shows them: of the methods only the selected one."""
+    tree = params.model_dump(mode="json", exclude={"methods", "tracking"})
+    return {**tree, "methods": {params.search.method: _plain(params.method_settings())}}
+
+
+@functools.cache
+def code_version() -> str:
+    """Return a hash of the code that decides what numbers come out."""
+    package = Path(nascommon.__file__).parent
+    roots = [package / name for name in NUMERICS]
+    files = sorted(file for root in roots for file in ([root] if root.is_file() else root.rglob("*.py")))
+    content = hashlib.sha256()
+    for file in files:
+        content.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared set and how its batches are made."""
+
+    prepared: Prepared
+    settings: DataSettings
+    seed: int
+    device: torch.device
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all pixels, labels and the split."""
+        return self.prepared.manifest.content_hash
+
+    def training(
+        self, part: Part, batch_size: int, purpose: str, *, cutout: int = 0, seed: int | None = None
+    ) -> Batches:
+        """Return augmented, shuffled batches; ``purpose`` and seed decide order and augmentation."""
+        number = derive(self.seed if seed is None else seed, "batches", purpose)
+        return training_batches(part, batch_size, self.settings.augment, seed=number, device=self.device, cutout=cutout)
+
+    def evaluation(self, part: Part, batch_size: int) -> Batches:
+        """Return the images as they are, in order."""
+        return evaluation_batches(part, batch_size, device=self.device)
+
+
+def open_data(run: Run, folder: Path, settings: DataSettings) -> Data:
+    """Open a prepared set for this run."""
+    return Data(open_prepared(folder), settings, run.params.seed, run.device)
+
+
+def input_hash(path: Path) -> str:
+    """Return the hash of a file that a stage reads.
+
+    Raises:
+        UserError: it is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro` to make what comes before it")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def run_stage(command: Callable[..., None]) -> None:
+    """Run a stage's command line; what the user can mend is one message and status 2, Ctrl-C ends with status 130."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        sys.exit(_fail(f"error: {error}", 2))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(_fail("stopped; `dvc repro` continues from the last finished epoch", INTERRUPTED))
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
+            error.show()
+            sys.exit(2)
+        raise
+
+
+def _fail(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def _plain(section: Any) -> Any:
+    return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
+
+
+def percent(mapping: Mapping[str, float], *names: str) -> dict[str, str]:
+    """Return the named shares as percentages to print."""
+    return {name.replace("_", " "): f"{100 * mapping[name]:.2f} %" for name in names if name in mapping}
