@@ -35,7 +35,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [input_hash(SEARCH / SUMMARY), input_hash(SEARCH / "final.safetensors")]
     with stage_run("discretize", params, lambda p: [p.discretize, p.method_settings()], inputs) as run:
         settings, seed = run.params.discretize, run.params.seed
-        started, search = time.perf_counter(), load_search(SEARCH)
+        started = time.perf_counter()
+        search = load_search(SEARCH)
         state = search.final.load(run.params.method(), run.device)
         data = open_data(run, TARGET, run.params.data)
         training = data.training(data.prepared.part("weights"), settings.batch_size, "calibration")
@@ -47,8 +48,10 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
         skips = {f"skips_{kind}": genotype.cell(kind).skips for kind in CELL_KINDS}
         metrics = {**gap, **skips, "selection_seconds": time.perf_counter() - started}
-        provenance = {**run.provenance(), "search_epochs": search.final.epoch + 1}
-        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": provenance, "samples": samples})
+        # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
+        origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
+        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
+        write_json(DISCRETIZE / "discretize.json", {**metrics, "samples": samples, "provenance": run.provenance()})
         write_json(METRICS / "discretize.json", metrics)
         for suffix in (".svg", ".png"):
             save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", f"{run.params.search.method}, seed {seed}")
