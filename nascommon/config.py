@@ -17,7 +17,7 @@ from nascommon.analysis.settings import BaselineSettings, DiscretizeSettings, Ev
 from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import Probability, Seed, Settings, UserError
+from nascommon.settings import Count, Probability, Seed, Settings, UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Position = tuple[str | int, ...]
@@ -58,6 +58,8 @@ class Params(Settings):
     seed: Seed = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    threads: Count | None = None
+    """CPU threads of a stage; null lets torch take all cores. Small networks gain nothing from more than one."""
     tracking: str = "sqlite:///mlflow.db"
     """Where MLflow keeps its runs: a URI, or ``none``."""
     data: DataSettings

@@ -13,10 +13,10 @@ import typer
 
 from nascommon.config import load_params
 from nascommon.method import REGISTRY, Method
-from nascommon.runtime.hardware import describe, resolve_device
+from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
 from stages.estimate import Estimate, estimates
-from stages.shell import ParamsFile, run_stage
+from stages.shell import ParamsFile, prepare_device, run_stage
 
 Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]
 
@@ -28,7 +28,7 @@ def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True) 
     per stage from a few real steps of full size on this machine. Changes nothing.
     """
     settings = load_params(params)
-    device = resolve_device(settings.device)
+    device = prepare_device(settings)
     method = settings.method()
     print(f"{params}: no mistakes found")
     summary(f"method {settings.search.method}: {REGISTRY[settings.search.method].summary}", record(method), [])

@@ -79,11 +79,11 @@ def stage_run(
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     params = load_params(params_file)
-    device = resolve_device(params.device)
+    device = prepare_device(params)
     numbers = [params.seed, *(_plain(section) for section in sections(params))]
     fingerprint = digest(stage, numbers, inputs, code_version(), torch.__version__)
     pipeline = digest(
-        params.model_dump(mode="json", exclude={"device", "tracking", "methods"}), _plain(params.method_settings())
+        params.model_dump(mode="json", exclude={"device", "threads", "tracking", "methods"}), _plain(params.method_settings())
     )
     with tracked(
         params.tracking,
@@ -105,6 +105,13 @@ def tracked_params(params: Params) -> dict[str, Any]:
     """Return the params as MLflow shows them: of the methods only the selected one."""
     tree = params.model_dump(mode="json", exclude={"methods", "tracking"})
     return {**tree, "methods": {params.search.method: _plain(params.method_settings())}}
+
+
+def prepare_device(params: Params) -> torch.device:
+    """Apply ``threads`` and return the device that ``device`` names."""
+    if params.threads is not None:
+        torch.set_num_threads(params.threads)
+    return resolve_device(params.device)
 
 
 @functools.cache
