@@ -83,7 +83,8 @@ def stage_run(
     numbers = [params.seed, *(_plain(section) for section in sections(params))]
     fingerprint = digest(stage, numbers, inputs, code_version(), torch.__version__)
     pipeline = digest(
-        params.model_dump(mode="json", exclude={"device", "threads", "tracking", "methods"}), _plain(params.method_settings())
+        params.model_dump(mode="json", exclude={"device", "threads", "tracking", "methods"}),
+        _plain(params.method_settings()),
     )
     with tracked(
         params.tracking,
