@@ -14,7 +14,7 @@ from nascommon.analysis.figures import save_figure
 from nascommon.analysis.pairs import read_pairs
 from nascommon.analysis.plots import plot_ranking
 from nascommon.analysis.ranking import Ranking, rank_correlation, trajectory
-from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SUMMARY
@@ -52,11 +52,23 @@ def main(
         "kendall_tau", params, lambda p: [p.data.augment, p.kendall_tau, p.search, p.method_settings()], inputs
     ) as run:
         ranked = Ranked.open(run)
+        if not ranked.trained():
+            skip()
+            return
         settings = run.params.kendall_tau
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
         scores = retrain_all(run, ranked, architectures)
         write_ranking(run, ranked, architectures, scores)
+
+
+def skip() -> None:
+    """Leave outputs that say that there is no search score to rank by."""
+    reason = "the search trained no supernet, so there is no search score to rank by"
+    print(f"kendall_tau: skipped, {reason}")
+    write_json(KENDALL / "ranking.json", {"skipped": reason})
+    write_json(METRICS / "kendall_tau.json", {"n": 0})
+    write_text(PLOTS / "kendall_tau.csv", "architecture,search_score,retrain_first\n")
 
 
 def analyse(path: Path, *, as_json: bool) -> None:

@@ -37,6 +37,10 @@ class Ranked:
         valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
         return Ranked(run, run.params.method(), load_search(SEARCH), data, valid)
 
+    def trained(self) -> bool:
+        """Say whether the search trained a supernet; plain random sampling does not."""
+        return self.method.epochs > 0
+
     def network_spec(self) -> NetworkSpec:
         """Return the size of the retrained networks."""
         manifest = self.data.prepared.manifest

@@ -72,6 +72,8 @@ def against_random(comparison: dict[str, Any]) -> str:
 
 def ranking(kendall: dict[str, Any]) -> str:
     """Say how well search scores rank architectures."""
+    if kendall["n"] == 0:
+        return "No search score to rank by: the search trained no supernet."
     if kendall["tau_b"] is None:
         return f"Kendall tau is undefined: all {kendall['n']} architectures have the same score."
     ceiling = kendall["noise_ceiling_tau_b"]

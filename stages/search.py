@@ -91,7 +91,7 @@ def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchD
 def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     """Write data/search, log what a person looks at, and say where it lies."""
     state, history = outcome.state, outcome.history
-    row = history.rows[-1] if history.rows else {"epoch": -1, "phase": 0, "valid_accuracy": 0.0}
+    row = history.rows[-1] if history.rows else {"epoch": -1, "phase": 0, "valid_accuracy": None}
     metrics = {
         "valid_accuracy": row["valid_accuracy"],
         "search_seconds": history.seconds,
@@ -109,7 +109,7 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     for path in draw_alphas(history, state.spec.topology):
         run.tracker.artefact(path, "search")
     run.tracker.artefact(SEARCH / HISTORY, "search")
-    run.tracker.headline(metrics)
+    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
     summary(
         f"search with {run.params.search.method}: {len(history.rows)} epochs in {history.seconds:.0f} s",
         percent(metrics, "valid_accuracy"),

@@ -195,6 +195,7 @@ def _plain(section: Any) -> Any:
     return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
 
 
-def percent(mapping: Mapping[str, float], *names: str) -> dict[str, str]:
+def percent(mapping: Mapping[str, float | None], *names: str) -> dict[str, str]:
     """Return the named shares as percentages to print."""
-    return {name.replace("_", " "): f"{100 * mapping[name]:.2f} %" for name in names if name in mapping}
+    known = {name: share for name in names if (share := mapping.get(name)) is not None}
+    return {name.replace("_", " "): f"{100 * share:.2f} %" for name, share in known.items()}

@@ -24,7 +24,7 @@ class Source:
     """A supernet that architectures come from: a moment of a search."""
 
     name: str
-    valid_accuracy: float
+    valid_accuracy: float | None
     """Of the supernet with its mixing weights, as the search measured it."""
     open: Callable[[], SearchState]
 

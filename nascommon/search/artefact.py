@@ -30,7 +30,8 @@ class SavedState:
     epoch: int
     phase: int
     progress: float
-    valid_accuracy: float
+    valid_accuracy: float | None
+    """None where nothing was trained."""
     spec: SupernetSpec
 
     def load(self, method: Method, device: torch.device) -> SearchState:
