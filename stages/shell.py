@@ -24,7 +24,7 @@ from nascommon.runtime.artefacts import digest
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.hardware import describe, git_revision, resolve_device
 from nascommon.runtime.seeding import derive
-from nascommon.runtime.tracking import Tracker, tracked
+from nascommon.runtime.tracker import Tracker, tracked
 from nascommon.settings import UserError
 
 ROOT = Path()

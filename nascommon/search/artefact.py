@@ -46,9 +46,7 @@ class SavedState:
             state.supernet.load_state_dict(_strip(tensors, "supernet."))
             state.logits.load(_strip(tensors, "logits."))
         except (RuntimeError, KeyError) as error:
-            raise UserError(
-                f"{self.file}: does not fit the method's supernet ({error}); run the search again"
-            ) from error
+            raise UserError(f"{self.file}: does not fit the method's supernet; run the search again") from error
         state.progress = self.progress
         return state
 

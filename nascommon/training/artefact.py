@@ -37,5 +37,5 @@ def load_network(folder: Path, device: torch.device) -> tuple[Network, Genotype,
         network = Network(genotype, NetworkSpec(**description["spec"]))
         network.load_state_dict(read_tensors(folder / WEIGHTS))
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: does not fit its weights ({error}); train the network again") from error
+        raise UserError(f"{path}: does not fit its weights; train the network again") from error
     return network.to(device=device, memory_format=torch.channels_last).eval(), genotype, description  # type: ignore[call-overload]
