@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
 
 from nascommon.parts.discretizer import Discretizer, strongest_edges
 from nascommon.parts.logits import LogitsInitialiser
 from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation
-from nascommon.settings import NonNegative, Positive, Probability, Settings
+from nascommon.settings import NonNegative, Positive, Settings
 from nascommon.space.mixing import CellMixing, EdgeCandidates
 from nascommon.space.operations import OPERATIONS
 from nascommon.space.topology import Topology
@@ -42,23 +42,33 @@ Sampler = Callable[[Any, Topology, EdgeCandidates], CellMixing]
 """(mixing weights [E, O], topology, candidates) -> the weights of one forward pass, drawn anew for each."""
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of a running mean: 1 would never take anything in."""
+
+
 class WeightOptimiser(Settings):
     """SGD on the network weights of the supernet, cosine from ``lr`` to ``lr_min``."""
 
     lr: Positive = 0.025
     lr_min: NonNegative = 0.001
-    momentum: Probability = 0.9
+    momentum: Decay = 0.9
     weight_decay: NonNegative = 3e-4
     clip: Positive = 5.0
     """Largest norm of the gradient."""
+
+    @model_validator(mode="after")
+    def _falls(self) -> Self:
+        if self.lr_min > self.lr:
+            raise ValueError(f"lr_min: must be at most lr ({self.lr}) (got {self.lr_min})")
+        return self
 
 
 class ArchOptimiser(Settings):
     """Adam on the architecture logits; weight decay is L2 inside Adam, as in the released codes."""
 
     lr: Positive = 3e-4
-    beta1: Probability = 0.5
-    beta2: Probability = 0.999
+    beta1: Decay = 0.5
+    beta2: Decay = 0.999
     weight_decay: NonNegative = 1e-3
 
 

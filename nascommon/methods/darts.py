@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
 from nascommon.method import (
     ArchGradient,
     ArchOptimiser,
@@ -32,6 +36,14 @@ class DartsSettings(Settings):
     candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser()
     architecture: ArchOptimiser = ArchOptimiser()
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"warmup: must be less than epochs ({self.epochs}), or nothing is learned (got {self.warmup})"
+            )
+        return self
 
 
 @register

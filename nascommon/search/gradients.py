@@ -104,7 +104,7 @@ def _virtual_step(
     eta = _eta(state)
     stepped = {}
     for (name, w), slope in zip(weights.items(), slopes, strict=True):
-        buffer = state.weight_optimiser.state[w].get("momentum_buffer")
+        buffer = state.weight_optimiser.state.get(w, {}).get("momentum_buffer")  # reading must not make an entry
         momentum = 0.0 if buffer is None else settings.momentum * buffer  # no buffer before the first step
         w_next = w - eta * (momentum + slope + settings.weight_decay * w)
         stepped[name] = w_next if differentiable else w_next.detach()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from nascommon.settings import Count, Settings, Whole
+
+FEWEST_CELLS = 3
 
 
 class SearchSettings(Settings):
@@ -12,7 +16,8 @@ class SearchSettings(Settings):
     """A name of the registry."""
     channels: Count = 16
     """Of the supernet's first cell."""
-    cells: Count = 8
+    cells: int = Field(default=8, ge=FEWEST_CELLS)
+    """Of fewer than 3 all are reduction cells, and nothing would be learned of the normal cell."""
     nodes: Count = 4
     """Intermediate nodes of a cell; 4 in all papers."""
     snapshots: Whole = 10

@@ -33,6 +33,8 @@ def load_network(folder: Path, device: torch.device) -> tuple[Network, Genotype,
     path = folder / DESCRIPTION
     description = read_json(path)
     try:
+        if description["schema"] != SCHEMA:
+            raise UserError(f"{path}: schema must be {SCHEMA} (got {description['schema']!r}); train the network again")
         genotype = genotype_from_json(description["genotype"], str(path))
         network = Network(genotype, NetworkSpec(**description["spec"]))
         network.load_state_dict(read_tensors(folder / WEIGHTS))

@@ -22,7 +22,9 @@ from nascommon.space.network import Network, NetworkSpec
 from nascommon.training.scoring import evaluate, evaluating
 from nascommon.training.settings import TrainingSettings
 
-COLUMNS = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
+COLUMNS = (
+    "epoch", "train_loss", "train_accuracy", "images", "valid_loss", "valid_accuracy", "learning_rate", "seconds",
+)  # fmt: skip
 
 
 def _ignore(*_arguments: object) -> None:
@@ -46,11 +48,11 @@ class TrainingHooks:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network with its rows per epoch (``COLUMNS``; valid_* only where there is validation data)."""
+    """A trained network."""
 
     network: Network
     rows: list[dict[str, Any]]
-    images_per_epoch: int
+    """``COLUMNS`` per epoch; the two ``valid_*`` only where there is validation data."""
     peak_memory: int
     """Bytes; see ``peak_memory_bytes``."""
 
@@ -61,7 +63,7 @@ class Trained:
         figures = {
             "train_loss": last["train_loss"],
             "train_accuracy": last["train_accuracy"],
-            "images_per_second": self.images_per_epoch * len(self.rows) / seconds,
+            "images_per_second": sum(row["images"] for row in self.rows) / seconds,
             "train_seconds": seconds,
             "peak_memory_mib": self.peak_memory / 2**20,
         }
@@ -129,8 +131,7 @@ def train_network(
                 {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "rows": json.dumps(rows)}
             )
         hooks.on_epoch(rows[-1])
-    images = len(batches) * settings.batch_size
-    return Trained(network, rows, images, peak_memory_bytes(device))
+    return Trained(network, rows, peak_memory_bytes(device))
 
 
 def train_epoch(
@@ -159,7 +160,7 @@ def train_epoch(
         correct += (logits_BK.detach().argmax(1) == labels).sum()
         images += len(labels)
         hooks.on_batch(done, len(batches))
-    return {"train_loss": float(loss_sum) / images, "train_accuracy": float(correct) / images}
+    return {"train_loss": float(loss_sum) / images, "train_accuracy": float(correct) / images, "images": images}
 
 
 def network_scores(network: Network, batches: Batches) -> tuple[float, float]:

@@ -1,0 +1,116 @@
+"""Searches small enough for tests: random images in memory, few channels, float64 where maths is compared."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nascommon.method import Method, Phase, WeightOptimiser
+from nascommon.parts.logits import CellLogits
+from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.runtime.seeding import generator
+from nascommon.search.gradients import Batch
+from nascommon.search.passes import SearchData
+from nascommon.search.state import SearchState, new_state
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+
+CPU = torch.device("cpu")
+CLASSES = 4
+SOME = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5")
+"""Candidates enough to tell good from wrong, at half the cost of all eight."""
+
+
+class TinyBatches:
+    """Random images whose order depends on the key of the epoch alone; the last batch may be smaller."""
+
+    def __init__(self, count: int = 10, batch_size: int = 5, *, seed: int = 0, side: int = 8,
+                 dtype: torch.dtype = torch.float32, shuffled: bool = True) -> None:  # fmt: skip
+        draws = generator(seed, "images")
+        self.labels = torch.arange(count) % CLASSES
+        noise = torch.randn(count, 3, side, side, generator=draws)
+        self.images = (noise + self.labels[:, None, None, None]).to(dtype)
+        self.batch_size, self.seed, self.shuffled = batch_size, seed, shuffled
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.labels) / self.batch_size)
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", key))
+        order = order if self.shuffled else torch.arange(len(self.labels))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield self.images[rows], self.labels[rows]
+
+
+def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:
+    """Return two batches of five for the weights, and another half for the architecture."""
+    architecture = TinyBatches(seed=2, dtype=dtype)
+    return SearchData(TinyBatches(seed=1, dtype=dtype), architecture, TinyBatches(seed=2, dtype=dtype, shuffled=False))
+
+
+def wide_alpha(edges: int, operations: int, draws: torch.Generator) -> CellLogits:
+    """Draw logits in float64, so different that every candidate matters."""
+    return CellLogits(torch.randn(edges, operations, generator=draws, dtype=torch.float64))
+
+
+def tiny_method(**changes: Any) -> Method:
+    """Return DARTS on three cells of four channels in one phase of two epochs, with ``changes``."""
+    method = Method(
+        candidates=SOME,
+        phases=(Phase(2, 4, 3),),
+        batch_size=5,
+        weights=WeightOptimiser(lr=0.1),
+        initialise=wide_alpha,
+        relax=softmax_over_operations,
+    )
+    return replace(method, **changes)
+
+
+def tiny_spec(nodes: int = 2, channels: int = 4, cells: int = 3) -> SupernetSpec:
+    """Return a supernet in which every edge has the same five candidates."""
+    topology = Topology(nodes)
+    return SupernetSpec(channels, cells, CLASSES, uniform_candidates(SOME, topology), topology)
+
+
+def double_state(method: Method | None = None, *, nodes: int = 2, seed: int = 0) -> SearchState:
+    """Return a fresh state in float64, in training mode."""
+    state = new_state(method or tiny_method(), tiny_spec(nodes), seed=seed, phase=0, device=CPU)
+    state.supernet.double().train()
+    return state
+
+
+def batch(seed: int, count: int = 8, side: int = 8) -> Batch:
+    """Return random images and labels in float64."""
+    draws = generator(seed, "batch")
+    images = torch.randn(count, 3, side, side, generator=draws, dtype=torch.float64)
+    return Batch(images, torch.randint(CLASSES, (count,), generator=draws))
+
+
+def frozen(state: SearchState) -> dict[str, Any]:
+    """Return a deep copy of everything in the state."""
+    return copy.deepcopy(state.state_dict())
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Say whether two trees are bit-identical."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def plain_loss(state: SearchState, data: Batch) -> Tensor:
+    """Return the cross entropy of the supernet as it stands, with a graph to weights and logits."""
+    return functional.cross_entropy(state.supernet(data.images, state.mixing()), data.labels)

@@ -1,0 +1,130 @@
+"""A finished search can be read back from its files, state by state, and a broken one says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from nascommon.method import Phase
+from nascommon.parts.logits import normal_alpha
+from nascommon.runtime.artefacts import read_table
+from nascommon.search.artefact import describe_state, load_search, save_history, save_state, save_summary
+from nascommon.search.history import History
+from nascommon.search.loop import Hooks, Outcome, run_search
+from nascommon.search.scores import supernet_scores
+from nascommon.search.snapshots import Snapshots
+from nascommon.settings import UserError
+from nascommon.space.topology import Topology
+from tests.search.small import CPU, equal, tiny_data, tiny_method, tiny_spec
+
+METHOD = tiny_method(phases=(Phase(1, 2, 3, keep=3), Phase(2, 2, 4)), initialise=normal_alpha(1.0))
+DATA = tiny_data()
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    folder = tmp_path_factory.mktemp("search")
+    snapshots = Snapshots(folder / "kept", METHOD.epochs, 2)
+    outcome = run_search(METHOD, tiny_spec(), DATA, seed=0, device=CPU, hooks=Hooks(on_snapshot=snapshots.keep))
+    save_state(folder / "supernet.safetensors", outcome.state)
+    save_history(folder, outcome.history, Topology(2))
+    final = describe_state("supernet.safetensors", outcome.state, outcome.history.rows[-1])
+    save_summary(folder, {"final": final, "snapshots": snapshots.move_to(folder / "snapshots")})
+    return outcome, folder
+
+
+def test_the_final_state_is_rebuilt_bit_identical(searched: tuple[Outcome, Path]) -> None:
+    outcome, folder = searched
+    saved = load_search(folder).final
+    state = saved.load(METHOD, CPU)
+    assert state.spec == outcome.state.spec
+    assert state.progress == outcome.state.progress
+    assert equal(state.supernet.state_dict(), outcome.state.supernet.state_dict())
+    assert equal(state.logits.named(), outcome.state.logits.named())
+    assert (saved.epoch, saved.phase) == (2, 1)
+    accuracy = supernet_scores(state.supernet, state.draw, DATA.validation.epoch(0))[1]
+    assert saved.valid_accuracy == accuracy == outcome.history.rows[-1]["valid_accuracy"]
+
+
+def test_snapshots_hold_the_state_of_their_epoch_and_phase(searched: tuple[Outcome, Path]) -> None:
+    outcome, folder = searched
+    kept = load_search(folder).snapshots
+    assert [(saved.epoch, saved.phase, saved.spec.cells) for saved in kept] == [(1, 1, 4), (2, 1, 4)]
+    for saved in kept:
+        state = saved.load(METHOD, CPU)
+        alpha = outcome.history.architecture[saved.epoch]["normal.alpha_EO"]
+        assert torch.equal(state.logits.normal.alpha_EO, alpha)
+        assert saved.valid_accuracy == outcome.history.rows[saved.epoch]["valid_accuracy"]
+
+
+def test_the_tables_survive_their_files(searched: tuple[Outcome, Path]) -> None:
+    outcome, folder = searched
+    pd.testing.assert_frame_equal(read_table(folder / "history.parquet"), outcome.history.table())
+    pd.testing.assert_frame_equal(
+        read_table(folder / "architecture.parquet"), outcome.history.architecture_table(Topology(2))
+    )
+
+
+def test_the_history_survives_its_checkpoint_form(searched: tuple[Outcome, Path]) -> None:
+    history = searched[0].history
+    again = History.from_state_dict(history.state_dict())
+    assert again.rows == history.rows
+    assert again.candidates == history.candidates
+    assert equal(again.architecture, history.architecture)
+
+
+def changed(folder: Path, destination: Path, **changes: Any) -> Path:
+    """Copy the summary with ``changes``; None removes a key."""
+    summary = {**json.loads((folder / "search.json").read_text()), **changes}
+    destination.mkdir(exist_ok=True)
+    (destination / "search.json").write_text(json.dumps({key: v for key, v in summary.items() if v is not None}))
+    return destination
+
+
+def test_a_missing_torn_old_or_partial_search_is_refused_by_name(
+    searched: tuple[Outcome, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"search\.json: no such file"):
+        load_search(tmp_path)
+    with pytest.raises(UserError, match=r"search\.json: schema must be 1 \(got 7\)"):
+        load_search(changed(searched[1], tmp_path, schema=7))
+    with pytest.raises(UserError, match=r"search\.json: lacks 'snapshots'"):
+        load_search(changed(searched[1], tmp_path, snapshots=None))
+    (tmp_path / "search.json").write_text("{")
+    with pytest.raises(UserError, match=r"search\.json: not a JSON file"):
+        load_search(tmp_path)
+
+
+def test_weights_of_another_supernet_are_refused(searched: tuple[Outcome, Path], tmp_path: Path) -> None:
+    outcome, folder = searched
+    tree = describe_state("supernet.safetensors", outcome.state, outcome.history.rows[-1])
+    wider = changed(folder, tmp_path, final={**tree, "channels": 4})
+    (tmp_path / "supernet.safetensors").write_bytes((folder / "supernet.safetensors").read_bytes())
+    with pytest.raises(UserError, match="does not fit the method's supernet") as caught:
+        load_search(wider).final.load(METHOD, CPU)
+    assert "\n" not in str(caught.value)  # one sentence, not torch's list of every tensor
+
+
+@pytest.mark.parametrize(
+    ("epochs", "count", "expected"),
+    [(50, 10, {4, 9, 14, 19, 24, 29, 34, 39, 44, 49}), (3, 10, {0, 1, 2}), (5, 2, {1, 4}), (7, 1, {6}), (5, 0, set()),
+     (0, 10, set())],
+)  # fmt: skip
+def test_snapshots_are_evenly_spaced_and_end_with_the_last_epoch(
+    tmp_path: Path, epochs: int, count: int, expected: set[int]
+) -> None:
+    assert Snapshots(tmp_path, epochs, count).epochs == expected
+
+
+def test_there_are_always_as_many_snapshots_as_asked_for(tmp_path: Path) -> None:
+    for epochs in range(1, 60):
+        for count in range(1, epochs + 1):
+            chosen = Snapshots(tmp_path, epochs, count).epochs
+            assert len(chosen) == count
+            assert max(chosen) == epochs - 1
+            assert min(chosen) >= 0

@@ -1,0 +1,323 @@
+"""The loop runs phases and passes, can be killed anywhere, and gives the same search for the same seed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nascommon.method import Method, Phase, SearchSize, WeightOptimiser
+from nascommon.methods.random import RandomSettings, random
+from nascommon.parts.discretizer import strongest_candidates
+from nascommon.parts.logits import normal_alpha
+from nascommon.parts.schedule import cosine
+from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.search.history import SCALARS, architecture_scalars
+from nascommon.search.loop import Hooks, Outcome, run_search
+from nascommon.search.passes import SearchData
+from nascommon.search.scores import supernet_scores
+from nascommon.search.state import SearchState
+from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
+from nascommon.space.mixing import CellMixing, EdgeCandidates, Mixing
+from nascommon.space.topology import Topology
+from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
+
+DATA = tiny_data()
+TWO_PHASES = tiny_method(
+    phases=(Phase(2, 2, 3, warmup=1, keep=3), Phase(2, 4, 4)),
+    initialise=normal_alpha(1.0),
+    weights=WeightOptimiser(lr=0.1, lr_min=0.01),
+)
+ONE_PHASE = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0))
+RANDOM = random(RandomSettings(epochs=2, batch_size=5, candidates=SOME), SearchSize(2, 3, 2))
+
+
+class KilledError(Exception):
+    pass
+
+
+def search(method: Method, *, seed: int = 0, checkpoint: Checkpoint | None = None, **hooks: Any) -> Outcome:
+    return run_search(method, tiny_spec(), DATA, seed=seed, device=CPU, checkpoint=checkpoint, hooks=Hooks(**hooks))
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """Return all that a search leaves, but for its wall time."""
+    return {
+        "state": outcome.state.state_dict(),
+        "progress": outcome.state.progress,
+        "rows": [{key: value for key, value in row.items() if key != "seconds"} for row in outcome.history.rows],
+        "architecture": outcome.history.architecture,
+        "candidates": outcome.history.candidates,
+    }
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A search, and the states in which its epochs ended."""
+
+    outcome: Outcome
+    states: list[SearchState]
+
+
+@pytest.fixture(scope="module")
+def two_phases() -> Watched:
+    states: list[SearchState] = []
+    outcome = search(TWO_PHASES, on_snapshot=lambda _row, state: states.append(copy.deepcopy(state)))
+    return Watched(outcome, states)
+
+
+# -- phases --
+
+
+def test_each_phase_has_a_fresh_supernet_of_its_own_size(two_phases: Watched) -> None:
+    sizes = [(state.spec.channels, state.spec.cells) for state in two_phases.states]
+    assert sizes == [(2, 3), (2, 3), (4, 4), (4, 4)]
+    assert [row["phase"] for row in two_phases.outcome.history.rows] == [0, 0, 1, 1]
+    assert [row["epoch"] for row in two_phases.outcome.history.rows] == [0, 1, 2, 3]
+
+
+def test_the_candidates_shrink_to_those_that_weigh_most_at_the_end_of_the_phase(two_phases: Watched) -> None:
+    first, second = two_phases.outcome.history.candidates
+    end_of_first = two_phases.states[1]
+    assert first == tiny_spec().candidates
+    assert second == strongest_candidates(end_of_first.mixing(), first, 3)
+    assert second == two_phases.outcome.state.spec.candidates
+    assert {len(names) for kind in CELL_KINDS for names in second.cell(kind)} == {3}
+
+
+def test_learning_rate_progress_and_warm_up_start_anew_in_each_phase(two_phases: Watched) -> None:
+    rates = [row["learning_rate"] for row in two_phases.outcome.history.rows]
+    one = [cosine(0.1, 0.01)(epoch, 2) for epoch in range(2)]
+    assert rates == pytest.approx(one * 2)
+    assert [state.weight_optimiser.param_groups[0]["lr"] for state in two_phases.states] == rates
+    assert [state.progress for state in two_phases.states] == [0, 1, 0, 1]
+    steps = [len(state.arch_optimiser.state) for state in two_phases.states]
+    assert steps == [0, 2, 2, 2]  # the warm-up epoch of the first phase takes no architecture step
+
+
+def test_keep_none_goes_on_with_all_candidates() -> None:
+    outcome = search(tiny_method(phases=(Phase(1, 2, 3), Phase(1, 2, 3)), initialise=normal_alpha(1.0)))
+    assert outcome.history.candidates == [tiny_spec().candidates] * 2
+
+
+def test_a_method_without_architecture_gradient_learns_no_logits() -> None:
+    outcome = search(RANDOM)
+    assert not any(tensor.any() for tensor in outcome.state.logits.tensors())
+    assert outcome.state.arch_optimiser.state_dict()["state"] == {}
+    assert outcome.state.weight_optimiser.state_dict()["state"] != {}
+
+
+def test_a_search_of_no_epochs_ends_where_it_begins() -> None:
+    outcome = search(random(RandomSettings(epochs=0, samples=1, candidates=SOME), SearchSize(2, 3, 2)))
+    assert outcome.history.rows == []
+    assert outcome.state.spec.channels == 2
+
+
+# -- history --
+
+
+def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> None:
+    for row, state in zip(two_phases.outcome.history.rows, two_phases.states, strict=True):
+        loss, accuracy = supernet_scores(state.supernet, state.draw, DATA.validation.epoch(0))
+        assert (row["valid_loss"], row["valid_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
+        genotype = genotype_from_json(json.loads(row["genotype"]))
+        assert genotype == state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+        for kind in CELL_KINDS:
+            assert row[f"skips_{kind}"] == genotype.cell(kind).skips
+            weights_EO = state.mixing().cell(kind).weights_EO.detach().double()
+            entropy = -(weights_EO * weights_EO.log()).sum(1).mean()
+            assert row[f"entropy_{kind}"] == pytest.approx(float(entropy), rel=1e-5)
+
+
+def test_the_table_has_a_row_per_epoch_and_every_scalar(two_phases: Watched) -> None:
+    table = two_phases.outcome.history.table()
+    assert list(table.columns) == ["epoch", "phase", *SCALARS, "genotype"]
+    assert len(table) == 4
+    assert not table.isna().any().any()
+    assert two_phases.outcome.history.seconds == pytest.approx(float(table["seconds"].sum()))
+    assert (table["seconds"] > 0).all()
+
+
+def test_the_architecture_table_has_every_alpha_and_weight_of_every_epoch(two_phases: Watched) -> None:
+    topology = Topology(2)
+    table = two_phases.outcome.history.architecture_table(topology)
+    edges = len(topology.edges)
+    assert len(table) == 2 * 2 * edges * 5 + 2 * 2 * edges * 3
+    for epoch, state in enumerate(two_phases.states):
+        for kind in CELL_KINDS:
+            part = table[(table["epoch"] == epoch) & (table["cell"] == kind)]
+            alpha_EO = state.logits.cell(kind).alpha_EO.detach()
+            assert part["alpha"].tolist() == pytest.approx(alpha_EO.flatten().tolist())
+            assert part["weight"].tolist() == pytest.approx(alpha_EO.softmax(-1).flatten().tolist(), rel=1e-5)
+            names = [name for names in state.spec.candidates.cell(kind) for name in names]
+            assert part["operation"].tolist() == names
+            places = [(e, *edge) for e, edge in enumerate(topology.edges) for _ in range(alpha_EO.shape[1])]
+            assert list(zip(part["edge"], part["source"], part["node"], strict=True)) == places
+
+
+def test_entropy_is_that_of_the_normalised_weights() -> None:
+    snapshot = {"normal.weights_EO": torch.full((5, 8), 3.0), "reduction.weights_EO": torch.eye(5, 8)}
+    cell = genotype_from_json(json.loads(json.dumps({
+        "schema": 1,
+        "normal": {"nodes": [[["skip_connect", 0], ["skip_connect", 1]]], "concat": [2]},
+        "reduction": {"nodes": [[["max_pool_3x3", 0]]], "concat": [2]},
+    })))  # fmt: skip
+    assert architecture_scalars(snapshot, cell) == pytest.approx(
+        {
+            "skips_normal": 2,
+            "entropy_normal": float(torch.tensor(8.0).log()),
+            "skips_reduction": 0,
+            "entropy_reduction": 0,
+        }
+    )
+
+
+# -- killed and taken up --
+
+
+def killer(after: int) -> Callable[..., None]:
+    """Return a hook that raises when it is called for the ``after``-th time."""
+    calls = iter(range(1, after + 1))
+
+    def hook(*_arguments: object) -> None:
+        if next(calls) == after:
+            raise KilledError
+
+    return hook
+
+
+def resumed(method: Method, path: Path, hook: str, after: int) -> tuple[Outcome, list[int]]:
+    """Kill a search in the ``after``-th call of ``hook`` and run it again in a new process's place."""
+    hooks: dict[str, Any] = {hook: killer(after)}
+    with pytest.raises(KilledError):
+        search(method, checkpoint=Checkpoint(path, "mine"), **hooks)
+    done: list[int] = []
+    torch.manual_seed(99)  # a new process has other global generators
+    outcome = search(method, checkpoint=Checkpoint(path, "mine"), on_resume=done.append)
+    return outcome, done
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_a_search_killed_after_any_epoch_ends_bit_identical(two_phases: Watched, tmp_path: Path, epochs: int) -> None:
+    outcome, done = resumed(TWO_PHASES, tmp_path / "search.ckpt", "on_epoch", epochs)
+    assert done == [epochs]
+    assert equal(record(outcome), record(two_phases.outcome))
+
+
+@pytest.mark.parametrize(("hook", "call", "epochs"), [("on_snapshot", 3, 2), ("on_batch", 8, 3)])
+def test_a_search_killed_within_an_epoch_runs_that_epoch_again(
+    two_phases: Watched, tmp_path: Path, hook: str, call: int, epochs: int
+) -> None:
+    outcome, done = resumed(TWO_PHASES, tmp_path / "search.ckpt", hook, call)
+    assert done == [epochs]
+    assert equal(record(outcome), record(two_phases.outcome))
+
+
+def test_a_search_killed_before_its_first_epoch_is_done_starts_over(tmp_path: Path) -> None:
+    outcome, done = resumed(ONE_PHASE, tmp_path / "search.ckpt", "on_batch", 1)
+    assert done == []
+    assert equal(record(outcome), record(search(ONE_PHASE)))
+
+
+@pytest.mark.parametrize("kind", ["unrolled", pytest.param("unrolled_exact", marks=pytest.mark.slow)])
+def test_second_order_searches_resume_bit_identical(tmp_path: Path, kind: str) -> None:
+    method = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0), arch_gradient=kind)
+    outcome, _ = resumed(method, tmp_path / "search.ckpt", "on_epoch", 1)
+    assert equal(record(outcome), record(search(method)))
+
+
+def test_a_search_that_samples_paths_resumes_bit_identical(tmp_path: Path) -> None:
+    outcome, _ = resumed(RANDOM, tmp_path / "search.ckpt", "on_epoch", 1)
+    assert equal(record(outcome), record(search(RANDOM)))
+
+
+def test_a_checkpoint_of_another_fingerprint_is_not_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / "search.ckpt"
+    done: list[int] = []
+    said: list[str] = []
+    search(ONE_PHASE, checkpoint=Checkpoint(path, "theirs"))
+    search(ONE_PHASE, checkpoint=Checkpoint(path, "mine", said.append), on_resume=done.append)
+    assert done == []
+    assert "other settings" in said[0]
+
+
+# -- seeds and hooks --
+
+
+def test_the_seed_decides_all_and_whatever_was_drawn_before_nothing() -> None:
+    torch.manual_seed(1)
+    one = record(search(ONE_PHASE, seed=7))
+    torch.manual_seed(2)
+    assert equal(one, record(search(ONE_PHASE, seed=7)))
+    other = record(search(ONE_PHASE, seed=8))
+    assert not equal(one["state"]["supernet"], other["state"]["supernet"])
+    assert not equal(one["architecture"], other["architecture"])
+
+
+def test_hooks_are_told_batches_snapshots_and_epochs_in_order(tmp_path: Path) -> None:
+    told: list[object] = []
+    checkpoint = Checkpoint(tmp_path / "a", "x")
+
+    def on_snapshot(row: dict[str, Any], state: SearchState) -> None:
+        saved = checkpoint.load()
+        told.append(("snapshot", row["epoch"], state.spec.cells, saved["epoch"] if saved else 0))
+
+    def on_epoch(row: dict[str, Any]) -> None:
+        saved = checkpoint.load()
+        assert saved is not None
+        told.append(("epoch", row["epoch"], saved["epoch"]))
+
+    search(ONE_PHASE, checkpoint=checkpoint, on_batch=lambda *done: told.append(done), on_snapshot=on_snapshot,
+           on_epoch=on_epoch)  # fmt: skip
+    expected: list[object] = []
+    for epoch in range(2):
+        expected += [(1, 2), (2, 2), ("snapshot", epoch, 3, epoch), ("epoch", epoch, epoch + 1)]
+    assert told == expected
+
+
+def test_a_sampling_method_draws_a_new_path_for_every_step_and_every_validation_batch() -> None:
+    drawn: list[CellMixing] = []
+
+    def sample(weights_EO: Tensor, topology: Topology, candidates: EdgeCandidates) -> CellMixing:
+        assert RANDOM.sample is not None
+        drawn.append(RANDOM.sample(weights_EO, topology, candidates))
+        return drawn[-1]
+
+    method = tiny_method(phases=(Phase(1, 2, 3),), arch_gradient=None, sample=sample, initialise=normal_alpha(0.0))
+    search(method)
+    assert len(drawn) == 2 * (len(DATA.weights) + len(DATA.validation))  # a normal and a reduction cell each
+    assert len({cell.active for cell in drawn}) > 1
+    for cell in drawn:
+        assert cell.active is not None
+        assert [len(kept) for kept in cell.active[:2]] == [1, 1]  # node 2 keeps its two edges
+        assert sum(map(len, cell.active)) == 4
+        assert float(cell.weights_EO.sum()) == 4
+        assert not cell.weights_EO[:, SOME.index("none")].any()
+
+
+def test_a_discretizer_and_relaxation_of_the_method_are_used() -> None:
+    fixed = RANDOM.discretize(
+        Mixing(CellMixing(torch.eye(5)), CellMixing(torch.eye(5))), Topology(2), tiny_spec().candidates
+    )
+
+    def discretize(*_arguments: object) -> Genotype:
+        return fixed
+
+    method = tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), discretize=discretize)
+    assert genotype_from_json(json.loads(search(method).history.rows[0]["genotype"])) == fixed
+
+
+def test_training_lowers_the_loss() -> None:
+    batches = TinyBatches(20, 10)
+    data = SearchData(batches, batches, TinyBatches(20, 10, shuffled=False))
+    method = tiny_method(phases=(Phase(6, 4, 3),), initialise=normal_alpha(1e-3))
+    rows = run_search(method, tiny_spec(), data, seed=0, device=CPU).history.rows
+    assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
+    assert rows[-1]["train_accuracy"] > rows[0]["train_accuracy"]

@@ -1,0 +1,155 @@
+"""The registry holds every method by one name, with the paper's defaults, and refuses settings that cannot work."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import nascommon.methods
+from nascommon.method import REGISTRY, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.methods.darts import DartsSettings, darts
+from nascommon.methods.random import RandomSettings, random
+from nascommon.parts.discretizer import strongest_edges
+from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.search.loop import run_search
+from nascommon.search.passes import PASSES
+from nascommon.settings import Settings
+from nascommon.space.genotype import genotype_from_json
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from tests.search.small import CPU, tiny_data
+
+SIZE = SearchSize(channels=16, cells=8, nodes=4)
+METHODS = sorted(REGISTRY)
+
+
+def test_every_file_in_methods_is_a_method_of_its_name() -> None:
+    files = {path.stem for path in Path(nascommon.methods.__path__[0]).glob("*.py")} - {"__init__"}
+    assert set(REGISTRY) == files
+    for name, entry in REGISTRY.items():
+        assert entry.name == name == entry.recipe.__name__
+        assert Path(inspect.getfile(entry.recipe)).stem == name
+        assert inspect.getmodule(entry.settings) is inspect.getmodule(entry.recipe)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_says_in_one_line_what_it_is(name: str) -> None:
+    assert len(REGISTRY[name].summary) > 20
+    assert "\n" not in REGISTRY[name].summary
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_have_defaults_for_all_and_are_strict_and_frozen(name: str) -> None:
+    settings = REGISTRY[name].settings()
+    with pytest.raises(ValidationError):
+        settings.epochs = 3  # type: ignore[attr-defined]
+    for wrong in ({"epoch": 3}, {"epochs": "3"}, {"epochs": 2.0}, {"epochs": -1}, {"batch_size": 0}):
+        with pytest.raises(ValidationError):
+            REGISTRY[name].settings.model_validate(wrong)
+    assert REGISTRY[name].settings.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(name: str) -> None:
+    for size in (SIZE, SearchSize(6, 5, 3)):
+        method = REGISTRY[name].recipe(REGISTRY[name].settings(), size)
+        assert isinstance(method, Method)
+        assert (method.phases[0].channels, method.phases[0].cells) == (size.channels, size.cells)
+        assert set(method.passes) <= set(PASSES)
+        with pytest.raises(FrozenInstanceError):
+            method.batch_size = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> None:
+    settings = REGISTRY[name].settings.model_validate({"epochs": 1, "batch_size": 5})
+    method = REGISTRY[name].recipe(settings, SearchSize(2, 3, 3))
+    topology = Topology(3)
+    base = SupernetSpec(2, 3, 4, uniform_candidates(method.candidates, topology), topology)
+    state = run_search(method, base, tiny_data(), seed=0, device=CPU).state
+    genotype = method.discretize(state.mixing(), topology, state.spec.candidates)
+    assert len(genotype.normal.nodes) == len(genotype.reduction.nodes) == 3
+    assert genotype_from_json(genotype.to_json()) == genotype
+
+
+# -- the papers' defaults --
+
+
+def test_the_defaults_of_darts_are_the_papers() -> None:
+    method = darts(DartsSettings(), SIZE)
+    assert method.candidates == CANDIDATES
+    assert method.phases == (Phase(50, 16, 8, warmup=0, keep=None),)
+    assert method.batch_size == 64
+    assert method.weights == WeightOptimiser(lr=0.025, lr_min=0.001, momentum=0.9, weight_decay=3e-4, clip=5.0)
+    assert method.architecture == ArchOptimiser(lr=3e-4, beta1=0.5, beta2=0.999, weight_decay=1e-3)
+    assert method.arch_gradient == "first_order"
+    assert method.finite_difference_radius == 0.01
+    assert method.passes == ("soft",)
+    assert method.relax is softmax_over_operations
+    assert method.discretize is strongest_edges
+    assert (method.sample, method.samples) == (None, 0)
+
+
+def test_every_setting_of_darts_reaches_its_record() -> None:
+    settings = DartsSettings(
+        epochs=7, batch_size=3, arch_gradient="unrolled", finite_difference_radius=0.5, warmup=2,
+        candidates=("skip_connect", "sep_conv_3x3"), weights=WeightOptimiser(lr=1.0),
+        architecture=ArchOptimiser(lr=2.0),
+    )  # fmt: skip
+    method = darts(settings, SIZE)
+    assert method.phases == (Phase(7, 16, 8, 2),)
+    assert (method.batch_size, method.arch_gradient, method.finite_difference_radius) == (3, "unrolled", 0.5)
+    assert method.candidates == ("skip_connect", "sep_conv_3x3")
+    assert (method.weights.lr, method.architecture.lr) == (1.0, 2.0)
+
+
+def test_random_learns_no_architecture_and_draws_one() -> None:
+    method = random(RandomSettings(samples=9), SIZE)
+    assert method.arch_gradient is None
+    assert method.sample is not None
+    assert method.samples == 9
+    assert RandomSettings().samples == 1
+    assert random(RandomSettings(epochs=0), SIZE).epochs == 0
+
+
+def test_epochs_are_those_of_all_phases() -> None:
+    method = darts(DartsSettings(), SIZE)
+    two = Method(**{**vars(method), "phases": (Phase(2, 1, 1), Phase(3, 1, 1))})
+    assert two.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (("conv",), "unknown operation 'conv'"),
+        (("skip_connect", "skip_connect"), "listed twice"),
+        (("none",), "other than 'none'"),
+        ((), "other than 'none'"),
+    ],
+)
+def test_candidates_that_no_edge_can_become_are_refused(candidates: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DartsSettings(candidates=candidates)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "wrong"),
+    [(WeightOptimiser, {"lr": 0.0}), (WeightOptimiser, {"momentum": 1.5}), (WeightOptimiser, {"clip": 0.0}),
+     (WeightOptimiser, {"weight_decay": -1.0}), (ArchOptimiser, {"lr": -1.0}), (ArchOptimiser, {"beta1": 2.0}),
+     (WeightOptimiser, {"lr": 0.01, "lr_min": 0.1}), (ArchOptimiser, {"beta1": 1.0})],
+)  # fmt: skip
+def test_optimisers_that_cannot_work_are_refused(optimiser: type[Settings], wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        optimiser.model_validate(wrong)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(AssertionError, match="darts"):
+        register(darts)
