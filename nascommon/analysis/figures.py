@@ -15,7 +15,7 @@ from matplotlib.style import context
 from nascommon.runtime.artefacts import write_bytes
 from nascommon.settings import UserError
 
-DOTS_PER_INCH = 150
+DOTS_PER_INCH = 100
 METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 """Formats we write, and what would make two runs differ."""
 STYLE = {

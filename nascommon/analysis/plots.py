@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from nascommon.analysis.drawing import operation_colour
@@ -36,14 +37,15 @@ def plot_alphas(
     style = _styles(names)
     with house_style():
         figure = new_figure(COLUMNS * PANEL[0], rows * PANEL[1] + 1.1)
-        top = float(weights.max()) * 1.05
+        margin = 0.05 * float(np.ptp(weights)) + 1e-3
         for edge, name in enumerate(edges):
             axes = figure.add_subplot(rows, COLUMNS, edge + 1)
             for choice, operation in enumerate(operations[edge]):
                 colour, dash = style[operation]
                 axes.plot(weights[:, edge, choice], color=colour, linestyle=dash, linewidth=1.4, label=operation)
             axes.set_title(f"edge {name}", fontsize=9)
-            axes.set_ylim(0, top)
+            axes.set_ylim(float(weights.min()) - margin, float(weights.max()) + margin)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             axes.tick_params(labelsize=7)
         handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
         figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=4, fontsize=8)
