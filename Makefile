@@ -71,7 +71,7 @@ $(READY): constraints.txt pyproject.toml
 	if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then \
 		echo "make: setting up .venv with uv and $$python (the first time fetches some GB)"; \
 		[ -e .venv/bin/python ] || uv venv --quiet --allow-existing --python "$$python" .venv; \
-		uv pip sync $$quiet --require-hashes --python .venv/bin/python constraints.txt; \
+		uv pip sync $$quiet --compile-bytecode --require-hashes --python .venv/bin/python constraints.txt; \
 		uv pip install $$quiet --no-deps --no-build-isolation --python .venv/bin/python --editable .; \
 	else \
 		echo "make: setting up .venv with pip and $$python (the first time fetches some GB, in minutes)"; \
