@@ -64,9 +64,8 @@ def findings(results: dict[str, Any]) -> list[str]:
 def against_random(comparison: dict[str, Any]) -> str:
     """Say how the network stands among random architectures."""
     return (
-        f"Against {comparison['n']} random architectures ({comparison['source']}), mean "
-        f"{comparison['null_mean']:.2f} %: {comparison['verdict']} (percentile {comparison['percentile']:.0f}, "
-        f"p = {comparison['p_value']:.2f}; the smallest possible p is {comparison['smallest_p']:.2f})."
+        f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
+        f"{comparison['null_mean']:.2f} %): {comparison['verdict']}."
     )
 
 
