@@ -103,7 +103,11 @@ def tested(run: Run, data: Data, folder: Path) -> Result:
 
 def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Comparison]:
     """Compare with random architectures of the same protocol: ours and, where it is the papers', theirs."""
-    nulls = [null_from_accuracies([100 * result.accuracy for result in random])] if random else []
+    nulls = (
+        [null_from_accuracies([100 * result.accuracy for result in random], "trained here by the same protocol")]
+        if random
+        else []
+    )
     if run.params.evaluate.published_protocol:
         nulls.append(published_null())
     return [compare(100 * ours.accuracy, null) for null in nulls]
