@@ -70,7 +70,8 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(0, width), ylim=(0, sum(heights) + TITLE))
         axes.axis("off")
-        axes.text(width / 2, sum(heights) + TITLE / 2, title, size=TITLE_SIZE, weight="bold", ha="center", va="center")
+        heading = axes.text(width / 2, sum(heights) + TITLE / 2, title, size=TITLE_SIZE, weight="bold", parse_math=False)
+        heading.set(ha="center", va="center")
         top = sum(heights)
         for name, graph, layout, height in zip(("Normal", "Reduction"), graphs, layouts, heights, strict=True):
             axes.text(MARGIN, top - HEADING / 2, f"{name} cell", size=HEADING_SIZE, weight="bold", va="center")
@@ -152,7 +153,7 @@ def _draw_cell(axes: Axes, graph: CellGraph, layout: Layout, left: float, bottom
 
 def _ports(graph: CellGraph, layout: Layout, end: int) -> dict[int, float]:
     """Lines that meet at a box touch it side by side, in the order of where they come from: offset in y per line."""
-    offsets = {}
+    offsets: dict[int, float] = {}
     for state in range(len(graph.names)):
         numbers = [number for number, line in enumerate(graph.lines) if line.boxes[end] == state]
         numbers.sort(key=lambda number: layout.y[graph.lines[number].boxes[1 if end == 0 else -2]])

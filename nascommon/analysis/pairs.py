@@ -49,7 +49,10 @@ def _rows(path: Path) -> tuple[list[Row], str]:
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
     reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: not a CSV file ({error})") from error
     rows = [(line, cells) for line, cells in rows if any(cells)]
     if not rows:
         raise UserError(f"{path}: empty; two columns of numbers needed")

@@ -65,7 +65,7 @@ def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> s
 def _cell(name: str, value: object) -> str:
     if _missing(value):
         return ""
-    return f"{value:.{DECIMALS[name]}f}" if name in DECIMALS else str(value)
+    return f"{value:.{DECIMALS[name]}f}" if name in DECIMALS else str(value).replace("|", r"\|")
 
 
 def _missing(value: object) -> bool:

@@ -114,7 +114,7 @@ def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them: 0.8s, 12s, 3m05s, 2h07m."""
-    if seconds < 10:  # noqa: PLR2004 - below ten seconds a decimal tells something
+    if seconds < 9.95:  # noqa: PLR2004 - below ten seconds, as rounded, a decimal tells something
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

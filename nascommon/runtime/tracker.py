@@ -134,7 +134,7 @@ def _opened(uri: str, stage_run: StageRun) -> store.OpenRun | None:
     try:
         return store.open_run(uri, stage_run)
     except ModuleNotFoundError as problem:
-        if problem.name != "mlflow":
+        if str(problem.name).partition(".")[0] != "mlflow":
             _warn(uri, problem)
             return None
         _log.warning("MLflow is not installed, so this stage is not tracked: install mlflow or set `tracking: none`")

@@ -9,6 +9,7 @@ import os
 import socket
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -229,15 +230,18 @@ def save_model(network: torch.nn.Module, example: torch.Tensor, folder: Path) ->
     two = torch.cat([example, example])[:2].detach().cpu()
     with torch.no_grad():
         signature = infer_signature(two.numpy(), network(two).numpy())
-    mlflow.pytorch.save_model(
-        network,
-        str(folder),
-        input_example=two.numpy(),
-        signature=signature,
-        serialization_format="pt2",
-        # Named here because MLflow would find them by loading the model in another process.
-        pip_requirements=[f"{one}=={version(one).partition('+')[0]}" for one in ("mlflow", "torch", "numpy")],
-    )
+    with warnings.catch_warnings():
+        # torch says so of a network's tensors that share one storage; each is saved whole.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group", category=UserWarning)
+        mlflow.pytorch.save_model(
+            network,
+            str(folder),
+            input_example=two.numpy(),
+            signature=signature,
+            serialization_format="pt2",
+            # Named here because MLflow would find them by loading the model in another process.
+            pip_requirements=[f"{one}=={version(one).partition('+')[0]}" for one in ("mlflow", "torch", "numpy")],
+        )
     # An exported graph stays on its device, but pyfunc asks for CUDA wherever there is a GPU.
     model = Model.load(str(folder))
     model.flavors["python_function"]["config"]["device"] = "cpu"

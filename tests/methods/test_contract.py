@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.search.choose import choose_genotype
