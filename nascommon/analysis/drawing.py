@@ -70,9 +70,9 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(0, width), ylim=(0, sum(heights) + TITLE))
         axes.axis("off")
-        heading = axes.text(width / 2, sum(heights) + TITLE / 2, title, size=TITLE_SIZE, weight="bold", parse_math=False)
-        heading.set(ha="center", va="center")
         top = sum(heights)
+        heading = axes.text(width / 2, top + TITLE / 2, title, size=TITLE_SIZE, weight="bold", parse_math=False)
+        heading.set(ha="center", va="center")
         for name, graph, layout, height in zip(("Normal", "Reduction"), graphs, layouts, heights, strict=True):
             axes.text(MARGIN, top - HEADING / 2, f"{name} cell", size=HEADING_SIZE, weight="bold", va="center")
             _draw_cell(axes, graph, layout, (width - layout.width) / 2, top - height + MARGIN)

@@ -1,0 +1,292 @@
+"""The ranking coefficients equal the published ones, slow twins and the definition; nonsense is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike
+
+from nascommon.analysis.published import kendall_figure1
+from nascommon.analysis.ranking import (
+    MOST,
+    NORMAL_FROM,
+    Floats,
+    bootstrap_interval,
+    permutation_p_value,
+    rank_correlation,
+    tau_a_and_b,
+    top_k_overlap,
+    trajectory,
+)
+from nascommon.settings import UserError
+
+ORACLES = Path(__file__).parents[3] / "shared" / "reference" / "oracles.json"
+FIGURE1 = {"DARTS_2nd": (2 / 15, 0.134840, 0.13), "EC_DARTS": (7 / 15, 7 / 15, 0.47)}
+NAN, INF = math.nan, math.inf
+FEW_VALUES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=3, max_size=9)
+
+
+def figure1(method: str) -> tuple[Floats, Floats]:
+    points = kendall_figure1().query("method == @method")
+    return points["search_acc"].to_numpy(), points["retrain_acc"].to_numpy()
+
+
+def slow_taus(x: Floats, y: Floats) -> tuple[float, float]:
+    """Count the pairs one by one; tau-b is NaN where a score is constant."""
+    agree = disagree = untied_x = untied_y = 0
+    for i, j in itertools.combinations(range(len(x)), 2):
+        product = (x[i] - x[j]) * (y[i] - y[j])
+        agree, disagree = agree + (product > 0), disagree + (product < 0)
+        untied_x, untied_y = untied_x + (x[i] != x[j]), untied_y + (y[i] != y[j])
+    pairs = len(x) * (len(x) - 1) / 2
+    root = math.sqrt(untied_x * untied_y)
+    return (agree - disagree) / pairs, (agree - disagree) / root if root else NAN
+
+
+def correlated(n: int, noise: float, seed: int = 0) -> tuple[Floats, Floats]:
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=n)
+    return x, x + noise * draw.normal(size=n)
+
+
+@pytest.mark.parametrize("method", FIGURE1)
+def test_the_published_points_give_the_published_tau(method: str) -> None:
+    result = rank_correlation(*figure1(method), resamples=200, permutations=200)
+    tau_a, tau_b, rounded = FIGURE1[method]
+    assert result.n == 10
+    assert result.tau_a == pytest.approx(tau_a, abs=1e-12)
+    assert result.tau_b == pytest.approx(tau_b, abs=1e-6)
+    assert round(result.tau_a or 0, 2) == round(result.tau_b or 0, 2) == rounded
+
+
+@pytest.mark.skipif(not ORACLES.exists(), reason="the reference numbers are not here")
+@pytest.mark.parametrize("method", FIGURE1)
+def test_points_and_taus_equal_the_reference(method: str) -> None:
+    oracle = json.loads(ORACLES.read_text(encoding="utf-8"))["kendall_figure1"]
+    search, retrain = figure1(method)
+    assert np.array_equal(np.column_stack([retrain, search]), oracle[method])
+    expected = oracle["tau_a"][method], oracle["tau_b"][method]
+    assert tau_a_and_b(search, retrain) == pytest.approx(expected, abs=1e-12)
+    # The oracle's is a normal approximation: with ten architectures tau moves in steps, and each is worth this much.
+    p_value, _ = permutation_p_value(search, retrain, 10_000, seed=0)
+    assert p_value == pytest.approx(oracle["p_value_scipy"][method], abs=0.08)
+
+
+@given(FEW_VALUES)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_taus_equal_pair_counting_with_ties(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=np.float64).T
+    if np.ptp(x) and np.ptp(y):
+        assert tau_a_and_b(x, y) == pytest.approx(slow_taus(x, y), abs=1e-12)
+
+
+@given(FEW_VALUES)
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_taus_are_symmetric_and_blind_to_monotone_maps(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=np.float64).T
+    if np.ptp(x) and np.ptp(y):
+        taus = tau_a_and_b(x, y)
+        assert tau_a_and_b(y, x) == taus
+        assert tau_a_and_b(np.exp(x), 3 * y - 7) == taus
+        assert tau_a_and_b(x, -y) == (-taus[0], -taus[1])
+
+
+@pytest.mark.parametrize("y", [(3, 1, 2, 5, 4), (1, 2, 3, 4, 5), (1, 1, 2, 3, 3)])
+def test_exact_p_value_equals_brute_force(y: tuple[int, ...]) -> None:
+    x, observed = np.array([1.0, 2.0, 2.0, 4.0, 5.0]), np.array(y, dtype=np.float64)
+    tau = abs(slow_taus(x, observed)[1])
+    orders = [slow_taus(x, np.array(order))[1] for order in itertools.permutations(observed)]
+    expected = sum(abs(other) >= tau - 1e-12 for other in orders) / 120
+    p_value, method = permutation_p_value(x, observed, permutations=7, seed=1)
+    assert p_value == pytest.approx(expected)
+    assert method == "exact"
+
+
+def test_exact_p_value_of_identical_orders_is_two_in_n_factorial() -> None:
+    x = np.arange(6.0)
+    assert permutation_p_value(x, x, 10, 0)[0] == pytest.approx(2 / math.factorial(6))
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.5, 4.0])
+def test_monte_carlo_p_value_is_near_the_exact_one(noise: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(7, noise)
+    exact, _ = permutation_p_value(x, y, 0, 0)
+    monkeypatch.setattr("nascommon.analysis.ranking.EXACT_UP_TO", 0)
+    drawn, method = permutation_p_value(x, y, 20_000, 0)
+    assert method == "monte_carlo"
+    assert drawn == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
+
+
+def test_monte_carlo_p_value_is_never_zero() -> None:
+    x = np.arange(40.0)
+    assert permutation_p_value(x, x, 99, 0) == (0.01, "monte_carlo")
+
+
+def test_chunks_do_not_change_how_many_orders_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(12, 2.0)
+    whole, _ = permutation_p_value(x, y, 1000, 3)
+    monkeypatch.setattr("nascommon.analysis.ranking.CHUNK", 144 * 70)
+    parts, _ = permutation_p_value(x, y, 1000, 3)
+    assert parts == whole
+
+
+def test_many_architectures_take_the_normal_approximation_near_the_drawn_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = correlated(NORMAL_FROM, 12.0)
+    p_value, method = permutation_p_value(x, y, 0, 0)
+    monkeypatch.setattr("nascommon.analysis.ranking.NORMAL_FROM", NORMAL_FROM + 1)
+    assert method == "normal"
+    assert p_value == pytest.approx(permutation_p_value(x, y, 2000, 0)[0], abs=0.05)
+
+
+def test_bootstrap_interval_equals_a_slow_twin_on_the_same_resamples() -> None:
+    x, y = (np.round(scores, 1) for scores in correlated(8, 1.0))
+    times = np.random.default_rng((5, 1)).multinomial(8, np.full(8, 1 / 8), 150)
+    taus = [slow_taus(np.repeat(x, drawn), np.repeat(y, drawn))[1] for drawn in times]
+    interval, degenerate = bootstrap_interval(x, y, 150, 0.9, seed=5)
+    assert interval == pytest.approx(np.nanquantile(taus, [0.05, 0.95]), abs=1e-12)
+    assert degenerate == np.isnan(taus).sum()
+
+
+def test_resamples_with_a_constant_score_are_counted_not_used() -> None:
+    x = np.array([0.0, 0.0, 1.0])
+    interval, degenerate = bootstrap_interval(x, x, 2000, 0.95, 0)
+    # Constant: the third architecture in none (8/27) or in all three (1/27) of the draws.
+    assert degenerate == pytest.approx(2000 / 3, abs=4 * math.sqrt(2000 * 2 / 9))
+    assert interval == (1.0, 1.0)
+
+
+def test_a_single_degenerate_resample_leaves_no_interval() -> None:
+    x = np.array([0.0, 0.0, 1.0])
+    seed = next(seed for seed in range(50) if bootstrap_interval(x, x, 1, 0.95, seed)[1] == 1)
+    assert bootstrap_interval(x, x, 1, 0.95, seed) == (None, 1)
+
+
+def test_more_confidence_gives_a_wider_interval_around_tau() -> None:
+    x, y = correlated(30, 1.0)
+    narrow, wide = (rank_correlation(x, y, confidence=c, permutations=50).interval for c in (0.5, 0.99))
+    assert narrow is not None
+    assert wide is not None
+    assert wide[0] < narrow[0] < tau_a_and_b(x, y)[1] < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize(("sign", "label"), [(1, "positive"), (-1, "negative")])
+def test_identical_and_reversed_orders_are_labelled_so(sign: int, label: str) -> None:
+    x = np.arange(10.0)
+    result = rank_correlation(x, sign * x)
+    assert (result.tau_a, result.tau_b, result.label) == (sign, sign, label)
+    assert result.tau_c == pytest.approx(sign)
+    assert result.weighted_tau == pytest.approx(sign)
+    assert result.interval == (sign, sign)
+
+
+def test_weighted_tau_punishes_a_swap_among_the_best_more() -> None:
+    x = np.arange(10.0)
+    best, worst = x.copy(), x.copy()
+    best[[8, 9]], worst[[0, 1]] = best[[9, 8]], worst[[1, 0]]
+    swapped = [rank_correlation(x, y, resamples=10, permutations=10) for y in (best, worst)]
+    assert swapped[0].tau_b == swapped[1].tau_b
+    assert (swapped[0].weighted_tau or 0) < (swapped[1].weighted_tau or 0)
+
+
+def test_too_few_architectures_are_never_called_positive() -> None:
+    assert rank_correlation([1, 2, 3], [1, 2, 3]).label == "none"
+
+
+def test_noise_is_labelled_none() -> None:
+    draw = np.random.default_rng(0)
+    labels = [rank_correlation(*draw.normal(size=(2, 6)), resamples=20).label for _ in range(40)]
+    assert labels.count("none") >= 34
+
+
+def test_top_k_overlap_counts_common_members() -> None:
+    x, y = np.array([5.0, 4.0, 3.0, 2.0, 1.0]), np.array([4.0, 5.0, 1.0, 2.0, 3.0])
+    assert [top_k_overlap(x, y, k) for k in (1, 2, 3)] == pytest.approx([0.0, 1.0, 2 / 3])
+
+
+def test_top_k_overlap_shares_ties_at_the_border() -> None:
+    tied, clear = np.array([9.0, 5.0, 5.0, 1.0]), np.array([4.0, 3.0, 2.0, 1.0])
+    assert top_k_overlap(tied, clear, 2) == pytest.approx((1 + 0.5) / 2)
+    assert top_k_overlap(np.zeros(4), clear, 1) == pytest.approx(0.25)
+
+
+def test_only_a_k_below_n_is_reported() -> None:
+    assert set(rank_correlation([1, 2, 3, 4], [1, 3, 2, 4], top=(0, 1, 3, 4, 9)).top_k_overlap) == {1, 3}
+
+
+@pytest.mark.parametrize("constant_first", [True, False])
+def test_a_constant_score_leaves_everything_undefined(constant_first: bool) -> None:
+    scores = [[0.5] * 4, [1.0, 2.0, 3.0, 4.0]]
+    result = rank_correlation(*(scores if constant_first else scores[::-1]))
+    assert (result.tau_a, result.tau_b, result.tau_c, result.weighted_tau) == (None,) * 4
+    assert (result.p_value, result.interval) == (None, None)
+    assert (result.p_value_method, result.label) == ("undefined", "undefined")
+
+
+@pytest.mark.parametrize("retrain", [[1, 1, 1, 1], [1, 3, 2, 4]])
+def test_as_dict_is_json_without_nan(retrain: list[int]) -> None:
+    result = rank_correlation([1, 2, 3, 4], retrain)
+    tree = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert tree == result.as_dict()
+    assert set(tree["top_k_overlap"]) == {"1", "3"}
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ([1, 2], [1, 2], "3 to 5000 architectures .* got 2"),
+        ([], [], "got 0"),
+        (range(MOST + 1), range(MOST + 1), "got 5001"),
+        ([1, 2, 3], [1, 2], "equal length"),
+        ([[1, 2, 3]], [[1, 2, 3]], "equal length"),
+        ([1, NAN, 3], [1, 2, 3], "first score number 2 is nan"),
+        ([1, 2, 3], [1, 2, -INF], "second score number 3 is -inf"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(x: list[float], y: list[float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        rank_correlation(x, y)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_one_another() -> None:
+    x, y = correlated(12, 1.0)
+    one, same, other = (rank_correlation(x, y, seed=seed, permutations=500) for seed in (1, 1, 2))
+    assert one == same
+    assert (one.p_value, one.interval) != (other.p_value, other.interval)
+    assert one.tau_b == other.tau_b
+
+
+def test_fifty_architectures_take_less_than_a_second_of_work() -> None:
+    x, y = correlated(50, 1.0)
+    start = time.process_time()
+    assert rank_correlation(x, y).p_value_method == "monte_carlo"
+    assert time.process_time() - start < 1
+
+
+def test_trajectory_has_a_row_per_epoch_equal_to_the_single_comparison() -> None:
+    retrain = [1, 2, 3, 4, 5]
+    table = trajectory([[1, 2, 3, 5, 4], [5, 4, 3, 2, 1]], retrain, epochs=[3, 7])
+    assert list(table.columns) == ["epoch", "tau_a", "tau_b", "p_value"]
+    assert table["epoch"].tolist() == [3, 7]
+    assert table["tau_b"].tolist() == pytest.approx([0.8, -1.0])
+    assert table["p_value"][0] == rank_correlation([1, 2, 3, 5, 4], retrain).p_value
+
+
+def test_trajectory_counts_epochs_from_zero_and_leaves_a_constant_epoch_empty() -> None:
+    table = trajectory([[0, 0, 0], [1, 2, 3]], [1, 2, 3])
+    assert table["epoch"].tolist() == [0, 1]
+    assert table.loc[0, ["tau_a", "tau_b", "p_value"]].isna().all()
+    assert table["tau_a"][1] == 1
+
+
+@pytest.mark.parametrize("scores", [[[1, 2, 3, 4]], [1, 2, 3]])
+def test_trajectory_refuses_a_table_of_another_shape(scores: ArrayLike) -> None:
+    with pytest.raises(UserError, match=r"one column per retrained architecture .* for 3 architectures"):
+        trajectory(scores, [1, 2, 3])
