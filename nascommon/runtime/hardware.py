@@ -28,6 +28,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"device: must be auto, cpu, cuda or cuda:N (got {name!r})") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device: must be auto, cpu, cuda or cuda:N (got {name!r})")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} GPUs found); use auto or cpu")
     return device

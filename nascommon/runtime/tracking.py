@@ -231,7 +231,7 @@ def save_model(network: torch.nn.Module, example: torch.Tensor, folder: Path) ->
     with torch.no_grad():
         signature = infer_signature(two.numpy(), network(two).numpy())
     with warnings.catch_warnings():
-        # torch says so of a network's tensors that share one storage; each is saved whole.
+        # torch says so of every channels-last weight, and saves it whole all the same.
         warnings.filterwarnings("ignore", message="No complete tensor found in the group", category=UserWarning)
         mlflow.pytorch.save_model(
             network,

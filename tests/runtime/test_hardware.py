@@ -1,0 +1,114 @@
+"""The device is the one that was asked for or a clear error, and a figure knows where it was made."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from nascommon.runtime.hardware import describe, git_revision, peak_memory_bytes, resolve_device
+from nascommon.settings import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    """Let torch say that there are so many GPUs."""
+    count: int = request.param
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    return count
+
+
+@pytest.mark.parametrize(("gpus", "kind"), [(0, "cpu"), (1, "cuda")], indirect=["gpus"])
+def test_auto_takes_a_gpu_where_there_is_one(gpus: int, kind: str) -> None:
+    assert resolve_device("auto").type == kind
+
+
+@pytest.mark.parametrize("gpus", [2], indirect=True)
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
+def test_a_device_that_is_there_is_taken(gpus: int, name: str) -> None:
+    assert resolve_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name"), [(0, "cuda"), (0, "cuda:0"), (1, "cuda:1"), (2, "cuda:7")], indirect=["gpus"]
+)
+def test_a_gpu_that_is_not_there_is_an_error_that_says_how_many_are(gpus: int, name: str) -> None:
+    with pytest.raises(UserError, match=rf"^device: {name} is not there \({gpus} GPUs found\); use auto or cpu$"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:x", "CPU", "cuda:-1", "tpu"])
+def test_an_unknown_device_is_an_error_that_says_which_are_known(name: str) -> None:
+    with pytest.raises(UserError, match=r"^device: must be auto, cpu, cuda or cuda:N \(got '") as caught:
+        resolve_device(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_the_description_of_a_cpu_is_one_line_with_its_threads() -> None:
+    said = describe(CPU)
+    assert said.endswith(f", {torch.get_num_threads()} threads")
+    assert "\n" not in said
+    assert len(said) > len(f", {torch.get_num_threads()} threads")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_peak_memory_is_what_the_system_says_in_bytes() -> None:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    assert peak_memory_bytes(CPU) == pytest.approx(int(line.split()[1]) * 1024, rel=0.02)
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init")
+    (tmp_path / "a.py").write_text("1\n")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-m", "first")
+    git(tmp_path, "tag", "-a", "v1", "-m", "a tag is not a hash")
+    return tmp_path
+
+
+def test_a_clean_checkout_is_named_by_its_commit(repository: Path) -> None:
+    (repository / "untracked.txt").write_text("a")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    assert git_revision(repository) == head.stdout[:8]
+
+
+def test_a_changed_checkout_is_called_dirty(repository: Path) -> None:
+    clean = git_revision(repository)
+    (repository / "a.py").write_text("2\n")
+    assert git_revision(repository) == f"{clean}-dirty"
+
+
+def test_outside_of_git_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_revision(tmp_path) == "unknown"
+
+
+def test_without_git_or_the_folder_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert git_revision(tmp_path / "missing") == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_revision(tmp_path) == "unknown"
+
+
+def test_a_git_that_hangs_does_not_hold_up_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*words: object, timeout: float, **options: object) -> None:
+        raise subprocess.TimeoutExpired("git", timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert git_revision(tmp_path) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "tpu", "cuda:x"])
+def test_a_device_that_nobody_tested_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"device: must be auto, cpu, cuda or cuda:N .got '{name}'"):
+        resolve_device(name)
