@@ -6,10 +6,10 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, create_model
+from pydantic import AfterValidator, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 import nascommon.methods  # noqa: F401 -- fills the registry
@@ -21,6 +21,8 @@ from nascommon.settings import Count, Probability, Seed, Settings, UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Position = tuple[str | int, ...]
+DEEPEST = 20
+"""Levels of a params file; more than any has, and few enough to stop at an alias of itself."""
 
 
 class RetrainSettings(Settings):
@@ -37,6 +39,14 @@ class TransferSettings(RetrainSettings):
 
     data: DataSettings | None
     """null skips the stage."""
+
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if self.network.channels % 2:
+            raise ValueError(
+                f"network.channels: must be even, the ImageNet stem halves them (got {self.network.channels})"
+            )
+        return self
 
 
 _METHOD_FIELDS: dict[str, Any] = {
@@ -125,6 +135,8 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Position, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     lines: dict[Position, int] = {}
     complaints: list[str] = []
     tree = _plain(node, (), lines, complaints)
@@ -137,6 +149,10 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Position, int]]:
 
 def _plain(node: yaml.Node | None, position: Position, lines: dict[Position, int], complaints: list[str]) -> Any:
     """Turn a YAML node into plain Python, noting the line of each key and complaining about keys given twice."""
+    if len(position) > DEEPEST:
+        assert node is not None
+        complaints.append(f"{node.start_mark.line + 1}: {position[0]}: is nested too deep; an alias contains itself")
+        return None
     match node:
         case yaml.MappingNode():
             tree: dict[str, Any] = {}
@@ -152,7 +168,11 @@ def _plain(node: yaml.Node | None, position: Position, lines: dict[Position, int
                 lines[*position, index] = item.start_mark.line + 1
             return [_plain(item, (*position, i), lines, complaints) for i, item in enumerate(node.value)]
         case yaml.ScalarNode():
-            return _scalar(node)
+            try:
+                return _scalar(node)
+            except ValueError:
+                name = ".".join(map(str, position))
+                complaints.append(f"{node.start_mark.line + 1}: {name}: is no number (got {node.value!r})")
     return None
 
 

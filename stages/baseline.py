@@ -80,6 +80,7 @@ def train_random(run: Run, task: Task) -> list[Trained]:
             validation=task.data.evaluation(held_out, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
             on_job=on_job,
+            on_resume=bar.resume,
             on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
         )
 

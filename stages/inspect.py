@@ -69,6 +69,8 @@ def find_genotype(name: str) -> Genotype:
     if name in PUBLISHED:
         return PUBLISHED[name]
     path = Path(name)
+    if path.is_dir():
+        raise UserError(f"{name}: is a folder, not a file")
     if not path.exists():
         raise UserError(f"{name}: neither a file nor a published genotype; published are {', '.join(PUBLISHED)}")
     return genotype_from_json(read_json(path), name)

@@ -105,6 +105,7 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
             validation=ranked.validation,
             checkpoints=run.checkpoints,
             on_job=on_job,
+            on_resume=bar.resume,
             on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, epochs),
         )
     accuracies = [trained.rows[-1]["valid_accuracy"] for trained in results]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from nascommon.config import load_params
@@ -23,6 +24,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
             for name in ("manifest.json", "split.json"):
                 write_json(folder / name, {"skipped": "transfer.data is null"})
             for name in ("train", "test"):
+                shutil.rmtree(folder / name, ignore_errors=True)
                 (folder / name).mkdir(parents=True, exist_ok=True)
             continue
         try:

@@ -174,7 +174,7 @@ def run_stage(command: Callable[..., None]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except UserError as error:
         sys.exit(_fail(f"error: {error}", 2))
     except (KeyboardInterrupt, typer.Abort):
@@ -184,6 +184,8 @@ def run_stage(command: Callable[..., None]) -> None:
             error.show()
             sys.exit(2)
         raise
+    if status == INTERRUPTED:  # what typer makes of Ctrl-C outside of its standalone mode
+        sys.exit(_fail("stopped; `dvc repro` continues from the last finished epoch", INTERRUPTED))
 
 
 def _fail(message: str, status: int) -> int:

@@ -36,6 +36,7 @@ def train_many(
     checkpoints: CheckpointFolder | None = None,
     on_job: Callable[[int, Job, Trained], None] = lambda *_: None,
     on_epoch: Callable[[int, dict[str, Any]], None] = lambda *_: None,
+    on_resume: Callable[[int], None] = lambda _: None,
 ) -> list[Trained]:
     """Train the jobs one after the other; one that was finished or begun before a kill is taken up where it was.
 
@@ -49,7 +50,11 @@ def train_many(
         checkpoints: where the state of each job is kept until the stage is done.
         on_job: (index, job, result) after each job.
         on_epoch: (index of the job, row) after each epoch.
+        on_resume: (jobs that an earlier process finished), before the first job, where there is something to take up.
     """
+    begun = sum(checkpoints.file(job.name).path.is_file() for job in jobs) if checkpoints else 0
+    if begun:
+        on_resume(begun - 1)
     results = []
     for index, job in enumerate(jobs):
         trained = train_network(

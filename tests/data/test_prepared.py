@@ -166,7 +166,10 @@ def spoil(folder: Path, name: str, change: Callable[[dict[str, object]], object]
         (lambda f: spoil(f, "split.json", lambda tree: tree.pop("weights")), "lacks the list weights"),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1, 5000])), "does not fit"),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1])), "does not match"),
-        (lambda f: (f / "train" / "samples.safetensors").write_bytes(b"\0" * 100), r"train/samples\.safetensors: not a whole"),
+        (
+            lambda f: (f / "train" / "samples.safetensors").write_bytes(b"\0" * 100),
+            r"train/samples\.safetensors: not a whole",
+        ),
         (lambda f: (f / "train" / "samples.safetensors").unlink(), r"train/samples\.safetensors: no such file"),
     ],
 )

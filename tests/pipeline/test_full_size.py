@@ -56,8 +56,8 @@ def test_every_stage_takes_real_steps_at_the_papers_size(tmp_path: Path, monkeyp
 
     summary = json.loads((tmp_path / "data/search/search.json").read_text())
     assert (summary["final"]["channels"], summary["final"]["cells"]) == (16, 8)
-    for stage, cells, channels in (("retrain", 20, 36), ("transfer", 14, 48)):
-        spec = json.loads((tmp_path / f"data/{stage}/network.json").read_text())["spec"]
+    for name, cells, channels in (("retrain", 20, 36), ("transfer", 14, 48)):
+        spec = json.loads((tmp_path / f"data/{name}/network.json").read_text())["spec"]
         assert (spec["cells"], spec["channels"], spec["auxiliary"]) == (cells, channels, True)
     results = json.loads((tmp_path / "data/evaluate/results.json").read_text())
     assert results["comparisons"][0]["n"] == 214

@@ -1,0 +1,70 @@
+"""One smoke project is prepared, searched and finished once; every test works on a copy of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the networks of the tests are tiny
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # imported where used: most tests need no stage, and stages are slow to import
+    from tests.stages.project import Project
+
+
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The smoke preset after the stage prepare; not to be changed."""
+    from tests.stages.project import new_project
+
+    project = new_project(tmp_path_factory.mktemp("smoke") / "prepared")
+    project.stage("prepare")
+    return project
+
+
+@pytest.fixture(scope="session")
+def searched_once(prepared_once: Project) -> Project:
+    """The smoke preset after search and discretize; not to be changed."""
+    project = prepared_once.copy(prepared_once.folder.with_name("searched"))
+    project.stages("search", "discretize")
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_once(searched_once: Project) -> Project:
+    """The smoke preset after all stages; not to be changed."""
+    project = searched_once.copy(searched_once.folder.with_name("finished"))
+    project.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate")
+    return project
+
+
+@pytest.fixture
+def prepared(prepared_once: Project, tmp_path: Path) -> Project:
+    """A prepared smoke project of the test's own."""
+    return prepared_once.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def searched(searched_once: Project, tmp_path: Path) -> Project:
+    """A searched smoke project of the test's own."""
+    return searched_once.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def finished(finished_once: Project, tmp_path: Path) -> Project:
+    """A finished smoke project of the test's own."""
+    return finished_once.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def dvc() -> str:
+    """The dvc command; skips where it is not installed."""
+    found = shutil.which("dvc", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        pytest.skip("dvc is not installed")
+    return found

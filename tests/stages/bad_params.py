@@ -1,0 +1,108 @@
+"""Mistakes in params.yaml, each a small edit of the smoke preset, and what must be said of it."""
+
+# ruff: noqa: E501 -- a table reads best with a case a row
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace ``old`` by ``new``; the message then matches, on the line where ``at`` (or ``new``) stands."""
+
+    name: str
+    old: str
+    new: str
+    message: str
+    at: str = ""
+
+
+EDITS = (
+    Edit("unknown key", "snapshots: 3", "snapshot: 3", r"search\.snapshot: unknown key; did you mean 'snapshots'\?"),
+    Edit("unknown key, nothing near", "seed: 0", "seed: 0\nzzzz: 1", r"zzzz: unknown key; known are seed, device", "zzzz"),
+    Edit("unknown section", "discretize:", "discretise:", r"discretise: unknown key; did you mean 'discretize'\?"),
+    Edit("unknown key deep down", "batch_size: 40, lr: 0.1", "batch_sizes: 40, lr: 0.1",
+         r"retrain\.training\.batch_sizes: unknown key; did you mean 'batch_size'\?"),
+    Edit("unknown key of an optional section", "workers: 0", "worker: 0",
+         r"transfer\.data\.worker: unknown key; did you mean 'workers'\?"),
+    Edit("unknown method section", "random: {epochs", "rand: {epochs", r"methods\.rand: unknown key; did you mean 'random'"),
+    Edit("word for a number", "channels: 2, cells: 3, nodes", "channels: two, cells: 3, nodes",
+         r'search\.channels: must be a valid integer.* \(got "two"\)'),
+    Edit("fraction for a whole number", "cells: 3, nodes", "cells: 3.5, nodes", r"search\.cells: .*integer.* \(got 3\.5\)"),
+    Edit("truth for a number", "nodes: 2", "nodes: true", r"search\.nodes: .*integer \(got true\)"),
+    Edit("number for a word", "tracking: none", "tracking: 5", r"tracking: must be a valid string \(got 5\)"),
+    Edit("list for a number", "seed: 0", "seed: [0]", r"seed: must be a valid integer \(got \[0\]\)"),
+    Edit("zero cells", "cells: 3, nodes", "cells: 0, nodes", r"search\.cells: must be greater than or equal to 3 \(got 0\)"),
+    Edit("negative seed", "seed: 0", "seed: -1", r"seed: must be greater than or equal to 0 \(got -1\)"),
+    Edit("everything for the test", "test_fraction: 0.25\n  limit", "test_fraction: 1.0\n  limit",
+         r"data\.test_fraction: must be less than 1 \(got 1\.0\)"),
+    Edit("probability above one", "drop_path: 0.1", "drop_path: 1.5", r"retrain\.training\.drop_path: must be less than or equal to 1 \(got 1\.5\)"),
+    Edit("two architectures to rank", "architectures: 3", "architectures: 2", r"kendall_tau\.architectures: .*equal to 3 \(got 2\)"),
+    Edit("two image channels", "channels: 3\n    test_fraction", "channels: 2\n    test_fraction",
+         r"transfer\.data\.channels: must be 1 or 3 \(got 2\)"),
+    Edit("infinity", "architecture: {lr: 0.1}", "architecture: {lr: .inf}", r"methods\.darts\.architecture\.lr: .* \(got \"\.inf\"\)"),
+    Edit("larger than a float", "architecture: {lr: 0.1}", "architecture: {lr: 1e999}",
+         r"methods\.darts\.architecture\.lr: must be a finite number"),
+    Edit("key given twice", "{calibration_batches: 2}", "{calibration_batches: 2, calibration_batches: 3}",
+         r"discretize\.calibration_batches: is given twice"),
+    Edit("section given twice", "seed: 0", "seed: 0\nbaseline: {architectures: 2}", r"baseline: is given twice", "baseline: {architectures: 2}\n\nev"),
+    Edit("bracket never closed", "baseline: {architectures: 2}", "baseline: {architectures: 2", r"not YAML: ", "evaluate:"),
+    Edit("tab for blanks", "  source: digits\n  test", "\tsource: digits\n  test", r"not YAML: .*", "\tsource"),
+    Edit("yes is a word", "flip: false}\n\nsearch", "flip: yes}\n\nsearch", r'data\.augment\.flip: must be a valid boolean.*\(got "yes"\)'),
+    Edit("off is a word", "flip: false}\n\nsearch", "flip: off}\n\nsearch", r'data\.augment\.flip: .*boolean.*\(got "off"\)'),
+    Edit("no octal numbers", "seed: 0", "seed: 0o14", r'seed: must be a valid integer.*\(got "0o14"\)'),
+    Edit("no sexagesimal numbers", "seed: 0", "seed: 1:30", r'seed: must be a valid integer.*\(got "1:30"\)'),
+    Edit("no underscores in numbers", "seed: 0", "seed: 1_000", r'seed: must be a valid integer.*\(got "1_000"\)'),
+    Edit("3e-4 is no whole number", "calibration_batches: 2}", "calibration_batches: 3e-4}",
+         r"discretize\.calibration_batches: must be a valid integer.*\(got 0\.0003\)"),
+    Edit("unknown method", "method: darts", "method: drats", r"search\.method: unknown method 'drats'; did you mean 'darts'\? Known are .*random"),
+    Edit("unknown operation", "darts: {epochs: 3", "darts: {candidates: [none, skip_conect], epochs: 3",
+         r"methods\.darts\.candidates: unknown operation 'skip_conect'; known are none, max_pool_3x3"),
+    Edit("operation twice", "darts: {epochs: 3", "darts: {candidates: [none, skip_connect, none], epochs: 3",
+         r"methods\.darts\.candidates: an operation is listed twice"),
+    Edit("nothing but none", "darts: {epochs: 3", "darts: {candidates: [none], epochs: 3",
+         r"methods\.darts\.candidates: at least one operation other than 'none'"),
+    Edit("unknown source", "source: digits\n  test", "source: digit\n  test",
+         r"data\.source: must be 'digits', 'cifar10', .*\(got \"digit\"\)"),
+    Edit("unknown gradient", "darts: {epochs: 3", "darts: {arch_gradient: second, epochs: 3",
+         r"methods\.darts\.arch_gradient: must be 'first_order', 'unrolled' or 'unrolled_exact' \(got \"second\"\)"),
+    Edit("score that cannot rank samples", "search_score: inherited_val", "search_score: supernet_val",
+         r"kendall_tau\.search_score: supernet_val is one number .*use inherited_val, or source: epochs"),
+    Edit("score that cannot follow a trajectory", "mode: single_run\n  architectures: 3\n  source: sampled\n  search_score: inherited_val",
+         "mode: trajectory\n  architectures: 3\n  source: epochs\n  search_score: supernet_val",
+         r"kendall_tau\.search_score: a trajectory .*; use inherited_val", "search_score: supernet_val"),
+    Edit("warm-up longer than the training", "drop_path: 0.1, cutout: 2", "drop_path: 0.1, warmup_epochs: 3",
+         r"retrain\.training\.warmup_epochs: must be less than epochs \(3\) \(got 3\)"),
+    Edit("rate that rises", "drop_path: 0.1, cutout: 2", "lr_min: 0.5", r"retrain\.training\.lr_min: must be at most lr \(0\.1\) \(got 0\.5\)"),
+    Edit("path of the digits", "limit: 160", "path: somewhere", r"data\.path: the digits come with scikit-learn; leave it empty"),
+    Edit("folder without a path", "source: digits\n  test", "source: image_folder\n  test", r"data\.path: source image_folder needs the folder",
+         "data:"),
+    Edit("files without a size", "    size: 32\n", "", r"transfer\.data\.size: storage files needs the side in pixels", "  data:\n    source"),
+    Edit("crop scale that falls", "[0.6, 1.0]", "[1.0, 0.6]", r"transfer\.data\.augment\.resized_crop_scale: must rise"),
+    Edit("one class", "limit: 160", "classes: ['1']", r"data\.classes: at least two are needed \(got 1\)"),
+    Edit("section missing", "search: {method: darts, channels: 2, cells: 3, nodes: 2, snapshots: 3}", "", r"search: is missing", "# Preset"),
+    Edit("section empty", "discretize: {calibration_batches: 2}", "discretize:", r"discretize: must be .*\(got null\)"),
+    Edit("section that is a list", "baseline: {architectures: 2}", "baseline: [2]", r"baseline: must be .*\(got \[2\]\)"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Text:
+    """A params file of this content is refused with this message."""
+
+    name: str
+    content: bytes
+    message: str
+
+
+TEXTS = (
+    Text("empty file", b"", r":1: must hold sections such as 'search:' \(got NoneType\)"),
+    Text("only a word", b"laptop\n", r":1: must hold sections such as 'search:' \(got str\)"),
+    Text("no text", b"\xff\xfe\x00\x01", r": cannot be read \(.*\); copy a file of presets/ there"),
+    Text("control character", b"seed: 0\ndevice: \x07\n", r".*not YAML"),
+    Text("two documents", b"seed: 0\n---\nseed: 1\n", r":\d+: not YAML: .*another document"),
+    Text("alias of itself", b"data: &x\n  augment: *x\n", r".*data"),
+    Text("number with a wrong tag", b"seed: !!int zero\n", r":1: .*seed"),
+    Text("unknown anchor", b"seed: *nowhere\n", r":1: not YAML: found undefined alias"),
+)

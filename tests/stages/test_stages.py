@@ -1,0 +1,232 @@
+"""The smoke preset goes through every stage, and what the stages promise to leave is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nascommon.space.genotype import CELL_KINDS, genotype_from_json
+from nascommon.training.artefact import load_network
+from tests.stages.project import Project
+
+FILES = (
+    "data/search/search.json", "data/search/final.safetensors", "data/search/history.parquet",
+    "data/search/architecture.parquet", "data/search/weights_normal.png", "data/search/weights_reduction.png",
+    "data/discretize/genotype.json", "data/discretize/genotype.svg", "data/discretize/genotype.png",
+    "data/retrain/network.json", "data/retrain/network.safetensors",
+    "data/transfer/network.json", "data/transfer/network.safetensors",
+    "data/kendall_tau/ranking.json", "data/kendall_tau/architectures.csv", "data/kendall_tau/ranking.png",
+    "data/baseline/random_000/network.safetensors", "data/baseline/random_001/network.json",
+    "data/evaluate/results.json", "data/evaluate/table.csv", "data/evaluate/table.json", "data/evaluate/report.md",
+    "data/plots/search.csv", "data/plots/retrain.csv", "data/plots/transfer.csv", "data/plots/kendall_tau.csv",
+)  # fmt: skip
+METRICS = {
+    "search": {"valid_accuracy", "search_seconds", "peak_memory_mib"},
+    "discretize": {
+        "discretization_gap", "discretization_gap_recalibrated", "soft", "kept", "kept_recalibrated",
+        "skips_normal", "skips_reduction", "selection_seconds",
+    },
+    "retrain": {
+        "train_accuracy", "valid_accuracy", "best_epoch_valid_accuracy", "train_loss", "images_per_second",
+        "train_seconds", "params", "mult_adds", "paper_flops", "peak_memory_mib",
+    },
+    "transfer": {"train_accuracy", "params", "mult_adds", "paper_flops", "images_per_second"},
+    "kendall_tau": {"tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n", "noise_ceiling_tau_b"},
+    "baseline": {"architectures", "train_seconds"},
+    "evaluate": {
+        "test_accuracy", "test_error_percent", "random_mean_accuracy", "percentile_vs_random", "p_value_vs_random",
+        "linear_error_percent", "transfer_error_percent", "total_seconds",
+    },
+}  # fmt: skip
+BEFORE_EVALUATE = ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_promised_file_is_there_and_not_empty(finished_once: Project, file: str) -> None:
+    assert (finished_once.folder / file).stat().st_size > 0
+
+
+@pytest.mark.parametrize("stage", METRICS)
+def test_metrics_hold_the_promised_figures_as_numbers(finished_once: Project, stage: str) -> None:
+    metrics = finished_once.json(f"data/metrics/{stage}.json")
+    assert set(metrics) >= METRICS[stage]
+    assert all(value is None or isinstance(value, int | float) for value in metrics.values())
+
+
+def test_nothing_is_left_to_resume_after_success(finished_once: Project) -> None:
+    assert finished_once.checkpoints() == []
+
+
+def test_the_history_has_every_epoch_with_every_weight(finished_once: Project) -> None:
+    history = pd.read_parquet(finished_once.folder / "data/search/history.parquet")
+    weights = pd.read_parquet(finished_once.folder / "data/search/architecture.parquet")
+    assert list(history["epoch"]) == [0, 1, 2]
+    # 2 nodes: 2 + 3 edges; 8 candidates; 2 kinds of cell; 3 epochs
+    assert len(weights) == 5 * 8 * 2 * 3
+    sums = weights.groupby(["epoch", "cell", "edge"])["weight"].sum()
+    assert (sums - 1).abs().max() < 1e-6
+    assert {"skips_normal", "entropy_normal", "train_accuracy", "valid_accuracy", "seconds"} <= set(history)
+    for text in history["genotype"]:
+        assert len(genotype_from_json(json.loads(text)).normal.nodes) == 2
+
+
+def test_the_genotype_says_where_it_comes_from(finished_once: Project) -> None:
+    tree = finished_once.json("data/discretize/genotype.json")
+    assert tree["schema"] == 1
+    assert tree["provenance"]["method"] == "darts"
+    assert tree["provenance"]["seed"] == 0
+    assert tree["provenance"]["search_epochs"] == 3
+    assert {len(genotype_from_json(tree).cell(kind).nodes) for kind in CELL_KINDS} == {2}
+
+
+@pytest.mark.parametrize("stage", ["retrain", "transfer", "baseline/random_001"])
+def test_saved_networks_load_and_predict(finished_once: Project, stage: str) -> None:
+    network, _, description = load_network(finished_once.folder / "data" / stage, torch.device("cpu"))
+    side = 32 if stage == "transfer" else 8
+    images = torch.zeros(2, network.spec.image_channels, side, side)
+    assert network(images).shape == (2, 10)
+    assert description["provenance"]["command"].startswith("python -m stages.")
+
+
+def test_the_table_sets_ours_beside_the_paper_and_names_the_yardsticks(finished_once: Project) -> None:
+    table = pd.read_csv(finished_once.folder / "data/evaluate/table.csv")
+    what = " | ".join(table["what"].astype(str))
+    for words in ("searched and retrained", "random architectures", "linear classifier", "transferred", "DARTS"):
+        assert words in what
+    report = (finished_once.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "Kendall" in report
+    assert "Cost:" in report
+
+
+def test_the_smoke_run_is_repeated_exactly_by_the_same_seed(finished_once: Project, prepared: Project) -> None:
+    prepared.stages("search", "discretize")
+    ours, theirs = (
+        load_file(project.folder / "data/search/final.safetensors") for project in (prepared, finished_once)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert prepared.metrics("search", "discretize") == finished_once.metrics("search", "discretize")
+
+
+def test_without_transfer_data_the_stage_says_that_it_is_skipped_and_evaluate_goes_on(
+    finished: Project,
+) -> None:
+    finished.change(transfer__data=None)
+    assert "transfer: skipped, transfer.data is null" in finished.stage("transfer")
+    finished.stage("evaluate")
+    assert finished.json("data/metrics/transfer.json") == {"skipped": 1}
+    assert finished.json("data/metrics/evaluate.json")["transfer_error_percent"] is None
+
+
+def test_without_transfer_data_prepare_leaves_every_output_that_dvc_wants(prepared: Project) -> None:
+    prepared.change(transfer__data=None).stage("prepare")
+    folder = prepared.folder / "data/prepared/transfer"
+    assert (folder / "manifest.json").is_file()
+    assert (folder / "split.json").is_file()
+    assert list((folder / "train").iterdir()) == []
+    assert list((folder / "test").iterdir()) == []
+
+
+def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
+    prepared.change(search__method="random").stages("search", "discretize")
+    genotype = prepared.json("data/discretize/genotype.json")
+    samples = prepared.json("data/discretize/discretize.json")["samples"]
+    scores = [sample["inherited_valid"] for sample in samples]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert samples[0]["genotype"]["normal"] == genotype["normal"]
+
+
+def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
+    prepared.change(search__method="random", methods__random__epochs=0, methods__random__samples=1)
+    said = prepared.stages(*BEFORE_EVALUATE, "evaluate")
+    assert prepared.json("data/search/search.json")["final"]["epoch"] == -1
+    assert prepared.json("data/discretize/discretize.json")["samples"] == []
+    assert "kendall_tau: skipped" in said
+    report = (prepared.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "all 0 architectures" not in report
+
+
+@pytest.mark.parametrize("gradient", ["unrolled", "unrolled_exact"])
+def test_second_order_searches_and_finds_other_weights(
+    prepared: Project, searched_once: Project, gradient: str
+) -> None:
+    prepared.change(methods__darts__arch_gradient=gradient).stage("search")
+    first, second = (
+        load_file(project.folder / "data/search/final.safetensors") for project in (searched_once, prepared)
+    )
+    assert any(not torch.equal(first[name], second[name]) for name in first if name.startswith("logits."))
+
+
+def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
+    searched.change(kendall_tau__mode="multi_run", kendall_tau__noise_ceiling=False).stage("kendall_tau")
+    table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")
+    assert list(table["architecture"]) == ["seed of this run", "other seed 1", "other seed 2"]
+    assert searched.json("data/kendall_tau/ranking.json")["mode"] == "multi_run"
+    assert searched.json("data/metrics/kendall_tau.json")["noise_ceiling_tau_b"] is None
+
+
+def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
+    searched.change(kendall_tau__mode="trajectory").stage("kendall_tau")
+    rows = searched.json("data/kendall_tau/ranking.json")["trajectory"]
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert (searched.folder / "data/kendall_tau/trajectory.csv").is_file()
+
+
+@pytest.mark.parametrize("score", ["inherited_val", "supernet_val"])
+def test_epochs_of_one_search_are_ranked(prepared: Project, score: str) -> None:
+    prepared.change(
+        methods__darts__epochs=6, search__snapshots=6, kendall_tau__source="epochs", kendall_tau__search_score=score,
+        kendall_tau__noise_ceiling=False,
+    ).stages("search", "kendall_tau")  # fmt: skip
+    table = pd.read_csv(prepared.folder / "data/kendall_tau/architectures.csv")
+    assert 3 <= len(table) <= 6
+    assert table["architecture"].str.fullmatch(r"epoch \d").all()
+    assert table["genotype"].is_unique
+    if score == "supernet_val":
+        plots = pd.read_csv(prepared.folder / "data/plots/search.csv").set_index("epoch")["valid_accuracy"]
+        expected = [plots[int(name.removeprefix("epoch "))] for name in table["architecture"]]
+        assert list(table["search_score"]) == pytest.approx(expected)
+
+
+def test_tracking_that_fails_warns_once_and_the_files_are_the_same(
+    searched: Project, finished_once: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    (searched.folder / "store").write_text("a file where a folder is needed")
+    searched.change(tracking="sqlite:///store/mlflow.db")
+    with caplog.at_level(logging.WARNING):
+        searched.stage("retrain")
+    warnings = [record for record in caplog.records if record.name.startswith("nascommon.runtime.tracker")]
+    assert len(warnings) == 1
+    assert "not tracked" in warnings[0].getMessage()
+    assert searched.metrics("retrain") == finished_once.metrics("retrain")
+
+
+def spoil(project: Project) -> None:
+    """Overwrite every file of the test sets."""
+    for path in project.folder.glob("data/prepared/*/test/**/*"):
+        if path.is_file():
+            path.write_bytes(b"garbage")
+
+
+def delete(project: Project) -> None:
+    """Delete the files of the test sets."""
+    for path in sorted(project.folder.glob("data/prepared/*/test/**/*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+
+
+@pytest.mark.parametrize("ruin", [spoil, delete])
+def test_no_stage_before_evaluate_reads_a_test_image(prepared: Project, finished_once: Project, ruin: Any) -> None:
+    ruin(prepared)
+    prepared.stages(*BEFORE_EVALUATE)
+    assert prepared.metrics(*BEFORE_EVALUATE) == finished_once.metrics(*BEFORE_EVALUATE)
+    said = prepared.command("evaluate")
+    assert said.status == 2
+    assert str(Path("data/prepared/target/test/samples.safetensors")) in said.err
+    assert "Traceback" not in said.err

@@ -1,0 +1,229 @@
+"""Whatever is wrong with what the user gives, one clear message says where, what, and what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from nascommon.config import load_params
+from nascommon.runtime.artefacts import read_json, read_table, read_tensors
+from nascommon.runtime.checkpoint import FORMAT, Checkpoint
+from nascommon.settings import UserError
+from nascommon.space.genotype import genotype_from_json
+from nascommon.space.mixing import one_hot, uniform_candidates
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.topology import Topology
+from tests.stages.bad_calls import CALLS, Call
+from tests.stages.bad_params import EDITS, TEXTS, Edit, Text
+from tests.stages.bad_projects import REFUSALS, Refusal
+from tests.stages.project import SMOKE, Project, new_project
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_a_mistake_in_the_params_is_named_with_its_line(tmp_path: Path, edit: Edit) -> None:
+    smoke = SMOKE.read_text(encoding="utf-8")
+    assert edit.old in smoke
+    text = smoke.replace(edit.old, edit.new, 1)
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    line = text[: text.index(edit.at or edit.new)].count("\n") + 1
+    assert re.fullmatch(rf"{re.escape(str(path))}:{line}: {edit.message}.*", str(caught.value)), str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = SMOKE.read_text(encoding="utf-8")
+    for old, new in (("seed: 0", "seed: -3"), ("method: darts", "method: dart"), ("epochs: 2, ", "epoch: 2, "),
+                     ("linear_classifier: true", "linear_classifier: yes")):  # fmt: skip
+        text = text.replace(old, new)
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    told = [re.match(r".*params\.yaml:(\d+): ([\w.]+): ", line) for line in str(caught.value).splitlines()]
+    rows = text.splitlines()
+    found = [(match[2], rows[int(match[1]) - 1]) for match in told if match]
+    assert [key for key, _ in found] == [
+        "seed", "search.method", "transfer.training.epoch", "kendall_tau.training.epoch", "evaluate.linear_classifier",
+    ]  # fmt: skip
+    for key, row in found:
+        assert key.rpartition(".")[2] in row
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
+def test_a_params_file_that_is_none_is_refused(tmp_path: Path, text: Text) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.content)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(path))}{text.message}"):
+        load_params(path)
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
+def test_a_stage_refuses_in_one_message_with_status_2(
+    case: Refusal, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    project: Project = request.getfixturevalue(f"{case.start}_once").copy(tmp_path / "project")
+    case.spoil(project)
+    *before, stage = case.stage.split("-")
+    for name in before:
+        project.stage(name)
+    said = project.command(stage, *case.arguments)
+    assert_refused(said.status, said.err, case.message)
+
+
+def assert_refused(status: int, message: str, pattern: str) -> None:
+    """One error, status 2, no traceback."""
+    assert status == 2
+    assert re.search(pattern, message), message
+    assert message.count("error: ") == 1
+    assert len(message.splitlines()) == 1
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_a_command_line_is_refused_with_status_2(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # usage messages are wrapped to the terminal
+    project = new_project(tmp_path / "project")
+    if call.content is not None:
+        (project.folder / "FILE").write_bytes(call.content)
+    said = project.command(call.stage, *call.arguments.split())
+    assert said.status == 2
+    assert re.search(call.message, said.err), said.err
+    assert said.err.lower().count("error: ") == 1
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+# --- checkpoints: not taken up, said why, kept aside
+
+
+class Bomb:
+    """What a hostile pickle does when it is opened."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def checkpoint_bytes(payload: bytes, **header: str) -> bytes:
+    """A checkpoint with a right checksum around any payload."""
+    head = {"format": FORMAT, "fingerprint": "mine", "sha256": hashlib.sha256(payload).hexdigest(), **header}
+    return json.dumps(head).encode() + b"\n" + payload
+
+
+def saved(tree: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(tree, buffer)
+    return buffer.getvalue()
+
+
+GOOD = saved({"epoch": 1, "weights": torch.arange(3.0)})
+CHECKPOINTS = {
+    "empty": (b"", "not a checkpoint of this program"),
+    "text": (b"hello\nworld", "not a checkpoint of this program"),
+    "header only": (b"{}\n" + GOOD, "not a checkpoint of this program"),
+    "bare torch file": (GOOD, "not a checkpoint of this program"),
+    "torn": (checkpoint_bytes(GOOD)[:-40], "it is torn"),
+    "foreign": (checkpoint_bytes(GOOD, fingerprint="theirs"), "it belongs to other settings, data or code"),
+    "other format": (checkpoint_bytes(GOOD, format="gapless-checkpoint-0"), "its format is"),
+    "pickle with code": (checkpoint_bytes(saved({"state": Bomb()})), "not taken up"),
+    "bare pickle with code": (checkpoint_bytes(pickle.dumps(Bomb())), "not taken up"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_that_cannot_be_trusted_is_refused_and_kept_aside(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content, message = CHECKPOINTS[name]
+    path, said = tmp_path / "state.ckpt", list[str]()
+    path.write_bytes(content)
+    assert Checkpoint(path, "mine", said.append).load() is None
+    assert len(said) == 1
+    assert str(path) in said[0]
+    assert message in said[0]
+    assert "starting over" in said[0]
+    assert not path.exists()
+    assert (tmp_path / "state.ckpt.refused").read_bytes() == content
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_checkpoint_of_our_own_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / "state.ckpt").write_bytes(checkpoint_bytes(GOOD))
+    state = Checkpoint(tmp_path / "state.ckpt", "mine").load()
+    assert state is not None
+    assert state["epoch"] == 1
+    assert torch.equal(state["weights"], torch.arange(3.0))
+
+
+# --- artefacts
+
+
+def half_a_table(path: Path) -> bytes:
+    pd.DataFrame({"a": range(100)}).to_parquet(path)
+    return path.read_bytes()[:100]
+
+
+SKIPS: list[Any] = [["skip_connect", 0], ["skip_connect", 1]]
+
+READERS: dict[str, tuple[Callable[[Path], Any], str, bytes | None, str]] = {
+    "JSON torn": (read_json, "a.json", b'{"a": [1, 2', "not a JSON file"),
+    "JSON of bytes": (read_json, "a.json", b"\xff\xfe", "not a JSON file"),
+    "JSON missing": (read_json, "a.json", None, "no such file"),
+    "tensors torn": (read_tensors, "a.safetensors", b"\x08\x00\x00", "not a whole safetensors file"),
+    "tensors missing": (read_tensors, "a.safetensors", None, "no such file"),
+    "tensors that are a pickle": (read_tensors, "a.safetensors", pickle.dumps(Bomb()), "not a whole safetensors file"),
+    "table empty": (read_table, "a.csv", b"", "not a readable table"),
+    "parquet of text": (read_table, "a.parquet", b"a,b\n1,2\n", "not a readable table"),
+    "table missing": (read_table, "a.parquet", None, "no such file"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_an_artefact_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    read, file, content, message = READERS[name]
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / file))}: {message}"):
+        read(tmp_path / file)
+
+
+def test_a_torn_parquet_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.parquet"
+    path.write_bytes(half_a_table(path))
+    with pytest.raises(UserError, match=r"history\.parquet: not a readable table"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "candidates", "message"),
+    [
+        (SKIPS, ("none", "max_pool_3x3"), r"node 2: skip_connect@0 does not fit the supernet's candidates"),
+        ([*SKIPS, ["max_pool_3x3", 0]], CANDIDATES, r"node 2: max_pool_3x3@0 does not fit the supernet's candidates"),
+    ],
+    ids=["operation that is no candidate", "two operations on one edge"],
+)
+def test_a_genotype_that_the_supernet_cannot_hold_is_refused(
+    first: Any, candidates: tuple[str, ...], message: str
+) -> None:
+    cell = {"nodes": [first], "concat": [2]}
+    wanted = genotype_from_json({"schema": 1, "normal": cell, "reduction": cell})
+    topology = Topology(1)
+    with pytest.raises(ValueError, match=message):
+        one_hot(wanted, topology, uniform_candidates(candidates, topology), like=torch.zeros(()))
+
+
+def test_the_table_of_bad_inputs_is_long() -> None:
+    tables = (EDITS, TEXTS, REFUSALS, CALLS, tuple(CHECKPOINTS), tuple(READERS))
+    assert sum(len(table) for table in tables) >= 40

@@ -1,0 +1,342 @@
+"""Left-out keys have the papers' values, presets load, and dvc.yaml speaks of what is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from nascommon.config import Params, load_params
+from nascommon.data.settings import DataSettings
+from nascommon.method import REGISTRY, SearchSize
+from nascommon.search.settings import SearchSettings
+from nascommon.settings import UserError
+from nascommon.training.settings import NetworkSettings, TrainingSettings
+
+ROOT = Path(__file__).parents[1]
+PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
+LEAST = "data: {source: digits}\nsearch: {method: darts}\nmethods: {}\ntransfer: {data: null}\n"
+SCRIPTS = {"prepare", "search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate"}
+
+
+def loaded(folder: Path, text: str) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_params(path)
+
+
+@pytest.fixture
+def least(tmp_path: Path) -> Params:
+    """Nothing but what must be said."""
+    return loaded(tmp_path, LEAST)
+
+
+# --- defaults
+
+
+def test_search_is_as_in_the_papers_by_default(least: Params) -> None:
+    assert (least.search.channels, least.search.cells, least.search.nodes) == (16, 8, 4)
+    record = least.method()
+    assert record.epochs == 50
+    assert record.batch_size == 64
+    assert record.weights.model_dump() == {
+        "lr": 0.025, "lr_min": 0.001, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0,
+    }  # fmt: skip
+    assert record.architecture.model_dump() == {"lr": 3e-4, "beta1": 0.5, "beta2": 0.999, "weight_decay": 1e-3}
+    assert record.arch_gradient == "first_order"
+    assert record.finite_difference_radius == 0.01
+    assert record.phases[0].warmup == 0
+    assert record.candidates == (
+        "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
+        "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
+    )  # fmt: skip
+
+
+def test_retraining_is_as_in_the_papers_by_default(least: Params) -> None:
+    assert least.retrain.network == NetworkSettings(channels=36, cells=20, auxiliary=True)
+    training = least.retrain.training
+    assert (training.epochs, training.batch_size, training.lr, training.lr_min) == (600, 96, 0.025, 0.0)
+    assert (training.schedule, training.momentum, training.weight_decay, training.clip) == ("cosine", 0.9, 3e-4, 5.0)
+    assert (training.cutout, training.auxiliary_weight, training.drop_path) == (16, 0.4, 0.2)
+    assert training.label_smoothing == 0
+    assert training.warmup_epochs == 0
+    assert least.retrain.holdout == 0
+
+
+def test_pictures_vary_as_in_the_papers_by_default(least: Params) -> None:
+    augment = least.data.augment
+    assert (augment.crop_padding, augment.flip) == (4, True)
+    assert augment.resized_crop_scale == (0.08, 1.0)
+    assert augment.color_jitter == (0.4, 0.4, 0.4, 0.2)
+    assert least.data.architecture_fraction == 0.5
+
+
+def test_kendall_trains_a_short_annealed_schedule_without_drop_path_by_default(least: Params) -> None:
+    kendall = least.kendall_tau
+    assert (kendall.mode, kendall.architectures, kendall.source) == ("single_run", 10, "epochs")
+    assert kendall.noise_ceiling
+    assert (kendall.network.channels, kendall.network.cells, kendall.network.auxiliary) == (16, 8, False)
+    assert kendall.training.drop_path == 0
+    assert kendall.training.schedule == "cosine"
+
+
+# --- presets
+
+
+@pytest.mark.parametrize("preset", ["params", "smoke", "cifar10", "laptop"])
+def test_every_preset_loads_and_makes_its_method(preset: str) -> None:
+    if preset not in PRESETS:
+        pytest.skip(f"presets/{preset}.yaml is not there")
+    params = load_params(PRESETS[preset])
+    assert params.method().epochs > 0
+
+
+def test_no_preset_is_left_out() -> None:
+    assert set(PRESETS) <= {"params", "smoke", "cifar10", "laptop"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_header_of_a_preset_states_cost_expectation_and_command(preset: str) -> None:
+    header = [line for line in PRESETS[preset].read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    for word in ("cost", "expected", "command"):
+        assert any(re.match(rf"# +{word} +\S", line) for line in header), word
+
+
+def test_the_default_preset_is_the_laptop_preset() -> None:
+    if "laptop" not in PRESETS:
+        pytest.skip("presets/laptop.yaml is not there")
+    assert load_params(PRESETS["laptop"]) == load_params(PRESETS["params"])
+
+
+def test_the_cifar10_preset_is_the_protocol_of_the_papers() -> None:
+    if "cifar10" not in PRESETS:
+        pytest.skip("presets/cifar10.yaml is not there")
+    params = load_params(PRESETS["cifar10"])
+    assert params.data.source == "cifar10"
+    assert params.search == SearchSettings(method=params.search.method, snapshots=params.search.snapshots)
+    assert params.retrain.network == NetworkSettings()
+    assert params.retrain.training == TrainingSettings()
+    assert params.retrain.holdout == 0
+    settings = params.methods.model_dump()
+    assert settings["darts"] == REGISTRY["darts"].settings().model_dump()
+    transfer = params.transfer
+    assert transfer.data is not None
+    assert (transfer.data.source, transfer.data.size) == ("imagenet", 224)
+    assert (transfer.network.channels, transfer.network.cells, transfer.network.auxiliary) == (48, 14, True)
+    training = transfer.training
+    assert (training.epochs, training.weight_decay, training.label_smoothing) == (250, 3e-5, 0.1)
+    assert (training.drop_path, training.auxiliary_weight, training.cutout) == (0, 0.4, 0)
+    published = {("exponential", 0.1, 128, 0), ("linear", 0.5, 1024, 5)}
+    assert (training.schedule, training.lr, training.batch_size, training.warmup_epochs) in published
+
+
+# --- YAML 1.2
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("3e-4", 3e-4), ("3E-4", 3e-4), (".5", 0.5), ("5.", 5.0), ("+1", 1.0), ("012", 12.0), ("1e2", 100.0), ("7", 7.0)],
+)
+def test_numbers_are_read_by_yaml_1_2(tmp_path: Path, written: str, read: float) -> None:
+    params = loaded(tmp_path, LEAST.replace("methods: {}", f"methods: {{darts: {{alpha_scale: {written}}}}}"))
+    assert params.method_settings().model_dump()["alpha_scale"] == read
+
+
+def test_a_leading_zero_makes_no_octal_number(tmp_path: Path) -> None:
+    assert loaded(tmp_path, f"seed: 012\n{LEAST}").seed == 12
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "off", "y", "N"])
+def test_yes_and_no_are_words(tmp_path: Path, word: str) -> None:
+    assert loaded(tmp_path, f"tracking: {word}\n{LEAST}").tracking == word
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("False", False), ("TRUE", True)])
+def test_true_and_false_are_truths(tmp_path: Path, word: str, value: bool) -> None:
+    params = loaded(tmp_path, f"evaluate: {{linear_classifier: {word}}}\n{LEAST}")
+    assert params.evaluate.linear_classifier is value
+
+
+@pytest.mark.parametrize("quoted", ["'3'", '"3"', "!!str 3"])
+def test_a_quoted_number_is_a_word(tmp_path: Path, quoted: str) -> None:
+    with pytest.raises(UserError, match=r"seed: must be a valid integer"):
+        loaded(tmp_path, f"seed: {quoted}\n{LEAST}")
+
+
+def test_anchors_and_json_are_yaml(tmp_path: Path) -> None:
+    text = LEAST.replace("{}", "{darts: &d {epochs: 7, batch_size: 9}, random: *d}")
+    assert loaded(tmp_path, text).methods.model_dump()["random"]["epochs"] == 7
+    params = load_params(PRESETS["smoke"])
+    assert loaded(tmp_path, params.model_dump_json()) == params
+
+
+# --- the record
+
+
+def test_params_cannot_be_changed(least: Params) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        least.seed = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        least.data.source = "cifar10"  # type: ignore[misc]
+
+
+def test_the_methods_section_is_the_registry(least: Params) -> None:
+    sections: Any = least.methods
+    assert set(sections.model_dump()) == set(REGISTRY)
+    for name, entry in REGISTRY.items():
+        assert getattr(sections, name) == entry.settings()
+        assert (ROOT / "nascommon" / "methods" / f"{name}.py").is_file()
+
+
+def test_the_selected_method_gets_the_size_of_the_search_section(tmp_path: Path) -> None:
+    params = loaded(tmp_path, LEAST.replace("darts}", "random, channels: 6, cells: 5, nodes: 3}"))
+    phase = params.method().phases[0]
+    assert (phase.channels, phase.cells) == (6, 5)
+    assert params.method().arch_gradient is None
+    assert REGISTRY["random"].recipe(params.method_settings(), SearchSize(6, 5, 3)).phases == params.method().phases
+
+
+def test_a_record_is_varied_by_replace(least: Params) -> None:
+    record = least.method()
+    assert replace(record, batch_size=7).batch_size == 7
+    assert asdict(record.phases[0])["epochs"] == 50
+
+
+def test_data_needs_a_source(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"params\.yaml:1: data\.source: is missing"):
+        loaded(tmp_path, LEAST.replace("{source: digits}", "{}"))
+    assert DataSettings(source="digits").test_fraction == 0.2
+
+
+# --- dvc.yaml
+
+
+def graph(method: str = "darts") -> dict[str, Any]:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${search.method}", method)
+    tree: dict[str, Any] = yaml.safe_load(text)
+    return tree
+
+
+def within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")
+
+
+def outputs(stage: dict[str, Any]) -> list[str]:
+    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in listed]
+
+
+def test_every_stage_of_the_graph_is_a_script_of_that_name() -> None:
+    stages = graph()["stages"]
+    assert set(stages) == SCRIPTS
+    for name, stage in stages.items():
+        assert stage["cmd"] == f"python -m stages.{name}"
+        assert f"stages/{name}.py" in stage["deps"]
+        assert stage["desc"]
+
+
+@pytest.mark.parametrize("method", sorted(REGISTRY))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_key_that_dvc_watches_is_in_every_preset(preset: str, method: str) -> None:
+    if preset == "cifar10" and method not in PRESETS[preset].read_text(encoding="utf-8"):
+        pytest.fail(f"presets/cifar10.yaml lacks methods.{method}, so switching to it would stop DVC")
+    tree = yaml.safe_load(PRESETS[preset].read_text(encoding="utf-8"))
+    for name, stage in graph(method)["stages"].items():
+        for key in stage["params"]:
+            section = tree
+            for part in key.split("."):
+                assert isinstance(section, dict), f"{name}: {key}"
+                assert part in section, f"{name}: {key}"
+                section = section[part]
+
+
+@pytest.mark.parametrize("method", sorted(REGISTRY))
+def test_every_dependency_is_a_source_or_the_output_of_another_stage(method: str) -> None:
+    stages = graph(method)["stages"]
+    made = {out: name for name, stage in stages.items() for out in outputs(stage)}
+    for name, stage in stages.items():
+        for path in stage["deps"]:
+            if path.startswith("data/"):
+                makers = {maker for out, maker in made.items() if within(path, out) or within(out, path)}
+                assert makers, f"{name}: nobody makes {path}"
+                assert name not in makers
+            else:
+                assert (ROOT / path).exists(), f"{name}: {path}"
+
+
+def test_only_evaluate_depends_on_test_images() -> None:
+    stages = graph()["stages"]
+    tests = {out for out in outputs(stages["prepare"]) if out.endswith("/test")}
+    assert tests == {"data/prepared/target/test", "data/prepared/transfer/test"}
+    for name, stage in stages.items():
+        reads = {test for test in tests for path in stage["deps"] if test == path or test.startswith(f"{path}/")}
+        assert reads == (tests if name == "evaluate" else set()), name
+
+
+def test_a_search_does_not_depend_on_the_settings_of_other_methods() -> None:
+    for name, stage in graph("darts")["stages"].items():
+        watched = [key for key in stage["params"] if key.startswith("methods")]
+        assert set(watched) <= {"methods.darts"}, name
+        code = {path for path in stage["deps"] if within(path, "nascommon/methods")}
+        assert code <= {"nascommon/methods/darts.py"}, name
+
+
+def test_what_does_not_change_numbers_reruns_nothing() -> None:
+    for stage in graph()["stages"].values():
+        assert not {"device", "tracking", "data.workers"} & set(stage["params"])
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the project that a file imports when it is loaded."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name for name in names if source(name)} | ({node.module} if source(node.module) else set())
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if source(alias.name)}
+    return found
+
+
+def source(module: str) -> Path | None:
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    return path if path.is_file() and module.startswith(("nascommon.", "stages.")) else None
+
+
+RUNTIME = ("artefacts", "checkpoint", "hardware", "progress", "stage_run", "tracking")  # seeding is left: it does
+WITHOUT_NUMBERS = (
+    "nascommon.config",
+    "nascommon.settings",
+    "stages.shell",
+    "stages.report",
+    *(f"nascommon.runtime.{name}" for name in RUNTIME),
+    *(f"nascommon.analysis.{name}" for name in ("drawing", "figures", "layout", "plots")),
+)
+"""Settings are watched as params; the shell, the tracking, the words and the pictures change no number."""
+NOT_USED_THERE = {
+    "evaluate": {"nascommon/parts/schedule.py", "nascommon/runtime/seeding.py"},  # nothing is trained
+    "kendall_tau": {"nascommon/analysis/pairs.py"},  # --pairs only
+}
+"""Imported, but no number of the stage goes through it."""
+
+
+@pytest.mark.parametrize("name", sorted(SCRIPTS))
+def test_a_stage_depends_on_all_code_that_can_change_its_numbers(name: str) -> None:
+    stage, seen, open_ends = graph()["stages"][name], set[str](), [f"stages.{name}"]
+    while open_ends:
+        module = open_ends.pop()
+        file = source(module)
+        if module in seen or module.startswith(WITHOUT_NUMBERS) or file is None:
+            continue
+        seen.add(module)
+        open_ends += imports(file)
+    paths = [f"{module.replace('.', '/')}.py" for module in seen]
+    missing = [path for path in paths if not any(path == dep or path.startswith(f"{dep}/") for dep in stage["deps"])]
+    assert set(missing) - NOT_USED_THERE.get(name, set()) == set()
