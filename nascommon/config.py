@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,6 +22,13 @@ from nascommon.settings import Count, Probability, Seed, Settings, UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Position = tuple[str | int, ...]
+SCALARS: dict[str, Callable[[str], Any]] = {
+    "bool": lambda text: text.lower() == "true",
+    "int": int,
+    "float": float,
+    "null": lambda _text: None,
+}
+"""How a scalar of each YAML tag is read; any other is text."""
 DEEPEST = 20
 """Levels of a params file; more than any has, and few enough to stop at an alias of itself."""
 
@@ -168,25 +176,18 @@ def _plain(node: yaml.Node | None, position: Position, lines: dict[Position, int
                 lines[*position, index] = item.start_mark.line + 1
             return [_plain(item, (*position, i), lines, complaints) for i, item in enumerate(node.value)]
         case yaml.ScalarNode():
-            try:
-                return _scalar(node)
-            except ValueError:
-                name = ".".join(map(str, position))
-                complaints.append(f"{node.start_mark.line + 1}: {name}: is no number (got {node.value!r})")
+            return _scalar(node, position, complaints)
     return None
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
-    match node.tag.rpartition(":")[2]:
-        case "bool":
-            return node.value.lower() == "true"
-        case "int":
-            return int(node.value)
-        case "float":
-            return float(node.value)
-        case "null":
-            return None
-    return node.value
+def _scalar(node: yaml.ScalarNode, position: Position, complaints: list[str]) -> Any:
+    convert = SCALARS.get(node.tag.rpartition(":")[2], str)
+    try:
+        return convert(node.value)
+    except ValueError:
+        key = ".".join(map(str, position))
+        complaints.append(f"{node.start_mark.line + 1}: {key}: is no number (got {node.value!r})")
+        return None
 
 
 def _explain(detail: ErrorDetails, tree: dict[str, Any]) -> tuple[Position, str]:
