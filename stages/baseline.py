@@ -16,7 +16,7 @@ from nascommon.space.topology import Topology
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, train_many
-from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, input_hash, open_data, run_stage, stage_run
+from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, open_data, run_stage, stage_run
 from stages.training import Task, divide
 
 
@@ -26,7 +26,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     They do not depend on the search method, so DVC trains them once for all methods. Killed at any moment, the next
     run continues after the last finished epoch.
     """
-    inputs = [input_hash(TARGET / "manifest.json")]
+    inputs = [TARGET / "manifest.json"]
     with stage_run(
         "baseline", params, lambda p: [p.data.augment, p.search.nodes, p.retrain, p.baseline], inputs
     ) as run:

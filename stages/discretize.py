@@ -18,7 +18,6 @@ from stages.shell import (
     SEARCH,
     TARGET,
     ParamsFile,
-    input_hash,
     open_data,
     percent,
     run_stage,
@@ -32,7 +31,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     The gap is the validation accuracy of the supernet with its mixing weights minus that with the kept operations
     alone, same network weights, before and after batch norm is recalibrated.
     """
-    inputs = [input_hash(SEARCH / SUMMARY), input_hash(SEARCH / "final.safetensors")]
+    inputs = [SEARCH / SUMMARY, SEARCH / "final.safetensors"]
     with stage_run("discretize", params, lambda p: [p.discretize, p.method_settings()], inputs) as run:
         settings, seed = run.params.discretize, run.params.seed
         started = time.perf_counter()

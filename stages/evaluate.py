@@ -31,7 +31,6 @@ from stages.shell import (
     Data,
     ParamsFile,
     Run,
-    input_hash,
     open_data,
     run_stage,
     stage_run,
@@ -70,7 +69,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     This is the only stage that reads test images. The report compares the searched network with random architectures
     of the same protocol, with a linear classifier and with published results, and adds up what it all cost.
     """
-    inputs = [input_hash(METRICS / f"{stage}.json") for stage in ("search", "discretize", "retrain", "transfer")]
+    inputs = [METRICS / f"{stage}.json" for stage in ("search", "discretize", "retrain", "transfer")]
     with stage_run("evaluate", params, lambda p: [p.evaluate], inputs) as run:
         target = open_data(run, TARGET, run.params.data)
         ours = tested(run, target, RETRAIN)

@@ -21,7 +21,7 @@ from nascommon.search.artefact import SUMMARY
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, train_many
 from stages.ranked import Ranked, scorer
-from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, input_hash, run_stage, stage_run
+from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, run_stage, stage_run
 
 Scores = dict[str, list[float]]
 
@@ -44,9 +44,9 @@ def main(
         analyse(pairs, as_json=as_json)
         return
     inputs = [
-        input_hash(TARGET / "manifest.json"),
-        input_hash(SEARCH / SUMMARY),
-        input_hash(SEARCH / "final.safetensors"),
+        TARGET / "manifest.json",
+        SEARCH / SUMMARY,
+        SEARCH / "final.safetensors",
     ]
     with stage_run(
         "kendall_tau", params, lambda p: [p.data.augment, p.kendall_tau, p.search, p.method_settings()], inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.shell import RETRAIN, TARGET, ParamsFile, input_hash, open_data, run_stage, stage_run
+from stages.shell import RETRAIN, TARGET, ParamsFile, open_data, run_stage, stage_run
 from stages.training import GENOTYPE, Task, train_genotype
 
 
@@ -13,7 +13,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
 
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
-    inputs = [input_hash(GENOTYPE), input_hash(TARGET / "manifest.json")]
+    inputs = [GENOTYPE, TARGET / "manifest.json"]
     with stage_run("retrain", params, lambda p: [p.data.augment, p.retrain], inputs) as run:
         data = open_data(run, TARGET, run.params.data)
         train_genotype(run, Task(run.params.retrain, data, "cifar", RETRAIN))

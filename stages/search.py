@@ -31,7 +31,6 @@ from stages.shell import (
     Data,
     ParamsFile,
     Run,
-    input_hash,
     open_data,
     percent,
     run_stage,
@@ -46,7 +45,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
 
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
-    inputs = [input_hash(TARGET / "manifest.json")]
+    inputs = [TARGET / "manifest.json"]
     with stage_run("search", params, lambda p: [p.data.augment, p.search, p.method_settings()], inputs) as run:
         method, data = run.params.method(), open_data(run, TARGET, run.params.data)
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)

@@ -36,7 +36,17 @@ EVALUATE = Path("data/evaluate")
 METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
 """Apart from the folders above, because DVC wants metrics and plots as outputs of their own."""
 
-NUMERICS = ("space", "parts", "method.py", "methods", "search", "training", "data", "runtime/seeding.py")
+NUMERICS = (
+    "space",
+    "parts",
+    "method.py",
+    "methods",
+    "search",
+    "training",
+    "data",
+    "analysis/candidates.py",
+    "runtime/seeding.py",
+)
 """Code whose change makes a checkpoint foreign."""
 INTERRUPTED = 130
 
@@ -67,7 +77,7 @@ class Run:
 
 @contextmanager
 def stage_run(
-    stage: str, params_file: Path, sections: Callable[[Params], list[Any]], inputs: list[str]
+    stage: str, params_file: Path, sections: Callable[[Params], list[Any]], inputs: list[Path]
 ) -> Iterator[Run]:
     """Open a stage: its params, device, MLflow run and checkpoints.
 
@@ -75,13 +85,13 @@ def stage_run(
         stage: name of the stage.
         params_file: where the params are.
         sections: what of them changes the stage's numbers.
-        inputs: hashes of what the stage reads; with the sections, the code and torch they make the fingerprint.
+        inputs: files that the stage reads; their hashes, the sections, the code and torch make the fingerprint.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     params = load_params(params_file)
     device = prepare_device(params)
     numbers = [params.seed, *(_plain(section) for section in sections(params))]
-    fingerprint = digest(stage, numbers, inputs, code_version(), torch.__version__)
+    fingerprint = digest(stage, numbers, [input_hash(path) for path in inputs], code_version(), torch.__version__)
     pipeline = digest(
         params.model_dump(mode="json", exclude={"device", "threads", "tracking", "methods"}),
         _plain(params.method_settings()),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json, write_text
-from stages.shell import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, input_hash, open_data, run_stage, stage_run
+from stages.shell import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, open_data, run_stage, stage_run
 from stages.training import CURVES, GENOTYPE, Task, train_genotype
 
 
@@ -19,7 +19,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     if load_params(params).transfer.data is None:
         skip()
         return
-    inputs = [input_hash(GENOTYPE), input_hash(TRANSFER / "manifest.json")]
+    inputs = [GENOTYPE, TRANSFER / "manifest.json"]
     with stage_run("transfer", params, lambda p: [p.transfer], inputs) as run:
         settings = run.params.transfer
         assert settings.data is not None
