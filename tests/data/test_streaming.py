@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from PIL import Image
 from nascommon.data.batches import training_batches
 from nascommon.data.prepared import Prepared
 from nascommon.data.settings import Augment
+from nascommon.data.streaming import interrupts_wait
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -69,3 +73,18 @@ def test_the_training_view_crops_flips_and_jitters_each_picture_apart(make: Make
     assert different(views(still.model_copy(update={"resized_crop_scale": (0.1, 1.0)}))) > 5
     jittered = still.model_copy(update={"color_jitter": (0.4, 0.0, 0.0, 0.0)})
     assert different(torch.cat([views(jittered, key) for key in (0, 1)])) > 15  # another epoch, other views
+
+
+def test_ctrl_c_waits_for_the_end_of_the_block_and_then_comes() -> None:
+    done = []
+
+    def interrupted() -> None:
+        with interrupts_wait():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            done.append("the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done == ["the block"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
