@@ -26,7 +26,10 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class CellGenotype:
-    """One cell: per intermediate node its inputs (any number), and the states that are concatenated."""
+    """One cell: per intermediate node its inputs (any number), and the states that are concatenated.
+
+    A node without inputs is dead: it feeds no other node, and where it is concatenated its channels are zero.
+    """
 
     nodes: tuple[tuple[Choice, ...], ...]
     concat: tuple[int, ...]
@@ -40,12 +43,11 @@ class CellGenotype:
             raise UserError(
                 f"concat must list different intermediate nodes out of {list(states)} (got {list(self.concat)})"
             )
-        for state in self._used_states():
+        for state in {choice.source for choices in self.nodes for choice in choices}:
             if state >= INPUTS and not self.nodes[state - INPUTS]:
-                raise UserError(f"node {state} has no input but is used; give it an input or leave it out of concat")
-
-    def _used_states(self) -> set[int]:
-        return {*self.concat, *(choice.source for choices in self.nodes for choice in choices)}
+                raise UserError(f"node {state} has no input but is one; give it an input or use another source")
+        if not any(self.nodes[state - INPUTS] for state in self.concat):
+            raise UserError(f"concat needs a node that has an input (got {list(self.concat)})")
 
     @property
     def skips(self) -> int:

@@ -5,7 +5,7 @@ Suffixes: ``E`` edges of a cell, ``O`` candidate operations of an edge.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,17 +36,41 @@ def uniform_candidates(operations: tuple[str, ...], topology: Topology) -> Candi
 
 
 @dataclass(frozen=True)
+class CellSpace:
+    """What one kind of cell may become: its graph, and the candidates of every edge."""
+
+    topology: Topology
+    candidates: EdgeCandidates
+
+
+@dataclass(frozen=True)
 class CellMixing:
     """The mixing weights of one kind of cell.
 
     Attributes:
         weights_EO: multiplies the output of each candidate.
+        edges_E: multiplies what an edge gives as a whole, with partial channels also those that bypass its
+            candidates; None is one everywhere.
         active: per edge the positions of the candidates to compute; None computes all. A candidate outside of
-            ``active`` contributes nothing and its batch norm sees nothing, as if it were not there.
+            ``active`` contributes nothing and its batch norm sees nothing, as if it were not there; an edge without
+            active candidates is not there either.
     """
 
     weights_EO: Tensor
+    edges_E: Tensor | None = None
     active: tuple[tuple[int, ...], ...] | None = None
+
+    def products(self) -> Tensor:
+        """Return the weight of each candidate in its node: its own times that of its edge."""
+        return self.weights_EO if self.edges_E is None else self.weights_EO * self.edges_E[:, None]
+
+    def detach(self) -> CellMixing:
+        """Return the same weights cut from the graph."""
+        return replace(
+            self,
+            weights_EO=self.weights_EO.detach(),
+            edges_E=None if self.edges_E is None else self.edges_E.detach(),
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,7 @@ class Mixing:
 
     def detach(self) -> Mixing:
         """Return the same weights cut from the graph."""
-        return Mixing(*(CellMixing(cell.weights_EO.detach(), cell.active) for cell in (self.normal, self.reduction)))
+        return Mixing(self.normal.detach(), self.reduction.detach())
 
 
 def one_hot(genotype: Genotype, topology: Topology, candidates: Candidates, *, like: Tensor) -> Mixing:
@@ -98,7 +122,7 @@ def one_hot_cell(cell: CellGenotype, topology: Topology, candidates: EdgeCandida
             choice = candidates[edge].index(operation)
             weights_EO[edge, choice] = 1
             active[edge] = (choice,)
-    return CellMixing(weights_EO, tuple(active))
+    return CellMixing(weights_EO, active=tuple(active))
 
 
 def equal_mixing(candidates: Candidates) -> Mixing:

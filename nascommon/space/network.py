@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,9 @@ from torch.nn import functional
 from nascommon.settings import UserError
 from nascommon.space.genotype import CellGenotype, Genotype
 from nascommon.space.operations import OPERATIONS, FactorizedReduce, relu_conv_bn
+from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
 
-Stem = Literal["cifar", "imagenet"]
-STEM_MULTIPLIER = 3
 TOTAL_STRIDE: dict[Stem, int] = {"cifar": 4, "imagenet": 32}
 """By how much height and width shrink from the image to the last cell."""
 AUXILIARY_MAP: dict[Stem, int] = {"cifar": 8, "imagenet": 7}
@@ -68,6 +66,7 @@ class NetworkCell(nn.Module):
     ) -> None:
         super().__init__()
         self.genotype = genotype
+        self.stride = stride(Edge(0, INPUTS), reduction=reduction)
         before_last = FactorizedReduce if reduction_before else relu_conv_bn
         self.preprocess0 = before_last(channels_in[0], channels, affine=affine)
         self.preprocess1 = relu_conv_bn(channels_in[1], channels, affine=affine)
@@ -87,9 +86,12 @@ class NetworkCell(nn.Module):
                 self._edge(operation, states[choice.source], drop_probability)
                 for choice, operation in zip(choices, operations, strict=True)
             ]
-            if terms:  # a dead node is used by nobody: Genotype checks it
-                states[state] = sum(terms[1:], terms[0])
+            states[state] = sum(terms[1:], terms[0]) if terms else self._zeros(states[0])
         return torch.cat([states[state] for state in self.genotype.concat], dim=1)
+
+    def _zeros(self, state_BCHW: Tensor) -> Tensor:
+        """Return the output of a dead node."""
+        return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
     def _edge(self, operation: nn.Module, x_BCHW: Tensor, drop_probability: float) -> Tensor:
         out: Tensor = operation(x_BCHW)
@@ -145,7 +147,8 @@ class Network(nn.Module):
         self.spec = spec
         self.drop_probability = 0.0
         self.reductions = reduction_cells(spec.cells)
-        self.stem, widths = _stem(spec)
+        width = spec.channels * (STEM_MULTIPLIER if spec.stem == "cifar" else 1)
+        self.stem, widths = build_stem(spec.stem, spec.image_channels, width)
         self.cells = nn.ModuleList()
         self.auxiliary: AuxiliaryHead | None = None
         channels = spec.channels
@@ -179,37 +182,13 @@ class Network(nn.Module):
 
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
-        before_last, last = self._stem_outputs(images_BCHW)
+        before_last, last = stem_outputs(self.stem, images_BCHW)
         auxiliary_BK = None
         for index, cell in enumerate(self.cells):
             before_last, last = last, cell(before_last, last, self.drop_probability)
             if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
                 auxiliary_BK = self.auxiliary(last)
         return self.classifier(last.mean(dim=(2, 3))), auxiliary_BK
-
-    def _stem_outputs(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        first = self.stem[0](images_BCHW)
-        return (first, first) if self.spec.stem == "cifar" else (first, self.stem[1](first))
-
-
-def _stem(spec: NetworkSpec) -> tuple[nn.ModuleList, tuple[int, int]]:
-    """Build the stem and return the channels of its two outputs."""
-    if spec.stem == "cifar":
-        width = STEM_MULTIPLIER * spec.channels
-        conv = nn.Conv2d(spec.image_channels, width, 3, padding=1, bias=False)
-        return nn.ModuleList([nn.Sequential(conv, nn.BatchNorm2d(width))]), (width, width)
-    half, width = spec.channels // 2, spec.channels
-    first = nn.Sequential(
-        nn.Conv2d(spec.image_channels, half, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(half),
-        nn.ReLU(),
-        nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-    )
-    second = nn.Sequential(
-        nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width)
-    )
-    return nn.ModuleList([first, second]), (width, width)
 
 
 def check_image_side(side: int, stem: Stem, origin: str) -> None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from nascommon.space.mixing import Candidates, CellMixing, EdgeCandidates, Mixing
+from nascommon.space.genotype import CellKind
+from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.operations import FactorizedReduce, relu_conv_bn, search_operation
+from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import Topology, reduction_cells, stride
-
-STEM_MULTIPLIER = 3
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,19 @@ class SupernetSpec:
     candidates: Candidates
     topology: Topology = Topology()
     image_channels: int = 3
+    channel_divisor: int = 1
+    """The first of so many parts of the channels goes through the candidates, the others bypass them (PC-DARTS)."""
+    stem: Stem = "cifar"
+
+    def cell(self, kind: CellKind) -> CellSpace:
+        """Return what that kind of cell may become."""
+        return CellSpace(self.topology, self.candidates.cell(kind))
+
+
+def channel_shuffle(x_BCHW: Tensor, groups: int) -> Tensor:
+    """Interleave ``groups`` equal parts of the channels, so that the next cell's candidates see others (ShuffleNet)."""
+    B, C, H, W = x_BCHW.shape
+    return x_BCHW.view(B, groups, C // groups, H, W).transpose(1, 2).reshape(B, C, H, W)
 
 
 class SupernetCell(nn.Module):
@@ -41,30 +55,42 @@ class SupernetCell(nn.Module):
         *,
         reduction: bool,
         reduction_before: bool,
+        channel_divisor: int = 1,
     ) -> None:
         super().__init__()
+        if channels % channel_divisor:
+            raise ValueError(f"{channels} channels cannot be divided into {channel_divisor} equal parts")
         self.topology = topology
+        self.divisor = channel_divisor
+        self.mixed = channels // channel_divisor
         before_last = FactorizedReduce if reduction_before else relu_conv_bn
         self.preprocess0 = before_last(channels_in[0], channels, affine=False)
         self.preprocess1 = relu_conv_bn(channels_in[1], channels, affine=False)
         self.edges = nn.ModuleList(
-            nn.ModuleDict({name: search_operation(name, channels, stride(edge, reduction=reduction)) for name in names})
+            nn.ModuleDict(
+                {name: search_operation(name, self.mixed, stride(edge, reduction=reduction)) for name in names}
+            )
             for edge, names in zip(topology.edges, candidates, strict=True)
         )
-        self.halves = [stride(edge, reduction=reduction) for edge in topology.edges]
+        self.strides = [stride(edge, reduction=reduction) for edge in topology.edges]
 
     def forward(self, before_last: Tensor, last: Tensor, mixing: CellMixing) -> Tensor:
         """Map the outputs of the two cells before to [B, nodes * C, H', W']."""
+        products_EO = mixing.products()
         states = [self.preprocess0(before_last), self.preprocess1(last)]
-        for node, incoming in self.topology.incoming.items():
+        for incoming in self.topology.incoming.values():
             terms = [
-                mixing.weights_EO[edge, choice] * operation(states[self.topology.edges[edge].source])
+                products_EO[edge, choice] * operation(self._source(states, edge)[:, : self.mixed])
                 for edge in incoming
                 for choice, operation in self._active(edge, mixing)
             ]
             # A node without any active input (a dead node) still has its place among the states and in the output.
-            states.append(sum(terms[1:], terms[0]) if terms else self._zeros(states[0], node))
+            node = _sum(terms) if terms else self._zeros(states[0], incoming)
+            states.append(node if self.divisor == 1 else self._with_bypass(node, states, incoming, mixing))
         return torch.cat(states[2:], dim=1)
+
+    def _source(self, states: list[Tensor], edge: int) -> Tensor:
+        return states[self.topology.edges[edge].source]
 
     def _active(self, edge: int, mixing: CellMixing) -> list[tuple[int, nn.Module]]:
         """List (position, module) of the candidates to compute; ``none`` adds nothing and is never computed."""
@@ -73,9 +99,29 @@ class SupernetCell(nn.Module):
         chosen = range(len(operations)) if mixing.active is None else mixing.active[edge]
         return [(i, op) for i, (name, op) in enumerate(operations.items()) if i in chosen and name != "none"]
 
-    def _zeros(self, state: Tensor, node: int) -> Tensor:
-        halve = self.halves[self.topology.incoming[node][0]]
-        return torch.zeros_like(state[:, :, ::halve, ::halve])
+    def _with_bypass(self, node: Tensor, states: list[Tensor], incoming: range, mixing: CellMixing) -> Tensor:
+        """Put what bypasses the candidates beside what they gave, and shuffle.
+
+        The shuffle is linear, so doing it once per node equals the released code, which does it on every edge.
+        """
+        there = [edge for edge in incoming if mixing.active is None or mixing.active[edge]]
+        bypasses = [self._bypass(self._source(states, edge)[:, self.mixed :], edge, mixing) for edge in there]
+        rest = node.shape[1] * (self.divisor - 1)
+        bypass = _sum(bypasses) if bypasses else node.new_zeros(node.shape[0], rest, *node.shape[2:])
+        return channel_shuffle(torch.cat([node, bypass], dim=1), self.divisor)
+
+    def _bypass(self, x_BCHW: Tensor, edge: int, mixing: CellMixing) -> Tensor:
+        if self.strides[edge] > 1:
+            x_BCHW = functional.max_pool2d(x_BCHW, 2, 2)
+        return x_BCHW if mixing.edges_E is None else mixing.edges_E[edge] * x_BCHW
+
+    def _zeros(self, state: Tensor, incoming: range) -> Tensor:
+        step = self.strides[incoming[0]]
+        return torch.zeros_like(state[:, : self.mixed, ::step, ::step])
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return sum(terms[1:], terms[0])
 
 
 class Supernet(nn.Module):
@@ -84,13 +130,11 @@ class Supernet(nn.Module):
     def __init__(self, spec: SupernetSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.skip_dropout = 0.0
         self.reductions = reduction_cells(spec.cells)
-        width = STEM_MULTIPLIER * spec.channels
-        self.stem = nn.Sequential(
-            nn.Conv2d(spec.image_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
+        self.stem, widths = build_stem(spec.stem, spec.image_channels, STEM_MULTIPLIER * spec.channels)
         self.cells = nn.ModuleList()
-        channels, widths = spec.channels, (width, width)
+        channels = spec.channels
         for index in range(spec.cells):
             reduction = index in self.reductions
             channels *= 2 if reduction else 1
@@ -101,17 +145,26 @@ class Supernet(nn.Module):
                     spec.candidates.cell("reduction" if reduction else "normal"),
                     spec.topology,
                     reduction=reduction,
-                    reduction_before=index - 1 in self.reductions,
+                    # The ImageNet stem halves once more between its two outputs, like a reduction cell.
+                    reduction_before=index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet"),
+                    channel_divisor=spec.channel_divisor,
                 )
             )
             widths = (widths[1], spec.topology.nodes * channels)
         self.classifier = nn.Linear(widths[1], spec.classes)
 
     def forward(self, images_BCHW: Tensor, mixing: Mixing) -> Tensor:
-        """Return logits [B, K]; height and width of the images must be divisible by 4."""
-        before_last = last = self.stem(images_BCHW)
+        """Return logits [B, K]; the images must be divisible by 4, with the ImageNet stem by 32."""
+        before_last, last = stem_outputs(self.stem, images_BCHW)
         for index, cell in enumerate(self.cells):
             weights = mixing.cell("reduction" if index in self.reductions else "normal")
             before_last, last = last, cell(before_last, last, weights)
         logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
         return logits_BK
+
+    def set_skip_dropout(self, probability: float) -> None:
+        """Drop elements after every identity with ``probability`` in training mode (P-DARTS, section 3.3)."""
+        self.skip_dropout = probability
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = probability

@@ -14,7 +14,7 @@ REAL = [name for name in OPERATIONS if name != "none"]
 
 @st.composite
 def cells(draw: st.DrawFn, nodes: int) -> CellGenotype:
-    """Draw a cell with any number of inputs per node; a node without any is dead: left out and read by nobody."""
+    """Draw a cell with any number of inputs per node; one without any is dead: read by nobody, perhaps concatenated."""
     alive: list[int] = [0, 1]
     choices: list[tuple[Choice, ...]] = []
     for state in range(2, 2 + nodes):
@@ -24,6 +24,8 @@ def cells(draw: st.DrawFn, nodes: int) -> CellGenotype:
         choices.append(tuple(inputs))
         alive += [state] if inputs else []
     concat = draw(st.lists(st.sampled_from(alive[2:]), min_size=1, unique=True))
+    dead = [state for state in range(2, 2 + nodes) if state not in alive]
+    concat += draw(st.lists(st.sampled_from(dead), unique=True)) if dead else []
     return CellGenotype(tuple(choices), tuple(concat))
 
 

@@ -76,8 +76,10 @@ def test_a_cell_is_written_on_one_line_with_a_dash_for_a_dead_node() -> None:
         (((SEP,),), (2, 2), "concat"),
         (((SEP,),), (1,), "concat"),
         (((SEP,),), (3,), "concat"),
-        (((), (SEP,)), (2, 3), "node 2 has no input but is used"),
-        (((), (Choice("skip_connect", 2),)), (3,), "node 2 has no input but is used"),
+        (((), (Choice("skip_connect", 2),)), (3,), "node 2 has no input but is one"),
+        (((SEP,), (), (SEP, Choice("skip_connect", 3))), (2, 4), "node 3 has no input but is one"),
+        (((), (SEP,)), (2,), r"concat needs a node that has an input \(got \[2\]\)"),
+        (((), ()), (2, 3), r"concat needs a node that has an input \(got \[2, 3\]\)"),
     ],
 )
 def test_a_cell_that_cannot_be_built_is_refused(
@@ -85,6 +87,13 @@ def test_a_cell_that_cannot_be_built_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         CellGenotype(nodes, concat)
+
+
+def test_a_dead_node_may_be_concatenated_beside_one_that_has_an_input() -> None:
+    cell = CellGenotype(((), (SEP,)), (2, 3))
+    assert (cell.edges, cell.concat) == (1, (2, 3))
+    genotype = Genotype(cell, SMALL)
+    assert genotype_from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
 
 
 def released(**changes: Any) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def test_one_hot_takes_dtype_from_like_and_positions_from_the_candidates_of_the_
     mixing = one_hot_cell(CellGenotype(((Choice("skip_connect", 1),),), (2,)), Topology(1), candidates, like=LIKE)
     assert torch.equal(mixing.weights_EO, torch.tensor([[0.0, 0], [0, 1]], dtype=torch.float64))
     assert mixing.active == ((), (1,))
+    assert mixing.edges_E is None
 
 
 @pytest.mark.parametrize(
@@ -79,12 +80,26 @@ def test_equal_weights_sum_to_one_on_every_edge() -> None:
     for cell in (equal_mixing(ALL).normal, equal_mixing(ALL).reduction):
         assert torch.equal(cell.weights_EO, torch.full((14, 8), 1 / 8))
         assert cell.active is None
+        assert cell.edges_E is None
+
+
+def test_products_are_the_weights_times_those_of_their_edges() -> None:
+    weights_EO, edges_E = torch.arange(6.0).reshape(2, 3), torch.tensor([2.0, 0.5])
+    assert torch.equal(CellMixing(weights_EO).products(), weights_EO)
+    expected = torch.tensor([[0.0, 2, 4], [1.5, 2, 2.5]])
+    assert torch.equal(CellMixing(weights_EO, edges_E).products(), expected)
 
 
 def test_detach_cuts_the_graph_and_keeps_what_is_active() -> None:
     weights = torch.ones(2, 2, requires_grad=True)
-    cut = Mixing(CellMixing(weights * 2, ((0,), (1,))), CellMixing(weights * 3)).detach()
+    edges = torch.ones(2, requires_grad=True)
+    cut = Mixing(CellMixing(weights * 2, active=((0,), (1,))), CellMixing(weights * 3, edges * 4)).detach()
     assert not cut.normal.weights_EO.requires_grad
     assert not cut.reduction.weights_EO.requires_grad
     assert cut.normal.active == ((0,), (1,))
+    assert cut.normal.edges_E is None
+    assert cut.reduction.active is None
+    assert cut.reduction.edges_E is not None
+    assert not cut.reduction.edges_E.requires_grad
+    assert torch.equal(cut.reduction.edges_E, torch.full((2,), 4.0))
     assert torch.equal(cut.reduction.weights_EO, torch.full((2, 2), 3.0))

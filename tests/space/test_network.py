@@ -13,6 +13,7 @@ from nascommon.space import network as module
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import AuxiliaryHead, Network, NetworkSpec, check_image_side, drop_path
 from nascommon.space.published import PUBLISHED
+from nascommon.space.stem import Stem
 from tests.oracles import rules
 
 
@@ -136,7 +137,7 @@ def test_the_auxiliary_head_runs_in_training_only_and_only_where_wanted() -> Non
 
 
 @pytest.mark.parametrize(("stem", "side", "stride"), [("cifar", 8, 3), ("imagenet", 7, 2)])
-def test_the_published_map_is_pooled_as_published(stem: module.Stem, side: int, stride: int) -> None:
+def test_the_published_map_is_pooled_as_published(stem: Stem, side: int, stride: int) -> None:
     head, x = AuxiliaryHead(4, 10, stem, second_norm=True), torch.randn(3, 4, side, side)
     seen: list[Tensor] = []
     head.features.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
@@ -189,7 +190,7 @@ def test_the_cifar_stem_keeps_the_size_and_feeds_both_inputs() -> None:
 
 
 @pytest.mark.parametrize(("stem", "good", "bad"), [("cifar", 28, 30), ("imagenet", 224, 48)])
-def test_images_that_cannot_be_halved_often_enough_are_refused_by_key(stem: module.Stem, good: int, bad: int) -> None:
+def test_images_that_cannot_be_halved_often_enough_are_refused_by_key(stem: Stem, good: int, bad: int) -> None:
     check_image_side(good, stem, "data.size")
     with pytest.raises(UserError, match=rf"data\.size: images of {bad} x {bad}.*multiple of"):
         check_image_side(bad, stem, "data.size")
@@ -212,7 +213,7 @@ def test_any_number_of_nodes_cells_channels_and_classes(
 
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_published_network_runs_and_learns(name: str, stem: module.Stem) -> None:
+def test_every_published_network_runs_and_learns(name: str, stem: Stem) -> None:
     network = Network(PUBLISHED[name], NetworkSpec(4, 5, stem=stem)).train()
     logits, auxiliary = network.forward_auxiliary(torch.randn(2, 3, 32, 32))
     assert auxiliary is not None
@@ -230,6 +231,18 @@ def test_nodes_with_other_than_two_inputs_and_dead_nodes_are_built() -> None:
     out = outputs_of(network, "cells.0")
     assert network(torch.randn(2, 3, 8, 8)).shape == (2, 10)
     assert out[0].shape == (2, 2 * 4, 8, 8)
+
+
+def test_a_dead_node_that_is_concatenated_gives_zeros_of_the_size_of_the_others() -> None:
+    sep = "sep_conv_3x3"
+    cell = CellGenotype(((Choice(sep, 0),), (), (Choice(sep, 1),)), (2, 3, 4))
+    network = Network(Genotype(cell, cell), NetworkSpec(4, 3, auxiliary=False))  # one normal and two reduction cells
+    cells = [outputs_of(network, f"cells.{index}") for index in range(3)]
+    assert network(torch.randn(2, 3, 8, 8)).shape == (2, 10)
+    for (out,), width, side in zip(cells, (4, 8, 16), (8, 4, 2), strict=True):
+        assert out.shape == (2, 3 * width, side, side)
+        assert not out[:, width : 2 * width].any()
+        assert all(out[:, start : start + width].any() for start in (0, 2 * width))
 
 
 def test_every_norm_of_a_retrain_network_is_affine() -> None:

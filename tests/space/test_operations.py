@@ -52,7 +52,16 @@ def test_parameter_counts_are_the_papers(name: str) -> None:
 def test_a_skip_of_stride_two_is_a_factorized_reduction() -> None:
     assert count(search_operation("skip_connect", C, 2)) == 256
     assert count(retrain_operation("skip_connect", C, 2)) == 288
-    assert isinstance(search_operation("skip_connect", C, 1), nn.Identity)
+    assert isinstance(retrain_operation("skip_connect", C, 1), nn.Identity)
+
+
+def test_a_skip_of_stride_one_is_an_identity_in_search_a_dropout_of_nothing() -> None:
+    skip = search_operation("skip_connect", C, 1).train()
+    assert isinstance(skip, nn.Dropout)
+    assert skip.p == 0
+    images = torch.randn(2, C, 4, 4)
+    assert torch.equal(skip(images), images)
+    assert torch.equal(retrain_operation("skip_connect", C, 1)(images), images)
 
 
 @pytest.mark.parametrize("build", [search_operation, retrain_operation])

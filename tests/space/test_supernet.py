@@ -165,7 +165,7 @@ def test_the_gradient_in_the_mixing_weights_equals_a_finite_difference() -> None
 def inherit(network: Network, supernet: Supernet) -> dict[str, nn.Parameter]:
     """Copy the supernet's weights into the network; return the network's parameters by their name in the supernet."""
     pairs: list[tuple[str, nn.Module, nn.Module]] = [
-        ("stem", network.stem[0], supernet.stem),
+        ("stem", network.stem, supernet.stem),
         ("classifier", network.classifier, supernet.classifier),
     ]
     position = {edge: index for index, edge in enumerate(supernet.spec.topology.edges)}
@@ -245,11 +245,39 @@ def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_no
                     edge = topology.edges.index(Edge(source, j + 2))
                     module = supernet.get_submodule(f"cells.{k}.edges.{edge}.{operation}")
                     network.get_submodule(f"cells.{k}.nodes.{j}.{i}").load_state_dict(module.state_dict())
-        network.stem[0].load_state_dict(supernet.stem.state_dict())
+        network.stem.load_state_dict(supernet.stem.state_dict())
         network.classifier.bias.copy_(supernet.classifier.bias)
         network.classifier.weight.copy_(supernet.classifier.weight[:, 4 * C :])
     mixing = one_hot(dead, topology, candidates, like=images())
     assert_same(supernet(images(), mixing), network(images()))
+
+
+def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_concatenates_it() -> None:
+    rng, cells = random.Random(1), 5
+    supernet = make(4, cells).train()
+    candidates, topology = supernet.spec.candidates, supernet.spec.topology
+    full = random_genotype(rng, candidates, topology)
+    dead = Genotype(
+        *(
+            CellGenotype(
+                (cell.nodes[0], (), *(tuple(c for c in node if c.source != 3) for node in cell.nodes[2:])), cell.concat
+            )
+            for cell in (full.normal, full.reduction)
+        )
+    )
+    network = stand_alone(dead, cells).train()
+    inherit(network, supernet)
+    mixing = one_hot(dead, topology, candidates, like=images())
+    outputs: list[Tensor] = []
+    for module in (supernet, network):
+        for cell in (module.get_submodule("cells.0"), module.get_submodule("cells.1")):
+            cell.register_forward_hook(lambda _module, _inputs, out: outputs.append(out))
+    assert_same(supernet(images(), mixing), network(images()))
+    for ours, theirs, channels in zip(outputs[:2], outputs[2:], (C, 2 * C), strict=True):
+        assert ours.shape == theirs.shape
+        assert_same(ours, theirs)
+        assert not ours[:, channels : 2 * channels].any()
+        assert ours[:, :channels].any()
 
 
 def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_active_ones() -> None:
@@ -336,4 +364,4 @@ def test_a_reduction_cell_halves_the_map_and_doubles_the_channels() -> None:
 def test_norms_inside_cells_are_not_affine_but_that_of_the_stem_is() -> None:
     supernet = make()
     affine = [name for name, layer in supernet.named_modules() if isinstance(layer, nn.BatchNorm2d) and layer.affine]
-    assert affine == ["stem.1"]
+    assert affine == ["stem.0.1"]

@@ -75,8 +75,8 @@ def twin_logits(spec: SupernetSpec, weights: Weights, images_BCHW: Tensor, mixin
     def under(prefix: str) -> list[Tensor]:
         return [tensor for name, tensor in weights.items() if name.startswith(prefix + ".")]
 
-    stem = functional.conv2d(images_BCHW, weights["stem.0.weight"], padding=1)
-    stem = _norm(stem) * weights["stem.1.weight"][:, None, None] + weights["stem.1.bias"][:, None, None]
+    stem = functional.conv2d(images_BCHW, weights["stem.0.0.weight"], padding=1)
+    stem = _norm(stem) * weights["stem.0.1.weight"][:, None, None] + weights["stem.0.1.bias"][:, None, None]
     before_last = last = stem
     for k in range(spec.cells):
         reduction = k in (spec.cells // 3, 2 * spec.cells // 3)
