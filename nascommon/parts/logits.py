@@ -6,24 +6,37 @@ Suffixes: ``E`` edges of a cell, ``O`` candidate operations of an edge.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nascommon.space.genotype import CELL_KINDS, CellKind
 from nascommon.space.mixing import Candidates
+from nascommon.space.topology import Topology
 
 
 @dataclass(frozen=True)
 class CellLogits:
-    """The architecture parameters of one kind of cell: alpha, one per candidate of each edge."""
+    """The architecture parameters of one kind of cell.
+
+    Attributes:
+        alpha_EO: one per candidate of each edge.
+        beta_E: one per edge, for methods that also weigh edges; else None.
+    """
 
     alpha_EO: Tensor
+    beta_E: Tensor | None = None
 
     def named(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
-        return {"alpha_EO": self.alpha_EO}
+        beta = {} if self.beta_E is None else {"beta_E": self.beta_E}
+        return {"alpha_EO": self.alpha_EO, **beta}
+
+    def betas(self) -> Tensor:
+        """Return the logits of the edges; it is our mistake to ask where a method has none."""
+        assert self.beta_E is not None, "this relaxation needs edge logits"
+        return self.beta_E
 
 
 @dataclass(frozen=True)
@@ -52,29 +65,65 @@ class Logits:
                 tensor.copy_(named[name])
 
 
-LogitsInitialiser = Callable[[int, int, torch.Generator], CellLogits]
-"""(edges, operations, generator) -> logits on the CPU."""
+LogitsInitialiser = Callable[[Topology, int, torch.Generator], CellLogits]
+"""(topology, operations of an edge, generator) -> logits on the CPU."""
 
 
 def normal_alpha(scale: float) -> LogitsInitialiser:
     """Draw alpha from N(0, 1) times ``scale`` (DARTS: 1e-3)."""
 
-    def initialise(edges: int, operations: int, generator: torch.Generator) -> CellLogits:
-        return CellLogits(scale * torch.randn(edges, operations, generator=generator))
+    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
+        return CellLogits(scale * torch.randn(len(topology.edges), operations, generator=generator))
 
     return initialise
 
 
-def zero_alpha(edges: int, operations: int, _generator: torch.Generator) -> CellLogits:
+def zero_alpha(topology: Topology, operations: int, _generator: torch.Generator) -> CellLogits:
     """Start from, and for a method that learns none stay at, equal logits."""
-    return CellLogits(torch.zeros(edges, operations))
+    return CellLogits(torch.zeros(len(topology.edges), operations))
+
+
+def with_normal_beta(alphas: LogitsInitialiser, scale: float) -> LogitsInitialiser:
+    """Draw beta from N(0, 1) times ``scale`` beside the alphas (PC-DARTS: 1e-3)."""
+
+    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
+        logits = alphas(topology, operations, generator)
+        return replace(logits, beta_E=scale * torch.randn(len(topology.edges), generator=generator))
+
+    return initialise
+
+
+def with_kept_share_beta(alphas: LogitsInitialiser, kept: tuple[int, ...], scale: float) -> LogitsInitialiser:
+    """Let the betas of node j with n inputs sum to the k_j edges that it shall keep: k_j / n + N(0, 1) * ``scale``.
+
+    Args:
+        alphas: makes the alphas.
+        kept: k_j by node.
+        scale: of the noise (DA2S: 1e-4).
+    """
+
+    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
+        logits = alphas(topology, operations, generator)
+        shares = [
+            min(k / len(incoming), 1.0)
+            for k, incoming in zip(kept, topology.incoming.values(), strict=True)
+            for _ in incoming
+        ]
+        noise = scale * torch.randn(len(topology.edges), generator=generator)
+        return replace(logits, beta_E=torch.tensor(shares) + noise)
+
+    return initialise
 
 
 def initial_logits(
-    initialise: LogitsInitialiser, candidates: Candidates, generator: torch.Generator, device: torch.device
+    initialise: LogitsInitialiser,
+    topology: Topology,
+    candidates: Candidates,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> Logits:
     """Make the leaf tensors that the search optimises."""
-    cells = [
-        initialise(len(candidates.cell(kind)), len(candidates.cell(kind)[0]), generator).alpha_EO for kind in CELL_KINDS
-    ]
-    return Logits(*(CellLogits(alpha.to(device).requires_grad_()) for alpha in cells))
+    cells = [initialise(topology, len(candidates.cell(kind)[0]), generator) for kind in CELL_KINDS]
+    return Logits(
+        *(CellLogits(**{name: tensor.to(device).requires_grad_() for name, tensor in c.named().items()}) for c in cells)
+    )

@@ -52,6 +52,17 @@ def drop_path_probability(maximum: float, epoch: int, epochs: int) -> float:
     return maximum * epoch / epochs
 
 
+def skip_dropout(start: float, epoch: int, epochs: int, warmup: int) -> float:
+    """Fall from ``start`` while the architecture waits, then again from ``start`` as it learns (P-DARTS).
+
+    Linear in the ``warmup`` epochs, exponential after it: exp(-0.2 (e - 10)) of the released 25 epochs with 10 of
+    warm-up is exp(-3 (e - w) / (E - w)), which any length keeps.
+    """
+    if epoch < warmup:
+        return start * (epochs - epoch - 1) / epochs
+    return start * math.exp(-3 * (epoch - warmup) / (epochs - warmup))
+
+
 def progress(epoch: int, epochs: int) -> float:
     """Return how far a phase is, 0 in its first and 1 in its last epoch."""
     return epoch / max(epochs - 1, 1)

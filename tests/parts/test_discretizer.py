@@ -9,10 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nascommon.parts.discretizer import sample_cell, sample_genotype, strongest_candidates, strongest_edges
+from nascommon.parts.discretizer import (
+    at_most_skips,
+    sample_cell,
+    sample_genotype,
+    strongest_candidates,
+    strongest_edges,
+)
 from nascommon.runtime.seeding import generator
 from nascommon.space.genotype import CellGenotype, Choice, genotype_from_lists
-from nascommon.space.mixing import Candidates, CellMixing, EdgeCandidates, Mixing, uniform_candidates
+from nascommon.space.mixing import (
+    Candidates,
+    CellMixing,
+    CellSpace,
+    EdgeCandidates,
+    Mixing,
+    uniform_candidates,
+)
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.topology import Topology
 from tests.oracles import rules
@@ -52,10 +65,10 @@ def slow_parse(weights: list[list[float]], names: EdgeCandidates, nodes: int) ->
 
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[int, list[list[float]], EdgeCandidates]:
-    """Draw nodes, weights with many ties, and candidates that differ from edge to edge."""
+    """Draw nodes, weights with many ties (raw logits are also negative), and candidates edge by edge."""
     nodes, count = draw(st.integers(1, 4)), draw(st.integers(2, 5))
     edges = len(Topology(nodes).edges)
-    rows = st.lists(st.integers(0, 4).map(float), min_size=count, max_size=count)
+    rows = st.lists(st.integers(-2, 4).map(float), min_size=count, max_size=count)
     names = st.lists(st.sampled_from(CANDIDATES), min_size=count, max_size=count, unique=True).map(tuple)
     return (
         nodes,
@@ -103,6 +116,15 @@ def test_edges_are_listed_from_strong_to_weak() -> None:
     assert genotype.normal.nodes[1] == (Choice("skip_connect", 1), Choice("skip_connect", 2))
 
 
+def test_an_edge_that_has_no_other_candidate_keeps_its_skip_whatever_is_allowed() -> None:
+    topology = Topology(2)
+    candidates = uniform_candidates(("none", "skip_connect"), topology)
+    mixing = both(torch.full((5, 2), 0.5))
+    genotype = at_most_skips(strongest_edges, 1)(mixing, topology, candidates)
+    assert [len(node) for node in genotype.normal.nodes] == [2, 2]
+    assert genotype.normal.concat == (2, 3)
+
+
 # -- sampling --
 
 
@@ -110,7 +132,7 @@ def test_equal_weights_sample_uniformly_from_the_whole_space() -> None:
     topology, draws, count = Topology(2), generator(0), 4800
     names = uniform_candidates(("skip_connect", "none", "sep_conv_3x3"), topology).normal
     weights_EO = torch.full((5, 3), 1 / 3)
-    seen = Counter(sample_cell(weights_EO, topology, names, draws) for _ in range(count))
+    seen = Counter(sample_cell(CellMixing(weights_EO), CellSpace(topology, names), draws) for _ in range(count))
     space = 2**2 * 3 * 2**2
     expected = count / space
     chi_square = sum((n - expected) ** 2 / expected for n in seen.values()) + expected * (space - len(seen))
@@ -123,7 +145,7 @@ def test_edges_and_operations_are_drawn_in_proportion_to_their_weights() -> None
     names = uniform_candidates(("none", "skip_connect", "sep_conv_3x3"), topology).normal
     strengths = [0.5, 0.3, 0.2]
     weights_EO = torch.tensor([[0.9, 0.1, 0.4]] * 2 + [[1.0, strength, strength / 4] for strength in strengths])
-    cells = [sample_cell(weights_EO, topology, names, draws) for _ in range(count)]
+    cells = [sample_cell(CellMixing(weights_EO), CellSpace(topology, names), draws) for _ in range(count)]
     pairs = Counter(tuple(choice.source for choice in cell.nodes[1]) for cell in cells)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         a, b = strengths[i], strengths[j]

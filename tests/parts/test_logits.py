@@ -16,7 +16,8 @@ CPU = torch.device("cpu")
 
 
 def fresh(seed: int = 0) -> Logits:
-    return initial_logits(normal_alpha(1e-3), uniform_candidates(CANDIDATES, Topology()), generator(seed, "a"), CPU)
+    candidates = uniform_candidates(CANDIDATES, Topology())
+    return initial_logits(normal_alpha(1e-3), Topology(), candidates, generator(seed, "a"), CPU)
 
 
 def test_they_are_leaves_that_require_gradients_and_share_nothing() -> None:
@@ -33,18 +34,21 @@ def test_the_generator_decides() -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-4, 1.0])
 def test_normal_alpha_is_a_standard_normal_times_its_scale(scale: float) -> None:
-    alpha_EO = normal_alpha(scale)(200, 50, generator(0)).alpha_EO / scale
+    alpha_EO = normal_alpha(scale)(Topology(19), 50, generator(0)).alpha_EO / scale
+    assert alpha_EO.shape == (209, 50)
     assert float(alpha_EO.mean()) == pytest.approx(0, abs=0.04)
     assert float(alpha_EO.std()) == pytest.approx(1, abs=0.03)
 
 
 def test_zero_alpha_is_zero() -> None:
-    assert torch.equal(zero_alpha(3, 4, generator(0)).alpha_EO, torch.zeros(3, 4))
+    logits = zero_alpha(Topology(2), 4, generator(0))
+    assert torch.equal(logits.alpha_EO, torch.zeros(5, 4))
+    assert logits.beta_E is None
 
 
 def test_each_kind_of_cell_gets_the_shape_of_its_candidates() -> None:
     candidates = Candidates((("skip_connect", "none"),) * 5, (("skip_connect",),) * 5)
-    logits = initial_logits(zero_alpha, candidates, generator(0), CPU)
+    logits = initial_logits(zero_alpha, Topology(2), candidates, generator(0), CPU)
     assert logits.normal.alpha_EO.shape == (5, 2)
     assert logits.cell("reduction").alpha_EO.shape == (5, 1)
 

@@ -1,0 +1,101 @@
+"""Control functions raise a coefficient from 0 to 1 while the search goes on (DA2S, Tables 2 and 3).
+
+The papers write them over the epochs e = 1 .. 50; here e = 1 + 49 t of the progress t, so a search of any length sees
+the same curve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from nascommon.settings import NonNegative, Settings
+
+Control = Callable[[float], float]
+"""Progress in [0, 1] -> coefficient."""
+
+ControlName = Literal["const", "linear", "log", "exp", "step"]
+EPOCHS = 50
+"""Length of the papers' searches."""
+DELAY = 8
+"""Epochs for which a delayed function stays 0."""
+
+
+def _epoch(progress: float) -> float:
+    return round(1 + (EPOCHS - 1) * progress, 9)  # so that whole epochs meet the steps exactly
+
+
+def constant(_progress: float) -> float:
+    """1."""
+    return 1.0
+
+
+def linear(progress: float) -> float:
+    """(e - 1) / 49."""
+    return progress
+
+
+def logarithmic(progress: float) -> float:
+    """ln(e) / ln(50)."""
+    return math.log(_epoch(progress)) / math.log(EPOCHS)
+
+
+def exponential(progress: float) -> float:
+    """2^((e - 50) / 5)."""
+    return 2 ** ((_epoch(progress) - EPOCHS) / 5)
+
+
+def stepped(progress: float) -> float:
+    """Thirds, at a quarter, half and three quarters of 50 epochs."""
+    return sum(_epoch(progress) >= EPOCHS * quarter / 4 for quarter in (1, 2, 3)) / 3
+
+
+def _delayed(curve: Callable[[float], float]) -> Control:
+    """Return 0 for the first 8 of 50 epochs, then ``curve`` of the epoch."""
+    return lambda progress: curve(_epoch(progress)) if _epoch(progress) > DELAY else 0.0
+
+
+LEFT = EPOCHS - DELAY
+
+PLAIN: dict[ControlName, Control] = {
+    "const": constant, "linear": linear, "log": logarithmic, "exp": exponential, "step": stepped,
+}  # fmt: skip
+"""By the names of the paper's tables."""
+
+DELAYED: dict[ControlName, Control] = {
+    "const": _delayed(lambda _e: 1.0),
+    "linear": _delayed(lambda e: (e - DELAY) / LEFT),
+    "log": _delayed(lambda e: math.log(e - DELAY + 1) / math.log(LEFT)),
+    "exp": _delayed(lambda e: 2 ** ((e - EPOCHS) / 5)),
+    "step": _delayed(lambda e: sum(e >= DELAY + LEFT * quarter / 4 for quarter in (1, 2, 3)) / 3),
+}
+"""The same with the first 8 epochs at 0; ``log`` ends at 1.006, as released."""
+
+
+class Priority(Settings):
+    """How a coefficient rises over the search: ``factor`` times one of the paper's control functions."""
+
+    control: ControlName = "const"
+    delayed: bool = False
+    """Whether it stays 0 for the first 8 of 50 epochs."""
+    factor: NonNegative = 1.0
+
+    def function(self) -> Control:
+        """Return the coefficient as a function of progress."""
+        return scaled(self.factor, (DELAYED if self.delayed else PLAIN)[self.control])
+
+
+def scaled(factor: float, control: Control) -> Control:
+    """Return ``factor`` times ``control``."""
+    return lambda progress: factor * control(progress)
+
+
+def between(first: float, last: float) -> Control:
+    """Go linearly from ``first`` to ``last``."""
+    return lambda progress: first + (last - first) * progress
+
+
+def falling(progress: float) -> float:
+    """1 - t."""
+    return 1 - progress

@@ -1,0 +1,95 @@
+"""A sampler draws what one forward pass uses instead of the mixing weights themselves.
+
+Random numbers come from torch's global generator, which the search seeds anew for every epoch.
+Suffixes: ``E`` edges of a cell, ``O`` candidate operations of an edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nascommon.parts.control import Control
+from nascommon.parts.discretizer import sample_cell
+from nascommon.parts.logits import CellLogits
+from nascommon.space.mixing import CellMixing, CellSpace, one_hot_cell
+
+Sampler = Callable[[CellLogits, CellMixing, CellSpace, float], CellMixing]
+"""(logits, mixing weights, space, progress) -> the weights of one forward pass, drawn anew for each."""
+
+
+LEAST = 1e-6
+"""Of a concentration or a share: it must not be 0."""
+
+
+def random_path(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: float) -> CellMixing:
+    """Draw one architecture in proportion to the mixing weights and give its operations weight one."""
+    cell = sample_cell(mixing, space)
+    return one_hot_cell(cell, space.topology, space.candidates, like=mixing.weights_EO)
+
+
+def gumbel(temperature: Control) -> Sampler:
+    """Draw soft weights: softmax of (ln p + Gumbel noise) / temperature, the concrete distribution (SNAS, eq. 4)."""
+
+    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, progress: float) -> CellMixing:
+        return replace(mixing, weights_EO=_concrete(mixing.weights_EO, temperature(progress)))
+
+    return draw
+
+
+def gumbel_one_hot(temperature: Control) -> Sampler:
+    """Draw one operation per edge and pass the gradient of the soft draw straight through (GDAS, eqs. 3 and 4)."""
+
+    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, progress: float) -> CellMixing:
+        soft_EO = _concrete(mixing.weights_EO, temperature(progress))
+        chosen_E = soft_EO.argmax(dim=-1)
+        hard_EO = functional.one_hot(chosen_E, soft_EO.shape[1]).to(soft_EO.dtype)
+        active = tuple((choice,) for choice in chosen_E.tolist())
+        return replace(mixing, weights_EO=hard_EO - soft_EO.detach() + soft_EO, active=active)
+
+    return draw
+
+
+def _concrete(weights_EO: Tensor, temperature: float) -> Tensor:
+    noise_EO = -torch.empty_like(weights_EO).exponential_().log()
+    return ((weights_EO.clamp(min=torch.finfo(weights_EO.dtype).tiny).log() + noise_EO) / temperature).softmax(dim=-1)
+
+
+def dirichlet(logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: float) -> CellMixing:
+    """Draw each edge's weights from the Dirichlet with concentration elu(alpha) + 1, pathwise gradient (DrNAS)."""
+    concentration_EO = (functional.elu(logits.alpha_EO) + 1).clamp(min=LEAST)  # rounds to 0 for alpha below -17
+    return replace(mixing, weights_EO=torch.distributions.Dirichlet(concentration_EO).rsample())
+
+
+def auxiliary_skip(strength: Control) -> Sampler:
+    """Add ``strength`` to the weight of every skip connection: the auxiliary skip of DARTS- (eq. 5), shared with it."""
+
+    def add(_logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
+        skips_EO = torch.tensor([[name == "skip_connect" for name in row] for row in space.candidates])
+        extra_EO = strength(progress) * skips_EO.to(mixing.weights_EO)
+        return replace(mixing, weights_EO=mixing.weights_EO + extra_EO)
+
+    return add
+
+
+def perturbed(radius: Control) -> Sampler:
+    """Add uniform noise of ``radius`` to the mixing weights and bring each edge back to the simplex (SDARTS-RS, eq. 5).
+
+    As released: clamp to [0, 1] and divide by the sum; an edge with nothing left keeps its heaviest.
+    """
+
+    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, progress: float) -> CellMixing:
+        weights_EO = mixing.weights_EO
+        reach = radius(progress)
+        moved_EO = weights_EO + torch.empty_like(weights_EO).uniform_(-reach, reach)
+        heaviest_EO = functional.one_hot(moved_EO.argmax(dim=-1), moved_EO.shape[1]).to(moved_EO.dtype)
+        inside_EO = moved_EO.clamp(0, 1)
+        left_E1 = inside_EO.sum(dim=-1, keepdim=True)
+        inside_EO = torch.where(left_E1 > 0, inside_EO, heaviest_EO)
+        return replace(mixing, weights_EO=inside_EO / inside_EO.sum(dim=-1, keepdim=True))
+
+    return draw
