@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,10 +12,11 @@ from nascommon.parts.discretizer import Discretizer, strongest_edges
 from nascommon.parts.logits import LogitsInitialiser
 from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation
-from nascommon.settings import NonNegative, Positive, Settings
-from nascommon.space.mixing import CellMixing, EdgeCandidates
+from nascommon.parts.sampling import Sampler
+from nascommon.settings import Count, NonNegative, Positive, Settings, Whole
+from nascommon.space.genotype import Genotype
 from nascommon.space.operations import OPERATIONS
-from nascommon.space.topology import Topology
+from nascommon.space.stem import Stem
 
 
 def _check_candidates(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,11 +36,16 @@ CandidateNames = Annotated[tuple[str, ...], AfterValidator(_check_candidates)]
 ArchGradient = Literal["first_order", "unrolled", "unrolled_exact"]
 """How the architecture step sees that the network weights depend on the architecture (DARTS, section 2.3)."""
 
-PassName = Literal["soft"]
-"""One sweep over the weight half in an epoch; ``soft`` trains the supernet under its mixing weights."""
+PassName = Literal["soft", "induced"]
+"""One sweep over the weight half in an epoch: ``soft`` trains the supernet under its mixing weights, ``induced`` trains
+the model that its present genotype induces (IST of EC-DARTS)."""
 
-Sampler = Callable[[Any, Topology, EdgeCandidates], CellMixing]
-"""(mixing weights [E, O], topology, candidates) -> the weights of one forward pass, drawn anew for each."""
+Use = Literal["weights", "architecture", "evaluation"]
+"""What a forward pass is for: a step of the network weights, a step of the architecture, or a score."""
+USES: frozenset[Use] = frozenset(get_args(Use))
+
+StopRule = Callable[[Genotype], bool]
+"""(genotype after an epoch) -> whether the phase ends here."""
 
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -55,6 +61,8 @@ class WeightOptimiser(Settings):
     weight_decay: NonNegative = 3e-4
     clip: Positive = 5.0
     """Largest norm of the gradient."""
+    warmup_epochs: Whole = 0
+    """First epochs of a phase in which the rate rises linearly to ``lr``."""
 
     @model_validator(mode="after")
     def _falls(self) -> Self:
@@ -70,6 +78,10 @@ class ArchOptimiser(Settings):
     beta1: Decay = 0.5
     beta2: Decay = 0.999
     weight_decay: NonNegative = 1e-3
+    clip: Positive | None = None
+    """Largest norm of the gradient; null does not clip."""
+    alpha_delay: Whole = 0
+    """First epochs of a phase in which the learning rate of alpha is 0, while Adam's moments already gather (DA2S)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,7 @@ class Phase:
         cells: depth of the supernet.
         warmup: first epochs without architecture steps.
         keep: candidates per edge that the next phase goes on with; None keeps all.
+        skip_dropout: probability at the start of the phase that an element of a skip's output is dropped.
     """
 
     epochs: int
@@ -98,6 +111,20 @@ class Phase:
     cells: int
     warmup: int = 0
     keep: int | None = None
+    skip_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How operations are selected by the accuracy that the supernet loses without them (DARTS-PT).
+
+    Attributes:
+        tune_epochs: epochs of training between two decisions.
+        lr: of the network weights in that training.
+    """
+
+    tune_epochs: int
+    lr: float
 
 
 @dataclass(frozen=True)
@@ -112,14 +139,21 @@ class Method:
         initialise: makes the logits of a cell.
         relax: logits -> mixing weights.
         sample: draws what one forward pass uses from the mixing weights; None uses the mixing weights themselves.
+        sample_in: the forward passes that draw.
         penalty: added to the validation loss.
+        channel_divisor: share of the channels that goes through the candidates (PC-DARTS); 1 is all.
+        stem: of the supernet.
         arch_gradient: None where the architecture is not learned by gradient.
         finite_difference_radius: epsilon of ``unrolled``, divided by the norm of the validation gradient.
         architecture: optimiser of the logits.
         passes: what an epoch consists of.
-        discretize: mixing weights -> genotype.
+        induced_arch_steps: whether the induced pass takes architecture steps on the supernet, batch by batch.
+        stop: ends a phase early.
+        parse: the weights that ``discretize`` reads; None reads the mixing weights.
+        discretize: weights -> genotype.
         samples: 0 takes the discretized mixing weights as the result; n takes the best of n genotypes drawn from them,
             by validation accuracy with inherited weights; 1 is therefore plain sampling.
+        perturbation: selects operations by what the supernet loses without them, in place of ``discretize``.
     """
 
     candidates: tuple[str, ...]
@@ -129,18 +163,53 @@ class Method:
     initialise: LogitsInitialiser
     relax: Relaxation
     sample: Sampler | None = None
+    sample_in: frozenset[Use] = USES
     penalty: Penalty = no_penalty
+    channel_divisor: int = 1
+    stem: Stem = "cifar"
     arch_gradient: ArchGradient | None = "first_order"
     finite_difference_radius: float = 0.01
     architecture: ArchOptimiser = field(default_factory=ArchOptimiser)
     passes: tuple[PassName, ...] = ("soft",)
+    induced_arch_steps: bool = True
+    stop: StopRule | None = None
+    parse: Relaxation | None = None
     discretize: Discretizer = strongest_edges
     samples: int = 0
+    perturbation: Perturbation | None = None
+
+    def __post_init__(self) -> None:
+        for phase in self.phases:
+            if phase.channels % self.channel_divisor:
+                raise ValueError(
+                    f"channel_divisor: must divide the {phase.channels} channels of the supernet "
+                    f"(got {self.channel_divisor})"
+                )
 
     @property
     def epochs(self) -> int:
         """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
+
+
+class OnePhase(Settings):
+    """Settings of a method whose search is one phase on the supernet of the ``search`` section."""
+
+    epochs: Count = 50
+    warmup: Whole = 0
+    """First epochs without architecture steps."""
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"warmup: must be less than epochs ({self.epochs}), or nothing is learned (got {self.warmup})"
+            )
+        return self
+
+    def phases(self, size: SearchSize) -> tuple[Phase, ...]:
+        """Return the one phase."""
+        return (Phase(self.epochs, size.channels, size.cells, self.warmup),)
 
 
 Recipe = Callable[[Any, SearchSize], Method]

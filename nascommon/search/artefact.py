@@ -12,7 +12,7 @@ from torch import Tensor
 from nascommon.method import Method
 from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_table, write_tensors
 from nascommon.search.history import History, candidates_from_json
-from nascommon.search.state import SearchState, new_state
+from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.supernet import SupernetSpec
@@ -33,6 +33,7 @@ class SavedState:
     valid_accuracy: float | None
     """None where nothing was trained."""
     spec: SupernetSpec
+    induced: Induced | None = None
 
     def load(self, method: Method, device: torch.device) -> SearchState:
         """Rebuild the state; its optimisers are fresh.
@@ -47,7 +48,7 @@ class SavedState:
             state.logits.load(_strip(tensors, "logits."))
         except (RuntimeError, KeyError) as error:
             raise UserError(f"{self.file}: does not fit the method's supernet; run the search again") from error
-        state.progress = self.progress
+        state.progress, state.induced = self.progress, self.induced
         return state
 
 
@@ -83,6 +84,9 @@ def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[s
         "nodes": spec.topology.nodes,
         "image_channels": spec.image_channels,
         "candidates": {kind: spec.candidates.cell(kind) for kind in CELL_KINDS},
+        "channel_divisor": spec.channel_divisor,
+        "stem": spec.stem,
+        "induced": state.induced and state.induced.to_json(),
     }
 
 
@@ -123,10 +127,13 @@ def _saved_state(folder: Path, tree: dict[str, Any]) -> SavedState:
         candidates_from_json(tree["candidates"]),
         Topology(tree["nodes"]),
         tree["image_channels"],
+        tree["channel_divisor"],
+        tree["stem"],
     )
     return SavedState(
-        folder / tree["file"], tree["epoch"], tree["phase"], tree["progress"], tree["valid_accuracy"], spec
-    )
+        folder / tree["file"], tree["epoch"], tree["phase"], tree["progress"], tree["valid_accuracy"], spec,
+        Induced.from_json(tree["induced"]),
+    )  # fmt: skip
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -39,8 +39,10 @@ def choose_genotype(
         seed: of the samples.
     """
     method, spec = state.method, state.spec
+    if state.induced is not None:
+        return state.induced.genotype, []
     if method.samples == 0:
-        return method.discretize(state.mixing(), spec.topology, spec.candidates), []
+        return state.genotype(), []
     draws = [
         sample_genotype(state.mixing(), spec.topology, spec.candidates, generator(seed, "sample", index))
         for index in range(method.samples)

@@ -39,8 +39,9 @@ def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tenso
 
 def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:
     """Take w as it is: grad_a L_valid(w, a) (DARTS, eq. 7 with xi = 0)."""
-    loss = functional.cross_entropy(state.supernet(valid.images, state.draw()), valid.labels)
-    return torch.autograd.grad(loss + _penalty(state), state.logits.tensors())
+    loss = functional.cross_entropy(state.supernet(valid.images, state.draw("architecture")), valid.labels)
+    # A sampled architecture may leave logits out, as where every edge draws ``none``: their gradient is zero.
+    return torch.autograd.grad(loss + _penalty(state), state.logits.tensors(), materialize_grads=True)
 
 
 def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> tuple[Tensor, ...]:
@@ -88,7 +89,7 @@ def _eta(state: SearchState) -> float:
 def _loss(state: SearchState, weights: dict[str, Tensor], batch: Batch) -> Tensor:
     """Cross entropy of the supernet with other weights, on copies of its buffers."""
     buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
-    logits_BK = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.draw()))
+    logits_BK = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.draw("architecture")))
     return functional.cross_entropy(logits_BK, batch.labels)
 
 

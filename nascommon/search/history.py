@@ -52,8 +52,10 @@ class History:
         )
 
     def table(self) -> pd.DataFrame:
-        """Return a row per epoch: phase, the scalars, and the genotype as JSON."""
-        return pd.DataFrame(self.rows, columns=["epoch", "phase", *SCALARS, "genotype"])
+        """Return a row per epoch: phase, the scalars, what else some epochs measured, and the genotype as JSON."""
+        known = ["epoch", "phase", *SCALARS]
+        more = sorted({name for row in self.rows for name in row} - {*known, "genotype"})
+        return pd.DataFrame(self.rows, columns=[*known, *more, "genotype"])
 
     def architecture_table(self, topology: Topology) -> pd.DataFrame:
         """Return a row per epoch, cell, edge and candidate with its logit ``alpha`` and its mixing ``weight``."""
@@ -82,9 +84,9 @@ def candidates_from_json(tree: dict[str, Any]) -> Candidates:
 
 @torch.no_grad()
 def architecture_snapshot(state: SearchState) -> dict[str, Tensor]:
-    """Return copies on the CPU of all logits and mixing weights by name."""
+    """Return copies on the CPU of all logits and mixing weights (times those of the edges) by name."""
     mixing = state.mixing()
-    weights = {f"{kind}.weights_EO": mixing.cell(kind).weights_EO for kind in CELL_KINDS}
+    weights = {f"{kind}.weights_EO": mixing.cell(kind).products() for kind in CELL_KINDS}
     return {name: tensor.detach().cpu().clone() for name, tensor in {**state.logits.named(), **weights}.items()}
 
 

@@ -12,13 +12,14 @@ import torch
 
 from nascommon.method import Method, Phase
 from nascommon.parts.discretizer import strongest_candidates
-from nascommon.parts.schedule import cosine, progress
+from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
 from nascommon.search.passes import PASSES, Epoch, OnBatch, SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state, supernet_spec
+from nascommon.search.watch import collapse_signs
 from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
 
@@ -61,6 +62,7 @@ def run_search(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     hooks: Hooks = Hooks(),
+    watch_every: int = 0,
 ) -> Outcome:
     """Run all phases of a method.
 
@@ -75,6 +77,7 @@ def run_search(
         device: where to compute.
         checkpoint: taken up if there is one, and written after every epoch.
         hooks: who is told.
+        watch_every: epochs between two measurements of the signs of collapse; 0 measures none.
     """
     saved = checkpoint.load(device) if checkpoint else None
     history = History.from_state_dict(saved["history"]) if saved else History()
@@ -86,53 +89,75 @@ def run_search(
     for index, phase in enumerate(method.phases[first_phase:], start=first_phase):
         if state is not None:
             candidates = _survivors(method.phases[index - 1], state, candidates)
-        state = new_state(method, supernet_spec(phase, candidates, base), seed=seed, phase=index, device=device)
+        spec = supernet_spec(phase, candidates, base, method)
+        state = new_state(method, spec, seed=seed, phase=index, device=device)
         if saved and index == first_phase:
             state.load_state_dict(saved["state"])
         else:
             history.candidates.append(candidates)
             first_epoch = 0
-        state.progress = progress(max(first_epoch - 1, 0), phase.epochs)
         epochs_before = sum(earlier.epochs for earlier in method.phases[:index])
         for epoch in range(first_epoch, phase.epochs):
-            row = _run_epoch(state, data, phase, epoch, epochs_before + epoch, seed, hooks)
+            row = _run_epoch(state, data, phase, epoch, epochs_before + epoch, seed, hooks, watch_every)
             history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
             history.architecture.append(architecture_snapshot(state))
             hooks.on_snapshot(history.rows[-1], state)
+            ends = method.stop is not None and method.stop(state.genotype())
             if checkpoint:
+                following = phase.epochs if ends else epoch + 1
                 checkpoint.save(
-                    {"phase": index, "epoch": epoch + 1, "history": history.state_dict(), "state": state.state_dict()}
+                    {"phase": index, "epoch": following, "history": history.state_dict(), "state": state.state_dict()}
                 )
             hooks.on_epoch(history.rows[-1])
+            if ends:
+                break
     assert state is not None, "a method has at least one phase"
     return Outcome(state, history)
 
 
 def _run_epoch(
-    state: SearchState, data: SearchData, phase: Phase, epoch: int, index: int, seed: int, hooks: Hooks
+    state: SearchState,
+    data: SearchData,
+    phase: Phase,
+    epoch: int,
+    index: int,
+    seed: int,
+    hooks: Hooks,
+    watch_every: int,
 ) -> dict[str, Any]:
     """Run one epoch and return its row of the history, without epoch and phase."""
     started = time.perf_counter()
     seed_globals(seed, "epoch", index)
-    weights = state.method.weights
-    lr = cosine(weights.lr, weights.lr_min)(epoch, phase.epochs)
-    state.weight_optimiser.param_groups[0]["lr"] = lr
-    state.progress = progress(epoch, phase.epochs)
+    lr = _set_epoch(state, phase, epoch)
     learns = state.method.arch_gradient is not None and epoch >= phase.warmup
     metrics: dict[str, float] = {}
     for name in state.method.passes:
         metrics |= PASSES[name](state, data, Epoch(index, learns), hooks.on_batch)
     valid_loss, valid_accuracy = supernet_scores(state.supernet, state.draw, data.validation.epoch(0))
-    genotype = state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+    genotype = state.genotype()
+    metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+    if watch_every and (index + 1) % watch_every == 0:
+        metrics |= collapse_signs(state, genotype, data, valid_accuracy)
     return {
         **metrics,
-        "valid_loss": valid_loss,
-        "valid_accuracy": valid_accuracy,
         **architecture_scalars(architecture_snapshot(state), genotype),
         "learning_rate": lr,
         "seconds": time.perf_counter() - started,
         "genotype": json.dumps(genotype.to_json()),
     }
+
+
+def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:
+    """Set what changes from epoch to epoch; return the learning rate of the weights."""
+    weights, arch = state.method.weights, state.method.architecture
+    lr = warmed_up(cosine(weights.lr, weights.lr_min), weights.lr, weights.warmup_epochs)(epoch, phase.epochs)
+    state.weight_optimiser.param_groups[0]["lr"] = lr
+    for group in state.arch_optimiser.param_groups:
+        waits = group["name"].endswith("alpha_EO") and epoch < arch.alpha_delay
+        group["lr"] = 0.0 if waits else arch.lr
+    state.supernet.set_skip_dropout(skip_dropout(phase.skip_dropout, epoch, phase.epochs, phase.warmup))
+    state.progress = progress(epoch, phase.epochs)
+    return lr
 
 
 def _survivors(phase: Phase, state: SearchState, candidates: Candidates) -> Candidates:

@@ -1,7 +1,12 @@
-"""One pass over the weight half: an architecture step and a weight step per batch, as the papers alternate them."""
+"""What an epoch consists of: passes over the weight half, a batch at a time.
+
+The soft pass is the papers' alternation of an architecture step and a weight step. The induced pass is the induced
+structural transition of EC-DARTS: it trains the model that the present genotype induces.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -14,7 +19,10 @@ from nascommon.data.batches import Batches
 from nascommon.method import PassName
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import Batch, arch_gradient
-from nascommon.search.state import SearchState
+from nascommon.search.scores import supernet_scores
+from nascommon.search.state import Induced, SearchState, weight_optimiser
+from nascommon.space.mixing import Mixing, one_hot
+from nascommon.space.supernet import Supernet
 
 
 @dataclass(frozen=True)
@@ -48,41 +56,100 @@ Pass = Callable[[SearchState, SearchData, Epoch, OnBatch], dict[str, float]]
 
 def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
     """Train the supernet under its mixing weights (DARTS, algorithm 1: architecture step first, then weight step)."""
+    loss, accuracy = _sweep(
+        state,
+        data,
+        epoch.index,
+        on_batch,
+        architecture_steps=epoch.architecture_steps,
+        step=lambda b: weight_step(state, b),
+    )
+    return {"train_loss": loss, "train_accuracy": accuracy}
+
+
+def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
+    """Train the model that the genotype induces and take its weights over if it is the best so far (EC-DARTS, IST).
+
+    The induced model is the supernet with weight one on the kept operations and nothing else, on a copy of its weights
+    with an optimiser of its own. The supernet, untouched meanwhile, may take architecture steps batch by batch.
+    """
+    genotype = state.genotype()
+    supernet = copy.deepcopy(state.supernet)
+    optimiser = weight_optimiser(state.method, supernet)
+    optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
+    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    clip = state.method.weights.clip
+    _, train_accuracy = _sweep(
+        state, data, derive(epoch.index, "induced"), on_batch,
+        architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
+        step=lambda batch: descend(supernet, optimiser, kept, batch, clip),
+    )  # fmt: skip
+    accuracy = supernet_scores(supernet, lambda: kept, data.validation.epoch(0))[1]
+    taken = state.induced is None or accuracy > state.induced.accuracy
+    if taken:
+        state.induced = Induced(accuracy, genotype, epoch.index)
+        state.supernet.load_state_dict(supernet.state_dict())
+    return {
+        "induced_train_accuracy": train_accuracy,
+        "induced_valid_accuracy": accuracy,
+        "induced_taken": float(taken),
+    }
+
+
+PASSES: dict[PassName, Pass] = {"soft": soft_pass, "induced": induced_pass}
+
+WeightStep = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
+"""Take a step of some network weights; return the batch's mean loss and its number of correct answers."""
+
+
+def _sweep(
+    state: SearchState, data: SearchData, key: int, on_batch: OnBatch, *, architecture_steps: bool, step: WeightStep
+) -> tuple[float, float]:
+    """Go through the weight half once; return (mean loss, accuracy) as trained on. ``key`` decides order and draws."""
     state.supernet.train()
     device = state.logits.normal.alpha_EO.device
     loss, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    valid_batches = endless(data.architecture, epoch.index)
-    for done, (train_images, train_labels) in enumerate(data.weights.epoch(epoch.index), start=1):
+    valid_batches = endless(data.architecture, key)
+    for done, (train_images, train_labels) in enumerate(data.weights.epoch(key), start=1):
         train = Batch(train_images, train_labels)
-        if epoch.architecture_steps:
+        if architecture_steps:
             architecture_step(state, train, Batch(*next(valid_batches)))
-        batch_loss, batch_correct = weight_step(state, train)
+        batch_loss, batch_correct = step(train)
         loss += batch_loss * len(train.labels)
         correct += batch_correct
         images += len(train.labels)
         on_batch(done, len(data.weights))
-    return {"train_loss": float(loss) / images, "train_accuracy": float(correct) / images}
-
-
-PASSES: dict[PassName, Pass] = {"soft": soft_pass}
+    return float(loss) / images, float(correct) / images
 
 
 def architecture_step(state: SearchState, train: Batch, valid: Batch) -> None:
     """Move the logits one step of Adam against the gradient of the validation loss."""
     for tensor, gradient in zip(state.logits.tensors(), arch_gradient(state, train, valid), strict=True):
         tensor.grad = gradient
+    clip = state.method.architecture.clip
+    if clip is not None:
+        nn.utils.clip_grad_norm_(state.logits.tensors(), clip)
     state.arch_optimiser.step()
     state.arch_optimiser.zero_grad(set_to_none=True)
 
 
 def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move the network weights one step of SGD; return the batch's mean loss and its number of correct answers."""
-    logits_BK = state.supernet(train.images, state.draw().detach())
+    """Move the network weights one step of SGD under the mixing weights, which see no gradient."""
+    with torch.no_grad():
+        mixing = state.draw("weights")
+    return descend(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip)
+
+
+def descend(
+    supernet: Supernet, optimiser: torch.optim.SGD, mixing: Mixing, train: Batch, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take one step of SGD; return the batch's mean loss and its number of correct answers."""
+    logits_BK = supernet(train.images, mixing.detach())
     loss = functional.cross_entropy(logits_BK, train.labels)
-    state.weight_optimiser.zero_grad(set_to_none=True)
+    optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.supernet.parameters(), state.method.weights.clip)
-    state.weight_optimiser.step()
+    nn.utils.clip_grad_norm_(supernet.parameters(), clip)
+    optimiser.step()
     return loss.detach(), (logits_BK.detach().argmax(1) == train.labels).sum()
 
 

@@ -20,5 +20,7 @@ class SearchSettings(Settings):
     """Of fewer than 3 all are reduction cells, and nothing would be learned of the normal cell."""
     nodes: Count = 4
     """Intermediate nodes of a cell; 4 in all papers."""
+    watch_every: Whole = 5
+    """Epochs between two measurements of the signs of collapse (discretization gap, Hessian eigenvalue); 0: none."""
     snapshots: Whole = 10
     """Supernets kept along the search, evenly spaced and the last included; ``kendall_tau`` scores with them."""

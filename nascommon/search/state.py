@@ -7,12 +7,31 @@ from typing import Any
 
 import torch
 
-from nascommon.method import Method, Phase
+from nascommon.method import Method, Phase, Use
 from nascommon.parts.logits import Logits, initial_logits
+from nascommon.parts.relaxation import Relaxation
 from nascommon.runtime.seeding import generator, seed_globals
-from nascommon.space.genotype import CELL_KINDS
-from nascommon.space.mixing import Candidates, CellMixing, Mixing
+from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
+from nascommon.space.mixing import Candidates, Mixing
 from nascommon.space.supernet import Supernet, SupernetSpec
+
+
+@dataclass(frozen=True)
+class Induced:
+    """The best induced model so far: the genotype whose training by an induced pass ended most accurate."""
+
+    accuracy: float
+    genotype: Genotype
+    epoch: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as JSON."""
+        return {"accuracy": self.accuracy, "genotype": self.genotype.to_json(), "epoch": self.epoch}
+
+    @staticmethod
+    def from_json(tree: dict[str, Any] | None) -> Induced | None:
+        """Take up what ``to_json`` returned; None stays None."""
+        return tree and Induced(tree["accuracy"], genotype_from_json(tree["genotype"]), tree["epoch"])  # type: ignore[return-value]
 
 
 @dataclass
@@ -25,6 +44,7 @@ class SearchState:
     weight_optimiser: torch.optim.SGD
     arch_optimiser: torch.optim.Adam
     progress: float = 0.0
+    induced: Induced | None = None
 
     @property
     def spec(self) -> SupernetSpec:
@@ -33,23 +53,28 @@ class SearchState:
 
     def mixing(self) -> Mixing:
         """Relax the logits to mixing weights, with a graph back to the logits."""
-        topology = self.spec.topology
-        return Mixing(
-            *(CellMixing(self.method.relax(self.logits.cell(kind), topology, self.progress)) for kind in CELL_KINDS)
-        )
+        return self._relaxed(self.method.relax)
 
-    def draw(self) -> Mixing:
+    def _relaxed(self, relax: Relaxation) -> Mixing:
+        return Mixing(*(relax(self.logits.cell(kind), self.spec.cell(kind), self.progress) for kind in CELL_KINDS))
+
+    def draw(self, use: Use = "evaluation") -> Mixing:
         """Return what one forward pass uses: the mixing weights, or what the method samples from them."""
-        mixing = self.mixing()
-        if self.method.sample is None:
+        mixing, sample = self.mixing(), self.method.sample
+        if sample is None or use not in self.method.sample_in:
             return mixing
-        spec = self.spec
         return Mixing(
             *(
-                self.method.sample(mixing.cell(kind).weights_EO, spec.topology, spec.candidates.cell(kind))
+                sample(self.logits.cell(kind), mixing.cell(kind), self.spec.cell(kind), self.progress)
                 for kind in CELL_KINDS
             )
         )
+
+    @torch.no_grad()
+    def genotype(self) -> Genotype:
+        """Discretize the present weights."""
+        read = self._relaxed(self.method.parse or self.method.relax)
+        return self.method.discretize(read, self.spec.topology, self.spec.candidates)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint of this phase needs."""
@@ -58,6 +83,8 @@ class SearchState:
             "logits": {name: tensor.detach() for name, tensor in self.logits.named().items()},
             "weight_optimiser": self.weight_optimiser.state_dict(),
             "arch_optimiser": self.arch_optimiser.state_dict(),
+            "progress": self.progress,
+            "induced": self.induced and self.induced.to_json(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -66,25 +93,42 @@ class SearchState:
         self.logits.load(state["logits"])
         self.weight_optimiser.load_state_dict(state["weight_optimiser"])
         self.arch_optimiser.load_state_dict(state["arch_optimiser"])
+        self.progress, self.induced = state["progress"], Induced.from_json(state["induced"])
 
 
-def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec) -> SupernetSpec:
+def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, method: Method) -> SupernetSpec:
     """Return the supernet of a phase: classes, topology and image channels as in ``base``."""
-    return SupernetSpec(phase.channels, phase.cells, base.classes, candidates, base.topology, base.image_channels)
+    return SupernetSpec(
+        phase.channels,
+        phase.cells,
+        base.classes,
+        candidates,
+        base.topology,
+        base.image_channels,
+        method.channel_divisor,
+        method.stem,
+    )
+
+
+def weight_optimiser(method: Method, supernet: Supernet) -> torch.optim.SGD:
+    """Return a fresh optimiser of the network weights."""
+    weights = method.weights
+    return torch.optim.SGD(
+        supernet.parameters(), lr=weights.lr, momentum=weights.momentum, weight_decay=weights.weight_decay
+    )
 
 
 def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, device: torch.device) -> SearchState:
     """Make a fresh supernet and fresh logits; a pure function of the seed and the phase."""
     seed_globals(seed, "supernet", phase)
     supernet = Supernet(spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    logits = initial_logits(method.initialise, spec.candidates, generator(seed, "logits", phase), device)
-    weights, arch = method.weights, method.architecture
+    logits = initial_logits(method.initialise, spec.topology, spec.candidates, generator(seed, "logits", phase), device)
+    arch = method.architecture
+    groups = [{"params": [tensor], "name": name} for name, tensor in logits.named().items()]
     return SearchState(
         method,
         supernet,
         logits,
-        torch.optim.SGD(
-            supernet.parameters(), lr=weights.lr, momentum=weights.momentum, weight_decay=weights.weight_decay
-        ),
-        torch.optim.Adam(logits.tensors(), lr=arch.lr, betas=(arch.beta1, arch.beta2), weight_decay=arch.weight_decay),
+        weight_optimiser(method, supernet),
+        torch.optim.Adam(groups, lr=arch.lr, betas=(arch.beta1, arch.beta2), weight_decay=arch.weight_decay),
     )

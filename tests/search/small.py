@@ -57,9 +57,9 @@ def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:
     return SearchData(TinyBatches(seed=1, dtype=dtype), architecture, TinyBatches(seed=2, dtype=dtype, shuffled=False))
 
 
-def wide_alpha(edges: int, operations: int, draws: torch.Generator) -> CellLogits:
+def wide_alpha(topology: Topology, operations: int, draws: torch.Generator) -> CellLogits:
     """Draw logits in float64, so different that every candidate matters."""
-    return CellLogits(torch.randn(edges, operations, generator=draws, dtype=torch.float64))
+    return CellLogits(torch.randn(len(topology.edges), operations, generator=draws, dtype=torch.float64))
 
 
 def tiny_method(**changes: Any) -> Method:

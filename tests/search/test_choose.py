@@ -12,7 +12,7 @@ from nascommon.method import SearchSize
 from nascommon.methods.random import RandomSettings, random
 from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
 from nascommon.search.scores import recalibrated_scores
-from nascommon.search.state import SearchState
+from nascommon.search.state import Induced, SearchState
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import one_hot
 from tests.search.small import SOME, TinyBatches, double_state, equal, tiny_method
@@ -31,6 +31,14 @@ def test_a_method_without_samples_is_discretized() -> None:
     genotype, samples = choose_genotype(state, never, seed=0)
     assert genotype == tiny_method().discretize(state.mixing(), state.spec.topology, state.spec.candidates)
     assert samples == []
+
+
+def test_the_best_induced_model_is_the_result_where_there_is_one() -> None:
+    state = double_state()
+    other = choose_genotype(sampling(1), never, seed=4)[0]
+    assert other != state.genotype()
+    state.induced = Induced(0.5, other, epoch=0)
+    assert choose_genotype(state, never, seed=0) == (other, [])
 
 
 def test_one_sample_is_drawn_unscored_and_by_the_seed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ KINDS: list[ArchGradient] = ["first_order", "unrolled", "unrolled_exact"]
 TRAIN, VALID = batch(1), batch(2)
 
 
-def state_after(steps: int, kind: ArchGradient = "first_order", **weights: float) -> SearchState:
+def state_after(steps: int, kind: ArchGradient = "first_order", **weights: Any) -> SearchState:
     """Return a state whose optimiser has taken ``steps`` weight steps, so that momentum buffers are there or not."""
     method = tiny_method(arch_gradient=kind, weights=WeightOptimiser(lr=0.1, **weights))
     state = double_state(method)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import nn
 
-from nascommon.method import Method, Phase, SearchSize, WeightOptimiser
+from nascommon.method import ArchOptimiser, Method, Phase, SearchSize, Use, WeightOptimiser
 from nascommon.methods.random import RandomSettings, random
-from nascommon.parts.discretizer import strongest_candidates
-from nascommon.parts.logits import normal_alpha
+from nascommon.parts.discretizer import strongest_candidates, strongest_edges
+from nascommon.parts.logits import CellLogits, normal_alpha, with_normal_beta
+from nascommon.parts.relaxation import softmax_over_operations, with_edge_softmax
 from nascommon.parts.schedule import cosine
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.search.history import SCALARS, architecture_scalars
@@ -25,7 +27,7 @@ from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
-from nascommon.space.mixing import CellMixing, EdgeCandidates, Mixing
+from nascommon.space.mixing import CellMixing, CellSpace, Mixing
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
 
@@ -118,6 +120,48 @@ def test_a_search_of_no_epochs_ends_where_it_begins() -> None:
     outcome = search(random(RandomSettings(epochs=0, samples=1, candidates=SOME), SearchSize(2, 3, 2)))
     assert outcome.history.rows == []
     assert outcome.state.spec.channels == 2
+
+
+def test_rates_dropout_and_waiting_alphas_follow_the_epoch_of_their_phase() -> None:
+    seen: list[tuple[float, float, dict[str, float]]] = []
+
+    def on_snapshot(_row: dict[str, Any], state: SearchState) -> None:
+        dropouts = {m.p for m in state.supernet.modules() if isinstance(m, nn.Dropout)}
+        assert dropouts == {state.supernet.skip_dropout}
+        rates = {group["name"]: group["lr"] for group in state.arch_optimiser.param_groups}
+        seen.append((state.weight_optimiser.param_groups[0]["lr"], state.supernet.skip_dropout, rates))
+
+    phases = (Phase(3, 2, 3, warmup=1, skip_dropout=0.4), Phase(3, 2, 3))
+    weights, arch = WeightOptimiser(lr=0.1, lr_min=0.01, warmup_epochs=2), ArchOptimiser(lr=0.02, alpha_delay=2)
+    both = with_normal_beta(normal_alpha(1.0), 1.0)
+    method = tiny_method(phases=phases, weights=weights, architecture=arch, initialise=both,
+                         relax=with_edge_softmax(softmax_over_operations))  # fmt: skip
+    outcome = search(method, on_snapshot=on_snapshot)
+    assert [lr for lr, _, _ in seen] == pytest.approx([0.05, 0.1, cosine(0.1, 0.01)(2, 3)] * 2)
+    falling = [0.4 * 2 / 3, 0.4, 0.4 * math.exp(-1.5)]
+    assert [p for _, p, _ in seen] == pytest.approx([*falling, 0, 0, 0])
+    waiting = {"normal.alpha_EO": 0, "normal.beta_E": 0.02, "reduction.alpha_EO": 0, "reduction.beta_E": 0.02}
+    ready = dict.fromkeys(waiting, 0.02)
+    assert [rates for _, _, rates in seen] == [waiting, waiting, ready] * 2
+    logits = outcome.history.architecture
+    for kind in CELL_KINDS:  # alpha rests while its moments gather, beta moves from the end of the warm-up
+        alpha, beta = ([epoch[f"{kind}.{name}"] for epoch in logits[:3]] for name in ("alpha_EO", "beta_E"))
+        assert torch.equal(alpha[0], alpha[1])
+        assert not torch.equal(alpha[1], alpha[2])
+        assert not torch.equal(beta[0], beta[1])
+    assert outcome.state.arch_optimiser.state_dict()["state"][0]["step"] == 3 * len(DATA.weights)
+
+
+def test_a_phase_ends_early_where_the_method_says_so_and_the_next_begins(tmp_path: Path) -> None:
+    method = replace(TWO_PHASES, stop=lambda _genotype: True)
+    path = tmp_path / "search.ckpt"
+    outcome = search(method, checkpoint=Checkpoint(path, "mine"))
+    assert [(row["epoch"], row["phase"]) for row in outcome.history.rows] == [(0, 0), (2, 1)]
+    again = search(method, checkpoint=Checkpoint(path, "mine"), on_batch=killer(1))
+    assert equal(record(again), record(outcome))
+    resumed_outcome, done = resumed(method, tmp_path / "other.ckpt", "on_epoch", 1)
+    assert done == [1]
+    assert equal(record(resumed_outcome), record(outcome))
 
 
 # -- history --
@@ -285,9 +329,9 @@ def test_hooks_are_told_batches_snapshots_and_epochs_in_order(tmp_path: Path) ->
 def test_a_sampling_method_draws_a_new_path_for_every_step_and_every_validation_batch() -> None:
     drawn: list[CellMixing] = []
 
-    def sample(weights_EO: Tensor, topology: Topology, candidates: EdgeCandidates) -> CellMixing:
+    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
         assert RANDOM.sample is not None
-        drawn.append(RANDOM.sample(weights_EO, topology, candidates))
+        drawn.append(RANDOM.sample(logits, mixing, space, progress))
         return drawn[-1]
 
     method = tiny_method(phases=(Phase(1, 2, 3),), arch_gradient=None, sample=sample, initialise=normal_alpha(0.0))
@@ -300,6 +344,34 @@ def test_a_sampling_method_draws_a_new_path_for_every_step_and_every_validation_
         assert sum(map(len, cell.active)) == 4
         assert float(cell.weights_EO.sum()) == 4
         assert not cell.weights_EO[:, SOME.index("none")].any()
+
+
+@pytest.mark.parametrize("uses", [set(), {"weights"}, {"architecture"}, {"evaluation"}, {"weights", "evaluation"}])
+def test_a_method_draws_only_in_the_uses_that_it_names(uses: set[Use]) -> None:
+    drawn: list[float] = []
+
+    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
+        assert len(space.candidates) == len(logits.alpha_EO) == len(space.topology.edges)
+        drawn.append(progress)
+        return mixing
+
+    method = tiny_method(phases=(Phase(2, 2, 3),), sample=sample, sample_in=frozenset(uses),
+                         initialise=normal_alpha(1.0))  # fmt: skip
+    outcome = search(method)
+    batches = {"weights": len(DATA.weights), "architecture": len(DATA.weights), "evaluation": len(DATA.validation)}
+    each = sum(2 * batches[use] for use in uses)  # a normal and a reduction cell each
+    assert drawn == [0.0] * each + [1.0] * each
+    assert equal(record(outcome), record(search(replace(method, sample=None))))
+
+
+def test_the_genotype_is_read_from_what_the_method_parses() -> None:
+    def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+        return CellMixing(-logits.alpha_EO)
+
+    state = search(tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), parse=negated)).state
+    weakest = Mixing(*(CellMixing(-state.logits.cell(kind).alpha_EO) for kind in CELL_KINDS))
+    assert state.genotype() == strongest_edges(weakest, state.spec.topology, state.spec.candidates)
+    assert state.genotype() != strongest_edges(state.mixing(), state.spec.topology, state.spec.candidates)
 
 
 def test_a_discretizer_and_relaxation_of_the_method_are_used() -> None:

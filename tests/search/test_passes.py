@@ -47,14 +47,17 @@ def test_a_first_order_architecture_step_changes_no_network_weight() -> None:
     assert not any(map(torch.equal, logits, state.logits.tensors()))
 
 
-def test_the_architecture_step_is_adam_with_l2_inside() -> None:
-    settings = ArchOptimiser(lr=0.01, weight_decay=0.5)
+@pytest.mark.parametrize("clip", [None, 0.01, 1e9])
+def test_the_architecture_step_is_adam_with_l2_inside_after_clipping(clip: float | None) -> None:
+    settings = ArchOptimiser(lr=0.01, weight_decay=0.5, clip=clip)
     state = double_state(tiny_method(architecture=settings))
     alpha = state.logits.normal.alpha_EO.detach().clone()
-    gradient = first_order(copy.deepcopy(state), batch(2))[0]
-    assert gradient.abs().max() > 0
-    twin = copy.deepcopy(state)
-    decayed = first_order(twin, batch(2))[0] + 0.5 * alpha
+    gradients = first_order(copy.deepcopy(state), batch(2))
+    norm = float(torch.cat([gradient.flatten() for gradient in gradients]).norm())  # of both kinds of cells together
+    scale = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
+    assert (scale < 1) == (clip == 0.01)
+    assert gradients[0].abs().max() > 0
+    decayed = scale * gradients[0] + 0.5 * alpha
     architecture_step(state, batch(1), batch(2))
     # After bias correction Adam's first step is lr * g / (|g| + eps).
     torch.testing.assert_close(state.logits.normal.alpha_EO.detach(), alpha - 0.01 * decayed / (decayed.abs() + 1e-8))

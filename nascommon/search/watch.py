@@ -1,0 +1,129 @@
+"""Signs that a search collapses, measured while it runs and said in plain words.
+
+Suffixes: ``E`` edges, ``O`` operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+
+from nascommon.runtime.seeding import generator
+from nascommon.search.gradients import Batch
+from nascommon.search.passes import SearchData
+from nascommon.search.scores import supernet_scores
+from nascommon.search.state import SearchState
+from nascommon.space.genotype import Genotype
+from nascommon.space.mixing import one_hot
+
+HESSIAN_IMAGES = 64
+ITERATIONS = 10
+TOLERANCE = 0.05
+"""Relative change of the eigenvalue at which the power iteration has converged well enough for a warning."""
+MANY_SKIPS = 0.5
+"""Share of the normal cell's edges."""
+FLAT = 0.98
+"""Share of the largest entropy at which the weights hardly prefer any candidate."""
+LARGE_GAP = 0.3
+"""Accuracy, as a share."""
+STEEP_RISE = 0.75
+"""R-DARTS stops a search when the earlier eigenvalue is less than this part of the present one."""
+
+
+def collapse_signs(state: SearchState, genotype: Genotype, data: SearchData, soft_accuracy: float) -> dict[str, float]:
+    """Return the raw discretization gap and the largest Hessian eigenvalue of the validation loss in alpha."""
+    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    kept_accuracy = supernet_scores(state.supernet, lambda: kept, data.validation.epoch(0))[1]
+    signs = {"watch_gap": soft_accuracy - kept_accuracy}
+    if state.method.arch_gradient is not None:
+        images, labels = next(iter(data.validation.epoch(0)))
+        signs["watch_eigenvalue"] = hessian_eigenvalue(state, Batch(images[:HESSIAN_IMAGES], labels[:HESSIAN_IMAGES]))
+    return signs
+
+
+def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
+    """Return the largest eigenvalue of the Hessian of the validation loss in the logits (R-DARTS, section 4).
+
+    Power iteration with exact Hessian-vector products. It finds the eigenvalue of largest magnitude; where that is
+    negative, a second run on the Hessian shifted by it finds the largest. Batch norm uses the batch and leaves the
+    running statistics alone; methods that sample are measured at their mixing weights.
+    """
+    logits = state.logits.tensors()
+    buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
+    weights = {name: parameter.detach() for name, parameter in state.supernet.named_parameters()}
+    training = state.supernet.training
+    state.supernet.train()
+    dropout = state.supernet.skip_dropout
+    state.supernet.set_skip_dropout(0.0)
+    try:
+        out = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.mixing()))
+        slopes = torch.autograd.grad(functional.cross_entropy(out, batch.labels), logits, create_graph=True)
+        slope = torch.cat([part.flatten() for part in slopes])
+
+        def product(vector: Tensor) -> Tensor:
+            parts = torch.autograd.grad(slope @ vector, logits, retain_graph=True)
+            return torch.cat([part.flatten() for part in parts])
+
+        start = torch.randn(slope.shape, generator=generator(0, "hessian")).to(slope)
+        extreme = power_iteration(product, start)
+        if extreme >= 0:
+            return extreme
+        return extreme + power_iteration(lambda vector: product(vector) - extreme * vector, start)
+    finally:
+        state.supernet.set_skip_dropout(dropout)
+        state.supernet.train(training)
+
+
+def power_iteration(product: Any, start: Tensor) -> float:
+    """Return the eigenvalue of largest magnitude of the symmetric map ``product``, as a Rayleigh quotient."""
+    vector = start / start.norm()
+    value = 0.0
+    for _ in range(ITERATIONS):
+        image = product(vector)
+        before, value = value, float(vector @ image)
+        length = float(image.norm())
+        if length == 0 or abs(value - before) <= TOLERANCE * abs(value):
+            break
+        vector = image / length
+    return value
+
+
+def warnings(rows: Sequence[dict[str, Any]], *, edges: int, operations: int) -> list[str]:
+    """Say in plain words what the last epoch of a search's history gives reason to fear.
+
+    Args:
+        rows: of the history so far.
+        edges: that the normal cell keeps.
+        operations: candidates per edge at present.
+    """
+    row = rows[-1]
+    found = []
+    if row["skips_normal"] > MANY_SKIPS * edges:
+        found.append(
+            f"{row['skips_normal']} of {edges} edges of the normal cell are skip connections: the search may be "
+            "collapsing to a shallow network; fewer epochs, or a method that limits skips, may help"
+        )
+    if row["epoch"] >= len(rows) // 2 and operations > 1 and row["entropy_normal"] > FLAT * math.log(operations):
+        found.append(
+            f"the mixing weights of the normal cell are almost equal (entropy {row['entropy_normal']:.3f} of at most "
+            f"{math.log(operations):.3f}): which operations win is nearly chance; more epochs or a larger architecture "
+            "learning rate may help"
+        )
+    if row.get("watch_gap", 0.0) > LARGE_GAP:
+        found.append(
+            f"discretization would cost {100 * row['watch_gap']:.0f} points of the supernet's validation accuracy: "
+            "the supernet leans on operations that will be cut"
+        )
+    values = [r["watch_eigenvalue"] for r in rows if "watch_eigenvalue" in r]
+    if "watch_eigenvalue" in row and len(values) > 1 and values[-1] > 0 and values[-2] < STEEP_RISE * values[-1]:
+        found.append(
+            f"the largest eigenvalue of the validation loss in alpha rose from {values[-2]:.3g} to {values[-1]:.3g}: "
+            "the search moves into a sharp valley, where discretization hurts (R-DARTS would stop here)"
+        )
+    return found
