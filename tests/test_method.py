@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 import nascommon.methods
@@ -15,15 +16,17 @@ from nascommon.method import REGISTRY, ArchOptimiser, Method, Phase, SearchSize,
 from nascommon.methods.darts import DartsSettings, darts
 from nascommon.methods.random import RandomSettings, random
 from nascommon.parts.discretizer import strongest_edges
+from nascommon.parts.penalty import no_penalty
 from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.search.loop import run_search
 from nascommon.search.passes import PASSES
 from nascommon.settings import Settings
 from nascommon.space.genotype import genotype_from_json
-from nascommon.space.mixing import uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
+from tests.methods.smoke import smoke_settings
 from tests.search.small import CPU, tiny_data
 
 SIZE = SearchSize(channels=16, cells=8, nodes=4)
@@ -58,10 +61,12 @@ def test_settings_have_defaults_for_all_and_are_strict_and_frozen(name: str) -> 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(name: str) -> None:
-    for size in (SIZE, SearchSize(6, 5, 3)):
+    for size in (SIZE, SearchSize(12, 5, 3)):
         method = REGISTRY[name].recipe(REGISTRY[name].settings(), size)
         assert isinstance(method, Method)
-        assert (method.phases[0].channels, method.phases[0].cells) == (size.channels, size.cells)
+        assert method.phases[0].channels == size.channels
+        own_depth = getattr(REGISTRY[name].settings(), "cells", None)  # P-DARTS says itself how deep its phases are
+        assert method.phases[0].cells == (own_depth[0] if own_depth else size.cells)
         assert set(method.passes) <= set(PASSES)
         with pytest.raises(FrozenInstanceError):
             method.batch_size = 1  # type: ignore[misc]
@@ -69,12 +74,11 @@ def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(na
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> None:
-    settings = REGISTRY[name].settings.model_validate({"epochs": 1, "batch_size": 5})
-    method = REGISTRY[name].recipe(settings, SearchSize(2, 3, 3))
+    method = REGISTRY[name].recipe(smoke_settings(name), SearchSize(4, 3, 3))
     topology = Topology(3)
-    base = SupernetSpec(2, 3, 4, uniform_candidates(method.candidates, topology), topology)
+    base = SupernetSpec(4, 3, 4, uniform_candidates(method.candidates, topology), topology)
     state = run_search(method, base, tiny_data(), seed=0, device=CPU).state
-    genotype = method.discretize(state.mixing(), topology, state.spec.candidates)
+    genotype = state.genotype()
     assert len(genotype.normal.nodes) == len(genotype.reduction.nodes) == 3
     assert genotype_from_json(genotype.to_json()) == genotype
 
@@ -93,13 +97,23 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
     assert method.finite_difference_radius == 0.01
     assert method.passes == ("soft",)
     assert method.relax is softmax_over_operations
-    assert method.discretize is strongest_edges
+    candidates = uniform_candidates(CANDIDATES, Topology())
+    for seed in range(20):
+        weights = torch.rand(2, 14, 8, generator=torch.Generator().manual_seed(seed))
+        mixing = Mixing(CellMixing(weights[0]), CellMixing(weights[1]))
+        theirs = strongest_edges(mixing, Topology(), candidates)
+        assert method.discretize(mixing, Topology(), candidates) == theirs
+    assert (method.weights.warmup_epochs, method.architecture.clip, method.architecture.alpha_delay) == (0, None, 0)
+    assert method.initialise(Topology(), 8, torch.Generator()).beta_E is None
+    assert (method.channel_divisor, method.stem, method.parse, method.stop) == (1, "cifar", None, None)
+    assert method.perturbation is None
+    assert method.penalty is no_penalty
     assert (method.sample, method.samples) == (None, 0)
 
 
 def test_every_setting_of_darts_reaches_its_record() -> None:
     settings = DartsSettings(
-        epochs=7, batch_size=3, arch_gradient="unrolled", finite_difference_radius=0.5, warmup=2,
+        epochs=7, batch_size=3, arch_gradient="unrolled", finite_difference_radius=0.5, warmup=2, kept_edges=5,
         candidates=("skip_connect", "sep_conv_3x3"), weights=WeightOptimiser(lr=1.0),
         architecture=ArchOptimiser(lr=2.0),
     )  # fmt: skip
@@ -108,6 +122,16 @@ def test_every_setting_of_darts_reaches_its_record() -> None:
     assert (method.batch_size, method.arch_gradient, method.finite_difference_radius) == (3, "unrolled", 0.5)
     assert method.candidates == ("skip_connect", "sep_conv_3x3")
     assert (method.weights.lr, method.architecture.lr) == (1.0, 2.0)
+    topology = Topology()
+    candidates = uniform_candidates(method.candidates, topology)
+    mixing = Mixing(*(CellMixing(torch.rand(14, 2, generator=torch.Generator().manual_seed(i))) for i in range(2)))
+    assert method.discretize(mixing, topology, candidates).normal.edges == 5
+
+
+@pytest.mark.parametrize("warmup", [7, 8])
+def test_a_search_that_only_warms_up_is_refused(warmup: int) -> None:
+    with pytest.raises(ValidationError, match=rf"warmup: must be less than epochs \(7\).*got {warmup}"):
+        DartsSettings(epochs=7, warmup=warmup)
 
 
 def test_random_learns_no_architecture_and_draws_one() -> None:
@@ -143,7 +167,8 @@ def test_candidates_that_no_edge_can_become_are_refused(candidates: tuple[str, .
     ("optimiser", "wrong"),
     [(WeightOptimiser, {"lr": 0.0}), (WeightOptimiser, {"momentum": 1.5}), (WeightOptimiser, {"clip": 0.0}),
      (WeightOptimiser, {"weight_decay": -1.0}), (ArchOptimiser, {"lr": -1.0}), (ArchOptimiser, {"beta1": 2.0}),
-     (WeightOptimiser, {"lr": 0.01, "lr_min": 0.1}), (ArchOptimiser, {"beta1": 1.0})],
+     (WeightOptimiser, {"lr": 0.01, "lr_min": 0.1}), (ArchOptimiser, {"beta1": 1.0}),
+     (WeightOptimiser, {"warmup_epochs": -1}), (ArchOptimiser, {"clip": 0.0}), (ArchOptimiser, {"alpha_delay": -1})],
 )  # fmt: skip
 def test_optimisers_that_cannot_work_are_refused(optimiser: type[Settings], wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

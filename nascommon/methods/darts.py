@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import model_validator
-
 from nascommon.method import (
     ArchGradient,
     ArchOptimiser,
     CandidateNames,
     Method,
-    Phase,
+    OnePhase,
     SearchSize,
     WeightOptimiser,
     register,
 )
+from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.logits import normal_alpha
 from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.settings import Count, NonNegative, Positive, Settings, Whole
+from nascommon.settings import Count, NonNegative, Positive
 from nascommon.space.operations import CANDIDATES
 
 
-class DartsSettings(Settings):
+class DartsSettings(OnePhase):
     """The defaults are the paper's (methods.md, sections 2, 2.1 and 2.2)."""
 
-    epochs: Count = 50
     batch_size: Count = 64
     arch_gradient: ArchGradient = "first_order"
     """``unrolled`` is the paper's second order by finite difference, ``unrolled_exact`` the same by double backward."""
     finite_difference_radius: Positive = 0.01
-    warmup: Whole = 0
-    """First epochs without architecture steps."""
     alpha_scale: NonNegative = 1e-3
+    kept_edges: KeptEdges = 8
+    """Edges of 14 that the genotype keeps; fewer than 8 is the baseline of DA2S' Table 4."""
     candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser()
     architecture: ArchOptimiser = ArchOptimiser()
-
-    @model_validator(mode="after")
-    def _learns(self) -> Self:
-        if self.warmup >= self.epochs:
-            raise ValueError(
-                f"warmup: must be less than epochs ({self.epochs}), or nothing is learned (got {self.warmup})"
-            )
-        return self
 
 
 @register
@@ -55,7 +43,7 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
     """
     return Method(
         candidates=settings.candidates,
-        phases=(Phase(settings.epochs, size.channels, size.cells, settings.warmup),),
+        phases=settings.phases(size),
         batch_size=settings.batch_size,
         weights=settings.weights,
         initialise=normal_alpha(settings.alpha_scale),
@@ -63,4 +51,5 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
         arch_gradient=settings.arch_gradient,
         finite_difference_radius=settings.finite_difference_radius,
         architecture=settings.architecture,
+        discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
     )

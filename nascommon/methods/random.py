@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
-from nascommon.parts.discretizer import sample_cell
 from nascommon.parts.logits import zero_alpha
 from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.parts.sampling import random_path
 from nascommon.settings import Count, Settings, Whole
-from nascommon.space.mixing import CellMixing, EdgeCandidates, one_hot_cell
 from nascommon.space.operations import CANDIDATES
-from nascommon.space.topology import Topology
 
 
 class RandomSettings(Settings):
@@ -24,11 +20,6 @@ class RandomSettings(Settings):
     """1: an architecture drawn uniformly; more: the best of so many by validation accuracy with inherited weights."""
     candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser()
-
-
-def random_path(weights_EO: Tensor, topology: Topology, candidates: EdgeCandidates) -> CellMixing:
-    """Draw one architecture and give its operations weight one."""
-    return one_hot_cell(sample_cell(weights_EO, topology, candidates), topology, candidates, like=weights_EO)
 
 
 @register

@@ -1,0 +1,45 @@
+"""FairDARTS: sigmoids instead of a softmax, so that operations do not push each other out (Chu et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from nascommon.parts.discretizer import keep_edges, strongest
+from nascommon.parts.logits import zero_alpha
+from nascommon.parts.penalty import zero_one_penalty
+from nascommon.parts.relaxation import sigmoid
+from nascommon.settings import Count, NonNegative, Probability
+from nascommon.space.operations import CANDIDATES
+
+
+class FairdartsSettings(OnePhase):
+    """The defaults are the released code's (xiaomi-automl/FairDARTS)."""
+
+    batch_size: Count = 128
+    zero_one_weight: NonNegative = 10.0
+    """Of the zero-one loss, which pushes every sigmoid away from 1/2."""
+    threshold: Probability = 0.85
+    """An edge stays only if the sigmoid of its best operation reaches it."""
+    candidates: CandidateNames = tuple(name for name in CANDIDATES if name != "none")
+    weights: WeightOptimiser = WeightOptimiser(lr=0.005)
+    architecture: ArchOptimiser = ArchOptimiser(lr=3e-3, beta1=0.9)
+
+
+@register
+def fairdarts(settings: FairdartsSettings, size: SearchSize) -> Method:
+    """Independent sigmoids pushed to 0 or 1; of a node's two strongest edges only those above a threshold stay.
+
+    Deviation: a cell in which no edge reaches the threshold keeps its strongest one, since a cell must give something.
+    """
+    return Method(
+        candidates=settings.candidates,
+        phases=settings.phases(size),
+        batch_size=settings.batch_size,
+        weights=settings.weights,
+        initialise=zero_alpha,
+        relax=sigmoid,
+        penalty=zero_one_penalty(settings.zero_one_weight),
+        architecture=settings.architecture,
+        discretize=strongest(replace(keep_edges(8, size.nodes), threshold=settings.threshold)),
+    )

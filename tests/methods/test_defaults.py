@@ -1,0 +1,501 @@
+"""The records of the methods have the papers' and the released codes' numbers, and every setting reaches them."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from pydantic import BaseModel, ValidationError
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.method import REGISTRY, USES, Method, Phase, SearchSize
+from nascommon.parts.logits import CellLogits, Logits
+from nascommon.parts.penalty import beta_decay_penalty, no_penalty, zero_one_penalty
+from nascommon.parts.relaxation import (
+    cross_edge_softmax,
+    dirichlet_mean,
+    raw,
+    sigmoid,
+    softmax_over_operations,
+    softmax_per_node,
+)
+from nascommon.parts.sampling import Sampler, auxiliary_skip, dirichlet, gumbel, gumbel_one_hot, perturbed, random_path
+from nascommon.space.genotype import CellGenotype, Choice, Genotype
+from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.topology import Topology
+
+TOPOLOGY = Topology()
+SIZE = SearchSize(16, 8, 4)
+
+
+def record(name: str, **settings: Any) -> Method:
+    entry = REGISTRY[name]
+    return entry.recipe(entry.settings.model_validate(settings), SIZE)
+
+
+# -- defaults --
+
+
+class Expected(NamedTuple):
+    """What the papers and the released codes say."""
+
+    epochs: int = 50
+    warmup: int = 0
+    batch_size: int = 64
+    lr: float = 0.025
+    lr_min: float = 0.001
+    weight_decay: float = 3e-4
+    alpha_lr: float = 3e-4
+    beta1: float = 0.5
+    alpha_delay: int = 0
+    operations: int = 8
+    alpha_scale: float = 1e-3
+
+
+EXPECTED = {
+    "darts": Expected(),
+    "pcdarts": Expected(warmup=15, batch_size=256, lr=0.1, lr_min=0.0, alpha_lr=6e-4),
+    "da2s": Expected(alpha_delay=7, operations=7, alpha_scale=1e-4),
+    "ecdarts": Expected(epochs=25, batch_size=32),
+    "fairdarts": Expected(batch_size=128, lr=0.005, alpha_lr=3e-3, beta1=0.9, operations=7, alpha_scale=0.0),
+    "betadarts": Expected(operations=7),
+    "custom": Expected(),
+    "dartsminus": Expected(),
+    "dartsplus": Expected(),
+    "gdas": Expected(epochs=250, batch_size=256, weight_decay=5e-4),
+    "drnas": Expected(warmup=10, lr=0.1, lr_min=0.0, alpha_lr=6e-4, operations=7),
+    "sdarts": Expected(operations=7),
+    "random": Expected(alpha_scale=0.0),
+}
+MANY_PHASES = {"pdarts"}
+SINGLE = sorted(EXPECTED)
+
+
+def test_the_defaults_of_every_method_are_written_out_here() -> None:
+    assert set(REGISTRY) == set(EXPECTED) | MANY_PHASES
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_search_is_one_phase_of_the_published_length(name: str) -> None:
+    expected = EXPECTED[name]
+    assert record(name).phases == (Phase(expected.epochs, 16, 8, expected.warmup),)
+    assert record(name).batch_size == expected.batch_size
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_weights_learn_as_published(name: str) -> None:
+    weights, expected = record(name).weights, EXPECTED[name]
+    assert (weights.lr, weights.lr_min, weights.weight_decay) == (expected.lr, expected.lr_min, expected.weight_decay)
+    assert (weights.momentum, weights.clip, weights.warmup_epochs) == (0.9, 5.0, 0)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_architecture_learns_as_published(name: str) -> None:
+    arch, expected = record(name).architecture, EXPECTED[name]
+    assert (arch.lr, arch.beta1, arch.alpha_delay) == (expected.alpha_lr, expected.beta1, expected.alpha_delay)
+    assert (arch.beta2, arch.weight_decay, arch.clip) == (0.999, 1e-3, None)
+    assert record(name).arch_gradient == (None if name == "random" else "first_order")
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_candidates_are_the_eight_of_darts_or_those_without_none(name: str) -> None:
+    assert record(name).candidates == CANDIDATES[8 - EXPECTED[name].operations :]
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_alpha_starts_at_the_published_scale(name: str) -> None:
+    scale = 1e-3 if name == "pdarts" else EXPECTED[name].alpha_scale
+    ours = record(name).initialise(TOPOLOGY, 8, torch.Generator().manual_seed(0)).alpha_EO
+    expected = scale * torch.randn(14, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours, expected)
+
+
+def test_pdarts_has_three_phases_of_25_epochs_ever_deeper_with_fewer_candidates() -> None:
+    assert record("pdarts").phases == (
+        Phase(25, 16, 5, 10, 5, 0.0),
+        Phase(25, 16, 11, 10, 3, 0.4),
+        Phase(25, 16, 17, 10, None, 0.7),
+    )
+
+
+def test_pdarts_learns_as_published() -> None:
+    method = record("pdarts")
+    assert method.candidates == CANDIDATES
+    assert (method.batch_size, method.weights.lr, method.weights.lr_min) == (96, 0.025, 0.0)
+    arch = method.architecture
+    assert (arch.lr, arch.weight_decay, arch.clip, arch.beta1) == (6e-4, 1e-3, 5.0, 0.5)
+    assert method.arch_gradient == "first_order"
+
+
+def test_only_pcdarts_searches_in_a_quarter_of_the_channels() -> None:
+    assert {name: record(name).channel_divisor for name in REGISTRY} == {
+        name: 4 if name == "pcdarts" else 1 for name in REGISTRY
+    }
+    assert {record(name).stem for name in REGISTRY} == {"cifar"}
+
+
+RELAXED = {"fairdarts": sigmoid, "drnas": dirichlet_mean, "ecdarts": cross_edge_softmax}
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"pcdarts", "da2s"}))
+def test_the_mixing_weights_are_those_of_the_paper(name: str) -> None:
+    assert record(name).relax is RELAXED.get(name, softmax_over_operations)
+
+
+def test_pcdarts_starts_with_nearly_equal_edges() -> None:
+    logits = record("pcdarts").initialise(TOPOLOGY, 8, torch.Generator().manual_seed(0))
+    assert float(logits.betas().std()) == pytest.approx(1e-3, rel=0.5)
+    shares = softmax_per_node(logits.betas(), TOPOLOGY)
+    torch.testing.assert_close(shares[9:], torch.full((5,), 0.2), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("kept", "starts"),
+    [(8, (1, 2 / 3, 1 / 2, 2 / 5)), (5, (1 / 2, 1 / 3, 1 / 4, 2 / 5)), (3, (1 / 2, 1 / 3, 1 / 4, 1 / 5))],
+)
+def test_da2s_starts_with_betas_that_sum_to_the_edges_to_keep(kept: int, starts: tuple[float, ...]) -> None:
+    betas = record("da2s", kept_edges=kept).initialise(TOPOLOGY, 7, torch.Generator().manual_seed(0)).betas()
+    expected = torch.tensor([start for n, start in zip((2, 3, 4, 5), starts, strict=True) for _ in range(n)])
+    torch.testing.assert_close(betas, expected, rtol=0, atol=5e-4)
+    assert not torch.equal(betas, expected)
+
+
+def test_ecdarts_trains_the_induced_model_after_every_epoch_and_parses_normalised_weights() -> None:
+    method = record("ecdarts")
+    assert method.passes == ("soft", "induced")
+    assert method.induced_arch_steps
+    assert method.parse is None
+    assert record("ecdarts", parse_on="raw").parse is raw
+
+
+def test_without_its_two_ideas_ecdarts_is_darts_with_its_own_numbers() -> None:
+    method = record("ecdarts", cen=False, ist=False, epochs=50, batch_size=64)
+    assert fingerprint(method) == fingerprint(record("darts"))
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"ecdarts"}))
+def test_no_other_method_trains_an_induced_model(name: str) -> None:
+    assert record(name).passes == ("soft",)
+
+
+LOGITS = Logits(*(CellLogits(torch.randn(14, 7, generator=torch.Generator().manual_seed(i))) for i in (0, 1)))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
+def test_fairdarts_weighs_the_zero_one_loss_with_ten(t: float) -> None:
+    assert torch.equal(record("fairdarts").penalty(LOGITS, t), zero_one_penalty(10.0)(LOGITS, t))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
+def test_betadarts_raises_its_decay_linearly_from_zero_to_twenty_five(t: float) -> None:
+    expected = beta_decay_penalty(lambda progress: 25 * progress)(LOGITS, t)
+    torch.testing.assert_close(record("betadarts").penalty(LOGITS, t), expected)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"fairdarts", "betadarts", "da2s"}))
+def test_the_other_methods_have_no_penalty(name: str) -> None:
+    assert record(name).penalty is no_penalty
+
+
+SAMPLERS: list[tuple[str, dict[str, Any], Sampler]] = [
+    ("gdas", {}, gumbel_one_hot(lambda t: 10 - 9.9 * t)),
+    (
+        "gdas",
+        {"draw": "soft", "first_temperature": 1.0, "last_temperature": 0.03},
+        gumbel(lambda t: 1 - 0.97 * t),
+    ),
+    ("sdarts", {}, perturbed(lambda t: 0.03 + 0.27 * t)),
+    ("dartsminus", {}, auxiliary_skip(lambda t: 1 - t)),
+    ("drnas", {}, dirichlet),
+    ("random", {}, random_path),
+]
+
+
+@pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("name", "more", "expected"), SAMPLERS)
+def test_a_method_draws_what_its_paper_says(name: str, more: dict[str, Any], expected: Sampler, t: float) -> None:
+    sample = record(name, **more).sample
+    assert sample is not None
+    space = CellSpace(TOPOLOGY, (CANDIDATES,) * 14)
+    logits = CellLogits(torch.randn(14, 8, generator=torch.Generator().manual_seed(0)))
+    mixing = softmax_over_operations(logits, space, t)
+    drawn = []
+    for sampler in (sample, expected):
+        torch.manual_seed(1)
+        drawn.append(sampler(logits, mixing, space, t).weights_EO)
+    torch.testing.assert_close(*drawn)
+
+
+def test_only_sdarts_draws_in_weight_steps_alone() -> None:
+    alone = {name: record(name).sample_in for name in REGISTRY}
+    assert alone == {name: {"weights"} if name == "sdarts" else USES for name in REGISTRY}
+
+
+@pytest.mark.parametrize(("skips", "stops"), [(0, False), (1, False), (2, True), (3, True)])
+def test_dartsplus_stops_at_two_skips_in_the_normal_cell(skips: int, stops: bool) -> None:
+    def cell(count: int) -> CellGenotype:
+        names = ["skip_connect"] * count + ["sep_conv_3x3"] * (4 - count)
+        return CellGenotype(tuple((Choice(name, 0),) for name in names), (2, 3, 4, 5))
+
+    stop = record("dartsplus").stop
+    assert stop is not None
+    assert stop(Genotype(cell(skips), cell(3 - skips))) is stops
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"dartsplus"}))
+def test_the_other_methods_never_stop_early(name: str) -> None:
+    assert record(name).stop is None
+
+
+def test_fairdarts_keeps_only_edges_that_reach_085() -> None:
+    weights = torch.full((14, 7), 0.84)
+    weights[0, 3] = weights[12, 5] = 0.86
+    genotype = record("fairdarts").discretize(
+        Mixing(CellMixing(weights), CellMixing(weights)), TOPOLOGY, uniform_candidates(CANDIDATES[1:], TOPOLOGY)
+    )
+    assert genotype.normal.nodes == ((Choice("sep_conv_3x3", 0),), (), (), ())
+
+
+# -- every setting reaches the record --
+
+
+def fingerprint(part: Any) -> Any:
+    """Return what a record consists of in a form that compares, functions by their code and what they hold."""
+    if isinstance(part, BaseModel):
+        return part.model_dump()
+    if is_dataclass(part):
+        return {field.name: fingerprint(getattr(part, field.name)) for field in fields(part)}
+    if isinstance(part, (tuple, list)):
+        return [fingerprint(item) for item in part]
+    if isinstance(part, FunctionType):
+        code = part.__code__
+        held = [cell.cell_contents for cell in part.__closure__ or ()]
+        # of settings that a function holds as a whole, only what it reads
+        read = [
+            {key: value for key, value in item if key in code.co_names} if isinstance(item, BaseModel) else item
+            for item in held
+        ]
+        return (part.__module__, part.__qualname__, code, [fingerprint(item) for item in read])
+    return part
+
+
+OTHER: dict[str, Any] = {
+    "epochs": 40,
+    "warmup": 3,
+    "batch_size": 17,
+    "samples": 9,
+    "weights": {"lr": 0.07},
+    "architecture": {"lr": 0.05},
+    "arch_gradient": "unrolled",
+    "finite_difference_radius": 0.5,
+    "alpha_scale": 0.5,
+    "beta_scale": 0.5,
+    "alpha_transform": "identity",
+    "kept_edges": 5,
+    "dead_node": "zeros",
+    "candidates": CANDIDATES[1:7],
+    "channel_divisor": 2,
+    "stem": "imagenet",
+    "cells": (4, 6, 8),
+    "added_channels": (0, 8, 8),
+    "survivors": (4, 2),
+    "skip_dropout": (0.1, 0.4, 0.7),
+    "most_skips": 5,
+    "lambda_c": {"factor": 7.0},
+    "lambda_1": {"factor": 7.0},
+    "lambda_2": {"factor": 7.0},
+    "count_weight": 0.9,
+    "cen": False,
+    "ist": False,
+    "ist_arch_steps": False,
+    "parse_on": "raw",
+    "zero_one_weight": 3.0,
+    "threshold": 0.5,
+    "decay": 3.0,
+    "skip_strength": 0.5,
+    "stop_at_skips": 5,
+    "draw": "soft",
+    "first_temperature": 5.0,
+    "last_temperature": 1.0,
+    "first_radius": 0.5,
+    "last_radius": 0.6,
+}
+ALONGSIDE = {"dead_node": {"kept_edges": 3}}
+"""What makes a setting matter at all."""
+CHOICES = {"relax", "penalty", "phases", "mixed_op", "passes", "discretize"}
+"""Of ``custom``: tested part by part."""
+SETTINGS = [
+    (name, key)
+    for name, entry in sorted(REGISTRY.items())
+    for key in entry.settings.model_fields
+    if name != "custom" or key not in CHOICES
+]
+
+
+@pytest.mark.parametrize(("name", "key"), SETTINGS)
+def test_every_setting_reaches_the_record(name: str, key: str) -> None:
+    alongside = {"relax": {"edges": "softmax"}} if (name, key) == ("custom", "beta_scale") else ALONGSIDE.get(key, {})
+    before, again = (fingerprint(record(name, **alongside)) for _ in range(2))
+    assert before == again
+    assert fingerprint(record(name, **alongside, **{key: OTHER[key]})) != before
+
+
+@pytest.mark.parametrize("key", ["lambda_c", "lambda_1", "lambda_2"])
+@pytest.mark.parametrize("change", [{"control": "exp"}, {"delayed": True}, {"factor": 2.0}])
+def test_control_delay_and_factor_of_every_coefficient_reach_the_record(key: str, change: dict[str, Any]) -> None:
+    start = {"control": "linear", "delayed": False, "factor": 1.0}
+    before = fingerprint(record("da2s", **{key: start}))
+    assert fingerprint(record("da2s", **{key: start | change})) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"relax": {"operations": name}} for name in ("sharpened_softmax", "cross_edge", "sigmoid")),
+        *({"relax": {"edges": name}} for name in ("softmax", "clipped_softmax")),
+        {"penalty": {"entropy": {"lambda_2": {"factor": 0.0}}}},
+        {"penalty": {"beta_decay": 1.0}},
+        *(
+            {"phases": ({key: value}, {})}
+            for key, value in {"epochs": 7, "warmup": 2, "cells": 5, "added_channels": 4, "keep": 3}.items()
+        ),
+        {"phases": ({"skip_dropout": 0.3},)},
+        {"mixed_op": {"channel_divisor": 2}},
+        {"mixed_op": {"stem": "imagenet"}},
+        {"passes": ("soft", "induced")},
+        {"discretize": {"kept_edges": 5}},
+        {"discretize": {"most_skips": 2}},
+    ],
+    ids=str,
+)
+def test_every_choice_of_a_custom_method_reaches_the_record(change: dict[str, Any]) -> None:
+    two: dict[str, Any] = {"phases": ({}, {})} if len(change.get("phases", ())) == 2 else {}
+    assert fingerprint(record("custom", **change)) != fingerprint(record("custom", **two))
+
+
+def test_a_custom_method_is_darts_unless_told_otherwise() -> None:
+    assert fingerprint(record("custom")) == fingerprint(record("darts"))
+
+
+def test_a_custom_method_can_be_pcdarts() -> None:
+    custom = record(
+        "custom",
+        relax={"edges": "softmax"},
+        mixed_op={"channel_divisor": 4},
+        phases=({"epochs": 50, "warmup": 15},),
+        batch_size=256,
+        weights={"lr": 0.1, "lr_min": 0.0},
+        architecture={"lr": 6e-4},
+    )
+    assert fingerprint(custom) == fingerprint(record("pcdarts"))
+
+
+def test_a_custom_method_can_be_pdarts() -> None:
+    stages = [(5, 5, 0.0), (11, 3, 0.4), (17, None, 0.7)]
+    custom = record(
+        "custom",
+        phases=tuple(
+            {"epochs": 25, "warmup": 10, "cells": cells, "keep": keep, "skip_dropout": dropout}
+            for cells, keep, dropout in stages
+        ),
+        discretize={"most_skips": 2},
+        batch_size=96,
+        weights={"lr_min": 0.0},
+        architecture={"lr": 6e-4, "clip": 5.0},
+    )
+    assert fingerprint(custom) == fingerprint(record("pdarts"))
+
+
+def test_a_custom_method_can_have_the_penalty_of_da2s() -> None:
+    custom = record("custom", relax={"operations": "sharpened_softmax", "edges": "clipped_softmax"},
+                    penalty={"entropy": {}})  # fmt: skip
+    logits = Logits(
+        *(CellLogits(cell.alpha_EO, cell.alpha_EO.sum(dim=1)) for cell in (LOGITS.normal, LOGITS.reduction))
+    )
+    for t in (0.0, 0.3, 1.0):
+        torch.testing.assert_close(custom.penalty(logits, t), record("da2s").penalty(logits, t))
+
+
+def test_the_penalties_of_a_custom_method_add_up() -> None:
+    custom = record("custom", relax={"operations": "sigmoid"}, penalty={"zero_one": 10.0, "beta_decay": 25.0})
+    for t in (0.0, 0.3, 1.0):
+        parts = [record(name).penalty(LOGITS, t) for name in ("fairdarts", "betadarts")]
+        torch.testing.assert_close(custom.penalty(LOGITS, t), parts[0] + parts[1])
+
+
+# -- impossible settings --
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        *((name, {"warmup": 50, "epochs": 50}, "warmup: must be less than epochs") for name in ("darts", "da2s")),
+        ("pcdarts", {"epochs": 15}, r"warmup: must be less than epochs \(15\), or nothing is learned \(got 15\)"),
+        ("drnas", {"epochs": 10}, "warmup: must be less than epochs"),
+        ("pdarts", {"epochs": 10}, r"warmup: must be less than epochs \(10\) \(got 10\)"),
+        ("pdarts", {"cells": (5, 11)}, r"added_channels: must have 2 entries for 2 phases \(got 3\)"),
+        ("pdarts", {"added_channels": (0, 0)}, r"added_channels: must have 3 entries for 3 phases \(got 2\)"),
+        ("pdarts", {"skip_dropout": (0.0,)}, r"skip_dropout: must have 3 entries for 3 phases \(got 1\)"),
+        ("pdarts", {"survivors": (5, 3, 2)}, r"survivors: must have 2 entries for 3 phases \(got 3\)"),
+        ("pdarts", {"survivors": (3, 5)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"candidates": CANDIDATES[1:5]}, "survivors: must fall from 4 candidates to at least 2"),
+        ("pdarts", {"cells": (2, 11, 17)}, r"cells: every phase needs at least 3 \(got 2\)"),
+        ("pdarts", {"cells": ()}, "cells"),
+        ("pdarts", {"skip_dropout": (0.0, 0.4, 1.5)}, "skip_dropout"),
+        ("pdarts", {"added_channels": (0, 0, -1)}, "added_channels"),
+        ("pdarts", {"most_skips": -1}, "most_skips"),
+        ("da2s", {"kept_edges": 7}, "kept_edges"),
+        ("darts", {"kept_edges": 14}, "kept_edges"),
+        ("da2s", {"lambda_c": {"control": "sig"}}, "lambda_c.control"),
+        ("da2s", {"lambda_c": {"factor": -1.0}}, "lambda_c.factor"),
+        ("da2s", {"dead_node": "keep"}, "dead_node"),
+        ("pcdarts", {"channel_divisor": 0}, "channel_divisor"),
+        ("pcdarts", {"stem": "tiny"}, "stem"),
+        ("fairdarts", {"threshold": 1.1}, "threshold"),
+        ("gdas", {"last_temperature": 0.0}, "last_temperature"),
+        ("gdas", {"draw": "hard"}, "draw"),
+        ("sdarts", {"last_radius": -0.1}, "last_radius"),
+        ("dartsplus", {"stop_at_skips": 0}, "stop_at_skips"),
+        ("ecdarts", {"parse_on": "alpha"}, "parse_on"),
+        ("random", {"samples": 0}, "samples"),
+        ("darts", {"candidates": ("none", "sep_conv_9x9")}, "unknown operation 'sep_conv_9x9'"),
+        ("darts", {"candidates": ("none",)}, "at least one operation other than 'none'"),
+        ("darts", {"candidates": ("none", "none", "skip_connect")}, "an operation is listed twice"),
+        ("darts", {"weights": {"lr": 0.01, "lr_min": 0.02}}, "lr_min: must be at most lr"),
+        ("darts", {"weights": {"momentum": 1.0}}, "weights.momentum"),
+        ("darts", {"architecture": {"clip": 0.0}}, "architecture.clip"),
+        ("custom", {"discretize": {"rank": "edge"}}, "discretize.rank: edges cannot be ranked"),
+        ("custom", {"penalty": {"entropy": {}}}, "penalty.entropy.lambda_2: there are no edge logits"),
+        ("custom", {"penalty": {"zero_one": 1.0}}, "penalty.zero_one: .* needs relax.operations sigmoid"),
+        (
+            "custom",
+            {"relax": {"operations": "sigmoid", "edges": "softmax"}, "penalty": {"entropy": {}}},
+            "penalty.entropy: sigmoids",
+        ),
+        ("custom", {"phases": ()}, "phases"),
+        ("custom", {"phases": ({"warmup": 50},)}, r"phases.0.warmup: must be less than its epochs \(50\) \(got 50\)"),
+        ("custom", {"phases": ({"keep": 3},)}, "phases.0.keep: the last phase has no successor"),
+        ("custom", {"phases": ({"keep": 9}, {})}, r"phases.0.keep: must be from 2 to 8, .* \(got 9\)"),
+        ("custom", {"phases": ({"keep": 3}, {"keep": 4}, {})}, r"phases.1.keep: must be from 2 to 3, .* \(got 4\)"),
+        ("custom", {"phases": ({"cells": 2},)}, "phases.0.cells"),
+        ("custom", {"phases": ({"skip_dropout": 0.1},), "arch_gradient": "unrolled"}, "phases.0.skip_dropout"),
+        ("custom", {"passes": ()}, "passes: must be"),
+        ("custom", {"passes": ("induced",)}, "passes: must be"),
+        ("custom", {"passes": ("soft", "soft")}, "passes: must be"),
+    ],
+)
+def test_impossible_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        REGISTRY[name].settings.model_validate(settings)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_a_setting_that_no_method_knows_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        REGISTRY[name].settings.model_validate({"epoch": 3})
