@@ -47,13 +47,12 @@ class TransferSettings(RetrainSettings):
 
     data: DataSettings | None
     """null skips the stage."""
+    network: NetworkSettings = NetworkSettings(channels=48, cells=14, stem="imagenet")
 
     @model_validator(mode="after")
-    def _even(self) -> Self:
-        if self.network.channels % 2:
-            raise ValueError(
-                f"network.channels: must be even, the ImageNet stem halves them (got {self.network.channels})"
-            )
+    def _large_images(self) -> Self:
+        if self.network.stem != "imagenet":
+            raise ValueError(f"network.stem: must be imagenet, the transfer stage's network (got {self.network.stem})")
         return self
 
 
@@ -90,6 +89,14 @@ class Params(Settings):
     baseline: BaselineSettings = BaselineSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
 
+    @model_validator(mode="after")
+    def _method_fits(self) -> Self:
+        try:
+            self.method()
+        except ValueError as error:  # what only shows when the method meets the size of the search
+            raise ValueError(f"methods.{self.search.method}.{error}") from error
+        return self
+
     def method_settings(self) -> Settings:
         """Return the settings of the selected method."""
         settings: Settings = getattr(self.methods, self.search.method)
@@ -114,11 +121,39 @@ def load_params(path: Path) -> Params:
         raise UserError(f"{path}: cannot be read ({error}); copy a file of presets/ there") from error
     tree, lines = _parse(path, text)
     try:
-        return Params.model_validate_json(json.dumps(tree))
+        return Params.model_validate_json(json.dumps(_with_defaults(Params, tree)))
     except ValidationError as error:
         complaints = [_explain(detail, tree) for detail in error.errors()]
         located = sorted((_line(position, lines), ".".join(map(str, position)), text) for position, text in complaints)
         raise UserError("\n".join(f"{path}:{line}: {key}: {text}" for line, key, text in located)) from error
+
+
+def _with_defaults(model: type[Settings], tree: dict[str, Any]) -> dict[str, Any]:
+    """Complete every section that is given in part by the default of its own place.
+
+    So ``weights: {lr: 0.05}`` changes the rate and leaves the method's other values, which may not be the type's.
+    """
+    complete = dict(tree)
+    for name, field in model.model_fields.items():
+        value, inner = tree.get(name), _settings_type(field.annotation)
+        if isinstance(value, dict) and inner is not None:
+            default = field.default.model_dump(mode="json") if isinstance(field.default, Settings) else {}
+            complete[name] = _with_defaults(inner, _overlaid(default, value))
+    return complete
+
+
+def _overlaid(default: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(default)
+    for name, part in value.items():
+        both = isinstance(part, dict) and isinstance(default.get(name), dict)
+        merged[name] = _overlaid(default[name], part) if both else part
+    return merged
+
+
+def _settings_type(annotation: Any) -> type[Settings] | None:
+    """Return the settings class among what a field may hold."""
+    choices = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, Settings)), None)
 
 
 class _Yaml12Loader(yaml.SafeLoader):
@@ -211,12 +246,10 @@ def _keys_at(position: Position) -> list[str]:
     """Return the keys that the settings at ``position`` know."""
     fields = Params.model_fields
     for key in position:
-        annotation = fields[str(key)].annotation
-        choices = [annotation, *getattr(annotation, "__args__", ())]
-        models = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Settings)]
-        if not models:
+        model = _settings_type(fields[str(key)].annotation) if str(key) in fields else None
+        if model is None:
             return []
-        fields = models[0].model_fields
+        fields = model.model_fields
     return list(fields)
 
 

@@ -46,9 +46,11 @@ def test_search_is_as_in_the_papers_by_default(least: Params) -> None:
     assert record.epochs == 50
     assert record.batch_size == 64
     assert record.weights.model_dump() == {
-        "lr": 0.025, "lr_min": 0.001, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0,
+        "lr": 0.025, "lr_min": 0.001, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0, "warmup_epochs": 0,
     }  # fmt: skip
-    assert record.architecture.model_dump() == {"lr": 3e-4, "beta1": 0.5, "beta2": 0.999, "weight_decay": 1e-3}
+    assert record.architecture.model_dump() == {
+        "lr": 3e-4, "beta1": 0.5, "beta2": 0.999, "weight_decay": 1e-3, "clip": None, "alpha_delay": 0,
+    }  # fmt: skip
     assert record.arch_gradient == "first_order"
     assert record.finite_difference_radius == 0.01
     assert record.phases[0].warmup == 0
@@ -89,7 +91,7 @@ def test_kendall_trains_a_short_annealed_schedule_without_drop_path_by_default(l
 # --- presets
 
 
-@pytest.mark.parametrize("preset", ["params", "smoke", "cifar10", "laptop"])
+@pytest.mark.parametrize("preset", ["params", "smoke", "cifar10", "laptop", "imagenet"])
 def test_every_preset_loads_and_makes_its_method(preset: str) -> None:
     if preset not in PRESETS:
         pytest.skip(f"presets/{preset}.yaml is not there")
@@ -98,7 +100,7 @@ def test_every_preset_loads_and_makes_its_method(preset: str) -> None:
 
 
 def test_no_preset_is_left_out() -> None:
-    assert set(PRESETS) <= {"params", "smoke", "cifar10", "laptop"}
+    assert set(PRESETS) <= {"params", "smoke", "cifar10", "laptop", "imagenet"}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -340,3 +342,24 @@ def test_a_stage_depends_on_all_code_that_can_change_its_numbers(name: str) -> N
     paths = [f"{module.replace('.', '/')}.py" for module in seen]
     missing = [path for path in paths if not any(path == dep or path.startswith(f"{dep}/") for dep in stage["deps"])]
     assert set(missing) - NOT_USED_THERE.get(name, set()) == set()
+
+
+def test_a_section_given_in_part_keeps_the_other_defaults_of_its_own_place(tmp_path: Path) -> None:
+    text = PRESETS["smoke"].read_text(encoding="utf-8")
+    part = "pcdarts: {weights: {lr: 0.5}, architecture: {lr: 0.1}}"
+    text = re.sub(r"pcdarts: \{.*\}", part, text).replace("da2s: {", "da2s: {lambda_c: {factor: 1.0}, ")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    params = load_params(tmp_path / "params.yaml")
+    weights = params.methods.pcdarts.weights  # type: ignore[attr-defined]
+    assert (weights.lr, weights.lr_min) == (0.5, 0.0)  # 0.001 is DARTS'
+    lambda_c = params.methods.da2s.lambda_c  # type: ignore[attr-defined]
+    assert (lambda_c.factor, lambda_c.control) == (1.0, "linear")
+    assert params.transfer.network.stem == "imagenet"
+
+
+def test_what_does_not_fit_the_size_of_the_search_is_told_at_its_line(tmp_path: Path) -> None:
+    text = PRESETS["smoke"].read_text(encoding="utf-8").replace("method: darts", "method: pcdarts")
+    text = text.replace("channel_divisor: 2", "channel_divisor: 3")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"methods\.pcdarts\.channel_divisor: must divide the 2 channels .*got 3"):
+        load_params(tmp_path / "params.yaml")
