@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
 
 from nascommon.analysis.drawing import save_drawing
-from nascommon.analysis.gaps import discretization_gap
-from nascommon.runtime.artefacts import write_json
+from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
+from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.progress import summary
 from nascommon.search.artefact import SUMMARY, load_search
 from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
+from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from stages.shell import (
     DISCRETIZE,
     METRICS,
     SEARCH,
     TARGET,
+    Data,
     ParamsFile,
     open_data,
     percent,
     run_stage,
     stage_run,
 )
+
+SCORING_BATCH = 500
+"""Images scored at a time; no result depends on it."""
+WORTH = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:
@@ -40,23 +51,27 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         data = open_data(run, TARGET, run.params.data)
         training = data.training(data.prepared.part("weights"), settings.batch_size, "calibration")
         calibration = calibration_batches(training, settings.calibration_batches, seed)
-        valid = list(data.evaluation(data.prepared.part("architecture"), settings.batch_size).epoch(0))
+        valid = list(data.evaluation(data.prepared.part("architecture"), SCORING_BATCH).epoch(0))
         genotype, samples = choose_genotype(
             state, lambda genotype: inherited_accuracy(state, genotype, calibration, valid), seed=seed
         )
+        selection_seconds = time.perf_counter() - started
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
+        operations = operation_gap(state, worth_batches(data, settings.worth_images), seed=seed)
         skips = {f"skips_{kind}": genotype.cell(kind).skips for kind in CELL_KINDS}
-        metrics = {**gap, **skips, "selection_seconds": time.perf_counter() - started}
+        metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
         origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
         write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
-        write_json(DISCRETIZE / "discretize.json", {**metrics, "samples": samples, "provenance": run.provenance()})
+        gaps = {**metrics, "policies": policies(state, calibration, valid), "last_epoch": last_epoch(state)}
+        write_json(DISCRETIZE / "discretize.json", {**gaps, "samples": samples, "provenance": run.provenance()})
+        write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=WORTH))
         write_json(METRICS / "discretize.json", metrics)
         for suffix in (".svg", ".png"):
             save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", f"{run.params.search.method}, seed {seed}")
             run.tracker.artefact(DISCRETIZE / f"genotype{suffix}", "genotype")
         run.tracker.artefact(DISCRETIZE / "genotype.json", "genotype")
-        run.tracker.headline(metrics)
+        run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
         summary(
             "genotype",
             {
@@ -65,6 +80,20 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
             },
             [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],
         )
+
+
+def worth_batches(data: Data, images: int) -> list[tuple[Tensor, Tensor]] | None:
+    """Return so many images, evenly spaced over the architecture half; None for none."""
+    part = data.prepared.part("architecture")
+    if images == 0:
+        return None
+    rows = torch.linspace(0, len(part) - 1, min(images, len(part))).long()
+    return list(data.evaluation(part.subset(rows), SCORING_BATCH).epoch(0))
+
+
+def last_epoch(state: SearchState) -> dict[str, Any] | None:
+    """Return the genotype of the last epoch where the method takes that of its best induced model instead."""
+    return state.genotype().to_json() if state.induced is not None else None
 
 
 if __name__ == "__main__":

@@ -82,35 +82,44 @@ def analyse(path: Path, *, as_json: bool) -> None:
 
 
 def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
-    """Train every architecture, with a second seed for the noise ceiling; return accuracies by name of the round."""
+    """Train every architecture, once more with another seed, and once deep; return accuracies by round."""
     settings = run.params.kendall_tau
-    rounds = ["first"] + (["second"] if settings.noise_ceiling else [])
-    jobs = [
-        Job(f"{which}_{index}", architecture.genotype, derive(run.params.seed, "kendall", which, index))
+    rounds = {"first": settings.network}
+    if settings.noise_ceiling:
+        rounds["second"] = settings.network
+    if settings.deep_network is not None:
+        rounds["deep"] = settings.deep_network
+    jobs = {
+        which: [
+            Job(f"{which}_{index}", architecture.genotype, derive(run.params.seed, "kendall", which, index))
+            for index, architecture in enumerate(architectures)
+        ]
         for which in rounds
-        for index, architecture in enumerate(architectures)
-    ]
-    epochs = settings.training.epochs
-    with progress("kendall_tau", len(jobs), unit="network") as bar:
+    }
+    count, epochs = len(architectures), settings.training.epochs
+    scores: Scores = {}
+    with progress("kendall_tau", count * len(rounds), unit="network") as bar:
+        begun = sum(run.checkpoints.file(job.name).path.is_file() for of_round in jobs.values() for job in of_round)
+        if begun:
+            bar.resume(begun - 1)
+        for before, (which, network) in enumerate(rounds.items()):
 
-        def on_job(index: int, _job: Job, trained: Trained) -> None:
-            bar.step(index, {"valid_accuracy": trained.rows[-1]["valid_accuracy"]})
+            def on_job(index: int, _job: Job, trained: Trained, done: int = before * count) -> None:
+                bar.step(done + index, {"valid_accuracy": trained.rows[-1]["valid_accuracy"]})
 
-        results = train_many(
-            jobs,
-            ranked.network_spec(),
-            settings.training,
-            ranked.training_batches,
-            device=run.device,
-            validation=ranked.validation,
-            checkpoints=run.checkpoints,
-            on_job=on_job,
-            on_resume=bar.resume,
-            on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, epochs),
-        )
-    accuracies = [trained.rows[-1]["valid_accuracy"] for trained in results]
-    count = len(architectures)
-    return {which: accuracies[i * count : (i + 1) * count] for i, which in enumerate(rounds)}
+            results = train_many(
+                jobs[which],
+                ranked.network_spec(network),
+                settings.training,
+                ranked.training_batches,
+                device=run.device,
+                validation=ranked.validation,
+                checkpoints=run.checkpoints,
+                on_job=on_job,
+                on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, epochs),
+            )
+            scores[which] = [trained.rows[-1]["valid_accuracy"] for trained in results]
+    return scores
 
 
 def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores) -> None:
@@ -131,6 +140,8 @@ def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], s
     }  # fmt: skip
     if settings.noise_ceiling:
         tree["noise_ceiling"] = rank_correlation(scores["first"], scores["second"], seed=run.params.seed).as_dict()
+    if "deep" in scores:
+        tree["depth"] = rank_correlation(scores["first"], scores["deep"], seed=run.params.seed).as_dict()
     if settings.mode == "trajectory":
         tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
     write_json(KENDALL / "ranking.json", {**tree, "provenance": run.provenance()})
@@ -150,6 +161,8 @@ def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], s
     shown = describe_ranking(ranking)
     if "noise_ceiling" in tree:
         shown["noise ceiling"] = f"tau-b {number(tree['noise_ceiling']['tau_b'])} between two seeds of retraining"
+    if "depth" in tree:
+        shown["depth"] = f"tau-b {number(tree['depth']['tau_b'])} between search depth and retraining depth"
     summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown,
             [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
 
@@ -172,7 +185,12 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
     metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
     low, high = ranking["interval"] or (None, None)
     ceiling = tree.get("noise_ceiling", {}).get("tau_b")
-    return {**metrics, "tau_b_low": low, "tau_b_high": high, "noise_ceiling_tau_b": ceiling}
+    depth = tree.get("depth", {})
+    depth_low, depth_high = depth.get("interval") or (None, None)
+    return {
+        **metrics, "tau_b_low": low, "tau_b_high": high, "noise_ceiling_tau_b": ceiling,
+        "depth_tau_b": depth.get("tau_b"), "depth_tau_b_low": depth_low, "depth_tau_b_high": depth_high,
+    }  # fmt: skip
 
 
 def describe_ranking(ranking: Ranking) -> dict[str, str]:

@@ -16,6 +16,7 @@ from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
+from nascommon.training.settings import NetworkSettings
 from stages.search import base_spec, search_data
 from stages.shell import SEARCH, TARGET, Data, Run, open_data
 
@@ -41,12 +42,10 @@ class Ranked:
         """Say whether the search trained a supernet; plain random sampling does not."""
         return self.method.epochs > 0
 
-    def network_spec(self) -> NetworkSpec:
+    def network_spec(self, network: NetworkSettings) -> NetworkSpec:
         """Return the size of the retrained networks."""
         manifest = self.data.prepared.manifest
-        return self.run.params.kendall_tau.network.spec(
-            classes=len(manifest.classes), image_channels=manifest.channels, stem="cifar"
-        )
+        return network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
 
     def training_batches(self, seed: int) -> Batches:
         """Return the weight half for one retraining."""

@@ -48,7 +48,7 @@ def from_epochs(snapshots: Sequence[Source], count: int) -> list[Architecture]:
     latest: dict[Genotype, Source] = {}
     for source in snapshots:
         state = source.open()
-        genotype = state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+        genotype = state.genotype()
         latest.pop(genotype, None)
         latest[genotype] = source
     found = [Architecture(source.name, genotype, source) for genotype, source in latest.items()][-count:]

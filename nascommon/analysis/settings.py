@@ -18,6 +18,8 @@ class DiscretizeSettings(Settings):
     calibration_batches: Count = 50
     """Training batches on which batch-norm statistics are measured anew before a part of the supernet is scored."""
     batch_size: Count = 64
+    worth_images: Whole = 2000
+    """Images of the architecture half on which each candidate is removed in turn, for the operation gap; 0 skips it."""
 
 
 class KendallSettings(Settings):
@@ -38,6 +40,9 @@ class KendallSettings(Settings):
     noise_ceiling: bool = True
     """Retrain every architecture once more with another seed: no score can rank better than retraining ranks itself."""
     network: NetworkSettings = NetworkSettings(channels=16, cells=8, auxiliary=False)
+    """Of the search's depth and width: the search score is compared with it, and the difference is structure."""
+    deep_network: NetworkSettings | None = NetworkSettings(channels=16, cells=20, auxiliary=False)
+    """The same architectures once more at the depth of retraining, for the depth gap; null skips it."""
     training: TrainingSettings = TrainingSettings(epochs=25, drop_path=0.0)
 
     @model_validator(mode="after")

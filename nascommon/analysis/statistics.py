@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from nascommon.settings import UserError
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+BOOTSTRAPS = 2000
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,22 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     scale = 1 + z**2 / total
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def paired_difference(first: Array, second: Array, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of ``first - second`` over the same samples with its normal interval: (mean, low, high).
+
+    Pairing removes what makes a sample hard for both. The interval covers the choice of samples, not of seeds.
+    """
+    differences = first - second
+    mean, n = float(differences.mean()), differences.size
+    half = float(ndtri((1 + confidence) / 2)) * float(differences.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return mean, mean - half, mean + half
+
+
+def bootstrap_mean(values: Sequence[float], *, seed: int, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean with its percentile bootstrap interval: (mean, low, high)."""
+    numbers = np.asarray(values, dtype=np.float64)
+    draws = np.random.default_rng(seed).integers(numbers.size, size=(BOOTSTRAPS, numbers.size))
+    low, high = np.quantile(numbers[draws].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(numbers.mean()), float(low), float(high)

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from nascommon.analysis.gaps import DiscretizationGap, discretization_gap
+from nascommon.analysis.gaps import Difference, DiscretizationGap, discretization_gap
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import weight_step
 from nascommon.search.scores import recalibrated_scores, supernet_scores
@@ -30,7 +30,7 @@ def state() -> SearchState:
 
 
 def kept(state: SearchState) -> Genotype:
-    return state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+    return state.genotype()
 
 
 def test_each_accuracy_is_that_of_its_weights_and_statistics(state: SearchState) -> None:
@@ -42,6 +42,10 @@ def test_each_accuracy_is_that_of_its_weights_and_statistics(state: SearchState)
     assert gap.soft_recalibrated == recalibrated_scores(state.supernet, state.mixing, CALIBRATION, VALID)[1]
     assert gap.kept_recalibrated == recalibrated_scores(state.supernet, lambda: hard, CALIBRATION, VALID)[1]
     assert gap.soft != gap.kept  # or the test would see nothing
+    assert gap.raw.value == pytest.approx(gap.soft - gap.kept)
+    assert gap.recalibrated.value == pytest.approx(gap.soft_recalibrated - gap.kept_recalibrated)
+    for difference in (gap.raw, gap.recalibrated):
+        assert difference.low <= difference.value <= difference.high
 
 
 def test_the_supernet_is_left_as_it_was(state: SearchState) -> None:
@@ -50,24 +54,38 @@ def test_the_supernet_is_left_as_it_was(state: SearchState) -> None:
     assert equal(before, state.state_dict())
 
 
-def test_a_supernet_that_is_already_discrete_has_no_recalibrated_gap(state: SearchState) -> None:
+def test_a_supernet_that_is_already_discrete_has_no_recalibrated_gap(
+    state: SearchState, monkeypatch: pytest.MonkeyPatch
+) -> None:
     genotype = kept(state)
     discrete = copy.deepcopy(state)
     hard = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
-    discrete.draw = lambda: hard  # type: ignore[method-assign]
+    monkeypatch.setattr(discrete, "draw", lambda *_use: hard)
     gap = discretization_gap(discrete, genotype, CALIBRATION, VALID)
-    assert gap.raw == gap.recalibrated == 0
+    assert gap.raw == gap.recalibrated == Difference(0, 0, 0)
 
 
-def test_gaps_are_soft_minus_kept_and_named() -> None:
-    gap = DiscretizationGap(soft=0.9, kept=0.2, soft_recalibrated=0.8, kept_recalibrated=0.7)
+def test_gaps_are_named() -> None:
+    gap = DiscretizationGap(
+        soft=0.9, kept=0.2, soft_recalibrated=0.8, kept_recalibrated=0.7,
+        kept_weighted=0.5, raw=Difference(0.7, 0.6, 0.8), weighted=Difference(0.4, 0.3, 0.5),
+        recalibrated=Difference(0.1, 0.0, 0.2),
+    )  # fmt: skip
     assert gap.as_dict() == pytest.approx(
         {
             "soft": 0.9,
             "kept": 0.2,
+            "kept_weighted": 0.5,
+            "discretization_gap_weighted": 0.4,
+            "discretization_gap_weighted_low": 0.3,
+            "discretization_gap_weighted_high": 0.5,
             "soft_recalibrated": 0.8,
             "kept_recalibrated": 0.7,
             "discretization_gap": 0.7,
+            "discretization_gap_low": 0.6,
+            "discretization_gap_high": 0.8,
             "discretization_gap_recalibrated": 0.1,
+            "discretization_gap_recalibrated_low": 0.0,
+            "discretization_gap_recalibrated_high": 0.2,
         }
     )
