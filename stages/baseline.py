@@ -30,7 +30,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     with stage_run(
         "baseline", params, lambda p: [p.data.augment, p.search.nodes, p.retrain, p.baseline], inputs
     ) as run:
-        task = Task(run.params.retrain, open_data(run, TARGET, run.params.data), "cifar", BASELINE)
+        task = Task(run.params.retrain, open_data(run, TARGET, run.params.data), BASELINE)
         BASELINE.mkdir(parents=True, exist_ok=True)
         results = train_random(run, task)
         seconds = sum(trained.summary()["train_seconds"] for trained in results)

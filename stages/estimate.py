@@ -21,10 +21,11 @@ from nascommon.method import Method
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
-from nascommon.search.state import SearchState, new_state
+from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.settings import UserError
-from nascommon.space.mixing import uniform_candidates
-from nascommon.space.network import Network, Stem, check_image_side
+from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.mixing import Candidates, uniform_candidates
+from nascommon.space.network import Network, check_image_side
 from nascommon.space.published import PUBLISHED
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
@@ -82,17 +83,18 @@ class Estimate:
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
     """Measure and yield the long stages one by one."""
     target = shape_of(params.data, TARGET, "data")
-    half = round(target.images * (1 - params.data.architecture_fraction))
-    yield search_estimate(params, method, target, half, device)
-    retrain = training_step(params.retrain.network, params.retrain.training, target, "cifar", device)
+    seen = round(target.images * params.data.search_fraction)
+    half = round(seen * (1 - params.data.architecture_fraction))
+    yield search_estimate(params, method, target, (half, seen - half), device)
+    retrain = training_step(params.retrain.network, params.retrain.training, target, "data.size", device)
     images = round(target.images * (1 - params.retrain.holdout))
     yield training_estimate("retrain", retrain, params.retrain.training, images, 1)
     if params.transfer.data is not None:
         shape = shape_of(params.transfer.data, TRANSFER, "transfer.data")
-        step = training_step(params.transfer.network, params.transfer.training, shape, "imagenet", device)
+        step = training_step(params.transfer.network, params.transfer.training, shape, "transfer.data.size", device)
         yield training_estimate("transfer", step, params.transfer.training, shape.images, 1)
     kendall = params.kendall_tau
-    step = training_step(kendall.network, kendall.training, target, "cifar", device)
+    step = training_step(kendall.network, kendall.training, target, "data.size", device)
     yield training_estimate(
         "kendall_tau", step, kendall.training, half, kendall.architectures * (1 + kendall.noise_ceiling)
     )
@@ -107,7 +109,7 @@ def shape_of(settings: DataSettings, folder: Path, key: str) -> Shape:
     """
     try:
         manifest = open_prepared(folder).manifest
-        images = sum(sum(manifest.counts[part].values()) for part in ("weights", "architecture"))
+        images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")
         if manifest.source == settings.source:
             return Shape(images, manifest.channels, manifest.height, len(manifest.classes))
     except UserError:
@@ -121,25 +123,36 @@ def shape_of(settings: DataSettings, folder: Path, key: str) -> Shape:
     return Shape(images, settings.channels or channels, settings.size or side, len(settings.classes or range(classes)))
 
 
-def search_estimate(params: Params, method: Method, shape: Shape, half: int, device: torch.device) -> Estimate:
-    """Estimate all phases of the method."""
-    check_image_side(shape.side, "cifar", "data.size")
+def search_estimate(
+    params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device
+) -> Estimate:
+    """Estimate all phases of the method on so many images for the weights and for the architecture."""
+    check_image_side(shape.side, method.stem, "data.size")
     topology = Topology(params.search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
+    base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels)
     seconds, memory = 0.0, 0.0
     for index, phase in enumerate(method.phases):
-        spec = SupernetSpec(phase.channels, phase.cells, shape.classes, candidates, topology, shape.channels)
-        state = new_state(method, spec, seed=0, phase=index, device=device)
+        state = new_state(method, supernet_spec(phase, candidates, base, method), seed=0, phase=index, device=device)
         plain = measure(lambda batch, state=state: weight_step(state, batch), shape, method.batch_size, device)  # type: ignore[misc]
         both = plain
         if method.arch_gradient is not None:
             both = measure(lambda batch, state=state: bilevel(state, batch), shape, method.batch_size, device)  # type: ignore[misc]
-        steps = max(half // method.batch_size, 1)
-        check = (shape.images - half) / method.batch_size * plain.seconds * EVALUATION_SHARE
+        steps = max(halves[0] // method.batch_size, 1)
+        check = halves[1] / method.batch_size * plain.seconds * EVALUATION_SHARE
         warm = min(phase.warmup, phase.epochs)
-        seconds += steps * (warm * plain.seconds + (phase.epochs - warm) * both.seconds) + phase.epochs * check
+        sweeps = len(method.passes)
+        training = steps * (warm * plain.seconds + (phase.epochs - warm) * both.seconds) + phase.epochs * check
+        seconds += sweeps * training
         memory = max(memory, both.memory_bytes)
-    return Estimate("search", seconds, memory / 2**20, f"{method.epochs} epochs of {half // method.batch_size} steps")
+        candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)
+    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps"
+    return Estimate("search", seconds, memory / 2**20, how)
+
+
+def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
+    """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
+    return Candidates(*(tuple(names[-keep:] for names in candidates.cell(kind)) for kind in CELL_KINDS))
 
 
 def bilevel(state: SearchState, batch: Batch) -> None:
@@ -165,11 +178,11 @@ class OneBatch:
 
 
 def training_step(
-    network: NetworkSettings, training: TrainingSettings, shape: Shape, stem: Stem, device: torch.device
+    network: NetworkSettings, training: TrainingSettings, shape: Shape, origin: str, device: torch.device
 ) -> Step:
     """Measure a training step of a network of that size."""
-    check_image_side(shape.side, stem, "data.size" if stem == "cifar" else "transfer.data.size")
-    spec = network.spec(classes=shape.classes, image_channels=shape.channels, stem=stem)
+    check_image_side(shape.side, network.stem, origin)
+    spec = network.spec(classes=shape.classes, image_channels=shape.channels)
     model = Network(PUBLISHED[STAND_IN], spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.drop_probability = training.drop_path / 2
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=training.momentum)

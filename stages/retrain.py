@@ -16,7 +16,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [GENOTYPE, TARGET / "manifest.json"]
     with stage_run("retrain", params, lambda p: [p.data.augment, p.retrain], inputs) as run:
         data = open_data(run, TARGET, run.params.data)
-        train_genotype(run, Task(run.params.retrain, data, "cifar", RETRAIN))
+        train_genotype(run, Task(run.params.retrain, data, RETRAIN))
 
 
 if __name__ == "__main__":

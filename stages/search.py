@@ -63,6 +63,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
                 device=run.device,
                 checkpoint=run.checkpoints.file("state"),
                 hooks=Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep),
+                watch_every=run.params.search.watch_every,
             )
         write_outcome(run, outcome, snapshots)
 
@@ -71,7 +72,7 @@ def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
     """Return what the data and the search section say of the supernet."""
     manifest, search = data.prepared.manifest, run.params.search
     for side in (manifest.height, manifest.width):
-        check_image_side(side, "cifar", "data.size")
+        check_image_side(side, method.stem, "data.size")
     topology = Topology(search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     return SupernetSpec(search.channels, search.cells, len(manifest.classes), candidates, topology, manifest.channels)

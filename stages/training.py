@@ -17,10 +17,10 @@ from nascommon.runtime.artefacts import read_json, write_json, write_table
 from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, Stem, check_image_side
+from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_side
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
-from stages.shell import DISCRETIZE, METRICS, PLOTS, Data, Run, percent
+from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, percent
 
 GENOTYPE = DISCRETIZE / "genotype.json"
 SHOWN = {"train_accuracy": "train acc", "valid_accuracy": "valid acc", "train_loss": "train loss"}
@@ -33,7 +33,6 @@ class Task:
 
     settings: RetrainSettings
     data: Data
-    stem: Stem
     folder: Path
 
     def spec(self) -> NetworkSpec:
@@ -43,11 +42,10 @@ class Task:
             UserError: the images do not fit the stem.
         """
         manifest = self.data.prepared.manifest
+        origin = "transfer.data.size" if self.folder == TRANSFERRED else "data.size"
         for side in (manifest.height, manifest.width):
-            check_image_side(side, self.stem, "data.size" if self.stem == "cifar" else "transfer.data.size")
-        return self.settings.network.spec(
-            classes=len(manifest.classes), image_channels=manifest.channels, stem=self.stem
-        )
+            check_image_side(side, self.settings.network.stem, origin)
+        return self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
 
 
 def train_genotype(run: Run, task: Task) -> None:

@@ -29,7 +29,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
                 f"transfer: the ImageNet network and its training run on {settings.data.source} at "
                 f"{settings.data.size} pixels, not on ImageNet; set transfer.data.source: imagenet for the real thing"
             )
-        train_genotype(run, Task(settings, data, "imagenet", TRANSFERRED))
+        train_genotype(run, Task(settings, data, TRANSFERRED))
 
 
 def skip() -> None:

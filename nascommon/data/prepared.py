@@ -49,7 +49,7 @@ class Manifest(Settings):
     """Per channel, for pixels in [0, 1]."""
     std: PerChannel
     counts: dict[str, dict[str, int]]
-    """Pictures per part (weights, architecture, test) and class."""
+    """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str
     """SHA-256 of pixels (files: names and sizes), labels, class names and split."""
     seed: Whole
@@ -85,7 +85,7 @@ class Prepared:
     manifest: Manifest
 
     def part(self, name: PartName) -> Part:
-        """Read one part; ``train`` is both halves together, and only ``test`` opens the test file.
+        """Read one part; ``train`` is all training pictures, and only ``test`` opens the test file.
 
         Raises:
             UserError: a file is missing, torn or of another preparation.
@@ -97,7 +97,7 @@ class Prepared:
         return Part(self.manifest, samples)
 
     def _check(self, name: str, samples: Samples) -> None:
-        roles = ROLES if name == "train" else (name,)
+        roles = [role for role in self.manifest.counts if role != "test"] if name == "train" else [name]
         promised = [sum(self.manifest.counts[role][label] for role in roles) for label in self.manifest.classes]
         shape = (self.manifest.channels, self.manifest.height, self.manifest.width)
         right_shape = isinstance(samples, Paths) or tuple(samples.images.shape[1:]) == shape
@@ -118,12 +118,11 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     source = read_source(settings, report)
     train, test = _divide(source, settings, seed)
     stored = store(train, test, source.classes, settings, destination, report)
-    halves = stratified(stored.train.labels, settings.architecture_fraction, generator(seed, "data", "halves"))
-    split = {role: indices.tolist() for role, indices in zip(ROLES, halves, strict=True)}
+    split = _split(stored.train.labels, settings, seed)
     mean, std = moments(
         settings.source, stored.train, stored.channels, stored.height, generator(seed, "data", "moments")
     )
-    labels = {role: stored.train.labels[split[role]] for role in ROLES} | {"test": stored.test.labels}
+    labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
     manifest = Manifest(
         source=settings.source,
         storage="memory" if isinstance(stored.train, Pixels) else "files",
@@ -147,6 +146,16 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
     report(_summary(manifest))
     return manifest
+
+
+def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
+    """Return indices by role: the two halves of the search and, where it does not see all pictures, the rest."""
+    rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(labels_N))
+    if settings.search_fraction < 1:
+        rest_N, seen_N = stratified(labels_N, settings.search_fraction, generator(seed, "data", "seen"))
+    halves = stratified(labels_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
+    split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
+    return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
 
 
 def open_prepared(folder: Path) -> Prepared:

@@ -55,7 +55,9 @@ class DataSettings(Settings):
     test_fraction: OpenFraction = 0.2
     """Share kept for the test set, only where the source brings none of its own."""
     architecture_fraction: OpenFraction = 0.5
-    """Share of the training pictures that trains the architecture; the others train the network weights."""
+    """Share of the search's pictures that trains the architecture; the others train the network weights."""
+    search_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training pictures that the search sees at all, class-balanced; retraining sees all of them."""
     limit: Count | None = None
     """Keep at most this many training pictures, class-balanced, and the same share of the test set."""
     workers: Whole = 4

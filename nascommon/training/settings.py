@@ -8,7 +8,8 @@ from pydantic import model_validator
 
 from nascommon.parts.schedule import Schedule, cosine, exponential, linear, warmed_up
 from nascommon.settings import Count, NonNegative, Positive, Probability, Settings, Whole
-from nascommon.space.network import NetworkSpec, Stem
+from nascommon.space.network import NetworkSpec
+from nascommon.space.stem import Stem
 
 
 class NetworkSettings(Settings):
@@ -18,13 +19,21 @@ class NetworkSettings(Settings):
     cells: Count = 20
     auxiliary: bool = True
     """A second classifier on the output of cell 2 * cells // 3, in training only."""
+    stem: Stem = "cifar"
+    """``imagenet`` halves three times before the first cell, for images of 224 pixels."""
     auxiliary_second_norm: bool = True
     """Batch norm after the head's second convolution; false is what quark0/darts has on ImageNet."""
 
-    def spec(self, *, classes: int, image_channels: int, stem: Stem) -> NetworkSpec:
+    @model_validator(mode="after")
+    def _even(self) -> Self:
+        if self.stem == "imagenet" and self.channels % 2:
+            raise ValueError(f"channels: must be even, the ImageNet stem halves them (got {self.channels})")
+        return self
+
+    def spec(self, *, classes: int, image_channels: int) -> NetworkSpec:
         """Return the size of a network on data of so many classes and image channels."""
         return NetworkSpec(
-            self.channels, self.cells, classes, stem, image_channels, self.auxiliary, self.auxiliary_second_norm
+            self.channels, self.cells, classes, self.stem, image_channels, self.auxiliary, self.auxiliary_second_norm
         )
 
 

@@ -17,12 +17,12 @@ def test_the_defaults_are_darts_protocol_on_cifar10() -> None:
         "warmup_epochs": 0, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0, "label_smoothing": 0.0,
         "auxiliary_weight": 0.4, "drop_path": 0.2, "cutout": 16,
     }  # fmt: skip
-    assert NetworkSettings().spec(classes=10, image_channels=3, stem="cifar") == NetworkSpec()
+    assert NetworkSettings().spec(classes=10, image_channels=3) == NetworkSpec()
 
 
 def test_every_size_reaches_the_network() -> None:
-    settings = NetworkSettings(channels=48, cells=14, auxiliary=False, auxiliary_second_norm=False)
-    spec = settings.spec(classes=1000, image_channels=1, stem="imagenet")
+    settings = NetworkSettings(channels=48, cells=14, stem="imagenet", auxiliary=False, auxiliary_second_norm=False)
+    spec = settings.spec(classes=1000, image_channels=1)
     assert spec == NetworkSpec(48, 14, 1000, "imagenet", 1, auxiliary=False, auxiliary_second_norm=False)
 
 
