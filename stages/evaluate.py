@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from nascommon.analysis.gap_table import gap_figures, gap_table
+from nascommon.analysis.gap_table import to_markdown as gaps_to_markdown
 from nascommon.analysis.linear import linear_classifier_hits
 from nascommon.analysis.null import Comparison, compare, null_from_accuracies, published_null
 from nascommon.analysis.published import published_results
@@ -16,6 +18,7 @@ from nascommon.analysis.statistics import wilson_interval
 from nascommon.analysis.table import MILLION, comparison_table, to_markdown
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import duration, summary
+from nascommon.runtime.tracker import finished_runs
 from nascommon.training.artefact import DESCRIPTION, load_network
 from nascommon.training.loop import predict
 from stages.report import write_report
@@ -25,6 +28,7 @@ from stages.shell import (
     EVALUATE,
     METRICS,
     RETRAIN,
+    ROOT,
     TARGET,
     TRANSFER,
     TRANSFERRED,
@@ -32,6 +36,7 @@ from stages.shell import (
     ParamsFile,
     Run,
     open_data,
+    protocol,
     run_stage,
     stage_run,
 )  # fmt: skip
@@ -78,10 +83,12 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         rows = [our_row(run, ours, comparisons), *random_row(run, random), *linear_row(run, target), *transfer_row(run)]
         table = comparison_table(rows, published_results())
         results = collect(run, ours, random, rows, comparisons)
+        gaps = gap_table(comparable(run, results["metrics"]))
         write_json(EVALUATE / "results.json", results)
+        write_table(EVALUATE / "gaps.csv", gaps)
         write_table(EVALUATE / "table.csv", table)
         write_text(EVALUATE / "table.json", table.to_json(orient="records", indent=2, force_ascii=False) + "\n")
-        write_text(EVALUATE / "report.md", write_report(run, results, to_markdown(table)))
+        write_text(EVALUATE / "report.md", write_report(run, results, to_markdown(table), gaps_to_markdown(gaps)))
         write_json(METRICS / "evaluate.json", results["metrics"])
         run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
         run.tracker.artefact(EVALUATE, "evaluate")
@@ -89,6 +96,13 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
             "evaluate", {"verdict": results["verdict"]},
             [EVALUATE / "report.md", EVALUATE / "table.csv", EVALUATE / "results.json"],
         )  # fmt: skip
+
+
+def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return this run's figures and those of earlier runs of the same protocol, other methods and seeds."""
+    this = (run.params.search.method, run.params.seed)
+    earlier = finished_runs(run.params.tracking, ROOT, run.stage, protocol(run.params))
+    return [(this[0], metrics), *((e.method, dict(e.metrics)) for e in earlier if (e.method, e.seed) != this)]
 
 
 def tested(run: Run, data: Data, folder: Path) -> Result:
@@ -205,6 +219,7 @@ def collect(
         "percentile_vs_random": comparisons[0].percentile if comparisons else None,
         "p_value_vs_random": comparisons[0].p_value if comparisons else None,
         "total_seconds": sum(seconds.values()),
+        **gap_figures(stages),
     }
     return {
         "metrics": metrics,

@@ -12,9 +12,13 @@ COMPARABILITY = (
     "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
     "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
 )
+GAPS = (
+    "This run, and all tracked before it with equal settings but for method and seed (`python -m stages.gaps` prints "
+    "the present table). One run has its 95 % interval, several have mean ± standard deviation over seeds."
+)
 
 
-def write_report(run: Run, results: dict[str, Any], table: str) -> str:
+def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> str:
     """Return the report as Markdown."""
     genotype = genotype_from_json(results["genotype"])
     cells = "\n".join(f"- {kind}: `{format_cell(genotype.cell(kind))}`" for kind in CELL_KINDS)
@@ -34,6 +38,11 @@ def write_report(run: Run, results: dict[str, Any], table: str) -> str:
             COMPARABILITY,
             "",
             table,
+            "## The gaps between search and retraining",
+            "",
+            GAPS,
+            "",
+            gaps,
             f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",
             "",
         ]

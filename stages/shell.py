@@ -106,10 +106,21 @@ def stage_run(
         key=fingerprint,
         pipeline=pipeline,
         params=tracked_params(params),
+        tags={"protocol": protocol(params)},
     ) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         yield Run(stage, params, device, tracker, checkpoints)
         checkpoints.clear()
+
+
+def protocol(params: Params) -> str:
+    """Return the hash of everything but method and seed: what must be equal for methods to be compared."""
+    return digest(
+        params.model_dump(
+            mode="json", exclude={"device": True, "threads": True, "tracking": True, "methods": True, "seed": True,
+                                  "search": {"method"}},
+        )
+    )  # fmt: skip
 
 
 def tracked_params(params: Params) -> dict[str, Any]:

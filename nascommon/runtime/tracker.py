@@ -128,6 +128,19 @@ def tracked(
         tracker.close("FINISHED")
 
 
+def finished_runs(uri: str, project_root: Path, stage: str, protocol: str) -> list[store.FinishedRun]:
+    """Return the newest finished run of every method and seed, of that stage and protocol; [] where that fails."""
+    if uri == "none":
+        return []
+    try:
+        return store.finished_runs(uri, project_root.resolve(), stage, protocol)
+    except ModuleNotFoundError:
+        return []
+    except Exception as problem:  # noqa: BLE001 - whatever breaks in tracking must not break the stage
+        _warn(uri, problem)
+        return []
+
+
 def _opened(uri: str, stage_run: StageRun) -> store.OpenRun | None:
     if uri == "none":
         return None

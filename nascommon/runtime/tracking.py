@@ -93,6 +93,34 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
     return OpenRun(client, stage_run.stage, experiment_id, run.info.run_id, parent.info.run_id, last_step)
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a finished stage's run holds."""
+
+    method: str
+    seed: int
+    metrics: Mapping[str, float]
+
+
+def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[FinishedRun]:
+    """Return the newest finished run of every method and seed, of that stage and protocol, by method and seed."""
+    if uri.startswith(_SQLITE):
+        database = root / uri.removeprefix(_SQLITE)
+        if not database.is_file():
+            return []
+        uri = f"{_SQLITE}{database}"
+    client = _connect(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    asked = f"tags.stage = '{stage}' and tags.protocol = '{protocol}' and attributes.status = 'FINISHED'"
+    newest: dict[tuple[str, int], FinishedRun] = {}
+    for run in client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time ASC"]):
+        method, seed = run.data.tags["method"], int(run.data.tags["seed"])
+        newest[method, seed] = FinishedRun(method, seed, dict(run.data.metrics))
+    return [newest[key] for key in sorted(newest)]
+
+
 def _connect(uri: str) -> MlflowClient:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -1,0 +1,24 @@
+"""Print the gaps of every method that was run under the protocol of params.yaml, from the tracking store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nascommon.analysis.gap_table import gap_table, to_markdown
+from nascommon.config import load_params
+from nascommon.runtime.tracker import finished_runs
+from stages.shell import ROOT, ParamsFile, protocol, run_stage
+
+
+def main(params: ParamsFile = Path("params.yaml")) -> None:
+    """Compare all methods and seeds with equal settings otherwise; `evaluate` writes the same into its report."""
+    settings = load_params(params)
+    runs = finished_runs(settings.tracking, ROOT, "evaluate", protocol(settings))
+    if not runs:
+        print("no finished pipeline with these settings is tracked; run `dvc repro` with tracking on")
+        return
+    print(to_markdown(gap_table([(run.method, run.metrics) for run in runs])))
+
+
+if __name__ == "__main__":
+    run_stage(main)
