@@ -115,19 +115,6 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Perturbation:
-    """How operations are selected by the accuracy that the supernet loses without them (DARTS-PT).
-
-    Attributes:
-        tune_epochs: epochs of training between two decisions.
-        lr: of the network weights in that training.
-    """
-
-    tune_epochs: int
-    lr: float
-
-
-@dataclass(frozen=True)
 class Method:
     """The choices that make a method (design: one loop runs them all).
 
@@ -153,7 +140,6 @@ class Method:
         discretize: weights -> genotype.
         samples: 0 takes the discretized mixing weights as the result; n takes the best of n genotypes drawn from them,
             by validation accuracy with inherited weights; 1 is therefore plain sampling.
-        perturbation: selects operations by what the supernet loses without them, in place of ``discretize``.
     """
 
     candidates: tuple[str, ...]
@@ -176,7 +162,6 @@ class Method:
     parse: Relaxation | None = None
     discretize: Discretizer = strongest_edges
     samples: int = 0
-    perturbation: Perturbation | None = None
 
     def __post_init__(self) -> None:
         for phase in self.phases:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nascommon.config import load_params
-from nascommon.method import REGISTRY, Method
+from nascommon.method import REGISTRY
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
+from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
 from stages.shell import ParamsFile, prepare_device, run_stage
 
+Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
 Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]
 
 
-def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True) -> None:
+def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True, table: Table = False) -> None:
     """Say everything that is wrong with the params file, or print what it stands for.
 
     Prints the record of the selected method, which stages `dvc repro` would run, and an estimate of time and memory
     per stage from a few real steps of full size on this machine. Changes nothing.
     """
+    if table:
+        print(method_table())
+        return
     settings = load_params(params)
     device = prepare_device(settings)
     method = settings.method()
@@ -36,31 +40,6 @@ def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True) 
     if estimate:
         rows = {line.stage: tell(line) for line in estimates(settings, method, device)}
         summary(f"estimate for {describe(device)}, from a few real steps", rows, [])
-
-
-def record(method: Method) -> dict[str, str]:
-    """Return the method's choices in words: functions by name, settings by value."""
-    choices = {}
-    for field in dataclasses.fields(method):
-        value = getattr(method, field.name)
-        if callable(value):
-            choices[field.name] = (
-                value.__name__ if "<locals>" not in value.__qualname__ else value.__qualname__.split(".")[0]
-            )
-        elif hasattr(value, "model_dump"):
-            choices[field.name] = ", ".join(f"{key} {setting:g}" for key, setting in value.model_dump().items())
-        elif field.name == "phases":
-            choices[field.name] = "; ".join(phase(part) for part in value)
-        elif isinstance(value, tuple):
-            choices[field.name] = ", ".join(map(str, value))
-        else:
-            choices[field.name] = "none" if value is None else str(value)
-    return choices
-
-
-def phase(part: Any) -> str:
-    """Describe a phase."""
-    return ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(part).items() if value is not None)
 
 
 def what_reruns(params: Path) -> str:

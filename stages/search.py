@@ -53,6 +53,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
 
             def on_epoch(row: dict[str, Any]) -> None:
                 bar.step(row["epoch"], {label: row[name] for name, label in SHOWN.items()})
+                for warning in row.get("warnings", []):
+                    bar.say(f"warning: {warning}")
                 run.tracker.epoch(row["epoch"], {k: v for k, v in row.items() if isinstance(v, int | float)})
 
             outcome = run_search(
@@ -94,17 +96,25 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     row = history.rows[-1] if history.rows else {"epoch": -1, "phase": 0, "valid_accuracy": None}
     metrics = {
         "valid_accuracy": row["valid_accuracy"],
+        "epochs": len(history.rows),
         "search_seconds": history.seconds,
         "peak_memory_mib": peak_memory_bytes(run.device) / 2**20,
     }
     save_state(SEARCH / "final.safetensors", state)
     save_history(SEARCH, history, state.spec.topology)
     kept = snapshots.move_to(SEARCH / "snapshots")
+    warned = [row["warnings"] for row in history.rows if "warnings" in row]
     save_summary(
         SEARCH,
-        {**run.provenance(), **metrics, "final": describe_state("final.safetensors", state, row), "snapshots": kept},
+        {
+            **run.provenance(),
+            **metrics,
+            "warnings": warned[-1] if warned else [],
+            "final": describe_state("final.safetensors", state, row),
+            "snapshots": kept,
+        },
     )
-    write_table(PLOTS / "search.csv", history.table().drop(columns="genotype"))
+    write_table(PLOTS / "search.csv", history.table().drop(columns=["genotype", "warnings"]))
     write_json(METRICS / "search.json", metrics)
     for path in draw_alphas(history, state.spec.topology):
         run.tracker.artefact(path, "search")

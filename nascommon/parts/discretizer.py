@@ -42,6 +42,12 @@ class Keep:
     zeros: bool = False
     threshold: float = -math.inf
 
+    def __str__(self) -> str:
+        each = set(self.per_node)
+        counts = f"{each.pop()} strongest edges per node" if len(each) == 1 else f"{self.per_node} edges by node"
+        rivals = f", nodes {' and '.join(map(str, self.rivals))} share theirs" if self.rivals else ""
+        return counts + rivals + (f", from {self.threshold:g} on" if math.isfinite(self.threshold) else "")
+
 
 def two_per_node(nodes: int) -> Keep:
     """Return the standard setting of all papers: 8 of 14 edges for 4 nodes."""
@@ -83,6 +89,9 @@ def strongest_edges(mixing: Mixing, topology: Topology, candidates: Candidates) 
     return strongest(two_per_node(topology.nodes))(mixing, topology, candidates)
 
 
+strongest_edges.__name__ = str(Keep((INPUTS_PER_NODE,)))  # told as every other discretizer is
+
+
 def strongest(keep: Keep, rank: EdgeRank = "product") -> Discretizer:
     """Keep per node the strongest edges, as many as ``keep`` says, and on each its heaviest operation."""
 
@@ -94,6 +103,8 @@ def strongest(keep: Keep, rank: EdgeRank = "product") -> Discretizer:
             )
         )
 
+    ranked = "" if rank == "product" else ", edges ranked by their own weight"
+    discretize.__name__ = f"{keep}{ranked}"
     return discretize
 
 
@@ -177,6 +188,7 @@ def at_most_skips(discretize: Discretizer, most: int) -> Discretizer:
             genotype = discretize(Mixing(normal, mixing.reduction), topology, candidates)
         return genotype
 
+    restricted.__name__ = f"{discretize.__name__}, at most {most} skips in the normal cell"
     return restricted
 
 

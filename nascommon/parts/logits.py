@@ -75,6 +75,7 @@ def normal_alpha(scale: float) -> LogitsInitialiser:
     def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
         return CellLogits(scale * torch.randn(len(topology.edges), operations, generator=generator))
 
+    initialise.__name__ = f"alpha ~ {scale:g} N(0, 1)"
     return initialise
 
 
@@ -90,6 +91,7 @@ def with_normal_beta(alphas: LogitsInitialiser, scale: float) -> LogitsInitialis
         logits = alphas(topology, operations, generator)
         return replace(logits, beta_E=scale * torch.randn(len(topology.edges), generator=generator))
 
+    initialise.__name__ = f"{alphas.__name__}, beta ~ {scale:g} N(0, 1)"
     return initialise
 
 
@@ -112,6 +114,7 @@ def with_kept_share_beta(alphas: LogitsInitialiser, kept: tuple[int, ...], scale
         noise = scale * torch.randn(len(topology.edges), generator=generator)
         return replace(logits, beta_E=torch.tensor(shares) + noise)
 
+    initialise.__name__ = f"{alphas.__name__}, beta = k / n + {scale:g} N(0, 1)"
     return initialise
 
 

@@ -82,6 +82,7 @@ def discretization_penalty(
             total = total + lambda_beta(progress) * sum(edge_entropy(cell, kept, count_weight) for cell in cells)
         return lambda_c(progress) * total
 
+    penalty.__name__ = "entropy of operations and edges"
     return penalty
 
 
@@ -116,6 +117,7 @@ def sum_of(penalties: Sequence[Penalty]) -> Penalty:
     def penalty(logits: Logits, progress: float) -> Tensor:
         return no_penalty(logits, progress) + sum(part(logits, progress) for part in penalties)
 
+    penalty.__name__ = " + ".join(part.__name__ for part in penalties)
     return penalty
 
 
@@ -126,6 +128,7 @@ def zero_one_penalty(weight: float) -> Penalty:
         alphas = torch.cat([cell.alpha_EO.flatten() for cell in (logits.normal, logits.reduction)])
         return -weight * ((alphas.sigmoid() - 0.5) ** 2).mean()
 
+    penalty.__name__ = f"zero-one loss times {weight:g}"
     return penalty
 
 
@@ -136,4 +139,5 @@ def beta_decay_penalty(weight: Control) -> Penalty:
         sums_E = torch.cat([cell.alpha_EO.logsumexp(dim=-1) for cell in (logits.normal, logits.reduction)])
         return weight(progress) * sums_E.mean()
 
+    penalty.__name__ = "Beta decay"
     return penalty

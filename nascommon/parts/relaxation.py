@@ -74,6 +74,7 @@ def with_edge_softmax(relax: Relaxation) -> Relaxation:
         mixing = relax(logits, space, progress)
         return CellMixing(mixing.weights_EO, softmax_per_node(logits.betas(), space.topology))
 
+    relaxed.__name__ = f"{relax.__name__} times softmax over a node's edges"
     return relaxed
 
 
@@ -95,6 +96,7 @@ def with_clipped_edge_softmax(relax: Relaxation, kept: tuple[int, ...]) -> Relax
             edges.append(n * share_E if k < n else torch.ones_like(share_E))
         return CellMixing(mixing.weights_EO, torch.cat(edges))
 
+    relaxed.__name__ = f"{relax.__name__} times n softmax(min(beta, 1)) over a node's n edges"
     return relaxed
 
 

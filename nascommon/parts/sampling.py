@@ -38,6 +38,7 @@ def gumbel(temperature: Control) -> Sampler:
     def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, progress: float) -> CellMixing:
         return replace(mixing, weights_EO=_concrete(mixing.weights_EO, temperature(progress)))
 
+    draw.__name__ = "soft Gumbel draw"
     return draw
 
 
@@ -51,6 +52,7 @@ def gumbel_one_hot(temperature: Control) -> Sampler:
         active = tuple((choice,) for choice in chosen_E.tolist())
         return replace(mixing, weights_EO=hard_EO - soft_EO.detach() + soft_EO, active=active)
 
+    draw.__name__ = "one operation per edge by Gumbel, straight through"
     return draw
 
 
@@ -73,6 +75,7 @@ def auxiliary_skip(strength: Control) -> Sampler:
         extra_EO = strength(progress) * skips_EO.to(mixing.weights_EO)
         return replace(mixing, weights_EO=mixing.weights_EO + extra_EO)
 
+    add.__name__ = "auxiliary skip that fades"
     return add
 
 
@@ -92,4 +95,5 @@ def perturbed(radius: Control) -> Sampler:
         inside_EO = torch.where(left_E1 > 0, inside_EO, heaviest_EO)
         return replace(mixing, weights_EO=inside_EO / inside_EO.sum(dim=-1, keepdim=True))
 
+    draw.__name__ = "uniform noise that grows"
     return draw

@@ -54,6 +54,11 @@ class Progress:
         tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _plain(note)]
         self._print(_fitted(self._head(self._done), numbers, [word for word in tail if word]))
 
+    def say(self, text: str) -> None:
+        """Print a sentence between the epochs, on as many lines as it needs."""
+        for line in textwrap.wrap(_plain(text), WIDTH, subsequent_indent="  "):
+            self._print(line)
+
     def batch(self, done: int, total: int) -> None:
         """Show how far the epoch under way is; costs nothing in a file, and little on a terminal."""
         now = time.monotonic()

@@ -54,8 +54,9 @@ class History:
     def table(self) -> pd.DataFrame:
         """Return a row per epoch: phase, the scalars, what else some epochs measured, and the genotype as JSON."""
         known = ["epoch", "phase", *SCALARS]
-        more = sorted({name for row in self.rows for name in row} - {*known, "genotype"})
-        return pd.DataFrame(self.rows, columns=[*known, *more, "genotype"])
+        more = sorted({name for row in self.rows for name in row} - {*known, "genotype", "warnings"})
+        table = pd.DataFrame(self.rows, columns=[*known, *more, "genotype"])
+        return table.assign(warnings=["; ".join(row.get("warnings", [])) for row in self.rows])
 
     def architecture_table(self, topology: Topology) -> pd.DataFrame:
         """Return a row per epoch, cell, edge and candidate with its logit ``alpha`` and its mixing ``weight``."""

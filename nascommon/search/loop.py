@@ -19,7 +19,8 @@ from nascommon.search.history import History, architecture_scalars, architecture
 from nascommon.search.passes import PASSES, Epoch, OnBatch, SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state, supernet_spec
-from nascommon.search.watch import collapse_signs
+from nascommon.search.watch import collapse_signs, warnings
+from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
 
@@ -84,6 +85,7 @@ def run_search(
     candidates = history.candidates[-1] if saved else base.candidates
     if saved:
         hooks.on_resume(len(history.rows))
+    search = _Search(data, history, seed, hooks, checkpoint, watch_every)
     first_phase, first_epoch = (saved["phase"], saved["epoch"]) if saved else (0, 0)
     state: SearchState | None = None
     for index, phase in enumerate(method.phases[first_phase:], start=first_phase):
@@ -96,48 +98,60 @@ def run_search(
         else:
             history.candidates.append(candidates)
             first_epoch = 0
-        epochs_before = sum(earlier.epochs for earlier in method.phases[:index])
-        for epoch in range(first_epoch, phase.epochs):
-            row = _run_epoch(state, data, phase, epoch, epochs_before + epoch, seed, hooks, watch_every)
-            history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
-            history.architecture.append(architecture_snapshot(state))
-            hooks.on_snapshot(history.rows[-1], state)
-            ends = method.stop is not None and method.stop(state.genotype())
-            if checkpoint:
-                following = phase.epochs if ends else epoch + 1
-                checkpoint.save(
-                    {"phase": index, "epoch": following, "history": history.state_dict(), "state": state.state_dict()}
-                )
-            hooks.on_epoch(history.rows[-1])
-            if ends:
-                break
+        _run_phase(search, state, index, first_epoch)
     assert state is not None, "a method has at least one phase"
     return Outcome(state, history)
 
 
-def _run_epoch(
-    state: SearchState,
-    data: SearchData,
-    phase: Phase,
-    epoch: int,
-    index: int,
-    seed: int,
-    hooks: Hooks,
-    watch_every: int,
-) -> dict[str, Any]:
-    """Run one epoch and return its row of the history, without epoch and phase."""
+@dataclass(frozen=True)
+class _Search:
+    """What all phases of a search share."""
+
+    data: SearchData
+    history: History
+    seed: int
+    hooks: Hooks
+    checkpoint: Checkpoint | None
+    watch_every: int
+
+
+def _run_phase(search: _Search, state: SearchState, index: int, first_epoch: int) -> None:
+    """Run the epochs of a phase that are left, until its end or until the method stops it."""
+    method, history = state.method, search.history
+    phase = method.phases[index]
+    epochs_before = sum(earlier.epochs for earlier in method.phases[:index])
+    for epoch in range(first_epoch, phase.epochs):
+        row = _run_epoch(search, state, phase, epoch, epochs_before + epoch)
+        history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
+        history.architecture.append(architecture_snapshot(state))
+        if "watch_gap" in row:
+            history.rows[-1]["warnings"] = _warnings(state, history)
+        search.hooks.on_snapshot(history.rows[-1], state)
+        ends = method.stop is not None and method.stop(state.genotype())
+        if search.checkpoint:
+            following = phase.epochs if ends else epoch + 1
+            search.checkpoint.save(
+                {"phase": index, "epoch": following, "history": history.state_dict(), "state": state.state_dict()}
+            )
+        search.hooks.on_epoch(history.rows[-1])
+        if ends:
+            return
+
+
+def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, index: int) -> dict[str, Any]:
+    """Run one epoch, ``index`` over all phases, and return its row of the history, without epoch and phase."""
     started = time.perf_counter()
-    seed_globals(seed, "epoch", index)
+    seed_globals(search.seed, "epoch", index)
     lr = _set_epoch(state, phase, epoch)
     learns = state.method.arch_gradient is not None and epoch >= phase.warmup
     metrics: dict[str, float] = {}
     for name in state.method.passes:
-        metrics |= PASSES[name](state, data, Epoch(index, learns), hooks.on_batch)
-    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.draw, data.validation.epoch(0))
+        metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
+    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.draw, search.data.validation.epoch(0))
     genotype = state.genotype()
     metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-    if watch_every and (index + 1) % watch_every == 0:
-        metrics |= collapse_signs(state, genotype, data, valid_accuracy)
+    if search.watch_every and (index + 1) % search.watch_every == 0:
+        metrics |= collapse_signs(state, genotype, search.data, valid_accuracy)
     return {
         **metrics,
         **architecture_scalars(architecture_snapshot(state), genotype),
@@ -145,6 +159,12 @@ def _run_epoch(
         "seconds": time.perf_counter() - started,
         "genotype": json.dumps(genotype.to_json()),
     }
+
+
+def _warnings(state: SearchState, history: History) -> list[str]:
+    genotype = genotype_from_json(json.loads(history.rows[-1]["genotype"]))
+    operations = len(state.spec.candidates.normal[0])
+    return warnings(history.rows, progress=state.progress, edges=genotype.normal.edges, operations=operations)
 
 
 def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:

@@ -30,6 +30,8 @@ MANY_SKIPS = 0.5
 """Share of the normal cell's edges."""
 FLAT = 0.98
 """Share of the largest entropy at which the weights hardly prefer any candidate."""
+LATE = 0.5
+"""Progress from which such flatness is no longer the warm-up's."""
 LARGE_GAP = 0.3
 """Accuracy, as a share."""
 STEEP_RISE = 0.75
@@ -94,11 +96,12 @@ def power_iteration(product: Any, start: Tensor) -> float:
     return value
 
 
-def warnings(rows: Sequence[dict[str, Any]], *, edges: int, operations: int) -> list[str]:
+def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, operations: int) -> list[str]:
     """Say in plain words what the last epoch of a search's history gives reason to fear.
 
     Args:
         rows: of the history so far.
+        progress: of the phase.
         edges: that the normal cell keeps.
         operations: candidates per edge at present.
     """
@@ -109,7 +112,7 @@ def warnings(rows: Sequence[dict[str, Any]], *, edges: int, operations: int) -> 
             f"{row['skips_normal']} of {edges} edges of the normal cell are skip connections: the search may be "
             "collapsing to a shallow network; fewer epochs, or a method that limits skips, may help"
         )
-    if row["epoch"] >= len(rows) // 2 and operations > 1 and row["entropy_normal"] > FLAT * math.log(operations):
+    if progress >= LATE and operations > 1 and row["entropy_normal"] > FLAT * math.log(operations):
         found.append(
             f"the mixing weights of the normal cell are almost equal (entropy {row['entropy_normal']:.3f} of at most "
             f"{math.log(operations):.3f}): which operations win is nearly chance; more epochs or a larger architecture "

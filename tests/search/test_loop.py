@@ -182,7 +182,7 @@ def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> Non
 
 def test_the_table_has_a_row_per_epoch_and_every_scalar(two_phases: Watched) -> None:
     table = two_phases.outcome.history.table()
-    assert list(table.columns) == ["epoch", "phase", *SCALARS, "genotype"]
+    assert list(table.columns) == ["epoch", "phase", *SCALARS, "genotype", "warnings"]
     assert len(table) == 4
     assert not table.isna().any().any()
     assert two_phases.outcome.history.seconds == pytest.approx(float(table["seconds"].sum()))
