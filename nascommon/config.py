@@ -254,7 +254,8 @@ def _keys_at(position: Position) -> list[str]:
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, known)
+    close.sort(key=lambda name: sorted(name) != sorted(word))  # two letters swapped are the likeliest slip
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known are {', '.join(known)}" if close else f"; known are {', '.join(known)}" if known else ""
 

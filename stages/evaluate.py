@@ -35,6 +35,7 @@ from stages.shell import (
     Data,
     ParamsFile,
     Run,
+    method_hash,
     open_data,
     protocol,
     run_stage,
@@ -98,11 +99,12 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         )  # fmt: skip
 
 
-def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return this run's figures and those of earlier runs of the same protocol, other methods and seeds."""
-    this = (run.params.search.method, run.params.seed)
+def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return method, settings and figures of this run and of earlier ones of the same protocol."""
+    this = (run.params.search.method, method_hash(run.params), run.params.seed)
     earlier = finished_runs(run.params.tracking, ROOT, run.stage, protocol(run.params))
-    return [(this[0], metrics), *((e.method, dict(e.metrics)) for e in earlier if (e.method, e.seed) != this)]
+    others = [e for e in earlier if (e.method, e.settings, e.seed) != this]
+    return [(*this[:2], metrics), *((e.method, e.settings, dict(e.metrics)) for e in others)]
 
 
 def tested(run: Run, data: Data, folder: Path) -> Result:

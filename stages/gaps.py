@@ -11,13 +11,13 @@ from stages.shell import ROOT, ParamsFile, protocol, run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:
-    """Compare all methods and seeds with equal settings otherwise; `evaluate` writes the same into its report."""
+    """Compare all methods, variants and seeds with equal settings otherwise; `evaluate` reports the same."""
     settings = load_params(params)
     runs = finished_runs(settings.tracking, ROOT, "evaluate", protocol(settings))
     if not runs:
         print("no finished pipeline with these settings is tracked; run `dvc repro` with tracking on")
         return
-    print(to_markdown(gap_table([(run.method, run.metrics) for run in runs])))
+    print(to_markdown(gap_table([(run.method, run.settings, run.metrics) for run in runs])))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def stage_run(
         key=fingerprint,
         pipeline=pipeline,
         params=tracked_params(params),
-        tags={"protocol": protocol(params)},
+        tags={"protocol": protocol(params), "settings": method_hash(params)},
     ) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         yield Run(stage, params, device, tracker, checkpoints)
@@ -121,6 +121,11 @@ def protocol(params: Params) -> str:
                                   "search": {"method"}},
         )
     )  # fmt: skip
+
+
+def method_hash(params: Params) -> str:
+    """Return a short hash of the selected method's settings, which tells its variants apart."""
+    return digest(_plain(params.method_settings()))[:6]
 
 
 def tracked_params(params: Params) -> dict[str, Any]:

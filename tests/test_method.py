@@ -106,7 +106,6 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
     assert (method.weights.warmup_epochs, method.architecture.clip, method.architecture.alpha_delay) == (0, None, 0)
     assert method.initialise(Topology(), 8, torch.Generator()).beta_E is None
     assert (method.channel_divisor, method.stem, method.parse, method.stop) == (1, "cifar", None, None)
-    assert method.perturbation is None
     assert method.penalty is no_penalty
     assert (method.sample, method.samples) == (None, 0)
 

@@ -53,15 +53,20 @@ def gap_figures(stages: Mapping[str, Mapping[str, float | None]]) -> dict[str, f
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def gap_table(runs: Sequence[tuple[str, Figures]]) -> pd.DataFrame:
-    """Return a row per method.
+def gap_table(runs: Sequence[tuple[str, str, Figures]]) -> pd.DataFrame:
+    """Return a row per method, or per variant of it where it ran with different settings.
 
     Args:
-        runs: (method, figures as ``gap_figures`` names them with ``test_accuracy``), one per finished pipeline.
+        runs: (method, hash of its settings, figures as ``gap_figures`` names them with ``test_accuracy``), one per
+            finished pipeline.
     """
+    variants: dict[str, set[str]] = {}
+    for method, settings, _ in runs:
+        variants.setdefault(method, set()).add(settings)
     methods: dict[str, list[Figures]] = {}
-    for method, figures in runs:
-        methods.setdefault(method, []).append(figures)
+    for method, settings, figures in runs:
+        name = method if len(variants[method]) == 1 else f"{method} {settings}"
+        methods.setdefault(name, []).append(figures)
     rows: list[dict[str, Any]] = [
         {"method": method, "runs": len(found), **{gap.column: cell(gap, found) for gap in GAPS}}
         for method, found in sorted(methods.items())

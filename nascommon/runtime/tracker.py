@@ -129,7 +129,7 @@ def tracked(
 
 
 def finished_runs(uri: str, project_root: Path, stage: str, protocol: str) -> list[store.FinishedRun]:
-    """Return the newest finished run of every method and seed, of that stage and protocol; [] where that fails."""
+    """Return the newest finished run of a protocol by method, settings and seed; [] where that fails."""
     if uri == "none":
         return []
     try:

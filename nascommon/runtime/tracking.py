@@ -98,12 +98,14 @@ class FinishedRun:
     """What a finished stage's run holds."""
 
     method: str
+    settings: str
+    """Hash of the method's settings."""
     seed: int
     metrics: Mapping[str, float]
 
 
 def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[FinishedRun]:
-    """Return the newest finished run of every method and seed, of that stage and protocol, by method and seed."""
+    """Return the newest finished run of every method, settings and seed, of that stage and protocol, in that order."""
     if uri.startswith(_SQLITE):
         database = root / uri.removeprefix(_SQLITE)
         if not database.is_file():
@@ -114,10 +116,10 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[Finis
     if experiment is None:
         return []
     asked = f"tags.stage = '{stage}' and tags.protocol = '{protocol}' and attributes.status = 'FINISHED'"
-    newest: dict[tuple[str, int], FinishedRun] = {}
+    newest: dict[tuple[str, str, int], FinishedRun] = {}
     for run in client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time ASC"]):
-        method, seed = run.data.tags["method"], int(run.data.tags["seed"])
-        newest[method, seed] = FinishedRun(method, seed, dict(run.data.metrics))
+        method, settings, seed = run.data.tags["method"], run.data.tags["settings"], int(run.data.tags["seed"])
+        newest[method, settings, seed] = FinishedRun(method, settings, seed, dict(run.data.metrics))
     return [newest[key] for key in sorted(newest)]
 
 

@@ -21,9 +21,14 @@ def test_what_was_not_measured_stays_empty() -> None:
 
 
 def test_a_method_is_one_row_whatever_its_number_of_seeds() -> None:
-    table = gap_table([("darts", {"depth_tau": 0.1}), ("da2s", {}), ("darts", {"depth_tau": 0.3})])
+    table = gap_table([("darts", "a1", {"depth_tau": 0.1}), ("da2s", "b2", {}), ("darts", "a1", {"depth_tau": 0.3})])
     assert list(table["method"]) == ["da2s", "darts"]
     assert list(table["runs"]) == [1, 2]
+
+
+def test_other_settings_of_a_method_are_a_row_of_their_own() -> None:
+    table = gap_table([("darts", "a1", {}), ("da2s", "b2", {}), ("darts", "c3", {})])
+    assert list(table["method"]) == ["da2s", "darts a1", "darts c3"]
 
 
 def test_figures_come_from_the_stages_by_their_names() -> None:
@@ -39,6 +44,6 @@ def test_figures_come_from_the_stages_by_their_names() -> None:
 
 
 def test_the_markdown_table_says_what_its_columns_mean() -> None:
-    text = to_markdown(gap_table([("darts", {"discretization_gap": 0.2})]))
+    text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})]))
     assert text.splitlines()[0].startswith("| method | runs |")
     assert all(gap.meaning in text for gap in GAPS)

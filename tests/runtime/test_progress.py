@@ -236,3 +236,13 @@ def test_a_summary_without_rows_is_its_title(capsys: pytest.CaptureFixture[str])
 )
 def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_sentence_between_epochs_is_wrapped_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "warning: " + "many words " * 30
+    with progress("search", 2) as bar:
+        bar.say(text)
+    lines = printed(capsys)
+    assert len(lines) > 1
+    assert all(len(line) <= WIDTH for line in lines)
+    assert " ".join(" ".join(lines).split()) == text.strip()

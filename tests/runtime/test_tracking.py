@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.runtime.store import QUIET, Store, warned
+from nascommon.runtime.tracker import finished_runs
+from tests.runtime.store import QUIET, URI, Store, warned
 
 pytestmark = QUIET
 
@@ -142,3 +143,33 @@ def test_a_network_that_cannot_be_exported_is_reported_and_tracking_goes_on(
     (warning,) = warned(caplog)
     assert warning.startswith("the network could not be exported, so MLflow did not get it: ")
     assert store.steps(store.stage("22"), "loss") == [(0, 1.0)]
+
+
+def test_finished_runs_of_a_protocol_are_found_by_method_settings_and_seed(store: Store) -> None:
+    def run(key: str, method: str, seed: int, protocol: str, accuracy: float) -> None:
+        tags = {"protocol": protocol, "settings": "s1"}
+        with store.follow(key, stage="evaluate", method=method, seed=seed, tags=tags, pipeline=key) as tracker:
+            tracker.headline({"test_accuracy": accuracy})
+
+    run("aa01", "darts", 0, "p1", 0.5)
+    run("aa02", "da2s", 0, "p1", 0.6)
+    run("aa03", "darts", 0, "p2", 0.7)
+    run("aa04", "darts", 0, "p1", 0.8)
+    with store.follow("aa05", stage="search", method="darts", tags={"protocol": "p1", "settings": "s1"}):
+        pass
+    found = finished_runs(URI, store.root, "evaluate", "p1")
+    assert [(one.method, one.settings, one.seed, one.metrics["test_accuracy"]) for one in found] == [
+        ("da2s", "s1", 0, 0.6),
+        ("darts", "s1", 0, 0.8),
+    ]
+
+
+def test_no_store_has_no_finished_runs_and_a_broken_one_only_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert finished_runs("none", tmp_path, "evaluate", "p1") == []
+    assert finished_runs(URI, tmp_path, "evaluate", "p1") == []
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / "mlflow.db").write_bytes(b"no database")
+    assert finished_runs(URI, tmp_path, "evaluate", "p1") == []
+    assert "failed" in caplog.text

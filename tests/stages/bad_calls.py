@@ -61,7 +61,7 @@ CALLS = (
     Call("concat of an input", "inspect", "FILE", r"FILE: normal: concat .*out of \[2, 3, 4, 5\] \(got \[1\]\)", normal(concat=[1])),
     Call("concat empty", "inspect", "FILE", r"FILE: normal: concat", normal(concat=[])),
     Call("concat missing", "inspect", "FILE", r"FILE: normal concat: must be a list", normal(concat=None)),
-    Call("dead node used", "inspect", "FILE", r"FILE: normal: node 2 has no input but is used", nodes([])),
+    Call("dead node used", "inspect", "FILE", r"FILE: normal: node 2 has no input but is one", nodes([])),
     Call("released list of odd length", "inspect", "FILE", r"FILE: normal: must be a list with two \[operation, source\] pairs per node", ODD),
     Call("released form without a cell", "inspect", "FILE", r"FILE: normal: must be a list .*\(got None\)", b'{"reduce": [], "normal_concat": [2]}'),
     Call("one channel", "inspect", "DARTS_V2 --channels 1", r"--channels.*2"),

@@ -44,7 +44,7 @@ EDITS = (
     Edit("infinity", "architecture: {lr: 0.1}", "architecture: {lr: .inf}", r"methods\.darts\.architecture\.lr: .* \(got \"\.inf\"\)"),
     Edit("larger than a float", "architecture: {lr: 0.1}", "architecture: {lr: 1e999}",
          r"methods\.darts\.architecture\.lr: must be a finite number"),
-    Edit("key given twice", "{calibration_batches: 2}", "{calibration_batches: 2, calibration_batches: 3}",
+    Edit("key given twice", "{calibration_batches: 2, ", "{calibration_batches: 2, calibration_batches: 3, ",
          r"discretize\.calibration_batches: is given twice"),
     Edit("section given twice", "seed: 0", "seed: 0\nbaseline: {architectures: 2}", r"baseline: is given twice", "baseline: {architectures: 2}\n\nev"),
     Edit("bracket never closed", "baseline: {architectures: 2}", "baseline: {architectures: 2", r"not YAML: ", "evaluate:"),
@@ -54,7 +54,7 @@ EDITS = (
     Edit("no octal numbers", "seed: 0", "seed: 0o14", r'seed: must be a valid integer.*\(got "0o14"\)'),
     Edit("no sexagesimal numbers", "seed: 0", "seed: 1:30", r'seed: must be a valid integer.*\(got "1:30"\)'),
     Edit("no underscores in numbers", "seed: 0", "seed: 1_000", r'seed: must be a valid integer.*\(got "1_000"\)'),
-    Edit("3e-4 is no whole number", "calibration_batches: 2}", "calibration_batches: 3e-4}",
+    Edit("3e-4 is no whole number", "calibration_batches: 2,", "calibration_batches: 3e-4,",
          r"discretize\.calibration_batches: must be a valid integer.*\(got 0\.0003\)"),
     Edit("unknown method", "method: darts", "method: drats", r"search\.method: unknown method 'drats'; did you mean 'darts'\? Known are .*random"),
     Edit("unknown operation", "darts: {epochs: 3", "darts: {candidates: [none, skip_conect], epochs: 3",
@@ -81,8 +81,8 @@ EDITS = (
     Edit("files without a size", "    size: 32\n", "", r"transfer\.data\.size: storage files needs the side in pixels", "  data:\n    source"),
     Edit("crop scale that falls", "[0.6, 1.0]", "[1.0, 0.6]", r"transfer\.data\.augment\.resized_crop_scale: must rise"),
     Edit("one class", "limit: 160", "classes: ['1']", r"data\.classes: at least two are needed \(got 1\)"),
-    Edit("section missing", "search: {method: darts, channels: 2, cells: 3, nodes: 2, snapshots: 3}", "", r"search: is missing", "# Preset"),
-    Edit("section empty", "discretize: {calibration_batches: 2}", "discretize:", r"discretize: must be .*\(got null\)"),
+    Edit("section missing", "search: {method: darts, channels: 2, cells: 3, nodes: 2, snapshots: 3, watch_every: 2}", "", r"search: is missing", "# Preset"),
+    Edit("section empty", "discretize: {calibration_batches: 2, worth_images: 40}", "discretize:", r"discretize: must be .*\(got null\)"),
     Edit("section that is a list", "baseline: {architectures: 2}", "baseline: [2]", r"baseline: must be .*\(got \[2\]\)"),
 )  # fmt: skip
 
