@@ -56,17 +56,20 @@ def planted_data(seed: int, count: int = 1024) -> SearchData:
     )
 
 
-def planted_spec(channels: int = 8, *, nodes: int = 1, normal: tuple[str, ...] = NORMAL) -> SupernetSpec:
+def planted_spec(
+    channels: int = 8, *, nodes: int = 1, normal: tuple[str, ...] = NORMAL, reduction: tuple[str, ...] = REDUCTION
+) -> SupernetSpec:
     """Return three cells, of which the first is normal and the other two can only halve the image.
 
     Args:
         channels: of the first cell.
         nodes: per cell; with one there are two edges.
         normal: candidates of the normal cell.
+        reduction: candidates of the reduction cells.
     """
     topology = Topology(nodes)
     edges = len(topology.edges)
-    return SupernetSpec(channels, 3, CLASSES, Candidates((normal,) * edges, (REDUCTION,) * edges), topology, 1)
+    return SupernetSpec(channels, 3, CLASSES, Candidates((normal,) * edges, (reduction,) * edges), topology, 1)
 
 
 def finds(genotype: Genotype) -> bool:
