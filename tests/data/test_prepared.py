@@ -193,3 +193,20 @@ def test_one_line_tells_what_was_prepared(make: Make) -> None:
     assert lines == [
         "digits: 10 classes, 719 weights, 719 architecture, 359 test; pictures 1 x 8 x 8, stored as memory"
     ]
+
+
+def test_the_search_may_see_a_part_of_every_class_and_retraining_sees_all(make: Make) -> None:
+    whole, part = make(source="digits"), make(source="digits", search_fraction=0.25, architecture_fraction=0.2)
+    halves = [part.part(name) for name in ("weights", "architecture")]
+    assert [len(half) for half in halves] == [round(0.8 * 360), round(0.2 * 360)]
+    assert len(part.part("train")) == len(whole.part("train")) == 1438
+    shares = torch.bincount(torch.cat([half.labels for half in halves])) / torch.bincount(part.part("train").labels)
+    assert float((shares - 0.25).abs().max()) < 0.01
+    assert set(part.manifest.counts) == {"weights", "architecture", "rest", "test"}
+    assert "rest" not in whole.manifest.counts
+
+
+def test_the_default_split_is_what_it_was_before_a_search_could_see_a_part(make: Make) -> None:
+    assert (
+        make(source="digits").manifest.content_hash == make(source="digits", search_fraction=1.0).manifest.content_hash
+    )
