@@ -61,9 +61,11 @@ def findings(results: dict[str, Any]) -> list[str]:
     gap = stages["discretize"]
     lines.append(
         f"Discretization gap: the supernet's validation accuracy falls from {100 * gap['soft']:.1f} % to "
-        f"{100 * gap['kept']:.1f} % ({100 * gap['kept_recalibrated']:.1f} % with batch norm recalibrated)."
+        f"{100 * gap['kept']:.1f} % (learned weights on what is kept {100 * gap['kept_weighted']:.1f} %, batch norm "
+        f"recalibrated {100 * gap['kept_recalibrated']:.1f} %)."
     )
-    lines.append(ranking(stages["kendall_tau"]))
+    lines.append(operations(gap))
+    lines += [ranking(stages["kendall_tau"]), *depth(stages["kendall_tau"])]
     cost = results["cost_seconds"]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
@@ -76,6 +78,25 @@ def against_random(comparison: dict[str, Any]) -> str:
         f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
         f"{comparison['null_mean']:.2f} %): {comparison['verdict']}."
     )
+
+
+def operations(gap: dict[str, Any]) -> str:
+    """Say whether weight follows worth."""
+    excess = (
+        f"Operation gap: {100 * gap['operation_gap_excess']:+.1f} points of weight on skips and pools against their "
+        f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
+        f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skips in the normal cell"
+    )
+    tau = gap["weight_loss_worth_tau"]
+    return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
+
+
+def depth(kendall: dict[str, Any]) -> list[str]:
+    """Say whether deeper training ranks as training at search depth does, if that was measured."""
+    if kendall.get("depth_tau_b") is None:
+        return []
+    interval = f"95 % interval {kendall['depth_tau_b_low']:.2f} to {kendall['depth_tau_b_high']:.2f}"
+    return [f"Search depth against retraining depth: Kendall tau-b {kendall['depth_tau_b']:.2f} ({interval})."]
 
 
 def ranking(kendall: dict[str, Any]) -> str:

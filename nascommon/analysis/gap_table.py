@@ -36,6 +36,7 @@ GAPS = (
     Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
     Gap("operation: excess", "operation_gap_excess", 100, "points of weight on skips and pools above their share"),
     Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
+    Gap("skips", "skips_normal", 1, "skip connections in the normal cell"),
     Gap("structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"),
     Gap("depth: τ", "depth_tau", 1, "Kendall τ of training at search depth and deeper; 1 is no gap"),
     Gap("test accuracy", "test_accuracy", 100, "percent, retrained, last epoch"),

@@ -30,7 +30,8 @@ def few_steps(folder: Path) -> dict[str, Any]:
     params["data"] |= {"path": str(folder / "cifar"), "limit": 32}
     params["search"]["snapshots"] = 1
     params["methods"]["darts"] |= {"epochs": 1, "batch_size": 8}
-    params["discretize"] |= {"calibration_batches": 1, "batch_size": 8}
+    params["search"]["watch_every"] = 1
+    params["discretize"] |= {"calibration_batches": 1, "batch_size": 8, "worth_images": 0}
     params["retrain"]["training"] |= {"epochs": 1, "batch_size": 16}
     params["transfer"]["data"] |= {"path": str(folder / "imagenette"), "limit": 20, "workers": 1}
     params["transfer"]["training"] |= {"epochs": 1, "batch_size": 8}
