@@ -312,7 +312,15 @@ def source(module: str) -> Path | None:
     return path if path.is_file() and module.startswith(("nascommon.", "stages.")) else None
 
 
-RUNTIME = ("artefacts", "checkpoint", "hardware", "progress", "stage_run", "tracking")  # seeding is left: it does
+RUNTIME = (
+    "artefacts",
+    "checkpoint",
+    "hardware",
+    "progress",
+    "stage_run",
+    "tracker",
+    "tracking",
+)  # seeding is left: it does
 WITHOUT_NUMBERS = (
     "nascommon.config",
     "nascommon.settings",
