@@ -87,7 +87,7 @@ def test_the_gap_correlates_weight_and_worth_over_all_candidates() -> None:
 def test_learned_weights_on_what_is_kept_carry_the_mass_that_entered_each_node() -> None:
     state = double_state()
     genotype = state.genotype()
-    mixing, weighted, one = state.mixing(), weighted_mixing(state, genotype), kept_mixing(state, genotype)
+    mixing, weighted, one = state.mixing().detach(), weighted_mixing(state, genotype), kept_mixing(state, genotype)
     for kind in CELL_KINDS:
         real = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates.cell(kind)])
         for incoming in state.spec.topology.incoming.values():

@@ -76,6 +76,7 @@ def test_the_training_view_crops_flips_and_jitters_each_picture_apart(make: Make
 
 
 def test_ctrl_c_waits_for_the_end_of_the_block_and_then_comes() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     done = []
 
     def interrupted() -> None:
@@ -87,4 +88,4 @@ def test_ctrl_c_waits_for_the_end_of_the_block_and_then_comes() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert done == ["the block"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
