@@ -153,6 +153,7 @@ def test_random_sampling_without_training_goes_through_to_the_report(prepared: P
     assert "all 0 architectures" not in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["unrolled", "unrolled_exact"])
 def test_second_order_searches_and_finds_other_weights(
     prepared: Project, searched_once: Project, gradient: str
@@ -164,6 +165,7 @@ def test_second_order_searches_and_finds_other_weights(
     assert any(not torch.equal(first[name], second[name]) for name in first if name.startswith("logits."))
 
 
+@pytest.mark.slow
 def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
     searched.change(kendall_tau__mode="multi_run", kendall_tau__noise_ceiling=False).stage("kendall_tau")
     table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")
