@@ -36,12 +36,13 @@ def few_steps(folder: Path) -> dict[str, Any]:
     params["transfer"]["data"] |= {"path": str(folder / "imagenette"), "limit": 20, "workers": 1}
     params["transfer"]["training"] |= {"epochs": 1, "batch_size": 8}
     params["kendall_tau"] |= {"architectures": 3, "source": "sampled", "search_score": "inherited_val"}
-    params["kendall_tau"] |= {"calibration_batches": 1, "noise_ceiling": False}
+    params["kendall_tau"] |= {"calibration_batches": 1, "noise_ceiling": False, "deep_network": None}
     params["kendall_tau"]["training"] |= {"epochs": 1, "batch_size": 8}
     params["evaluate"]["batch_size"] = 8
     return params
 
 
+@pytest.mark.timeout(600)
 def test_every_stage_takes_real_steps_at_the_papers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run([sys.executable, SHARED / "cifar10" / "restore_cifar10.py", tmp_path / "cifar"], check=True)
     with tarfile.open(SHARED / "imagenet" / "imagenette_224_train200_val50.tar") as archive:
