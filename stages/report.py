@@ -85,7 +85,7 @@ def operations(gap: dict[str, Any]) -> str:
     excess = (
         f"Operation gap: {100 * gap['operation_gap_excess']:+.1f} points of weight on skips and pools against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
-        f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skips in the normal cell"
+        f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skip connections in the normal cell"
     )
     tau = gap["weight_loss_worth_tau"]
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
