@@ -46,8 +46,10 @@ def few_steps(folder: Path) -> dict[str, Any]:
 def test_every_stage_takes_real_steps_at_the_papers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run([sys.executable, SHARED / "cifar10" / "restore_cifar10.py", tmp_path / "cifar"], check=True)
     with tarfile.open(SHARED / "imagenet" / "imagenette_224_train200_val50.tar") as archive:
-        # Python 3.11 has the filter from 3.11.4 on, and later ones warn without it.
-        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(tmp_path, filter="data")
+        else:  # Python 3.11 before 3.11.4
+            archive.extractall(tmp_path)
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump(few_steps(tmp_path)))
     monkeypatch.chdir(tmp_path)
