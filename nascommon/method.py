@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from pydantic import AfterValidator, Field, model_validator
 
 from nascommon.parts.discretizer import Discretizer, strongest_edges
-from nascommon.parts.logits import LogitsInitialiser
+from nascommon.parts.logits import LogitsInitialiser, normal_alpha
 from nascommon.parts.penalty import Penalty, no_penalty
-from nascommon.parts.relaxation import Relaxation
+from nascommon.parts.relaxation import Relaxation, softmax_over_operations
 from nascommon.parts.sampling import Sampler
 from nascommon.settings import Count, NonNegative, Positive, Settings, Whole
 from nascommon.space.genotype import Genotype
-from nascommon.space.operations import OPERATIONS
+from nascommon.space.operations import CANDIDATES, OPERATIONS
 from nascommon.space.stem import Stem
 
 
@@ -177,12 +177,18 @@ class Method:
         return sum(phase.epochs for phase in self.phases)
 
 
-class OnePhase(Settings):
-    """Settings of a method whose search is one phase on the supernet of the ``search`` section."""
+class DartsLike(Settings):
+    """What DARTS and its children share: one phase on the supernet of the ``search`` section; defaults are DARTS'."""
 
     epochs: Count = 50
     warmup: Whole = 0
     """First epochs without architecture steps."""
+    batch_size: Count = 64
+    alpha_scale: NonNegative = 1e-3
+    """Alpha starts at this times N(0, 1)."""
+    candidates: CandidateNames = CANDIDATES
+    weights: WeightOptimiser = WeightOptimiser()
+    architecture: ArchOptimiser = ArchOptimiser()
 
     @model_validator(mode="after")
     def _learns(self) -> Self:
@@ -192,9 +198,17 @@ class OnePhase(Settings):
             )
         return self
 
-    def phases(self, size: SearchSize) -> tuple[Phase, ...]:
-        """Return the one phase."""
-        return (Phase(self.epochs, size.channels, size.cells, self.warmup),)
+    def darts(self, size: SearchSize) -> Method:
+        """Return first-order DARTS with these settings; a child replaces the choices that its paper changes."""
+        return Method(
+            candidates=self.candidates,
+            phases=(Phase(self.epochs, size.channels, size.cells, self.warmup),),
+            batch_size=self.batch_size,
+            weights=self.weights,
+            initialise=normal_alpha(self.alpha_scale),
+            relax=softmax_over_operations,
+            architecture=self.architecture,
+        )
 
 
 Recipe = Callable[[Any, SearchSize], Method]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from dataclasses import replace
+
+from nascommon.method import CandidateNames, DartsLike, Method, SearchSize, register
 from nascommon.parts.control import linear, scaled
-from nascommon.parts.logits import normal_alpha
 from nascommon.parts.penalty import beta_decay_penalty
-from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.settings import Count, NonNegative
-from nascommon.space.operations import CANDIDATES
+from nascommon.settings import NonNegative
+from nascommon.space.operations import WITHOUT_NONE
 
 
-class BetadartsSettings(OnePhase):
+class BetadartsSettings(DartsLike):
     """The defaults are the released code's for the DARTS space (Sunshine-Ye/Beta-DARTS)."""
 
-    batch_size: Count = 64
     decay: NonNegative = 25.0
     """Coefficient of the Beta-decay at the end; it rises linearly from 0 (released: 50 e / 100 over 50 epochs)."""
-    alpha_scale: NonNegative = 1e-3
-    candidates: CandidateNames = tuple(name for name in CANDIDATES if name != "none")
-    weights: WeightOptimiser = WeightOptimiser()
-    architecture: ArchOptimiser = ArchOptimiser()
+    candidates: CandidateNames = WITHOUT_NONE
 
 
 @register
@@ -29,13 +25,4 @@ def betadarts(settings: BetadartsSettings, size: SearchSize) -> Method:
 
     Deviation: the released script for this space cannot run; its mean is taken over the edges of both kinds of cells.
     """
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=normal_alpha(settings.alpha_scale),
-        relax=softmax_over_operations,
-        penalty=beta_decay_penalty(scaled(settings.decay, linear)),
-        architecture=settings.architecture,
-    )
+    return replace(settings.darts(size), penalty=beta_decay_penalty(scaled(settings.decay, linear)))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, register
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
-from nascommon.parts.logits import normal_alpha, with_kept_share_beta
+from nascommon.parts.logits import with_kept_share_beta
 from nascommon.parts.penalty import EntropyPenalty
 from nascommon.parts.relaxation import (
     identity,
     sharpened,
     sharpened_softmax_over_operations,
-    softmax_over_operations,
     with_clipped_edge_softmax,
 )
 from nascommon.settings import Count, NonNegative
-from nascommon.space.operations import CANDIDATES
+from nascommon.space.operations import WITHOUT_NONE
 
 
-class Da2sSettings(EntropyPenalty, OnePhase):
+class Da2sSettings(EntropyPenalty, DartsLike):
     """The defaults are the released code's, with which the paper's best row was made (methods.md, sections 2.5 and 3).
 
     Deviation: the paper has plain softmaxes and no factors 0.1 and 0.2; set ``alpha_transform: identity``,
@@ -27,7 +27,6 @@ class Da2sSettings(EntropyPenalty, OnePhase):
     ``channel_divisor: 4``, ``batch_size: 256``, ``weights: {lr: 0.1, lr_min: 0}``.
     """
 
-    batch_size: Count = 64
     kept_edges: KeptEdges = 8
     """Edges of 14 that each cell keeps, and that the edge logits are trained to."""
     dead_node: Literal["drop", "zeros"] = "drop"
@@ -36,27 +35,22 @@ class Da2sSettings(EntropyPenalty, OnePhase):
     channel_divisor: Count = 1
     alpha_scale: NonNegative = 1e-4
     beta_scale: NonNegative = 1e-4
-    candidates: CandidateNames = tuple(name for name in CANDIDATES if name != "none")
-    weights: WeightOptimiser = WeightOptimiser()
+    candidates: CandidateNames = WITHOUT_NONE
     architecture: ArchOptimiser = ArchOptimiser(alpha_delay=7)
 
 
 @register
 def da2s(settings: Da2sSettings, size: SearchSize) -> Method:
     """Entropy penalties on operations and edges, with rising weight, until cutting the supernet changes little."""
+    method = settings.darts(size)
     keep = keep_edges(settings.kept_edges, size.nodes, zeros=settings.dead_node == "zeros")
     sharp = settings.alpha_transform == "sharpened"
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=with_kept_share_beta(normal_alpha(settings.alpha_scale), keep.per_node, settings.beta_scale),
-        relax=with_clipped_edge_softmax(
-            sharpened_softmax_over_operations if sharp else softmax_over_operations, keep.per_node
-        ),
+    relax = sharpened_softmax_over_operations if sharp else method.relax
+    return replace(
+        method,
+        initialise=with_kept_share_beta(method.initialise, keep.per_node, settings.beta_scale),
+        relax=with_clipped_edge_softmax(relax, keep.per_node),
         penalty=settings.penalty(keep.per_node, sharpened if sharp else identity),
         channel_divisor=settings.channel_divisor,
-        architecture=settings.architecture,
         discretize=strongest(keep, rank="edge"),
     )

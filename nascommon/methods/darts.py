@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nascommon.method import (
     ArchGradient,
-    ArchOptimiser,
-    CandidateNames,
+    DartsLike,
     Method,
-    OnePhase,
     SearchSize,
-    WeightOptimiser,
     register,
 )
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
-from nascommon.parts.logits import normal_alpha
-from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.settings import Count, NonNegative, Positive
-from nascommon.space.operations import CANDIDATES
+from nascommon.settings import Positive
 
 
-class DartsSettings(OnePhase):
+class DartsSettings(DartsLike):
     """The defaults are the paper's (methods.md, sections 2, 2.1 and 2.2)."""
 
-    batch_size: Count = 64
     arch_gradient: ArchGradient = "first_order"
     """``unrolled`` is the paper's second order by finite difference, ``unrolled_exact`` the same by double backward."""
     finite_difference_radius: Positive = 0.01
-    alpha_scale: NonNegative = 1e-3
     kept_edges: KeptEdges = 8
     """Edges of 14 that the genotype keeps; fewer than 8 is the baseline of DA2S' Table 4."""
-    candidates: CandidateNames = CANDIDATES
-    weights: WeightOptimiser = WeightOptimiser()
-    architecture: ArchOptimiser = ArchOptimiser()
 
 
 @register
@@ -41,15 +32,9 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
     Deviation: architecture batches come from shuffled sweeps over their half instead of a fresh draw with replacement
     at every step; all later codes do so, and it is several times faster (methods.md, section 2.1).
     """
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=normal_alpha(settings.alpha_scale),
-        relax=softmax_over_operations,
+    return replace(
+        settings.darts(size),
         arch_gradient=settings.arch_gradient,
         finite_difference_radius=settings.finite_difference_radius,
-        architecture=settings.architecture,
         discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
     )

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
-from nascommon.parts.logits import normal_alpha
-from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.settings import Count, NonNegative
+from dataclasses import replace
+
+from nascommon.method import DartsLike, Method, SearchSize, register
+from nascommon.settings import Count
 from nascommon.space.genotype import Genotype
-from nascommon.space.operations import CANDIDATES
 
 
-class DartsplusSettings(OnePhase):
+class DartsplusSettings(DartsLike):
     """DARTS' defaults and the paper's first criterion; no code was released."""
 
-    batch_size: Count = 64
     stop_at_skips: Count = 2
     """The search ends with the epoch after which the normal cell's genotype has so many skip connections."""
-    alpha_scale: NonNegative = 1e-3
-    candidates: CandidateNames = CANDIDATES
-    weights: WeightOptimiser = WeightOptimiser()
-    architecture: ArchOptimiser = ArchOptimiser()
 
 
 @register
@@ -32,13 +26,4 @@ def dartsplus(settings: DartsplusSettings, size: SearchSize) -> Method:
     def too_many_skips(genotype: Genotype) -> bool:
         return genotype.normal.skips >= settings.stop_at_skips
 
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=normal_alpha(settings.alpha_scale),
-        relax=softmax_over_operations,
-        architecture=settings.architecture,
-        stop=too_many_skips,
-    )
+    return replace(settings.darts(size), stop=too_many_skips)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
-from nascommon.parts.logits import normal_alpha
+from dataclasses import replace
+
+from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.relaxation import dirichlet_mean
 from nascommon.parts.sampling import dirichlet
-from nascommon.settings import Count, NonNegative, Whole
-from nascommon.space.operations import CANDIDATES
+from nascommon.settings import Count, Whole
+from nascommon.space.operations import WITHOUT_NONE
 
 
-class DrnasSettings(OnePhase):
+class DrnasSettings(DartsLike):
     """The defaults are the released code's (xiangning-chen/DrNAS), without its progressive second stage."""
 
-    batch_size: Count = 64
     warmup: Whole = 10
     channel_divisor: Count = 1
     """The released search uses 6 and later 4, on networks of evaluation size (search: channels 36, cells 20)."""
-    alpha_scale: NonNegative = 1e-3
-    candidates: CandidateNames = tuple(name for name in CANDIDATES if name != "none")
+    candidates: CandidateNames = WITHOUT_NONE
     weights: WeightOptimiser = WeightOptimiser(lr=0.1, lr_min=0.0)
     architecture: ArchOptimiser = ArchOptimiser(lr=6e-4)
 
@@ -31,14 +30,9 @@ def drnas(settings: DrnasSettings, size: SearchSize) -> Method:
     mean, as the paper says, where the code reads a softmax of alpha. The pull towards concentration one is the
     optimiser's weight decay, as released.
     """
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=normal_alpha(settings.alpha_scale),
+    return replace(
+        settings.darts(size),
         relax=dirichlet_mean,
         sample=dirichlet,
         channel_divisor=settings.channel_divisor,
-        architecture=settings.architecture,
     )

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.discretizer import keep_edges, strongest
-from nascommon.parts.logits import zero_alpha
 from nascommon.parts.penalty import zero_one_penalty
 from nascommon.parts.relaxation import sigmoid
 from nascommon.settings import Count, NonNegative, Probability
-from nascommon.space.operations import CANDIDATES
+from nascommon.space.operations import WITHOUT_NONE
 
 
-class FairdartsSettings(OnePhase):
+class FairdartsSettings(DartsLike):
     """The defaults are the released code's (xiaomi-automl/FairDARTS)."""
 
     batch_size: Count = 128
+    alpha_scale: NonNegative = 0.0
     zero_one_weight: NonNegative = 10.0
     """Of the zero-one loss, which pushes every sigmoid away from 1/2."""
     threshold: Probability = 0.85
     """An edge stays only if the sigmoid of its best operation reaches it."""
-    candidates: CandidateNames = tuple(name for name in CANDIDATES if name != "none")
+    candidates: CandidateNames = WITHOUT_NONE
     weights: WeightOptimiser = WeightOptimiser(lr=0.005)
     architecture: ArchOptimiser = ArchOptimiser(lr=3e-3, beta1=0.9)
 
@@ -32,14 +32,9 @@ def fairdarts(settings: FairdartsSettings, size: SearchSize) -> Method:
 
     Deviation: a cell in which no edge reaches the threshold keeps its strongest one, since a cell must give something.
     """
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=zero_alpha,
+    return replace(
+        settings.darts(size),
         relax=sigmoid,
         penalty=zero_one_penalty(settings.zero_one_weight),
-        architecture=settings.architecture,
         discretize=strongest(replace(keep_edges(8, size.nodes), threshold=settings.threshold)),
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from nascommon.method import DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.control import between
-from nascommon.parts.logits import normal_alpha
-from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.parts.sampling import gumbel, gumbel_one_hot
-from nascommon.settings import Count, NonNegative, Positive
-from nascommon.space.operations import CANDIDATES
+from nascommon.settings import Count, Positive
 
 
-class GdasSettings(OnePhase):
+class GdasSettings(DartsLike):
     """The defaults are GDAS' released ones (D-X-Y/AutoDL-Projects, NASNet space).
 
     The sampling of SNAS (Xie et al., ICLR 2019): draw soft, first_temperature 1, last_temperature 0.03, epochs 150,
@@ -25,10 +23,7 @@ class GdasSettings(OnePhase):
     draw: Literal["one_hot", "soft"] = "one_hot"
     first_temperature: Positive = 10.0
     last_temperature: Positive = 0.1
-    alpha_scale: NonNegative = 1e-3
-    candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser(weight_decay=5e-4)
-    architecture: ArchOptimiser = ArchOptimiser()
 
 
 @register
@@ -38,14 +33,5 @@ def gdas(settings: GdasSettings, size: SearchSize) -> Method:
     Deviation: the released code steps the weights before the architecture and with Nesterov momentum, on 6 cells, and
     may keep two operations of one edge; here order, momentum, size and discretizer are those of every method.
     """
-    temperature = between(settings.first_temperature, settings.last_temperature)
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=normal_alpha(settings.alpha_scale),
-        relax=softmax_over_operations,
-        sample=(gumbel_one_hot if settings.draw == "one_hot" else gumbel)(temperature),
-        architecture=settings.architecture,
-    )
+    draw = gumbel_one_hot if settings.draw == "one_hot" else gumbel
+    return replace(settings.darts(size), sample=draw(between(settings.first_temperature, settings.last_temperature)))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, OnePhase, SearchSize, WeightOptimiser, register
+from dataclasses import replace
+
+from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
-from nascommon.parts.logits import normal_alpha, with_normal_beta
-from nascommon.parts.relaxation import softmax_over_operations, with_edge_softmax
+from nascommon.parts.logits import with_normal_beta
+from nascommon.parts.relaxation import with_edge_softmax
 from nascommon.settings import Count, NonNegative, Whole
-from nascommon.space.operations import CANDIDATES
 from nascommon.space.stem import Stem
 
 
-class PcdartsSettings(OnePhase):
+class PcdartsSettings(DartsLike):
     """The defaults are the paper's on CIFAR-10 (methods.md, section 2.3).
 
     Its direct search on ImageNet: channel_divisor 2, stem imagenet, batch_size 1024, warmup 35, weights {lr: 0.5,
@@ -24,10 +25,8 @@ class PcdartsSettings(OnePhase):
     """K: one K-th of the channels goes through the candidates; 1 is DARTS with edge weights."""
     stem: Stem = "cifar"
     """``imagenet`` halves three times before the first cell, for images of 224 pixels."""
-    alpha_scale: NonNegative = 1e-3
     beta_scale: NonNegative = 1e-3
     kept_edges: KeptEdges = 8
-    candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser(lr=0.1, lr_min=0.0)
     architecture: ArchOptimiser = ArchOptimiser(lr=6e-4)
 
@@ -35,15 +34,12 @@ class PcdartsSettings(OnePhase):
 @register
 def pcdarts(settings: PcdartsSettings, size: SearchSize) -> Method:
     """A quarter of the channels is mixed, edges are weighed by a softmax of their own, logits wait for 15 epochs."""
-    return Method(
-        candidates=settings.candidates,
-        phases=settings.phases(size),
-        batch_size=settings.batch_size,
-        weights=settings.weights,
-        initialise=with_normal_beta(normal_alpha(settings.alpha_scale), settings.beta_scale),
-        relax=with_edge_softmax(softmax_over_operations),
+    method = settings.darts(size)
+    return replace(
+        method,
+        initialise=with_normal_beta(method.initialise, settings.beta_scale),
+        relax=with_edge_softmax(method.relax),
         channel_divisor=settings.channel_divisor,
         stem=settings.stem,
-        architecture=settings.architecture,
         discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
     )

@@ -20,6 +20,9 @@ CANDIDATES = (
 )
 """The papers' eight candidates; ties, checkpoints and plots depend on this order."""
 
+WITHOUT_NONE = tuple(name for name in CANDIDATES if name != "none")
+"""The seven that DA2S and several others search among."""
+
 PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"})
 
 
