@@ -78,13 +78,14 @@ def gap_table(runs: Sequence[tuple[str, str, Figures]]) -> pd.DataFrame:
 def cell(gap: Gap, runs: Sequence[Figures]) -> str:
     """Write mean ± standard deviation of several runs, or the value of one with its interval; empty if unknown."""
     digits = 1 if gap.scale == 100 else 2  # noqa: PLR2004 -- percentage points
-    known = [value for run in runs if (value := run.get(gap.metric)) is not None]
+    knowing = [run for run in runs if run.get(gap.metric) is not None]
+    known = [run[gap.metric] for run in knowing]
     if not known:
         return ""
     if len(known) > 1:
         total = summarise([gap.scale * value for value in known])
         return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}"
-    low, high = (next(iter(runs)).get(f"{gap.metric}{end}") for end in ("_low", "_high"))
+    low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
     interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
     return f"{gap.scale * known[0]:.{digits}f}{interval}"
 

@@ -31,7 +31,9 @@ class Induced:
     @staticmethod
     def from_json(tree: dict[str, Any] | None) -> Induced | None:
         """Take up what ``to_json`` returned; None stays None."""
-        return tree and Induced(tree["accuracy"], genotype_from_json(tree["genotype"]), tree["epoch"])  # type: ignore[return-value]
+        if tree is None:
+            return None
+        return Induced(tree["accuracy"], genotype_from_json(tree["genotype"]), tree["epoch"])
 
 
 @dataclass

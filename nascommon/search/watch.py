@@ -6,7 +6,7 @@ Suffixes: ``E`` edges, ``O`` operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from nascommon.runtime.seeding import generator
+from nascommon.runtime.seeding import derive, generator
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
@@ -44,7 +44,8 @@ def collapse_signs(state: SearchState, genotype: Genotype, data: SearchData, sof
     kept_accuracy = supernet_scores(state.supernet, lambda: kept, data.validation.epoch(0))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
-        images, labels = next(iter(data.validation.epoch(0)))
+        # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.
+        images, labels = next(iter(data.architecture.epoch(derive(0, "hessian"))))
         signs["watch_eigenvalue"] = hessian_eigenvalue(state, Batch(images[:HESSIAN_IMAGES], labels[:HESSIAN_IMAGES]))
     return signs
 
@@ -82,7 +83,7 @@ def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
         state.supernet.train(training)
 
 
-def power_iteration(product: Any, start: Tensor) -> float:
+def power_iteration(product: Callable[[Tensor], Tensor], start: Tensor) -> float:
     """Return the eigenvalue of largest magnitude of the symmetric map ``product``, as a Rayleigh quotient."""
     vector = start / start.norm()
     value = 0.0
