@@ -79,7 +79,7 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
     """Write mean ± standard deviation of several runs, or the value of one with its interval; empty if unknown."""
     digits = 1 if gap.scale == 100 else 2  # noqa: PLR2004 -- percentage points
     knowing = [run for run in runs if run.get(gap.metric) is not None]
-    known = [run[gap.metric] for run in knowing]
+    known = [float(run[gap.metric] or 0) for run in knowing]
     if not known:
         return ""
     if len(known) > 1:
