@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,33 +19,34 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.pictures import evaluation_view, open_picture
 from nascommon.data.samples import Paths
 from nascommon.data.settings import Augment
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 
-View = Callable[[Image.Image], Image.Image]
+View = Callable[[Image.Image], tuple[Tensor, Tensor]]
+"""From a picture to uint8 pixels [C, H, W] and the steps [S, 2] of colour jitter that are left to the device."""
+
+_Sample = tuple[Tensor, Tensor, int]
+
+NO_STEPS = torch.empty(0, 2)
 
 
 def training_pictures(size: int, augment: Augment) -> View:
-    """ImageNet's training view: random resized crop, mirror, colour jitter."""
+    """ImageNet's training view: random resized crop, mirror, colour jitter, all drawn as torchvision draws them."""
     from torchvision.transforms import v2
 
-    steps: list[Callable[[Image.Image], Image.Image]] = [
-        v2.RandomResizedCrop(size, scale=augment.resized_crop_scale, antialias=True)
-    ]
-    if augment.flip:
-        steps.append(v2.RandomHorizontalFlip())
-    if any(augment.color_jitter):
-        steps.append(v2.ColorJitter(*augment.color_jitter))
-    view: View = v2.Compose(steps)
-    return view
+    crop = v2.RandomResizedCrop(size, scale=augment.resized_crop_scale)
+    colors = v2.ColorJitter(*augment.color_jitter)
+    # No closure: where loader processes do not fork, the view is pickled.
+    return partial(_training_view, crop=crop, flip=augment.flip, colors=colors)
 
 
 def evaluation_pictures(size: int) -> View:
     """ImageNet's evaluation view, see ``nascommon.data.pictures.evaluation_view``."""
-    return partial(evaluation_view, size=size)
+    return partial(_evaluation_view, size=size)
 
 
 def stream(
@@ -56,9 +58,10 @@ def stream(
     device: torch.device,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield, for every chunk of indices, uint8 pictures [B, C, H, W] and int64 labels [B] on ``device``.
+    """Yield, for every chunk of indices, pictures [B, C, H, W] and int64 labels [B] on ``device``.
 
-    The random numbers of a picture depend on ``seed`` and its index alone, so ``workers`` changes no result.
+    Pixels are 0 to 255: uint8, which is what travels, or float32 where the device has jittered the colours. The
+    random numbers of a picture depend on ``seed`` and its index alone, so ``workers`` changes no result.
 
     Raises:
         UserError: a file cannot be decoded; the message names it.
@@ -78,8 +81,8 @@ def stream(
         for batch in batches:
             if isinstance(batch, UserError):
                 raise batch
-            images, labels = batch
-            yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            images, steps, labels = batch
+            yield jitter(images.to(device, non_blocking=True), steps), labels.to(device, non_blocking=True)
     finally:
         with interrupts_wait():
             del batches  # ends the loader processes
@@ -101,13 +104,41 @@ def interrupts_wait() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _collate(samples: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
+def _training_view(image: Image.Image, crop: Any, flip: bool, colors: Any) -> tuple[Tensor, Tensor]:
+    """Crop before torch sees the picture, resize with torch: its kernel for bytes takes a third of Pillow's time."""
+    from torchvision.transforms.v2 import functional as vision
+
+    window = crop.make_params([image])
+    left, top = window["left"], window["top"]
+    part = _pixels(image.crop((left, top, left + window["width"], top + window["height"])))
+    seen = vision.resize(part, crop.size, antialias=True)
+    mirrored = flip and float(torch.rand(1)) < 0.5  # noqa: PLR2004 - every second one
+    return seen.flip(2) if mirrored else seen, _steps(colors)
+
+
+def _evaluation_view(image: Image.Image, size: int) -> tuple[Tensor, Tensor]:
+    return _pixels(evaluation_view(image, size)), NO_STEPS
+
+
+def _steps(colors: Any) -> Tensor:
+    """Draw a picture's colour jitter: (adjustment, factor) in the order in which they are made."""
+    drawn = colors.make_params([])
+    factors = [drawn[f"{name}_factor"] for name in ADJUSTMENTS]
+    steps = [(kind, factors[kind]) for kind in drawn["fn_idx"].tolist() if factors[kind] is not None]
+    return torch.tensor(steps, dtype=torch.float32).reshape(-1, 2)
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+
+
+def _collate(samples: list[_Sample | UserError]) -> tuple[Tensor, Tensor, Tensor] | UserError:
     """Stack the samples, or hand over the first that failed."""
     good = [sample for sample in samples if not isinstance(sample, UserError)]
     if len(good) < len(samples):
         return next(sample for sample in samples if isinstance(sample, UserError))
-    images, labels = default_collate(good)  # in a loader process it stacks straight into shared memory
-    return images, labels
+    images, steps, labels = default_collate(good)  # in a loader process it stacks straight into shared memory
+    return images, steps, labels
 
 
 def _cores() -> int:
@@ -116,7 +147,7 @@ def _cores() -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pictures(Dataset[tuple[Tensor, int] | UserError]):
+class _Pictures(Dataset[_Sample | UserError]):
     """Names are one block of bytes: Python strings would be copied into every loader process as they are touched."""
 
     root: Path
@@ -129,7 +160,7 @@ class _Pictures(Dataset[tuple[Tensor, int] | UserError]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | UserError:
+    def __getitem__(self, index: int) -> _Sample | UserError:
         try:
             image = open_picture(self.root / os.fsdecode(self.names[index]), self.channels)
         except UserError as error:
@@ -138,6 +169,5 @@ class _Pictures(Dataset[tuple[Tensor, int] | UserError]):
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: it would seed a GPU too, which fork_rng does not put back here.
             torch.default_generator.manual_seed(derive(self.seed, index))
-            seen = self.view(image)
-        pixels = torch.from_numpy(np.array(seen)).reshape(seen.height, seen.width, self.channels)
-        return pixels.permute(2, 0, 1).contiguous(), int(self.labels[index])
+            pixels, steps = self.view(image)
+        return pixels, steps, int(self.labels[index])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from PIL import Image
 
 from nascommon.data.batches import training_batches
 from nascommon.data.prepared import Prepared
+from nascommon.data.samples import Paths
 from nascommon.data.settings import Augment
-from nascommon.data.streaming import interrupts_wait
+from nascommon.data.streaming import evaluation_pictures, interrupts_wait, stream, training_pictures
+from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -73,6 +76,36 @@ def test_the_training_view_crops_flips_and_jitters_each_picture_apart(make: Make
     assert different(views(still.model_copy(update={"resized_crop_scale": (0.1, 1.0)}))) > 5
     jittered = still.model_copy(update={"color_jitter": (0.4, 0.0, 0.0, 0.0)})
     assert different(torch.cat([views(jittered, key) for key in (0, 1)])) > 15  # another epoch, other views
+
+
+def test_the_training_view_is_torchvision_s_up_to_rounding(make: Make, folder: Path) -> None:
+    from torchvision.transforms import v2
+
+    noise = torch.rand(12, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    pixels = torch.nn.functional.interpolate(noise, (40, 50), mode="bicubic").clamp(0, 1)
+    for file, picture in zip(sorted(folder.rglob("*.png")), pixels, strict=True):
+        v2.functional.to_pil_image(picture).save(file)
+    part = make(source="image_folder", path=str(folder), storage="files", size=32).part("train")
+    files = part.samples
+    assert isinstance(files, Paths)
+    theirs = v2.Compose([v2.RandomResizedCrop(32), v2.RandomHorizontalFlip(), v2.ColorJitter(0.4, 0.4, 0.4, 0.2)])
+    view = training_pictures(32, Augment())
+    for ours, _ in stream(files, 3, pickle.loads(pickle.dumps(view)), [torch.arange(len(part))], 5, CPU, 0):
+        for index, picture in enumerate(ours):
+            torch.manual_seed(derive(5, index))
+            whole = v2.functional.pil_to_tensor(Image.open(files.root / files.names[index]))
+            assert float((picture - 255 * theirs(whole.float() / 255)).abs().mean()) < 0.5  # bytes after the resizing
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bytes_travel_and_lie_in_the_same_order_wherever_they_were_stacked(make: Make, workers: int) -> None:
+    part = make(source="digits", limit=60, storage="files", size=8, channels=3).part("weights")
+    assert isinstance(part.samples, Paths)
+    for view in (training_pictures(6, Augment(color_jitter=(0.0, 0.0, 0.0, 0.0))), evaluation_pictures(6)):
+        for images, _ in stream(part.samples, 3, view, [torch.arange(5)], 0, CPU, workers):
+            assert images.dtype == torch.uint8
+            assert images.shape == (5, 3, 6, 6)
+            assert images.is_contiguous()
 
 
 def test_ctrl_c_waits_for_the_end_of_the_block_and_then_comes() -> None:
