@@ -1,12 +1,19 @@
-"""The candidate operations of the DARTS space, each a small module that keeps the channels (methods.md, section 1)."""
+"""The candidate operations of the DARTS space, each a small module that keeps the channels (methods.md, section 1).
+
+Every operation with weights is a ``Sequential`` that begins with a ReLU and ends in batch norm; the supernet relies on
+it to share the one and to put the mixing weight into the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from nascommon.space import depthwise
 
 CANDIDATES = (
     "none",
@@ -38,24 +45,90 @@ class Zero(nn.Module):
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
 
 
-class FactorizedReduce(nn.Module):
-    """Halve height and width by two stride-2 convolutions of which the second looks one pixel further."""
+class Convolution(nn.Conv2d):
+    """A convolution without bias that can run stacked with others of its kind."""
 
-    def __init__(self, channels_in: int, channels: int, *, affine: bool = True) -> None:
+    @staticmethod
+    def together(convolutions: Sequence[Convolution], x_BCHW: Tensor) -> Tensor:
+        """Run ``G`` convolutions of one shape as one and return [B, G * channels, H', W'].
+
+        Args:
+            convolutions: of the same kernel, stride, padding, dilation and groups.
+            x_BCHW: their inputs one after the other [B, G * C, H, W], or one input [B, C, H, W] for all.
+        """
+        first, G = convolutions[0], len(convolutions)
+        if G == 1:
+            out: Tensor = first(x_BCHW)
+            return out
+        kernels = torch.cat([convolution.weight for convolution in convolutions])
+        shared = x_BCHW.shape[1] == first.in_channels
+        if shared and first.groups == 1:
+            return first.run(x_BCHW, kernels, 1)
+        x_BCHW = torch.cat([x_BCHW] * G, dim=1) if shared else x_BCHW
+        return first.run(x_BCHW, kernels, G * first.groups)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return [B, channels, H', W']."""
+        return self.run(x_BCHW, self.weight, self.groups)
+
+    def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
+        """Convolve with other kernels in as many groups."""
+        if self.keeps_size and groups == len(kernels) and depthwise.applies(x_BCHW, kernels):
+            return depthwise.depthwise(x_BCHW, kernels, self.dilation[0])
+        return functional.conv2d(x_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
+
+    @cached_property
+    def keeps_size(self) -> bool:
+        """Whether it is a square kernel of odd side, padded so that the size stays."""
+        reach = self.dilation[0] * (self.kernel_size[0] // 2)
+        return (
+            self.stride == (1, 1) and self.kernel_size[0] == self.kernel_size[1] > 1 and self.padding == (reach, reach)
+        )
+
+
+class StridedDilatedConv(Convolution):
+    """A depthwise convolution of equal stride and dilation, computed densely on the pixels that it can see at all.
+
+    Its taps only ever meet every ``stride``-th pixel, so it equals an undilated convolution of those: the same sums,
+    and on a CPU up to ten times faster, since the dilated backward pass has no good kernel there.
+    """
+
+    def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
+        """Convolve with other kernels in as many groups; the result has the size [H / stride, W / stride]."""
+        step = self.stride[0]
+        seen_BCHW = x_BCHW[:, :, ::step, ::step]
+        if depthwise.applies(x_BCHW, kernels):
+            return depthwise.depthwise(seen_BCHW, kernels)
+        return functional.conv2d(seen_BCHW, kernels, padding=self.kernel_size[0] // 2, groups=groups)
+
+
+class Halves(nn.Module):
+    """Two stride-2 convolutions, each for half of the channels, of which the second looks one pixel further."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        if channels % 2:
-            raise ValueError(f"FactorizedReduce needs an even number of output channels, got {channels}")
-        self.relu = nn.ReLU()
-        self.conv_even = nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False)
-        self.conv_odd = nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(channels, affine=affine)
+        self.even = Convolution(channels_in, channels // 2, 1, stride=2, bias=False)
+        self.odd = Convolution(channels_in, channels // 2, 1, stride=2, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, channels, H / 2, W / 2]; H and W must be even."""
-        x_BCHW = self.relu(x_BCHW)
-        halves = [self.conv_even(x_BCHW), self.conv_odd(x_BCHW[:, :, 1:, 1:])]
-        out: Tensor = self.norm(torch.cat(halves, dim=1))
-        return out
+        return torch.cat([self.even(x_BCHW), self.odd(x_BCHW[:, :, 1:, 1:])], dim=1)
+
+    @staticmethod
+    def together(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
+        """Run ``G`` of them on one input and return [B, G * channels, H / 2, W / 2]."""
+        even = Convolution.together([pair.even for pair in pairs], x_BCHW).chunk(len(pairs), dim=1)
+        odd = Convolution.together([pair.odd for pair in pairs], x_BCHW[:, :, 1:, 1:]).chunk(len(pairs), dim=1)
+        return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)
+
+
+class FactorizedReduce(nn.Sequential):
+    """Halve height and width without losing every second pixel."""
+
+    def __init__(self, channels_in: int, channels: int, *, affine: bool = True) -> None:
+        if channels % 2:
+            raise ValueError(f"FactorizedReduce needs an even number of output channels, got {channels}")
+        super().__init__(nn.ReLU(), Halves(channels_in, channels), nn.BatchNorm2d(channels, affine=affine))
 
 
 def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> nn.Sequential:
@@ -65,28 +138,13 @@ def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> nn.
     )
 
 
-class StridedDilatedConv(nn.Conv2d):
-    """A depthwise convolution of equal stride and dilation, computed densely on the pixels that it can see at all.
-
-    Its taps only ever meet every ``stride``-th pixel, so it equals an undilated convolution of those: the same sums,
-    and on a CPU up to ten times faster, since the dilated backward pass has no good kernel there.
-    """
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return [B, C, H / stride, W / stride]."""
-        step = self.stride[0]
-        return functional.conv2d(
-            x_BCHW[:, :, ::step, ::step], self.weight, padding=self.kernel_size[0] // 2, groups=self.groups
-        )
-
-
 def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, affine: bool) -> list[nn.Module]:
     padding = dilation * (kernel - 1) // 2
-    depthwise = StridedDilatedConv if stride == dilation > 1 else nn.Conv2d
+    depthwise = StridedDilatedConv if stride == dilation > 1 else Convolution
     return [
         nn.ReLU(),
         depthwise(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
+        Convolution(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels, affine=affine),
     ]
 
@@ -113,8 +171,8 @@ def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
     return nn.Sequential(
         nn.ReLU(),
-        nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
-        nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
+        Convolution(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
+        Convolution(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
         nn.BatchNorm2d(channels, affine=affine),
     )
 

@@ -5,17 +5,20 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``E`` edges, ``O`` operatio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.space.fan import Place, Scales, leave
 from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.operations import FactorizedReduce, relu_conv_bn, search_operation
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
-from nascommon.space.topology import Topology, reduction_cells, stride
+from nascommon.space.topology import INPUTS, Topology, reduction_cells, stride
 
 
 @dataclass(frozen=True)
@@ -72,32 +75,41 @@ class SupernetCell(nn.Module):
             )
             for edge, names in zip(topology.edges, candidates, strict=True)
         )
+        self.candidates = candidates
         self.strides = [stride(edge, reduction=reduction) for edge in topology.edges]
 
     def forward(self, before_last: Tensor, last: Tensor, mixing: CellMixing) -> Tensor:
         """Map the outputs of the two cells before to [B, nodes * C, H', W']."""
-        products_EO = mixing.products()
+        dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
+        scales = Scales.of(mixing.products().to(dtype), self.mixed)
+        edges = cast("Sequence[nn.ModuleDict]", self.edges)
         states = [self.preprocess0(before_last), self.preprocess1(last)]
-        for incoming in self.topology.incoming.values():
-            terms = [
-                products_EO[edge, choice] * operation(self._source(states, edge)[:, : self.mixed])
-                for edge in incoming
-                for choice, operation in self._active(edge, mixing)
-            ]
-            # A node without any active input (a dead node) still has its place among the states and in the output.
-            node = _sum(terms) if terms else self._zeros(states[0], incoming)
-            states.append(node if self.divisor == 1 else self._with_bypass(node, states, incoming, mixing))
-        return torch.cat(states[2:], dim=1)
+        sums: dict[int, Tensor] = {}
+        for source in range(INPUTS + self.topology.nodes - 1):
+            if source >= INPUTS:
+                states.append(self._node(source, sums, states, mixing))
+            x_BCHW = states[source] if self.divisor == 1 else states[source][:, : self.mixed]
+            for edge, term in leave(x_BCHW, edges, self._places(source, mixing), scales):
+                node = self.topology.edges[edge].node
+                sums[node] = sums[node] + term if node in sums else term
+        states.append(self._node(len(states), sums, states, mixing))
+        return torch.cat(states[INPUTS:], dim=1)
 
-    def _source(self, states: list[Tensor], edge: int) -> Tensor:
-        return states[self.topology.edges[edge].source]
+    def _places(self, source: int, mixing: CellMixing) -> dict[str, list[Place]]:
+        """List by name where the candidates on the edges of a state are to be computed; ``none`` never is."""
+        places: dict[str, list[Place]] = {}
+        for edge in self.topology.leaving[source]:
+            for choice, name in enumerate(self.candidates[edge]):
+                if name != "none" and (mixing.active is None or choice in mixing.active[edge]):
+                    places.setdefault(name, []).append((edge, choice))
+        return places
 
-    def _active(self, edge: int, mixing: CellMixing) -> list[tuple[int, nn.Module]]:
-        """List (position, module) of the candidates to compute; ``none`` adds nothing and is never computed."""
-        operations = self.edges[edge]
-        assert isinstance(operations, nn.ModuleDict)
-        chosen = range(len(operations)) if mixing.active is None else mixing.active[edge]
-        return [(i, op) for i, (name, op) in enumerate(operations.items()) if i in chosen and name != "none"]
+    def _node(self, node: int, sums: dict[int, Tensor], states: list[Tensor], mixing: CellMixing) -> Tensor:
+        """Finish a node when all its edges are in."""
+        incoming = self.topology.incoming[node]
+        # A node without any active input (a dead node) still has its place among the states and in the output.
+        total = sums.pop(node) if node in sums else self._zeros(states[0], incoming)
+        return total if self.divisor == 1 else self._with_bypass(total, states, incoming, mixing)
 
     def _with_bypass(self, node: Tensor, states: list[Tensor], incoming: range, mixing: CellMixing) -> Tensor:
         """Put what bypasses the candidates beside what they gave, and shuffle.
@@ -105,7 +117,9 @@ class SupernetCell(nn.Module):
         The shuffle is linear, so doing it once per node equals the released code, which does it on every edge.
         """
         there = [edge for edge in incoming if mixing.active is None or mixing.active[edge]]
-        bypasses = [self._bypass(self._source(states, edge)[:, self.mixed :], edge, mixing) for edge in there]
+        bypasses = [
+            self._bypass(states[self.topology.edges[edge].source][:, self.mixed :], edge, mixing) for edge in there
+        ]
         rest = node.shape[1] * (self.divisor - 1)
         bypass = _sum(bypasses) if bypasses else node.new_zeros(node.shape[0], rest, *node.shape[2:])
         return channel_shuffle(torch.cat([node, bypass], dim=1), self.divisor)

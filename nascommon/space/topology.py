@@ -43,6 +43,12 @@ class Topology:
         starts = {node: sum(range(INPUTS, node)) for node in self.node_states}
         return {node: range(start, start + node) for node, start in starts.items()}
 
+    @cached_property
+    def leaving(self) -> dict[int, tuple[int, ...]]:
+        """For each state but the last, the positions in ``edges`` of the edges that leave it."""
+        states = range(self.node_states.stop - 1)
+        return {state: tuple(i for i, edge in enumerate(self.edges) if edge.source == state) for state in states}
+
 
 def reduction_cells(cells: int) -> frozenset[int]:
     """Indices of the cells that halve height and width and double the channels: at one and two thirds of the depth."""

@@ -111,8 +111,8 @@ def test_zero_is_zero_even_where_the_input_is_not_finite(stride: int) -> None:
 
 def test_factorized_reduce_reads_the_even_pixels_and_those_one_further() -> None:
     reduce = FactorizedReduce(1, 2, affine=False).double().eval()  # running statistics 0 and 1
-    for conv in (reduce.conv_even, reduce.conv_odd):
-        nn.init.ones_(conv.weight)
+    for weight in reduce.parameters():
+        nn.init.ones_(weight)
     pixels = torch.arange(1.0, 17.0, dtype=torch.float64).reshape(1, 1, 4, 4)
     out = reduce(pixels) * (1 + 1e-5) ** 0.5
     expected = torch.tensor([[[1.0, 3], [9, 11]], [[6, 8], [14, 16]]], dtype=torch.float64)

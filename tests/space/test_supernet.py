@@ -122,6 +122,7 @@ def test_logits_in_float64_are_those_of_the_released_code() -> None:
 # -- the plain twin --
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize(
     ("nodes", "cells", "operations"), [(2, 3, 8), (3, 4, 8), (4, 4, 8), (5, 3, 8), (4, 6, 3), (3, 5, 3)]
 )
@@ -193,6 +194,7 @@ def stand_alone(genotype: Genotype, cells: int) -> Network:
     return Network(genotype, spec, search_operation, affine=False).double()
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("nodes", "operations"), [(2, 8), (3, 5), (4, 8), (4, 3), (5, 8)])
 def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
@@ -219,6 +221,7 @@ def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
     assert_same(supernet.eval()(images(9), mixing), network.eval()(images(9)))
 
 
+@pytest.mark.usefixtures("layout")
 def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_not_have() -> None:
     rng, cells, alive = random.Random(0), 5, (3, 4, 5)
     supernet = make(4, cells).train()
@@ -280,6 +283,7 @@ def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_c
         assert ours[:, :channels].any()
 
 
+@pytest.mark.usefixtures("layout")
 def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_active_ones() -> None:
     rng = random.Random(1)
     supernet = make().train()
@@ -291,6 +295,7 @@ def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_acti
     assert_same(supernet(images(), everything), supernet(images(), kept))
 
 
+@pytest.mark.usefixtures("layout")
 def test_an_inactive_candidate_leaves_its_batch_norm_untouched() -> None:
     rng = random.Random(2)
     supernet = make().train()
