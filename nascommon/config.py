@@ -7,10 +7,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 import nascommon.methods  # noqa: F401 -- fills the registry
@@ -69,6 +69,12 @@ def _known_method(search: SearchSettings) -> SearchSettings:
     return search
 
 
+def _jobs(value: object) -> object:
+    if value != "auto" and (type(value) is not int or value < 1):
+        raise ValueError("must be auto or a whole number, at least 1")
+    return value
+
+
 class Params(Settings):
     """All of ``params.yaml``."""
 
@@ -77,6 +83,11 @@ class Params(Settings):
     """auto, cpu, cuda or cuda:N."""
     threads: Count | None = None
     """CPU threads of a stage; null lets torch take all cores. Small networks gain nothing from more than one."""
+    jobs: Annotated[int | Literal["auto"], BeforeValidator(_jobs)] = "auto"
+    """Retrainings that kendall_tau and baseline run at a time, each with ``threads``; changes no number. auto: as many
+    as fill the cores, one where threads is null; on a GPU up to 4, as memory allows."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the convolutions in search and training; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"
     """Where MLflow keeps its runs: a URI, or ``none``."""
     data: DataSettings

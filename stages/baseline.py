@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from pathlib import Path
 
 from nascommon.analysis.complexity import network_complexity
@@ -15,7 +17,7 @@ from nascommon.space.operations import CANDIDATES
 from nascommon.space.topology import Topology
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, train_many
+from nascommon.training.many import Job, ManyHooks, train_many
 from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, open_data, run_stage, stage_run
 from stages.training import Task, divide
 
@@ -52,14 +54,18 @@ def train_random(run: Run, task: Task) -> list[Trained]:
     """Train the random architectures like the winner and save each network."""
     seed, training = run.params.seed, task.settings.training
     genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
-    jobs = [Job(f"random_{i:03d}", genotype, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
+    spec = task.spec(run.precision)
+    jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
-    side = task.data.prepared.manifest.height
+    side, data = task.data.prepared.manifest.height, task.data
+    done = itertools.count()
     with progress("baseline", len(jobs), unit="network") as bar:
 
-        def on_job(index: int, job: Job, trained: Trained) -> None:
+        def on_job(_index: int, job: Job, trained: Trained) -> None:
             figures = trained.summary()
-            bar.step(index, {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures})
+            bar.step(
+                next(done), {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures}
+            )
             counts = network_complexity(job.genotype, trained.network.spec, side).as_dict()
             save_network(
                 BASELINE / job.name,
@@ -71,17 +77,13 @@ def train_random(run: Run, task: Task) -> list[Trained]:
 
         return train_many(
             jobs,
-            task.spec(),
             training,
-            lambda job_seed: task.data.training(
-                part, training.batch_size, "baseline", cutout=training.cutout, seed=job_seed
-            ),
+            partial(data.training, part, training.batch_size, "baseline", cutout=training.cutout),
             device=run.device,
-            validation=task.data.evaluation(held_out, training.batch_size) if held_out else None,
+            validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            on_job=on_job,
-            on_resume=bar.resume,
-            on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
+            processes=run.processes,
+            hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
         )
 
 

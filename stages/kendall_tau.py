@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,8 @@ from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SUMMARY
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, train_many
+from nascommon.training.many import Job, ManyHooks, train_many
+from nascommon.training.settings import NetworkSettings
 from stages.ranked import Ranked, scorer
 from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, run_stage, stage_run
 
@@ -81,45 +84,49 @@ def analyse(path: Path, *, as_json: bool) -> None:
     summary(f"{path}: {names[0]} against {names[1]}", describe_ranking(ranking), [])
 
 
-def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
-    """Train every architecture, once more with another seed, and once deep; return accuracies by round."""
+def rounds_of(run: Run) -> dict[str, NetworkSettings]:
+    """Return the network of each round of retraining: once, once more with another seed, and once deep."""
     settings = run.params.kendall_tau
     rounds = {"first": settings.network}
     if settings.noise_ceiling:
         rounds["second"] = settings.network
     if settings.deep_network is not None:
         rounds["deep"] = settings.deep_network
-    jobs = {
-        which: [
-            Job(f"{which}_{index}", architecture.genotype, derive(run.params.seed, "kendall", which, index))
-            for index, architecture in enumerate(architectures)
-        ]
-        for which in rounds
-    }
-    count, epochs = len(architectures), settings.training.epochs
-    scores: Scores = {}
-    with progress("kendall_tau", count * len(rounds), unit="network") as bar:
-        begun = sum(run.checkpoints.file(job.name).path.is_file() for of_round in jobs.values() for job in of_round)
-        if begun:
-            bar.resume(begun - 1)
-        for before, (which, network) in enumerate(rounds.items()):
+    return rounds
 
-            def on_job(index: int, _job: Job, trained: Trained, done: int = before * count) -> None:
-                bar.step(done + index, {"valid_accuracy": trained.rows[-1]["valid_accuracy"]})
 
-            results = train_many(
-                jobs[which],
-                ranked.network_spec(network),
-                settings.training,
-                ranked.training_batches,
-                device=run.device,
-                validation=ranked.validation,
-                checkpoints=run.checkpoints,
-                on_job=on_job,
-                on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, epochs),
-            )
-            scores[which] = [trained.rows[-1]["valid_accuracy"] for trained in results]
-    return scores
+def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
+    """Train every architecture in every round; return accuracies by round."""
+    rounds, training, data = rounds_of(run), run.params.kendall_tau.training, ranked.data
+    weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
+    jobs = [
+        Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))
+        for which, spec in ((which, ranked.network_spec(network)) for which, network in rounds.items())
+        for i, architecture in enumerate(architectures)
+    ]
+    done = itertools.count()
+    with progress("kendall_tau", len(jobs), unit="network") as bar:
+        results = train_many(
+            jobs,
+            training,
+            partial(data.training, weights, training.batch_size, "kendall", cutout=training.cutout),
+            device=run.device,
+            validation=partial(data.evaluation, valid, training.batch_size),
+            checkpoints=run.checkpoints,
+            processes=run.processes,
+            hooks=ManyHooks(
+                on_resume=bar.resume,
+                on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
+                on_job=lambda _index, _job, trained: bar.step(next(done), accuracy(trained)),
+            ),
+        )
+    found = (accuracy(trained)["valid_accuracy"] for trained in results)
+    return {which: list(itertools.islice(found, len(architectures))) for which in rounds}
+
+
+def accuracy(trained: Trained) -> dict[str, float]:
+    """Return what an architecture is ranked by: the accuracy after the last epoch."""
+    return {"valid_accuracy": trained.rows[-1]["valid_accuracy"]}
 
 
 def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores) -> None:

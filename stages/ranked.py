@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nascommon.analysis.candidates import Architecture, Source, from_epochs, sampled
 from nascommon.data.batches import Batches
@@ -45,7 +45,8 @@ class Ranked:
     def network_spec(self, network: NetworkSettings) -> NetworkSpec:
         """Return the size of the retrained networks."""
         manifest = self.data.prepared.manifest
-        return network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        spec = network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        return replace(spec, precision=self.run.precision)
 
     def training_batches(self, seed: int) -> Batches:
         """Return the weight half for one retraining."""

@@ -77,7 +77,15 @@ def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
         check_image_side(side, method.stem, "data.size")
     topology = Topology(search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
-    return SupernetSpec(search.channels, search.cells, len(manifest.classes), candidates, topology, manifest.channels)
+    return SupernetSpec(
+        search.channels,
+        search.cells,
+        len(manifest.classes),
+        candidates,
+        topology,
+        manifest.channels,
+        precision=run.precision,
+    )
 
 
 def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchData:

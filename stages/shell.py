@@ -22,10 +22,12 @@ from nascommon.data.prepared import Part, Prepared, open_prepared
 from nascommon.data.settings import DataSettings
 from nascommon.runtime.artefacts import digest
 from nascommon.runtime.checkpoint import CheckpointFolder
-from nascommon.runtime.hardware import describe, git_revision, resolve_device
+from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
 from nascommon.settings import UserError
+from nascommon.space.precision import Precision
+from nascommon.training.many import simultaneous
 
 ROOT = Path()
 """Stages run in the folder of params.yaml, as DVC runs them."""
@@ -45,9 +47,13 @@ NUMERICS = (
     "training",
     "data",
     "analysis/candidates.py",
+    "runtime/optimisers.py",
+    "runtime/replay.py",
     "runtime/seeding.py",
 )
 """Code whose change makes a checkpoint foreign."""
+MACHINE = ("device", "threads", "jobs", "tracking")
+"""Keys of params.yaml that say where and how to compute, and change no number."""
 INTERRUPTED = 130
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
@@ -63,6 +69,16 @@ class Run:
     tracker: Tracker
     checkpoints: CheckpointFolder
 
+    @property
+    def processes(self) -> int:
+        """How many retrainings run at a time."""
+        return simultaneous(self.params.jobs, self.device, self.params.threads)
+
+    @property
+    def precision(self) -> Precision:
+        """In which numbers networks are computed."""
+        return resolve_precision(self.params.precision, self.device)
+
     def provenance(self) -> dict[str, Any]:
         """Return the birth certificate of a figure."""
         return {
@@ -71,6 +87,7 @@ class Run:
             "seed": self.params.seed,
             "commit": git_revision(ROOT),
             "hardware": describe(self.device),
+            "precision": self.precision,
             "torch": torch.__version__,
         }
 
@@ -90,10 +107,10 @@ def stage_run(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     params = load_params(params_file)
     device = prepare_device(params)
-    numbers = [params.seed, *(_plain(section) for section in sections(params))]
+    numbers = [params.seed, params.precision, *(_plain(section) for section in sections(params))]
     fingerprint = digest(stage, numbers, [input_hash(path) for path in inputs], code_version(), torch.__version__)
     pipeline = digest(
-        params.model_dump(mode="json", exclude={"device", "threads", "tracking", "methods"}),
+        params.model_dump(mode="json", exclude={*MACHINE, "methods"}),
         _plain(params.method_settings()),
     )
     with tracked(
@@ -117,10 +134,10 @@ def protocol(params: Params) -> str:
     """Return the hash of everything but method and seed: what must be equal for methods to be compared."""
     return digest(
         params.model_dump(
-            mode="json", exclude={"device": True, "threads": True, "tracking": True, "methods": True, "seed": True,
-                                  "search": {"method"}},
+            mode="json",
+            exclude={**dict.fromkeys(MACHINE, True), "methods": True, "seed": True, "search": {"method"}},
         )
-    )  # fmt: skip
+    )
 
 
 def method_hash(params: Params) -> str:
@@ -138,7 +155,9 @@ def prepare_device(params: Params) -> torch.device:
     """Apply ``threads`` and return the device that ``device`` names."""
     if params.threads is not None:
         torch.set_num_threads(params.threads)
-    return resolve_device(params.device)
+    device = resolve_device(params.device)
+    tune(device)
+    return device
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_side
+from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
 from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, percent
@@ -35,7 +36,7 @@ class Task:
     data: Data
     folder: Path
 
-    def spec(self) -> NetworkSpec:
+    def spec(self, precision: Precision) -> NetworkSpec:
         """Return the network's size on this data.
 
         Raises:
@@ -45,13 +46,14 @@ class Task:
         origin = "transfer.data.size" if self.folder == TRANSFERRED else "data.size"
         for side in (manifest.height, manifest.width):
             check_image_side(side, self.settings.network.stem, origin)
-        return self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        return replace(spec, precision=precision)
 
 
 def train_genotype(run: Run, task: Task) -> None:
     """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
-    spec, training = task.spec(), task.settings.training
+    spec, training = task.spec(run.precision), task.settings.training
     manifest = task.data.prepared.manifest
     say_auxiliary(spec, manifest.height)
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)

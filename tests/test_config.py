@@ -18,6 +18,7 @@ from nascommon.method import REGISTRY, SearchSize
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
+from stages.shell import MACHINE, protocol
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
@@ -86,6 +87,18 @@ def test_kendall_trains_a_short_annealed_schedule_without_drop_path_by_default(l
     assert (kendall.network.channels, kendall.network.cells, kendall.network.auxiliary) == (16, 8, False)
     assert kendall.training.drop_path == 0
     assert kendall.training.schedule == "cosine"
+
+
+def test_jobs_are_auto_or_a_number(least: Params, tmp_path: Path) -> None:
+    assert least.jobs == "auto"
+    assert loaded(tmp_path, f"jobs: auto\n{LEAST}").jobs == "auto"
+    assert loaded(tmp_path, f"jobs: 3\n{LEAST}").jobs == 3
+
+
+@pytest.mark.parametrize("written", ["0", "-1", "1.5", "many", "true", "null", "'2'", "[2]"])
+def test_jobs_that_are_no_number_are_refused(tmp_path: Path, written: str) -> None:
+    with pytest.raises(UserError, match=r"params\.yaml:1: jobs: must be auto or a whole number, at least 1 \(got "):
+        loaded(tmp_path, f"jobs: {written}\n{LEAST}")
 
 
 # --- presets
@@ -291,7 +304,13 @@ def test_a_search_does_not_depend_on_the_settings_of_other_methods() -> None:
 
 def test_what_does_not_change_numbers_reruns_nothing() -> None:
     for stage in graph()["stages"].values():
-        assert not {"device", "tracking", "data.workers"} & set(stage["params"])
+        assert not {*MACHINE, "data.workers"} & set(stage["params"])
+
+
+def test_how_many_jobs_run_at_a_time_is_no_part_of_what_was_run(least: Params) -> None:
+    other = least.model_copy(update={"jobs": 3, "threads": 1, "device": "cpu", "tracking": "none"})
+    assert protocol(other) == protocol(least)
+    assert protocol(least.model_copy(update={"baseline": None})) != protocol(least)
 
 
 def imports(path: Path) -> set[str]:
@@ -315,6 +334,7 @@ def source(module: str) -> Path | None:
 RUNTIME = (
     "artefacts",
     "checkpoint",
+    "crew",
     "hardware",
     "progress",
     "stage_run",
@@ -331,7 +351,12 @@ WITHOUT_NUMBERS = (
 )
 """Settings are watched as params; the shell, the tracking, the words and the pictures change no number."""
 NOT_USED_THERE = {
-    "evaluate": {"nascommon/parts/schedule.py", "nascommon/runtime/seeding.py"},  # nothing is trained
+    "evaluate": {  # nothing is trained
+        "nascommon/parts/schedule.py",
+        "nascommon/runtime/optimisers.py",
+        "nascommon/runtime/replay.py",
+        "nascommon/runtime/seeding.py",
+    },
     "kendall_tau": {"nascommon/analysis/pairs.py"},  # --pairs only
 }
 """Imported, but no number of the stage goes through it."""

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -33,6 +34,21 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device: {name} is not there ({torch.cuda.device_count()} GPUs found); use auto or cpu")
     return device
+
+
+def resolve_precision(name: str, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """Return what the setting ``precision`` names; ``auto`` is bfloat16 on a GPU that computes it."""
+    if name == "auto":
+        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if name == "bfloat16" else "float32"
+
+
+def tune(device: torch.device) -> None:
+    """Let a GPU use TF32 for float32 products and the fastest of its convolution kernels."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
 
 
 def describe(device: torch.device) -> str:

@@ -6,15 +6,17 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``. Symbols of the DARTS paper:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
 from nascommon.search.state import SearchState
+from nascommon.space.mixing import Mixing
 
 
 class Batch(NamedTuple):
@@ -22,6 +24,11 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
+
+    def pieces(self, count: int) -> list[tuple[Batch, float]]:
+        """Cut into at most ``count`` pieces, each with its share of the images."""
+        parts = zip(self.images.chunk(count), self.labels.chunk(count), strict=True)
+        return [(Batch(*part), len(part[1]) / len(self.labels)) for part in parts]
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
@@ -39,9 +46,21 @@ def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tenso
 
 def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:
     """Take w as it is: grad_a L_valid(w, a) (DARTS, eq. 7 with xi = 0)."""
-    loss = functional.cross_entropy(state.supernet(valid.images, state.draw("architecture")), valid.labels)
-    # A sampled architecture may leave logits out, as where every edge draws ``none``: their gradient is zero.
-    return torch.autograd.grad(loss + _penalty(state), state.logits.tensors(), materialize_grads=True)
+    with frozen(state.supernet):
+        return _gradient(state, state.supernet, valid, state.logits.tensors(), penalty=_penalty)
+
+
+@contextmanager
+def frozen(supernet: nn.Module) -> Iterator[None]:
+    """Keep nothing for gradients of the network weights in the forward passes inside."""
+    weights = list(supernet.parameters())
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_()
 
 
 def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> tuple[Tensor, ...]:
@@ -51,20 +70,19 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
     All passes see throw-away batch-norm buffers, so the running statistics of the supernet stay clean.
     """
     weights, logits = _weights(state), state.logits.tensors()
-    slopes = torch.autograd.grad(_loss(state, weights, train), list(weights.values()))
+    slopes = _gradient(state, _with(state, weights), train, list(weights.values()))
     stepped = {
         name: value.requires_grad_()
         for name, value in _virtual_step(state, weights, slopes, differentiable=False).items()
     }
-    outer = _loss(state, stepped, valid) + _penalty(state)
-    gradients = torch.autograd.grad(outer, [*logits, *stepped.values()])
+    gradients = _gradient(state, _with(state, stepped), valid, [*logits, *stepped.values()], penalty=_penalty)
     direct, v = gradients[: len(logits)], gradients[len(logits) :]
     norm = torch.nn.utils.get_total_norm(v)
     R = radius / norm
     shifted = []
     for sign in (1, -1):
         moved = {name: w.detach() + sign * R * v_w for (name, w), v_w in zip(weights.items(), v, strict=True)}
-        shifted.append(torch.autograd.grad(_loss(state, moved, train), logits))
+        shifted.append(_gradient(state, _with(state, moved), train, logits))
     eta = _eta(state)
     return tuple(g - eta * (up - down) / (2 * R) for g, up, down in zip(direct, *shifted, strict=True))
 
@@ -72,9 +90,52 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
 def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
     """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward."""
     weights = _weights(state)
-    slopes = torch.autograd.grad(_loss(state, weights, train), list(weights.values()), create_graph=True)
+    loss = _loss(_with(state, weights), state.draw("architecture"), train)
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
     stepped = _virtual_step(state, weights, slopes, differentiable=True)
-    return torch.autograd.grad(_loss(state, stepped, valid) + _penalty(state), state.logits.tensors())
+    outer = _loss(_with(state, stepped), state.draw("architecture"), valid)
+    return torch.autograd.grad(outer + _penalty(state), state.logits.tensors())
+
+
+Forward = Callable[[Tensor, Mixing], Tensor]
+"""(images, mixing weights) -> logits [B, K]."""
+
+
+def _gradient(
+    state: SearchState,
+    forward: Forward,
+    batch: Batch,
+    wanted: Sequence[Tensor],
+    penalty: Callable[[SearchState], Tensor] | None = None,
+) -> tuple[Tensor, ...]:
+    """Return the gradient of the batch's loss, summed over ``state.pieces`` pieces of it under one draw."""
+    mixing = state.draw("architecture")
+    pieces = batch.pieces(state.pieces)
+    total: tuple[Tensor, ...] = ()
+    for left, (piece, share) in zip(reversed(range(len(pieces))), pieces, strict=True):
+        loss = share * _loss(forward, mixing, piece)
+        if penalty is not None and left == 0:
+            loss = loss + penalty(state)
+        # A sampled architecture may leave logits out, as where every edge draws `none`: their gradient is zero.
+        # The graph from the logits to the mixing weights serves all pieces.
+        gradients = torch.autograd.grad(loss, wanted, retain_graph=left > 0, materialize_grads=True)
+        total = tuple(map(torch.add, total, gradients)) if total else gradients
+    return total
+
+
+def _loss(forward: Forward, mixing: Mixing, batch: Batch) -> Tensor:
+    return functional.cross_entropy(forward(batch.images, mixing), batch.labels)
+
+
+def _with(state: SearchState, weights: dict[str, Tensor]) -> Forward:
+    """Return the supernet with other weights, on throw-away copies of its buffers."""
+
+    def forward(images_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
+        logits_BK: Tensor = functional_call(state.supernet, {**weights, **buffers}, (images_BCHW, mixing))
+        return logits_BK
+
+    return forward
 
 
 def _weights(state: SearchState) -> dict[str, Tensor]:
@@ -84,13 +145,6 @@ def _weights(state: SearchState) -> dict[str, Tensor]:
 def _eta(state: SearchState) -> float:
     eta: float = state.weight_optimiser.param_groups[0]["lr"]
     return eta
-
-
-def _loss(state: SearchState, weights: dict[str, Tensor], batch: Batch) -> Tensor:
-    """Cross entropy of the supernet with other weights, on copies of its buffers."""
-    buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
-    logits_BK = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.draw("architecture")))
-    return functional.cross_entropy(logits_BK, batch.labels)
 
 
 def _penalty(state: SearchState) -> Tensor:

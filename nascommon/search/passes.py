@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from nascommon.data.batches import Batches
 from nascommon.method import PassName
+from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import Batch, arch_gradient
 from nascommon.search.scores import supernet_scores
@@ -62,7 +63,7 @@ def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBa
         epoch.index,
         on_batch,
         architecture_steps=epoch.architecture_steps,
-        step=lambda b: weight_step(state, b),
+        step=lambda batch: weight_step(state, batch),
     )
     return {"train_loss": loss, "train_accuracy": accuracy}
 
@@ -82,7 +83,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     _, train_accuracy = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
         architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
-        step=lambda batch: descend(supernet, optimiser, kept, batch, clip),
+        step=lambda batch: descend(supernet, optimiser, kept, batch, clip, state.pieces),
     )  # fmt: skip
     accuracy = supernet_scores(supernet, lambda: kept, data.validation.epoch(0))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
@@ -108,16 +109,21 @@ def _sweep(
     """Go through the weight half once; return (mean loss, accuracy) as trained on. ``key`` decides order and draws."""
     state.supernet.train()
     device = state.logits.normal.alpha_EO.device
+
+    def one_step(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        train = Batch(*tensors[:2])
+        if architecture_steps:
+            architecture_step(state, train, Batch(*tensors[2:]))
+        return step(train)
+
+    repeat = replayed(one_step, device, steady=lambda: not state.varies)
     loss, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
     valid_batches = endless(data.architecture, key)
-    for done, (train_images, train_labels) in enumerate(data.weights.epoch(key), start=1):
-        train = Batch(train_images, train_labels)
-        if architecture_steps:
-            architecture_step(state, train, Batch(*next(valid_batches)))
-        batch_loss, batch_correct = step(train)
-        loss += batch_loss * len(train.labels)
+    for done, train in enumerate(data.weights.epoch(key), start=1):
+        batch_loss, batch_correct = repeat(*train, *(next(valid_batches) if architecture_steps else ()))
+        loss += batch_loss * len(train[1])
         correct += batch_correct
-        images += len(train.labels)
+        images += len(train[1])
         on_batch(done, len(data.weights))
     return float(loss) / images, float(correct) / images
 
@@ -137,20 +143,25 @@ def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.T
     """Move the network weights one step of SGD under the mixing weights, which see no gradient."""
     with torch.no_grad():
         mixing = state.draw("weights")
-    return descend(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip)
+    return descend(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip, state.pieces)
 
 
 def descend(
-    supernet: Supernet, optimiser: torch.optim.SGD, mixing: Mixing, train: Batch, clip: float
+    supernet: Supernet, optimiser: torch.optim.SGD, mixing: Mixing, train: Batch, clip: float, pieces: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Take one step of SGD; return the batch's mean loss and its number of correct answers."""
-    logits_BK = supernet(train.images, mixing.detach())
-    loss = functional.cross_entropy(logits_BK, train.labels)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    mixing = mixing.detach()
+    losses, hits = [], []
+    for piece, share in train.pieces(pieces):
+        logits_BK = supernet(piece.images, mixing)
+        loss = share * functional.cross_entropy(logits_BK, piece.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+        hits.append((logits_BK.detach().argmax(1) == piece.labels).sum())
     nn.utils.clip_grad_norm_(supernet.parameters(), clip)
     optimiser.step()
-    return loss.detach(), (logits_BK.detach().argmax(1) == train.labels).sum()
+    return torch.stack(losses).sum(), torch.stack(hits).sum()
 
 
 def endless(batches: Batches, key: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

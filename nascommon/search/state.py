@@ -10,6 +10,7 @@ import torch
 from nascommon.method import Method, Phase, Use
 from nascommon.parts.logits import Logits, initial_logits
 from nascommon.parts.relaxation import Relaxation
+from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.seeding import generator, seed_globals
 from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import Candidates, Mixing
@@ -38,7 +39,13 @@ class Induced:
 
 @dataclass
 class SearchState:
-    """What one phase of a search changes from step to step."""
+    """What one phase of a search changes from step to step, and how its steps are computed.
+
+    Attributes:
+        pieces: a batch is computed in so many pieces one after the other, for less memory. Gradients are those of the
+            whole batch, except that batch norm sees a piece at a time.
+        varies: whether a sampler has decided what is computed at all, so that no two steps do the same.
+    """
 
     method: Method
     supernet: Supernet
@@ -47,6 +54,8 @@ class SearchState:
     arch_optimiser: torch.optim.Adam
     progress: float = 0.0
     induced: Induced | None = None
+    pieces: int = 1
+    varies: bool = False
 
     @property
     def spec(self) -> SupernetSpec:
@@ -65,12 +74,14 @@ class SearchState:
         mixing, sample = self.mixing(), self.method.sample
         if sample is None or use not in self.method.sample_in:
             return mixing
-        return Mixing(
+        drawn = Mixing(
             *(
                 sample(self.logits.cell(kind), mixing.cell(kind), self.spec.cell(kind), self.progress)
                 for kind in CELL_KINDS
             )
         )
+        self.varies |= drawn.normal.active is not None
+        return drawn
 
     @torch.no_grad()
     def genotype(self) -> Genotype:
@@ -93,8 +104,8 @@ class SearchState:
         """Take up what ``state_dict`` returned."""
         self.supernet.load_state_dict(state["supernet"])
         self.logits.load(state["logits"])
-        self.weight_optimiser.load_state_dict(state["weight_optimiser"])
-        self.arch_optimiser.load_state_dict(state["arch_optimiser"])
+        load_optimiser(self.weight_optimiser, state["weight_optimiser"])
+        load_optimiser(self.arch_optimiser, state["arch_optimiser"])
         self.progress, self.induced = state["progress"], Induced.from_json(state["induced"])
 
 
@@ -109,15 +120,14 @@ def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, meth
         base.image_channels,
         method.channel_divisor,
         method.stem,
+        base.precision,
     )
 
 
 def weight_optimiser(method: Method, supernet: Supernet) -> torch.optim.SGD:
     """Return a fresh optimiser of the network weights."""
     weights = method.weights
-    return torch.optim.SGD(
-        supernet.parameters(), lr=weights.lr, momentum=weights.momentum, weight_decay=weights.weight_decay
-    )
+    return sgd(supernet, weights.lr, weights.momentum, weights.weight_decay)
 
 
 def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, device: torch.device) -> SearchState:
@@ -127,10 +137,11 @@ def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, devi
     logits = initial_logits(method.initialise, spec.topology, spec.candidates, generator(seed, "logits", phase), device)
     arch = method.architecture
     groups = [{"params": [tensor], "name": name} for name, tensor in logits.named().items()]
-    return SearchState(
-        method,
-        supernet,
-        logits,
-        weight_optimiser(method, supernet),
-        torch.optim.Adam(groups, lr=arch.lr, betas=(arch.beta1, arch.beta2), weight_decay=arch.weight_decay),
+    adam = torch.optim.Adam(
+        groups,
+        lr=arch.lr,
+        betas=(arch.beta1, arch.beta2),
+        weight_decay=arch.weight_decay,
+        capturable=device.type == "cuda",
     )
+    return SearchState(method, supernet, logits, weight_optimiser(method, supernet), adam)

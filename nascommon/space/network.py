@@ -15,6 +15,7 @@ from torch.nn import functional
 from nascommon.settings import UserError
 from nascommon.space.genotype import CellGenotype, Genotype
 from nascommon.space.operations import OPERATIONS, FactorizedReduce, relu_conv_bn
+from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
 
@@ -36,6 +37,7 @@ class NetworkSpec:
     auxiliary: bool = True
     auxiliary_second_norm: bool = True
     """False: quark0/darts' ImageNet head, which has no batch norm after its second convolution."""
+    precision: Precision = "float32"
 
 
 def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
@@ -182,13 +184,15 @@ class Network(nn.Module):
 
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
-        before_last, last = stem_outputs(self.stem, images_BCHW)
-        auxiliary_BK = None
-        for index, cell in enumerate(self.cells):
-            before_last, last = last, cell(before_last, last, self.drop_probability)
-            if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
-                auxiliary_BK = self.auxiliary(last)
-        return self.classifier(last.mean(dim=(2, 3))), auxiliary_BK
+        precision, auxiliary_BK = self.spec.precision, None
+        with computing(images_BCHW, precision):
+            before_last, last = stem_outputs(self.stem, images_BCHW)
+            for index, cell in enumerate(self.cells):
+                before_last, last = last, cell(before_last, last, self.drop_probability)
+                if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
+                    auxiliary_BK = widened(self.auxiliary(last), precision)
+            logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
+        return widened(logits_BK, precision), auxiliary_BK
 
 
 def check_image_side(side: int, stem: Stem, origin: str) -> None:

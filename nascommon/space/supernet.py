@@ -17,6 +17,7 @@ from nascommon.space.fan import Place, Scales, leave
 from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.operations import FactorizedReduce, relu_conv_bn, search_operation
+from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Topology, reduction_cells, stride
 
@@ -34,6 +35,7 @@ class SupernetSpec:
     channel_divisor: int = 1
     """The first of so many parts of the channels goes through the candidates, the others bypass them (PC-DARTS)."""
     stem: Stem = "cifar"
+    precision: Precision = "float32"
 
     def cell(self, kind: CellKind) -> CellSpace:
         """Return what that kind of cell may become."""
@@ -169,12 +171,13 @@ class Supernet(nn.Module):
 
     def forward(self, images_BCHW: Tensor, mixing: Mixing) -> Tensor:
         """Return logits [B, K]; the images must be divisible by 4, with the ImageNet stem by 32."""
-        before_last, last = stem_outputs(self.stem, images_BCHW)
-        for index, cell in enumerate(self.cells):
-            weights = mixing.cell("reduction" if index in self.reductions else "normal")
-            before_last, last = last, cell(before_last, last, weights)
-        logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
-        return logits_BK
+        with computing(images_BCHW, self.spec.precision):
+            before_last, last = stem_outputs(self.stem, images_BCHW)
+            for index, cell in enumerate(self.cells):
+                weights = mixing.cell("reduction" if index in self.reductions else "normal")
+                before_last, last = last, cell(before_last, last, weights)
+            logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
+        return widened(logits_BK, self.spec.precision)
 
     def set_skip_dropout(self, probability: float) -> None:
         """Drop elements after every identity with ``probability`` in training mode (P-DARTS, section 3.3)."""

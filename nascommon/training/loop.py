@@ -16,6 +16,8 @@ from nascommon.data.batches import Batches
 from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.optimisers import load_optimiser, sgd
+from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
@@ -105,14 +107,12 @@ def train_network(
     """
     seed_globals(seed, "network")
     network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(
-        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    optimiser = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     rows: list[dict[str, Any]] = []
     saved = checkpoint.load(device) if checkpoint else None
     if saved:
         network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
+        load_optimiser(optimiser, saved["optimiser"])
         rows = json.loads(saved["rows"])
         hooks.on_resume(len(rows))
     learning_rate = settings.learning_rate()
@@ -141,26 +141,49 @@ def train_epoch(
     batches: Batches,
     epoch: int,
     hooks: TrainingHooks,
+    pieces: int = 1,
 ) -> dict[str, float]:
     """Train one epoch; return mean loss of the classifier and accuracy on the augmented images."""
     network.train()
     device = next(network.parameters()).device
+    step = replayed(lambda *batch: train_step(network, optimiser, settings, pieces, *batch), device)
     loss_sum, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
     for done, (batch, labels) in enumerate(batches.epoch(epoch), start=1):
-        logits_BK, auxiliary_BK = network.forward_auxiliary(batch)
-        loss = main = functional.cross_entropy(logits_BK, labels, label_smoothing=settings.label_smoothing)
-        if auxiliary_BK is not None:
-            smoothed = functional.cross_entropy(auxiliary_BK, labels, label_smoothing=settings.label_smoothing)
-            loss = main + settings.auxiliary_weight * smoothed
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-        optimiser.step()
-        loss_sum += main.detach() * len(labels)
-        correct += (logits_BK.detach().argmax(1) == labels).sum()
+        batch_loss, batch_correct = step(batch, labels)
+        loss_sum += batch_loss * len(labels)
+        correct += batch_correct
         images += len(labels)
         hooks.on_batch(done, len(batches))
     return {"train_loss": float(loss_sum) / images, "train_accuracy": float(correct) / images, "images": images}
+
+
+def train_step(
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    pieces: int,
+    images: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Take one step of SGD; return the classifier's mean loss and its number of correct answers.
+
+    Computed in several pieces, the gradient is that of the whole batch, except that batch norm sees a piece at a time.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    losses, hits = [], []
+    for batch, answers in zip(images.chunk(pieces), labels.chunk(pieces), strict=True):
+        share = len(answers) / len(labels)
+        logits_BK, auxiliary_BK = network.forward_auxiliary(batch)
+        loss = main = functional.cross_entropy(logits_BK, answers, label_smoothing=settings.label_smoothing)
+        if auxiliary_BK is not None:
+            smoothed = functional.cross_entropy(auxiliary_BK, answers, label_smoothing=settings.label_smoothing)
+            loss = main + settings.auxiliary_weight * smoothed
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+        losses.append(share * main.detach())
+        hits.append((logits_BK.detach().argmax(1) == answers).sum())
+    nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+    optimiser.step()
+    return torch.stack(losses).sum(), torch.stack(hits).sum()
 
 
 def network_scores(network: Network, batches: Batches) -> tuple[float, float]:

@@ -1,73 +1,247 @@
-"""Retrain several architectures alike, each from its own seed and with its own checkpoint."""
+"""Retrain several architectures alike, each from its own seed and with its own checkpoint, one by one or side by side.
+
+Every job is a function of its own seed alone, so how many run at a time changes no bit of what comes out (on a CPU,
+where every process computes with as many threads as this one).
+"""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 
 from nascommon.data.batches import Batches
-from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.runtime.checkpoint import Checkpoint, CheckpointFolder
+from nascommon.runtime.crew import Tell, cores, side_by_side
+from nascommon.runtime.hardware import tune
+from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
-from nascommon.space.network import NetworkSpec
+from nascommon.space.network import Network, NetworkSpec
 from nascommon.training.loop import Trained, TrainingHooks, train_network
 from nascommon.training.settings import TrainingSettings
+
+MOST_ON_A_GPU = 4
+MEMORY_ON_A_GPU = 12 * 2**30
+"""Bytes that must be free for each: the papers' largest network, 20 cells of 36 channels at batch 96, filled a card of
+11 GB. Neither figure is measured here."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One retraining: the name of its checkpoint, the architecture and the seed."""
+    """One retraining: the name of its checkpoint, the architecture, the size of the network and the seed."""
 
     name: str
     genotype: Genotype
+    spec: NetworkSpec
     seed: int
+
+
+class SeededBatches(Protocol):
+    """Makes the training batches of a job."""
+
+    def __call__(self, *, seed: int) -> Batches:
+        """Return batches whose order and augmentation belong to the seed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all jobs share. Side by side it is sent to every process once, which then makes its own batches."""
+
+    settings: TrainingSettings
+    batches: SeededBatches
+    validation: Callable[[], Batches] | None
+    device: torch.device
+
+    @cached_property
+    def watched(self) -> Batches | None:
+        """The validation batches, made once a process."""
+        return self.validation() if self.validation else None
+
+    def train(self, job: Job, checkpoint: Checkpoint | None, on_epoch: Callable[[dict[str, Any]], None]) -> Trained:
+        """Train one job in this process."""
+        return train_network(
+            job.genotype,
+            job.spec,
+            self.settings,
+            self.batches(seed=job.seed),
+            seed=job.seed,
+            device=self.device,
+            validation=self.watched,
+            checkpoint=checkpoint,
+            hooks=TrainingHooks(on_epoch=on_epoch),
+        )
+
+
+def _ignore(*_arguments: object) -> None:
+    """Do nothing: the default of every hook."""
+
+
+@dataclass(frozen=True)
+class ManyHooks:
+    """Who is told what; all are called in the process that called ``train_many``.
+
+    Attributes:
+        on_resume: (jobs that an earlier process finished), before the first job, where there is something to take up.
+        on_epoch: (index of the job, row) after each epoch.
+        on_job: (index, job, result) after each job, in the order in which they end.
+    """
+
+    on_resume: Callable[[int], None] = _ignore
+    on_epoch: Callable[[int, dict[str, Any]], None] = _ignore
+    on_job: Callable[[int, Job, Trained], None] = _ignore
+
+
+def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int | None) -> int:
+    """Return how many trainings to run at a time.
+
+    Args:
+        jobs: the setting; a number is taken as it is.
+        device: ``auto`` on a CPU fills the cores, on a GPU it is a few, as far as memory reaches.
+        threads: of each training; None means all cores, so one training at a time.
+    """
+    if jobs != "auto":
+        return jobs
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        return max(1, min(MOST_ON_A_GPU, cores() // 2, free_bytes // MEMORY_ON_A_GPU))
+    return max(1, cores() // (threads or cores()))
 
 
 def train_many(
     jobs: Sequence[Job],
-    spec: NetworkSpec,
     settings: TrainingSettings,
-    batches: Callable[[int], Batches],
+    batches: SeededBatches,
     *,
     device: torch.device,
-    validation: Batches | None,
+    validation: Callable[[], Batches] | None,
     checkpoints: CheckpointFolder | None = None,
-    on_job: Callable[[int, Job, Trained], None] = lambda *_: None,
-    on_epoch: Callable[[int, dict[str, Any]], None] = lambda *_: None,
-    on_resume: Callable[[int], None] = lambda _: None,
+    processes: int = 1,
+    hooks: ManyHooks = ManyHooks(),
 ) -> list[Trained]:
-    """Train the jobs one after the other; one that was finished or begun before a kill is taken up where it was.
+    """Train the jobs; one that was finished or begun before a kill is taken up where it was.
 
     Args:
         jobs: what to train.
-        spec: size of every network.
         settings: protocol of every training.
         batches: seed -> training batches.
         device: where to compute.
-        validation: scores every network after every epoch.
+        validation: makes the batches that score every network after every epoch.
         checkpoints: where the state of each job is kept until the stage is done.
-        on_job: (index, job, result) after each job.
-        on_epoch: (index of the job, row) after each epoch.
-        on_resume: (jobs that an earlier process finished), before the first job, where there is something to take up.
+        processes: how many jobs at a time. Above 1 each has a process of its own, to which ``batches`` and
+            ``validation`` are sent pickled, and ``peak_memory`` of a result is that of the process it was trained in:
+            what so many jobs take together is up to ``processes`` times as much.
+        hooks: who is told.
+
+    Returns:
+        The results in the order of the jobs.
+
+    Raises:
+        UserError: a process was killed, or memory ran out; the message names the job.
+        RuntimeError: a job failed in a process of its own; the message names it.
     """
-    begun = sum(checkpoints.file(job.name).path.is_file() for job in jobs) if checkpoints else 0
-    if begun:
-        on_resume(begun - 1)
+    course = Course(settings, batches, validation, device)
+    files = [checkpoints.file(job.name) if checkpoints else None for job in jobs]
+    _tell_resume(files, settings.epochs, hooks)
+    train = _side_by_side if min(processes, len(jobs)) > 1 else _one_by_one
+    return train(jobs, course, files, processes, hooks)
+
+
+def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHooks) -> None:
+    """Tell how many jobs are finished where any has been begun."""
+    states = [file.load() for file in files if file]
+    done = [len(json.loads(state["rows"])) for state in states if state]
+    if done:
+        hooks.on_resume(sum(count >= epochs for count in done))
+
+
+def _one_by_one(
+    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], _processes: int, hooks: ManyHooks
+) -> list[Trained]:
     results = []
-    for index, job in enumerate(jobs):
-        trained = train_network(
-            job.genotype,
-            spec,
-            settings,
-            batches(job.seed),
-            seed=job.seed,
-            device=device,
-            validation=validation,
-            checkpoint=checkpoints.file(job.name) if checkpoints else None,
-            hooks=TrainingHooks(on_epoch=lambda row, index=index: on_epoch(index, row)),  # type: ignore[misc]
-        )
-        on_job(index, job, trained)
+    for index, (job, file) in enumerate(zip(jobs, files, strict=True)):
+        trained = course.train(job, file, lambda row, index=index: hooks.on_epoch(index, row))  # type: ignore[misc]
+        hooks.on_job(index, job, trained)
         results.append(trained)
     return results
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A job as it is sent to a process."""
+
+    job: Job
+    file: Path | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What comes back: the weights as ``torch.save`` writes them, and the rest of ``Trained``."""
+
+    weights: bytes
+    rows: list[dict[str, Any]]
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process does with a task; tells its rows, and as text what a checkpoint has to say."""
+
+    course: Course
+    threads: int
+
+    def __call__(self, task: _Task, tell: Tell) -> _Report:
+        torch.set_num_threads(self.threads)
+        tune(self.course.device)
+        checkpoint = Checkpoint(task.file, task.fingerprint, tell) if task.file else None
+        try:
+            trained = self.course.train(task.job, checkpoint, tell)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"the memory of the GPU is full ({error}); set jobs to a lower number") from error
+        buffer = io.BytesIO()
+        torch.save(trained.network.state_dict(), buffer)
+        return _Report(buffer.getvalue(), trained.rows, trained.peak_memory)
+
+
+def _side_by_side(
+    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], processes: int, hooks: ManyHooks
+) -> list[Trained]:
+    results: dict[int, Trained] = {}
+
+    def on_message(index: int, said: dict[str, Any] | str) -> None:
+        file = files[index]
+        if not isinstance(said, str):
+            hooks.on_epoch(index, said)
+        elif file:
+            file.report(said)
+
+    def on_result(index: int, report: _Report) -> None:
+        results[index] = _trained(jobs[index].genotype, jobs[index].spec, report, course.device)
+        hooks.on_job(index, jobs[index], results[index])
+
+    side_by_side(
+        [
+            _Task(job, file.path if file else None, file.fingerprint if file else "")
+            for job, file in zip(jobs, files, strict=True)
+        ],
+        _Work(course, torch.get_num_threads()),
+        processes=processes,
+        name=lambda task: task.job.name,
+        on_message=on_message,
+        on_result=on_result,
+    )
+    return [results[index] for index in range(len(jobs))]
+
+
+def _trained(genotype: Genotype, spec: NetworkSpec, report: _Report, device: torch.device) -> Trained:
+    """Build the network again that a process has trained."""
+    network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.load_state_dict(torch.load(io.BytesIO(report.weights), map_location=device, weights_only=True))
+    return Trained(network, report.rows, report.peak_memory)

@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import torch
 
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.settings import UserError
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
+from nascommon.training import many
 from nascommon.training.loop import Trained, train_network
-from nascommon.training.many import Job, train_many
+from nascommon.training.many import Job, ManyHooks, simultaneous, train_many
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, TinyBatches, equal
 
-SPEC = NetworkSpec(2, 3, 4, auxiliary=False)
+SPEC, DEEP = NetworkSpec(2, 3, 4, auxiliary=False), NetworkSpec(2, 4, 4, auxiliary=False)
 SETTINGS = TrainingSettings(epochs=2, batch_size=5, lr=0.1, drop_path=0.3)
-JOBS = [Job("a", PUBLISHED["DARTS_V2"], 1), Job("b", PUBLISHED["PDARTS"], 2), Job("a-again", PUBLISHED["DARTS_V2"], 3)]
-VALID = TinyBatches(6, 6, seed=9, shuffled=False)
+JOBS = [
+    Job("a", PUBLISHED["DARTS_V2"], SPEC, 1),
+    Job("b", PUBLISHED["PDARTS"], SPEC, 2),
+    Job("a-again", PUBLISHED["DARTS_V2"], DEEP, 3),
+]
+EPOCHS = [(job, epoch) for job in range(3) for epoch in range(2)]
 
 
 class KilledError(Exception):
     pass
 
 
-def batches(seed: int) -> Batches:
+def batches(*, seed: int) -> Batches:
     return TinyBatches(seed=seed)
+
+
+def batches_that_fill_the_memory(*, seed: int) -> Batches:
+    raise torch.OutOfMemoryError(f"tried to allocate {seed} GiB")
+
+
+def valid() -> Batches:
+    return TinyBatches(6, 6, seed=9, shuffled=False)
 
 
 def states(results: list[Trained]) -> list[dict[str, Any]]:
     return [result.network.state_dict() for result in results]
 
 
-def run(checkpoints: CheckpointFolder | None = None, **hooks: Any) -> list[Trained]:
-    return train_many(JOBS, SPEC, SETTINGS, batches, device=CPU, validation=VALID, checkpoints=checkpoints,
-                      **{"on_job": lambda *_: None, "on_epoch": lambda *_: None, **hooks})  # fmt: skip
+def rows(results: list[Trained]) -> list[list[dict[str, Any]]]:
+    """The rows without what differs from run to run."""
+    return [[{**row, "seconds": None} for row in result.rows] for result in results]
+
+
+def run(folder: Path | None = None, processes: int = 1, **hooks: Any) -> list[Trained]:
+    checkpoints = CheckpointFolder(folder, "kendall_tau", "f") if folder else None
+    return train_many(JOBS, SETTINGS, batches, device=CPU, validation=valid, checkpoints=checkpoints,
+                      processes=processes, hooks=ManyHooks(**hooks))  # fmt: skip
+
+
+def kill_at(index: int, epoch: int) -> Callable[[int, dict[str, Any]], None]:
+    def kill(job: int, row: dict[str, Any]) -> None:
+        if (job, row["epoch"]) == (index, epoch):
+            raise KilledError
+
+    return kill
 
 
 @pytest.fixture(scope="module")
 def alone() -> list[Trained]:
     return [
-        train_network(job.genotype, SPEC, SETTINGS, batches(job.seed), seed=job.seed, device=CPU, validation=VALID)
+        train_network(
+            job.genotype, job.spec, SETTINGS, batches(seed=job.seed), seed=job.seed, device=CPU, validation=valid()
+        )
         for job in JOBS
     ]
 
@@ -57,20 +89,74 @@ def test_many_are_trained_as_each_alone_from_its_own_seed(alone: list[Trained]) 
     assert equal(states(results), states(alone))
     assert not equal(states(results)[0], states(results)[2])
     assert jobs == [(0, "a"), (1, "b"), (2, "a-again")]
-    assert epochs == [(job, epoch) for job in range(3) for epoch in range(2)]
+    assert epochs == EPOCHS
 
 
 def test_a_killed_stage_repeats_no_finished_epoch_and_ends_bit_identical(alone: list[Trained], tmp_path: Path) -> None:
-    def kill(index: int, row: dict[str, Any]) -> None:
-        if (index, row["epoch"]) == (1, 0):
-            raise KilledError
-
     with pytest.raises(KilledError):
-        run(CheckpointFolder(tmp_path, "kendall_tau", "f"), on_epoch=kill)
+        run(tmp_path, on_epoch=kill_at(1, 0))
     epochs: list[tuple[int, int]] = []
-    results = run(
-        CheckpointFolder(tmp_path, "kendall_tau", "f"),
-        on_epoch=lambda index, row: epochs.append((index, row["epoch"])),
-    )
-    assert epochs == [(1, 1), (2, 0), (2, 1)]
+    finished: list[int] = []
+    results = run(tmp_path, on_epoch=lambda index, row: epochs.append((index, row["epoch"])), on_resume=finished.append)
+    assert finished == [1]
+    assert epochs == EPOCHS[3:]
     assert equal(states(results), states(alone))
+
+
+# --- side by side
+
+
+def test_side_by_side_ends_bit_identical_and_takes_up_what_is_finished_and_what_is_begun(
+    alone: list[Trained], tmp_path: Path
+) -> None:
+    with pytest.raises(KilledError):
+        run(tmp_path, on_epoch=kill_at(1, 0))
+    epochs: list[tuple[int, int]] = []
+    jobs: list[tuple[int, str, bool]] = []
+    finished: list[int] = []
+    results = run(
+        tmp_path,
+        processes=2,
+        on_resume=finished.append,
+        on_epoch=lambda index, row: epochs.append((index, row["epoch"])),
+        on_job=lambda index, job, trained: jobs.append((index, job.name, equal(trained.rows[-1]["epoch"], 1))),
+    )
+    assert finished == [1]
+    assert sorted(epochs) == EPOCHS[3:]
+    assert sorted(jobs) == [(0, "a", True), (1, "b", True), (2, "a-again", True)]
+    assert equal(states(results), states(alone))
+    assert equal(rows(results), rows(alone))
+    assert [result.network.spec for result in results] == [job.spec for job in JOBS]
+    assert all(result.peak_memory > 0 for result in results)
+    assert [file.name for file in sorted(tmp_path.rglob("*.ckpt"))] == ["a-again.ckpt", "a.ckpt", "b.ckpt"]
+
+
+def test_a_job_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None:
+    work = many._Work(many.Course(SETTINGS, batches_that_fill_the_memory, None, CPU), torch.get_num_threads())
+    with pytest.raises(UserError, match=r"the memory of the GPU is full \(.*2 GiB\); set jobs to a lower number"):
+        work(many._Task(JOBS[1], None, ""), print)
+
+
+# --- how many at a time
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "cores", "count"),
+    [("auto", 1, 8, 8), ("auto", 2, 8, 4), ("auto", 3, 8, 2), ("auto", 16, 8, 1), ("auto", None, 8, 1), (3, 1, 2, 3)],
+)
+def test_as_many_run_at_a_time_as_fill_the_cores(
+    jobs: int | Literal["auto"], threads: int | None, cores: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "cores", lambda: cores)
+    assert simultaneous(jobs, CPU, threads) == count
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "cores", "count"), [(139, 16, 4), (139, 4, 2), (30, 16, 2), (8, 16, 1), (139, 1, 1)]
+)
+def test_on_a_gpu_a_few_run_at_a_time_as_far_as_memory_reaches(
+    free_gib: int, cores: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "cores", lambda: cores)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free_gib * 2**30, 0))
+    assert simultaneous("auto", torch.device("cuda"), None) == count

@@ -1,0 +1,26 @@
+"""SGD as both the supernet and the stand-alone networks are trained with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+OF_THE_DEVICE = ("fused", "foreach", "capturable")
+"""What an optimiser decides by the device, and a checkpoint from another device must not bring along."""
+
+
+def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
+    """Return SGD on all weights of ``module``; on a GPU it is one kernel."""
+    weights = list(module.parameters())
+    return torch.optim.SGD(
+        weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True if weights[0].is_cuda else None
+    )
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Take up a saved state, from whatever device."""
+    own = [{name: group[name] for name in OF_THE_DEVICE if name in group} for group in optimiser.param_groups]
+    groups = [{**group, **mine} for group, mine in zip(saved["param_groups"], own, strict=True)]
+    optimiser.load_state_dict({**saved, "param_groups": groups})

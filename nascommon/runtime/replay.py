@@ -1,0 +1,107 @@
+"""A training step that a GPU repeats without being told each of its thousands of kernels again: a CUDA graph.
+
+A step of a supernet is thousands of small kernels, and launching them takes longer than computing them. Recorded once
+and replayed, a step costs one launch. What a recording fixes: shapes, addresses and every number that Python knew at
+the time, such as the learning rate. So whoever changes these records anew: a ``Replay`` lives for one epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Step = Callable[..., tuple[Tensor, ...]]
+"""Takes tensors, changes weights in place and returns tensors, without ever waiting for the device."""
+
+WARM_UP = 2
+"""Steps done as usual first: they make the optimisers' state and let the libraries choose their kernels."""
+
+log = logging.getLogger(__name__)
+
+
+class Recording(Protocol):
+    """A step on fixed inputs that can be done again."""
+
+    outputs: tuple[Tensor, ...]
+    """Overwritten by every replay."""
+
+    def replay(self) -> None:
+        """Do the step again on what the inputs hold now."""
+        ...
+
+
+class CudaRecording:
+    """A CUDA graph of a step; recording does not execute it."""
+
+    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+        """Record ``step`` on ``inputs``, whose memory every replay reads.
+
+        Raises:
+            RuntimeError: the step does what cannot be recorded, such as waiting for the device.
+        """
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.outputs = step(*inputs)
+
+    def replay(self) -> None:
+        """Launch the graph."""
+        self.graph.replay()
+
+
+class Replay:
+    """A step that is recorded after its first calls and replayed from then on; the results are those of the step.
+
+    The returned tensors are overwritten by the next call. A step that cannot be recorded, or is called with other
+    shapes, runs as usual.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        steady: Callable[[], bool] = lambda: True,
+        record: Callable[[Step, tuple[Tensor, ...]], Recording] = CudaRecording,
+    ) -> None:
+        """Wrap a step.
+
+        Args:
+            step: what to repeat.
+            steady: whether the calls so far did the same operations on other numbers; asked before recording.
+            record: makes a recording.
+        """
+        self._step, self._steady, self._record = step, steady, record
+        self._calls = 0
+        self._inputs: tuple[Tensor, ...] = ()
+        self._recording: Recording | None = None
+        self._hopeless = False
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Do one step."""
+        self._calls += 1
+        if self._calls <= WARM_UP or self._hopeless or not self._steady():
+            return self._step(*inputs)
+        if self._recording is None:
+            self._start(inputs)
+        if self._recording is None or any(a.shape != b.shape for a, b in zip(self._inputs, inputs, strict=True)):
+            return self._step(*inputs)
+        for mine, new in zip(self._inputs, inputs, strict=True):
+            mine.copy_(new)
+        self._recording.replay()
+        return self._recording.outputs
+
+    def _start(self, inputs: tuple[Tensor, ...]) -> None:
+        self._inputs = tuple(tensor.clone() for tensor in inputs)
+        try:
+            self._recording = self._record(self._step, self._inputs)
+        except RuntimeError as error:
+            self._hopeless = True
+            log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", error)
+
+
+def replayed(step: Step, device: torch.device, steady: Callable[[], bool] = lambda: True) -> Step:
+    """Return ``step`` as it is best repeated on a device: replayed on a GPU, as it is elsewhere."""
+    return Replay(step, steady=steady) if device.type == "cuda" else step
