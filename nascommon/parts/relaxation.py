@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nascommon.parts.logits import CellLogits
-from nascommon.space.mixing import CellMixing, CellSpace
+from nascommon.space.mixing import CellMixing, CellSpace, operation_columns
 from nascommon.space.topology import Topology
 
 Relaxation = Callable[[CellLogits, CellSpace, float], CellMixing]
@@ -42,10 +42,7 @@ def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -
     An operation sums to one over those edges of the node that still have it as a candidate, so the weights that enter
     a node sum to the number of its operations. Operations do not compete with each other.
     """
-    names = sorted({name for row in space.candidates for name in row})
-    column_EO = torch.tensor([[names.index(name) for name in row] for row in space.candidates]).to(
-        logits.alpha_EO.device
-    )
+    names, column_EO = operation_columns(space.candidates, logits.alpha_EO.device)
     spread_EN = logits.alpha_EO.new_full((len(space.candidates), len(names)), -torch.inf)
     spread_EN = spread_EN.scatter(1, column_EO, logits.alpha_EO)
     shares = []

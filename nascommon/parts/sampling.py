@@ -16,14 +16,15 @@ from torch.nn import functional
 from nascommon.parts.control import Control
 from nascommon.parts.discretizer import sample_cell
 from nascommon.parts.logits import CellLogits
-from nascommon.space.mixing import CellMixing, CellSpace, one_hot_cell
+from nascommon.space.mixing import CellMixing, CellSpace, one_hot_cell, operation_columns
 
 Sampler = Callable[[CellLogits, CellMixing, CellSpace, float], CellMixing]
 """(logits, mixing weights, space, progress) -> the weights of one forward pass, drawn anew for each."""
 
 
 LEAST = 1e-6
-"""Of a concentration or a share: it must not be 0."""
+"""Of a concentration, which must not be 0."""
+SKIP = "skip_connect"
 
 
 def random_path(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: float) -> CellMixing:
@@ -48,7 +49,7 @@ def gumbel_one_hot(temperature: Control) -> Sampler:
     def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, progress: float) -> CellMixing:
         soft_EO = _concrete(mixing.weights_EO, temperature(progress))
         chosen_E = soft_EO.argmax(dim=-1)
-        hard_EO = functional.one_hot(chosen_E, soft_EO.shape[1]).to(soft_EO.dtype)
+        hard_EO = _one_at(chosen_E, soft_EO)
         active = tuple((choice,) for choice in chosen_E.tolist())
         return replace(mixing, weights_EO=hard_EO - soft_EO.detach() + soft_EO, active=active)
 
@@ -61,18 +62,26 @@ def _concrete(weights_EO: Tensor, temperature: float) -> Tensor:
     return ((weights_EO.clamp(min=torch.finfo(weights_EO.dtype).tiny).log() + noise_EO) / temperature).softmax(dim=-1)
 
 
+def _one_at(chosen_E: Tensor, like_EO: Tensor) -> Tensor:
+    """Return one at the chosen candidate of each edge and zero elsewhere, without looking at the values."""
+    return torch.zeros_like(like_EO).scatter(1, chosen_E[:, None], 1.0)
+
+
 def dirichlet(logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: float) -> CellMixing:
     """Draw each edge's weights from the Dirichlet with concentration elu(alpha) + 1, pathwise gradient (DrNAS)."""
-    concentration_EO = (functional.elu(logits.alpha_EO) + 1).clamp(min=LEAST)  # rounds to 0 for alpha below -17
-    return replace(mixing, weights_EO=torch.distributions.Dirichlet(concentration_EO).rsample())
+    # elu(alpha) + 1 rounds to 0 for alpha below -17.
+    concentration_EO = (functional.elu(logits.alpha_EO) + 1).clamp(min=LEAST)
+    # Checking the concentration would wait for the device; it is positive by construction.
+    return replace(mixing, weights_EO=torch.distributions.Dirichlet(concentration_EO, validate_args=False).rsample())
 
 
 def auxiliary_skip(strength: Control) -> Sampler:
     """Add ``strength`` to the weight of every skip connection: the auxiliary skip of DARTS- (eq. 5), shared with it."""
 
     def add(_logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
-        skips_EO = torch.tensor([[name == "skip_connect" for name in row] for row in space.candidates])
-        extra_EO = strength(progress) * skips_EO.to(mixing.weights_EO)
+        names, column_EO = operation_columns(space.candidates, mixing.weights_EO.device)
+        skip = names.index(SKIP) if SKIP in names else -1
+        extra_EO = strength(progress) * (column_EO == skip).to(mixing.weights_EO.dtype)
         return replace(mixing, weights_EO=mixing.weights_EO + extra_EO)
 
     add.__name__ = "auxiliary skip that fades"
@@ -89,7 +98,7 @@ def perturbed(radius: Control) -> Sampler:
         weights_EO = mixing.weights_EO
         reach = radius(progress)
         moved_EO = weights_EO + torch.empty_like(weights_EO).uniform_(-reach, reach)
-        heaviest_EO = functional.one_hot(moved_EO.argmax(dim=-1), moved_EO.shape[1]).to(moved_EO.dtype)
+        heaviest_EO = _one_at(moved_EO.argmax(dim=-1), moved_EO)
         inside_EO = moved_EO.clamp(0, 1)
         left_E1 = inside_EO.sum(dim=-1, keepdim=True)
         inside_EO = torch.where(left_E1 > 0, inside_EO, heaviest_EO)

@@ -5,6 +5,7 @@ Suffixes: ``E`` edges of a cell, ``O`` candidate operations of an edge.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +34,16 @@ def uniform_candidates(operations: tuple[str, ...], topology: Topology) -> Candi
     """Give every edge the same candidates."""
     edges = (operations,) * len(topology.edges)
     return Candidates(edges, edges)
+
+
+@functools.cache
+def operation_columns(candidates: EdgeCandidates, device: torch.device) -> tuple[tuple[str, ...], Tensor]:
+    """Return all names that occur and, for every edge and candidate, the position of its name among them [E, O].
+
+    Made once for a device: a step that is recorded as a CUDA graph must not copy from the host.
+    """
+    names = tuple(sorted({name for row in candidates for name in row}))
+    return names, torch.tensor([[names.index(name) for name in row] for row in candidates]).to(device)
 
 
 @dataclass(frozen=True)
