@@ -5,7 +5,8 @@ the gradient with the mirrored kernel, so the forward kernel serves it (up to 8 
 gradient of a kernel has a fast path for undilated kernels of at most three columns: a wider kernel is computed in
 windows of three columns, a dilated one on the interleaved pixels that its taps meet (up to 5 times faster).
 
-Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``k`` side of the kernel, 1 a single input channel per group.
+Suffixes: ``B`` batch, ``C`` channels of the input, ``D`` of the output, ``H``, ``W``, ``k`` side of the kernel, 1 the
+one input channel of a group.
 """
 
 from __future__ import annotations
@@ -29,10 +30,28 @@ def applies(x_BCHW: Tensor, kernel: Tensor) -> bool:
     return x_BCHW.device.type == "cpu" and x_BCHW.dtype == kernel.dtype and not torch.is_autocast_enabled("cpu")
 
 
-def depthwise(x_BCHW: Tensor, kernel_C1kk: Tensor, dilation: int = 1) -> Tensor:
-    """Convolve every channel with its own kernel of odd side, padded so that the size stays: [B, C, H, W]."""
-    out: Tensor = _Depthwise.apply(x_BCHW, kernel_C1kk, dilation)
+def depthwise(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int = 1) -> Tensor:
+    """Convolve every channel with its own kernel of odd side, padded so that the size stays: [B, D, H, W].
+
+    With D = G * C kernels every channel has G of them, the first of each channel first: what ``wide`` would make of
+    the input, of which only the C channels are kept for the backward pass.
+    """
+    out: Tensor = _Depthwise.apply(x_BCHW, kernel_D1kk, dilation)
     return out
+
+
+def wide(x_BCHW: Tensor, channels: int) -> Tensor:
+    """Repeat the channels one after the other until there are so many."""
+    times = channels // x_BCHW.shape[1]
+    return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
+
+
+def narrow(x_BDHW: Tensor, channels: int) -> Tensor:
+    """Add up the repetitions that ``wide`` made."""
+    if x_BDHW.shape[1] == channels:
+        return x_BDHW
+    parts = x_BDHW.chunk(x_BDHW.shape[1] // channels, dim=1)
+    return sum(parts[1:], parts[0])
 
 
 def _same(x_BCHW: Tensor, kernel_C1kk: Tensor, dilation: int) -> Tensor:
@@ -44,8 +63,8 @@ class _Depthwise(torch.autograd.Function):
     """The backward pass is made of differentiable operations, so it can be differentiated again."""
 
     @staticmethod
-    def forward(x_BCHW: Tensor, kernel_C1kk: Tensor, dilation: int) -> Tensor:
-        return _same(x_BCHW, kernel_C1kk, dilation)
+    def forward(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int) -> Tensor:
+        return _same(wide(x_BCHW, len(kernel_D1kk)), kernel_D1kk, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
@@ -55,13 +74,13 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x_BCHW, kernel_C1kk = ctx.saved_tensors
-        (slope_BCHW,) = slopes
+        x_BCHW, kernel_D1kk = ctx.saved_tensors
+        (slope_BDHW,) = slopes
         of_input = of_kernel = None
         if ctx.needs_input_grad[0]:
-            of_input = _same(slope_BCHW, kernel_C1kk.flip(2, 3), ctx.dilation)
+            of_input = narrow(_same(slope_BDHW, kernel_D1kk.flip(2, 3), ctx.dilation), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
-            of_kernel = _kernel_gradient(x_BCHW, slope_BCHW, kernel_C1kk, ctx.dilation)
+            of_kernel = _kernel_gradient(wide(x_BCHW, len(kernel_D1kk)), slope_BDHW, kernel_D1kk, ctx.dilation)
         return of_input, of_kernel, None
 
 

@@ -1,63 +1,42 @@
 """All edges that leave a state are computed together, and what they have in common only once.
 
 A state feeds up to five edges with up to eight candidates each. Once per state are computed: the ReLU that begins every
-weighted candidate, the pools, and the pools' batch norm where it sees the same batch on every edge. The mixing weight
-rides as the scale of the batch norm that ends a candidate, so no multiplication is needed for it and nothing is kept
-for that multiplication's gradient. ``none`` has no term at all.
+weighted candidate, the pools, and the pools' batch norm where it sees the same batch on every edge. Equal candidates of
+different edges are computed as one, their kernels stacked along the channels, which makes a third of the operations.
+The mixing weight rides as the scale of the batch norm that ends a candidate, so no multiplication is needed for it and
+nothing is kept for that multiplication's gradient. ``none`` has no term at all.
 
-On a GPU equal candidates of different edges are moreover computed as one, their kernels stacked along the channels: a
-third of the launches, which are what a GPU waits for. A CPU only pays for copying the state; ``stacks`` is the one
-place that decides.
-
-Suffixes: ``B`` batch, ``C`` mixed channels of the state, ``G`` edges computed as one, ``H``, ``W``, ``E`` edges of the
-cell, ``O`` candidates of an edge.
+Suffixes: ``B`` batch, ``C`` mixed channels of the state, ``G`` edges computed as one, ``D`` = G * C, ``H``, ``W``,
+``E`` edges of the cell, ``O`` candidates of an edge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.space.depthwise import narrow, wide
 from nascommon.space.operations import Convolution, Halves
 
 Place = tuple[int, int]
 """(edge, position of a candidate on it)."""
+Scales = tuple[tuple[Tensor, ...], ...]
+"""The mixing weight of every edge and candidate, the same for each channel [C]."""
 
 
-@dataclass(frozen=True)
-class Scales:
-    """The mixing weights of a cell as they are used: one number, or the same for each channel.
-
-    Attributes:
-        scalars: by edge and candidate, without dimensions.
-        channels: the same, [C] each.
-    """
-
-    scalars: tuple[tuple[Tensor, ...], ...]
-    channels: tuple[tuple[Tensor, ...], ...]
-
-    @staticmethod
-    def of(weights_EO: Tensor, channels: int) -> Scales:
-        """Cut the weights apart, all in one go, which also keeps the backward pass short."""
-        weights_EOC = weights_EO[:, :, None].expand(-1, -1, channels).contiguous()
-        return Scales(
-            tuple(row_O.unbind() for row_O in weights_EO.unbind()),
-            tuple(row_OC.unbind() for row_OC in weights_EOC.unbind()),
-        )
-
-
-def stacks(x_BCHW: Tensor) -> bool:
-    """Whether equal candidates of different edges are computed as one on the device of ``x_BCHW``."""
-    return x_BCHW.is_cuda
+def scales(weights_EO: Tensor, channels: int) -> Scales:
+    """Repeat every mixing weight for the mixed channels, all in one go, which keeps the backward pass short too."""
+    weights_EOC = weights_EO[:, :, None].expand(-1, -1, channels).contiguous()
+    return tuple(row_OC.unbind() for row_OC in weights_EOC.unbind())
 
 
 def leave(
-    x_BCHW: Tensor, edges: Sequence[nn.ModuleDict], places: Mapping[str, Sequence[Place]], scales: Scales
+    x_BCHW: Tensor, edges: Sequence[nn.ModuleDict], places: Mapping[str, Sequence[Place]], weights: Scales
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield (edge, weighted sum of its candidates [B, C, H', W']) for the edges that leave a state.
 
@@ -65,91 +44,87 @@ def leave(
         x_BCHW: the mixed channels of the state.
         edges: of the cell, each its candidates by name.
         places: where each candidate is to be computed, by its name.
-        scales: mixing weights of the cell.
+        weights: of the cell.
     """
-    shared = SharedState(x_BCHW)
+    state = State(x_BCHW)
     sums: dict[tuple[int, ...], Tensor] = {}
-    for name, found in places.items():
-        for group in (found,) if stacks(x_BCHW) else tuple((place,) for place in found):
-            on = tuple(edge for edge, _ in group)
-            term = shared.candidate(name, [edges[edge][name] for edge in on], group, scales)
-            sums[on] = sums[on] + term if on in sums else term
+    for name, group in places.items():
+        on = tuple(edge for edge, _ in group)
+        scale_D = torch.cat([weights[edge][choice] for edge, choice in group])
+        term = candidate(state, [edges[edge][name] for edge in on], scale_D)
+        sums[on] = sums[on] + term if on in sums else term
     for on, total in sums.items():
-        yield from zip(on, total.chunk(len(on), dim=1) if len(on) > 1 else (total,), strict=True)
+        yield from zip(on, total.chunk(len(on), dim=1), strict=True)
 
 
-class SharedState:
-    """A state and what its edges share, computed when it is first asked for."""
+class State:
+    """A state of a cell and its ReLU, which is computed when it is first asked for."""
 
     def __init__(self, x_BCHW: Tensor) -> None:
         self.x_BCHW = x_BCHW
-        self.rectified: Tensor | None = None
-        self.pooled: dict[str, Tensor] = {}
-        self.normalised: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def candidate(self, name: str, modules: Sequence[nn.Module], group: Sequence[Place], scales: Scales) -> Tensor:
-        """Return one candidate on several edges, times its mixing weights: [B, G * C, H', W']."""
-        first = modules[0]
-        if isinstance(first, nn.Dropout):
-            return _times(first(_repeat(self.x_BCHW, len(group))), group, scales)
-        layers = [list(cast("nn.Sequential", module)) for module in modules]
-        norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
-        if isinstance(layers[0][0], nn.ReLU):
-            return normalise(norms, self._convolved([each[1:-1] for each in layers]), _stack(group, scales))
-        if name not in self.pooled:
-            self.pooled[name] = layers[0][0](self.x_BCHW)
-        if norms[0].training and norms[0].momentum is not None:
-            return _times(_repeat(self._normalised(name, norms), len(group)), group, scales)
-        return normalise(norms, _repeat(self.pooled[name], len(group)), _stack(group, scales))
-
-    def _convolved(self, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
-        """Run what lies between the first ReLU and the last batch norm."""
-        if self.rectified is None:
-            self.rectified = self.x_BCHW.relu()
-        out_BCHW = self.rectified
-        for same in zip(*layers, strict=True):
-            match same[0]:
-                case nn.BatchNorm2d():
-                    out_BCHW = normalise(cast("Sequence[nn.BatchNorm2d]", same), out_BCHW)
-                case nn.ReLU():
-                    out_BCHW = out_BCHW.relu()
-                case Halves():
-                    out_BCHW = Halves.together(cast("Sequence[Halves]", same), out_BCHW)
-                case _:
-                    out_BCHW = Convolution.together(cast("Sequence[Convolution]", same), out_BCHW)
-        return out_BCHW
-
-    def _normalised(self, name: str, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
-        """Normalise a pool by its batch statistics, which are those of every edge; each edge keeps its own average."""
-        if name not in self.normalised:
-            mean_C, variance_C = _nothing(self.pooled[name])
-            out = functional.batch_norm(self.pooled[name], mean_C, variance_C, None, None, True, 1.0, norms[0].eps)
-            self.normalised[name] = out, mean_C, variance_C
-        out, mean_C, variance_C = self.normalised[name]
-        _average(norms, [mean_C] * len(norms), [variance_C] * len(norms))
-        return out
+    @cached_property
+    def rectified(self) -> Tensor:
+        """What every weighted candidate begins with."""
+        return self.x_BCHW.relu()
 
 
-def normalise(norms: Sequence[nn.BatchNorm2d], x_BCHW: Tensor, scale_C: Tensor | None = None) -> Tensor:
+def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Tensor:
+    """Return one candidate on several edges, times its mixing weights: [B, D, H', W']."""
+    first = modules[0]
+    if isinstance(first, nn.Dropout):
+        if first.p > 0 and first.training:  # every edge drops elements of its own
+            dropped: Tensor = first(wide(state.x_BCHW, len(scale_D)))
+            return dropped * scale_D[:, None, None].to(dropped.dtype)
+        return weighed(state.x_BCHW, scale_D)
+    layers = [list(cast("nn.Sequential", module)) for module in modules]
+    norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
+    if isinstance(layers[0][0], nn.ReLU):
+        return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
+    pooled_BCHW = layers[0][0](state.x_BCHW)
+    if not norms[0].training:  # every edge has running statistics of its own
+        return normalise(norms, wide(pooled_BCHW, len(scale_D)), scale_D)
+    mean_C, variance_C = _nothing(pooled_BCHW)
+    normal_BCHW = functional.batch_norm(pooled_BCHW, mean_C, variance_C, None, None, True, 1.0, norms[0].eps)
+    _average(norms, [mean_C] * len(norms), [variance_C] * len(norms))
+    return weighed(normal_BCHW, scale_D)
+
+
+def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
+    """Run what lies between the first ReLU and the last batch norm of a candidate, for several edges."""
+    for same in zip(*layers, strict=True):
+        match same[0]:
+            case nn.BatchNorm2d():
+                x_BCHW = normalise(cast("Sequence[nn.BatchNorm2d]", same), x_BCHW)
+            case nn.ReLU():
+                x_BCHW = x_BCHW.relu()
+            case Halves():
+                x_BCHW = Halves.together(cast("Sequence[Halves]", same), x_BCHW)
+            case _:
+                x_BCHW = Convolution.together(cast("Sequence[Convolution]", same), x_BCHW)
+    return x_BCHW
+
+
+def normalise(norms: Sequence[nn.BatchNorm2d], x_BDHW: Tensor, scale_D: Tensor | None = None) -> Tensor:
     """Apply batch norms without affine parameters side by side, the scale given instead.
 
     Args:
         norms: one for each equal part of the channels.
-        x_BCHW: [B, G * C, H, W].
-        scale_C: [G * C]; None is one.
+        x_BDHW: their inputs one after the other.
+        scale_D: what multiplies each channel; None is one.
     """
     first = norms[0]
     if len(norms) == 1:
         running = first.running_mean, first.running_var
         momentum = _momentum(first) if first.training else 0.0
-        return functional.batch_norm(x_BCHW, *running, scale_C, None, first.training, momentum, first.eps)
+        return functional.batch_norm(x_BDHW, *running, scale_D, None, first.training, momentum, first.eps)
     if not first.training:
-        mean_C = torch.cat([cast("Tensor", norm.running_mean) for norm in norms])
-        variance_C = torch.cat([cast("Tensor", norm.running_var) for norm in norms])
-        return functional.batch_norm(x_BCHW, mean_C, variance_C, scale_C, None, False, 0.0, first.eps)
-    mean_C, variance_C = _nothing(x_BCHW)
-    out = functional.batch_norm(x_BCHW, mean_C, variance_C, scale_C, None, True, 1.0, first.eps)
-    _average(norms, mean_C.chunk(len(norms)), variance_C.chunk(len(norms)))
+        mean_D = torch.cat([cast("Tensor", norm.running_mean) for norm in norms])
+        variance_D = torch.cat([cast("Tensor", norm.running_var) for norm in norms])
+        return functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, None, False, 0.0, first.eps)
+    mean_D, variance_D = _nothing(x_BDHW)
+    out = functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, None, True, 1.0, first.eps)
+    _average(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
     return out
 
 
@@ -182,19 +157,31 @@ def _momentum(norm: nn.BatchNorm2d) -> float:
     return 1 / float(seen)
 
 
-def _repeat(x_BCHW: Tensor, times: int) -> Tensor:
-    return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
+def weighed(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
+    """Repeat an input for several edges and multiply each repetition by the weights of its edge: [B, D, H, W]."""
+    out: Tensor = _Weighed.apply(x_BCHW, scale_D)
+    return out
 
 
-def _times(x_BCHW: Tensor, group: Sequence[Place], scales: Scales) -> Tensor:
-    if len(group) == 1:
-        edge, choice = group[0]
-        return scales.scalars[edge][choice] * x_BCHW
-    return _stack(group, scales)[:, None, None].to(x_BCHW.dtype) * x_BCHW
+class _Weighed(torch.autograd.Function):
+    """Keeps the input once for all its repetitions; its backward pass can be differentiated again."""
 
+    @staticmethod
+    def forward(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
+        return wide(x_BCHW, len(scale_D)) * scale_D[:, None, None].to(x_BCHW.dtype)
 
-def _stack(group: Sequence[Place], scales: Scales) -> Tensor:
-    if len(group) == 1:
-        edge, choice = group[0]
-        return scales.channels[edge][choice]
-    return torch.cat([scales.channels[edge][choice] for edge, choice in group])
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        del output
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x_BCHW, scale_D = ctx.saved_tensors
+        (slope_BDHW,) = slopes
+        of_input = of_scale = None
+        if ctx.needs_input_grad[0]:
+            of_input = narrow(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
+        if ctx.needs_input_grad[1]:
+            of_scale = (slope_BDHW * wide(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)
+        return of_input, of_scale

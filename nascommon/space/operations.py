@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.space import depthwise
+from nascommon.space.depthwise import applies, depthwise, wide
 
 CANDIDATES = (
     "none",
@@ -61,11 +61,8 @@ class Convolution(nn.Conv2d):
             out: Tensor = first(x_BCHW)
             return out
         kernels = torch.cat([convolution.weight for convolution in convolutions])
-        shared = x_BCHW.shape[1] == first.in_channels
-        if shared and first.groups == 1:
-            return first.run(x_BCHW, kernels, 1)
-        x_BCHW = torch.cat([x_BCHW] * G, dim=1) if shared else x_BCHW
-        return first.run(x_BCHW, kernels, G * first.groups)
+        dense_on_one = first.groups == 1 and x_BCHW.shape[1] == first.in_channels
+        return first.run(x_BCHW, kernels, 1 if dense_on_one else G * first.groups)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, channels, H', W']."""
@@ -73,9 +70,10 @@ class Convolution(nn.Conv2d):
 
     def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
         """Convolve with other kernels in as many groups."""
-        if self.keeps_size and groups == len(kernels) and depthwise.applies(x_BCHW, kernels):
-            return depthwise.depthwise(x_BCHW, kernels, self.dilation[0])
-        return functional.conv2d(x_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
+        if self.keeps_size and groups == len(kernels) and applies(x_BCHW, kernels):
+            return depthwise(x_BCHW, kernels, self.dilation[0])
+        seen_BCHW = wide(x_BCHW, groups * kernels.shape[1])
+        return functional.conv2d(seen_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
 
     @cached_property
     def keeps_size(self) -> bool:
@@ -97,9 +95,9 @@ class StridedDilatedConv(Convolution):
         """Convolve with other kernels in as many groups; the result has the size [H / stride, W / stride]."""
         step = self.stride[0]
         seen_BCHW = x_BCHW[:, :, ::step, ::step]
-        if depthwise.applies(x_BCHW, kernels):
-            return depthwise.depthwise(seen_BCHW, kernels)
-        return functional.conv2d(seen_BCHW, kernels, padding=self.kernel_size[0] // 2, groups=groups)
+        if applies(x_BCHW, kernels):
+            return depthwise(seen_BCHW, kernels)
+        return functional.conv2d(wide(seen_BCHW, groups), kernels, padding=self.kernel_size[0] // 2, groups=groups)
 
 
 class Halves(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.space.fan import Place, Scales, leave
+from nascommon.space.fan import Place, leave, scales
 from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.operations import FactorizedReduce, relu_conv_bn, search_operation
@@ -83,7 +83,7 @@ class SupernetCell(nn.Module):
     def forward(self, before_last: Tensor, last: Tensor, mixing: CellMixing) -> Tensor:
         """Map the outputs of the two cells before to [B, nodes * C, H', W']."""
         dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
-        scales = Scales.of(mixing.products().to(dtype), self.mixed)
+        weights = scales(mixing.products().to(dtype), self.mixed)
         edges = cast("Sequence[nn.ModuleDict]", self.edges)
         states = [self.preprocess0(before_last), self.preprocess1(last)]
         sums: dict[int, Tensor] = {}
@@ -91,7 +91,7 @@ class SupernetCell(nn.Module):
             if source >= INPUTS:
                 states.append(self._node(source, sums, states, mixing))
             x_BCHW = states[source] if self.divisor == 1 else states[source][:, : self.mixed]
-            for edge, term in leave(x_BCHW, edges, self._places(source, mixing), scales):
+            for edge, term in leave(x_BCHW, edges, self._places(source, mixing), weights):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, mixing))

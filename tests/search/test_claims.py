@@ -356,17 +356,17 @@ def calls_per_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     edges = [list(edge.children()) for cell in state.supernet.cells for edge in cell.get_submodule("edges").children()]
     calls: Counter[nn.Module] = Counter()
     counts: set[int] = set()
-    computed = fan.SharedState.candidate
+    candidate = fan.candidate
 
-    def counting(self: fan.SharedState, name: str, modules: Sequence[nn.Module], *arguments: Any) -> Tensor:
+    def counting(state: fan.State, modules: Sequence[nn.Module], scale_D: Tensor) -> Tensor:
         calls.update(modules)
-        return computed(self, name, modules, *arguments)
+        return candidate(state, modules, scale_D)
 
     def ended(*_arguments: Any) -> None:
         counts.update(sum(calls[operation] for operation in edge) for edge in edges)
         calls.clear()
 
-    monkeypatch.setattr(fan.SharedState, "candidate", counting)
+    monkeypatch.setattr(fan, "candidate", counting)
     state.supernet.register_forward_hook(ended)
     soft_pass(state, tiny_data(), Epoch(0, architecture_steps=True), lambda _done, _all: None)
     return counts

@@ -16,6 +16,7 @@ from nascommon.search.scores import fresh_statistics, recalibrated_scores, super
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 from tests.search.small import TinyBatches, batch, double_state, equal
+from tests.space.plain import plainly
 
 VALID = TinyBatches(7, 3, dtype=torch.float64, shuffled=False)
 CALIBRATION = list(TinyBatches(12, 4, seed=5, dtype=torch.float64).epoch(0))
@@ -72,6 +73,7 @@ def test_every_batch_draws_its_own_mixing_weights(state: SearchState) -> None:
 def test_fresh_statistics_are_the_plain_average_over_the_batches(
     state: SearchState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plainly(monkeypatch)  # every batch norm by itself: tests/space/test_fan.py compares with those computed together
     with fresh_statistics(state.supernet), torch.no_grad():
         seen = record_inputs(state.supernet, monkeypatch)
         for images, _ in CALIBRATION:

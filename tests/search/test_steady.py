@@ -19,7 +19,6 @@ from nascommon.method import ArchGradient
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
-from nascommon.space import fan
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
@@ -82,12 +81,6 @@ def step(state: SearchState, seed: int) -> None:
     weight_step(state, batch(device, seed))
 
 
-@pytest.fixture
-def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fan, "stacks", lambda _x: True)
-
-
-@pytest.mark.usefixtures("_as_on_a_gpu")
 @pytest.mark.parametrize("name", WITHOUT_VALUES)
 def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     state = started(name, META)
@@ -99,7 +92,6 @@ def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     assert len(device.log) > 100
 
 
-@pytest.mark.usefixtures("_as_on_a_gpu")
 @pytest.mark.parametrize("kind", ["unrolled", "unrolled_exact"])
 def test_nor_does_an_unrolled_step(kind: ArchGradient) -> None:
     state = started("darts", META, arch_gradient=kind)

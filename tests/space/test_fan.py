@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascommon.search.scores import fresh_statistics
-from nascommon.space import fan
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
+from tests.space.plain import plainly
 from tests.space.test_supernet import images, soft, some_candidates
 
 CLASSES = 5
@@ -41,26 +41,10 @@ def some_active(mixing: Mixing, rng: random.Random) -> Mixing:
     return Mixing(cell(mixing.normal), cell(mixing.reduction))
 
 
-def stacked(monkeypatch: pytest.MonkeyPatch, yes: bool) -> None:
-    monkeypatch.setattr(fan, "stacks", lambda _x: yes)
-
-
-def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make supernets call every candidate of every edge as the module that it is, times its weight."""
-
-    def leave(x_BCHW: Tensor, edges: object, places: object, scales: fan.Scales) -> object:
-        for name, found in places.items():  # type: ignore[attr-defined]
-            for edge, choice in found:
-                yield edge, scales.scalars[edge][choice] * edges[edge][name](x_BCHW)  # type: ignore[index]
-
-    monkeypatch.setattr("nascommon.space.supernet.leave", leave)
-
-
 def statistics(supernet: Supernet) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in supernet.named_buffers() if "num_batches" not in name}
 
 
-@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("divisor", [1, 2])
 def test_running_statistics_are_those_of_every_edge_for_itself(divisor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, plain, mixing = two_supernets(divisor)
@@ -74,7 +58,6 @@ def test_running_statistics_are_those_of_every_edge_for_itself(divisor: int, mon
     torch.testing.assert_close(statistics(ours), statistics(plain), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.usefixtures("layout")
 def test_recalibration_averages_the_batches_that_each_batch_norm_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, plain, mixing = two_supernets()
     rng = random.Random(0)
@@ -90,7 +73,6 @@ def test_recalibration_averages_the_batches_that_each_batch_norm_saw(monkeypatch
         torch.testing.assert_close(found, dict(plain.named_buffers()), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.usefixtures("layout")
 def test_evaluation_uses_the_statistics_of_every_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, plain, mixing = two_supernets()
     draws = torch.Generator().manual_seed(0)
@@ -107,11 +89,12 @@ def test_evaluation_uses_the_statistics_of_every_edge(monkeypatch: pytest.Monkey
     torch.testing.assert_close(out, plain.eval()(images(), mixing), rtol=1e-10, atol=1e-10)
 
 
-def test_second_derivatives_are_the_same_in_both_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_derivatives_are_those_of_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    for yes in (False, True):
+    for plain in (False, True):
         supernet, _, mixing = two_supernets(operations=5)
-        stacked(monkeypatch, yes)
+        if plain:
+            plainly(monkeypatch)
         weights = [mixing.normal.weights_EO, mixing.reduction.weights_EO]
         slopes = torch.autograd.grad((supernet(images(), mixing) ** 2).sum(), weights, create_graph=True)
         parameters = [*weights, *supernet.parameters()]
@@ -121,18 +104,11 @@ def test_second_derivatives_are_the_same_in_both_layouts(monkeypatch: pytest.Mon
         torch.testing.assert_close(mine / scale, other / scale, rtol=1e-9, atol=1e-9)
 
 
-def test_both_layouts_have_one_state_dict(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, other, mixing = two_supernets()
-    stacked(monkeypatch, True)
-    ours(images(), mixing)
-    other.load_state_dict(ours.state_dict())
-    names = [name for name in ours.state_dict() if name.startswith("cells.0.edges.0.")]
-    assert names
-    assert all(name.split(".")[4] in ours.spec.candidates.normal[0] for name in names)
-    stacked(monkeypatch, False)
-    out = other.eval()(images(), mixing)
-    stacked(monkeypatch, True)
-    torch.testing.assert_close(out, ours.eval()(images(), mixing), rtol=1e-10, atol=1e-10)
+def test_the_state_dict_names_every_candidate_of_every_edge() -> None:
+    ours, _, _ = two_supernets()
+    for index, names in enumerate(ours.spec.candidates.normal):
+        found = {key.split(".")[4] for key in ours.state_dict() if key.startswith(f"cells.0.edges.{index}.")}
+        assert found == set(names) - {"none", "skip_connect"}
 
 
 class Operations(TorchDispatchMode):
@@ -147,18 +123,14 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def dispatched(monkeypatch: pytest.MonkeyPatch, yes: bool, *, plain: bool = False) -> int:
+def dispatched() -> int:
     supernet, _, mixing = two_supernets()
-    stacked(monkeypatch, yes)
-    if plain:
-        plainly(monkeypatch)
     with Operations() as counted:
         supernet(images(), mixing).sum().backward()
     return int(counted.count)
 
 
-def test_sharing_and_stacking_each_save_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared, stacks = dispatched(monkeypatch, False), dispatched(monkeypatch, True)
-    plain = dispatched(monkeypatch, False, plain=True)
-    assert stacks < 0.75 * shared
-    assert shared < 0.85 * plain
+def test_a_step_takes_less_than_half_of_the_operations_of_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = dispatched()
+    plainly(monkeypatch)
+    assert ours < 0.5 * dispatched()

@@ -152,7 +152,6 @@ def assert_same_everywhere(supernet: Supernet, mixing: Mixing) -> None:
 # -- partial channels --
 
 
-@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("nodes", [2, 3, 4])
 @pytest.mark.parametrize("divisor", [1, 2, 4])
 def test_outputs_and_all_gradients_equal_a_plain_twin_that_shuffles_on_every_edge(nodes: int, divisor: int) -> None:
@@ -164,7 +163,6 @@ def test_without_edge_weights_every_edge_and_its_bypass_count_once(divisor: int)
     assert_same_everywhere(make(2, divisor), soft(2, edges=False))
 
 
-@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("divisor", [1, 2, 4])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_edge_without_an_active_candidate_gives_no_bypass(divisor: int, seed: int) -> None:
@@ -277,7 +275,6 @@ def out_of(cell: SupernetCell, seed: int) -> Tensor:
     return out.detach()
 
 
-@pytest.mark.usefixtures("layout")
 def test_dropout_acts_after_an_identity() -> None:
     cell = cell_of(("skip_connect",))
     before = out_of(cell, 0)
@@ -316,7 +313,6 @@ def test_dropout_acts_in_training_mode_only() -> None:
     assert torch.equal(out_of(cell, 0), before)
 
 
-@pytest.mark.usefixtures("layout")
 def test_dropout_keeps_the_expectation() -> None:
     cell = cell_of(("skip_connect",))
     expected = out_of(cell, 0)
@@ -327,7 +323,6 @@ def test_dropout_keeps_the_expectation() -> None:
     assert float(((draws.mean(dim=0) - expected).abs() / error).max()) < 6
 
 
-@pytest.mark.usefixtures("layout")
 def test_dropout_masks_differ_from_edge_to_edge() -> None:
     cell = cell_of(("skip_connect",))
     drop(cell, 0.5)

@@ -16,6 +16,7 @@ from nascommon.space.operations import CANDIDATES, search_operation
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Edge, Topology
 from tests.oracles import rules
+from tests.space.plain import plainly
 from tests.space.strategies import random_cell
 from tests.space.twin import twin_logits
 
@@ -85,7 +86,10 @@ def test_parameters_of_the_darts_supernet_are_the_published_in_total_and_by_part
     ("name", "cells"),
     [("darts_search_C16_L8", 8), ("pdarts_stage1_C16_L5_8ops", 5), ("pdarts_stage2_C16_L11_first_k", 11)],
 )
-def test_parameters_and_multiply_adds_of_the_papers_supernets(name: str, cells: int) -> None:
+def test_parameters_and_multiply_adds_of_the_papers_supernets(
+    name: str, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plainly(monkeypatch)  # whose every convolution is a call that can be counted
     expected = rules.facts()["supernets"][name]
     operations = tuple(expected.get("keep", CANDIDATES))
     spec = SupernetSpec(16, cells, 10, uniform_candidates(operations, Topology()))
@@ -122,7 +126,6 @@ def test_logits_in_float64_are_those_of_the_released_code() -> None:
 # -- the plain twin --
 
 
-@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize(
     ("nodes", "cells", "operations"), [(2, 3, 8), (3, 4, 8), (4, 4, 8), (5, 3, 8), (4, 6, 3), (3, 5, 3)]
 )
@@ -194,7 +197,6 @@ def stand_alone(genotype: Genotype, cells: int) -> Network:
     return Network(genotype, spec, search_operation, affine=False).double()
 
 
-@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("nodes", "operations"), [(2, 8), (3, 5), (4, 8), (4, 3), (5, 8)])
 def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
@@ -221,7 +223,6 @@ def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
     assert_same(supernet.eval()(images(9), mixing), network.eval()(images(9)))
 
 
-@pytest.mark.usefixtures("layout")
 def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_not_have() -> None:
     rng, cells, alive = random.Random(0), 5, (3, 4, 5)
     supernet = make(4, cells).train()
@@ -283,7 +284,6 @@ def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_c
         assert ours[:, :channels].any()
 
 
-@pytest.mark.usefixtures("layout")
 def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_active_ones() -> None:
     rng = random.Random(1)
     supernet = make().train()
@@ -295,7 +295,6 @@ def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_acti
     assert_same(supernet(images(), everything), supernet(images(), kept))
 
 
-@pytest.mark.usefixtures("layout")
 def test_an_inactive_candidate_leaves_its_batch_norm_untouched() -> None:
     rng = random.Random(2)
     supernet = make().train()
