@@ -50,7 +50,7 @@ lock: ## renew constraints.txt (needs uv)
 
 clean: ## remove the environment and what the tools remember; data and results stay
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
-	find nascommon stages tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find nascommon stages tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/.building stands from the first step to the last: where it is found, a set-up was cut short, and the
 # environment is made anew. An environment that somebody else made is brought to the pinned versions in place.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.operations import ReluFirst
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def count_operations(module: nn.Module, forward: Callable[[], object]) -> tuple[
     """Run ``forward`` once and count in ``module``: (multiply-adds, 2 x batch-norm outputs + ReLU outputs)."""
     counts = {"mult_adds": 0, "paper_extra": 0}
 
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], out: Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         match layer:
             case nn.Conv2d():
                 per_output = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
@@ -66,6 +67,8 @@ def count_operations(module: nn.Module, forward: Callable[[], object]) -> tuple[
                 counts["paper_extra"] += 2 * out.numel()
             case nn.ReLU():
                 counts["paper_extra"] += out.numel()
+            case ReluFirst() if len(inputs) > 1:  # the papers count its ReLU for every operation that begins with it
+                counts["paper_extra"] += inputs[0].numel()
 
     with torch.no_grad(), _hooked(module, count):
         forward()

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from nascommon.runtime.allocator import keep_freed_memory
 from nascommon.settings import UserError
 
 KIBIBYTES = 1 if sys.platform == "darwin" else 1024
@@ -44,7 +45,8 @@ def resolve_precision(name: str, device: torch.device) -> Literal["float32", "bf
 
 
 def tune(device: torch.device) -> None:
-    """Let a GPU use TF32 for float32 products and the fastest of its convolution kernels."""
+    """Set up this process: memory is kept; a GPU uses TF32 for float32 products and its fastest convolutions."""
+    keep_freed_memory()
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True

@@ -17,14 +17,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nascommon.runtime.allocator import LARGEST_IN_HEAP
 from nascommon.runtime.hardware import peak_memory_bytes
 
 META = torch.device("meta")
 Size = Callable[[int], int]
 """Bytes of a tensor -> bytes that it costs."""
 
-LARGEST_IN_HEAP = 32 * 2**20
-"""Bytes above which the C library maps a tensor by itself: DEFAULT_MMAP_THRESHOLD_MAX of glibc's malloc on 64 bits."""
 HOLES = 0.3
 """Of the tensors in the heap, what lies in holes between them at the peak: tensors that live for a whole step stand
 between others that come and go. Set on four runs (0.28 to 0.40, kernels' workspaces included); on later code nine runs

@@ -13,7 +13,6 @@ Suffixes: ``B`` batch, ``C`` mixed channels of the state, ``G`` edges computed a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.space.depthwise import narrow, wide
-from nascommon.space.operations import Convolution, Halves
+from nascommon.space.operations import Convolution, Halves, ReluFirst, State
 
 Place = tuple[int, int]
 """(edge, position of a candidate on it)."""
@@ -57,18 +56,6 @@ def leave(
         yield from zip(on, total.chunk(len(on), dim=1), strict=True)
 
 
-class State:
-    """A state of a cell and its ReLU, which is computed when it is first asked for."""
-
-    def __init__(self, x_BCHW: Tensor) -> None:
-        self.x_BCHW = x_BCHW
-
-    @cached_property
-    def rectified(self) -> Tensor:
-        """What every weighted candidate begins with."""
-        return self.x_BCHW.relu()
-
-
 def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Tensor:
     """Return one candidate on several edges, times its mixing weights: [B, D, H', W']."""
     first = modules[0]
@@ -79,7 +66,7 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
         return weighed(state.x_BCHW, scale_D)
     layers = [list(cast("nn.Sequential", module)) for module in modules]
     norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
-    if isinstance(layers[0][0], nn.ReLU):
+    if isinstance(first, ReluFirst):
         return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
     pooled_BCHW = layers[0][0](state.x_BCHW)
     if not norms[0].training:  # every edge has running statistics of its own
@@ -97,7 +84,7 @@ def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
             case nn.BatchNorm2d():
                 x_BCHW = normalise(cast("Sequence[nn.BatchNorm2d]", same), x_BCHW)
             case nn.ReLU():
-                x_BCHW = x_BCHW.relu()
+                x_BCHW = x_BCHW.relu_()  # batch norm keeps its input, not its output
             case Halves():
                 x_BCHW = Halves.together(cast("Sequence[Halves]", same), x_BCHW)
             case _:

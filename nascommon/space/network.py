@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nascommon.settings import UserError
 from nascommon.space.genotype import CellGenotype, Genotype
-from nascommon.space.operations import OPERATIONS, FactorizedReduce, relu_conv_bn
+from nascommon.space.operations import OPERATIONS, FactorizedReduce, State, apply, relu_conv_bn
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
@@ -48,8 +48,8 @@ def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
 def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
     """Zero whole samples with ``probability`` and scale the others up, which keeps the expectation."""
     keep = 1 - probability
-    mask_B111 = torch.empty(len(x_BCHW), 1, 1, 1, dtype=x_BCHW.dtype, device=x_BCHW.device).bernoulli_(keep)
-    return x_BCHW / keep * mask_B111
+    scale_B111 = torch.empty(len(x_BCHW), 1, 1, 1, dtype=x_BCHW.dtype, device=x_BCHW.device).bernoulli_(keep)
+    return x_BCHW * scale_B111.div_(keep)
 
 
 class NetworkCell(nn.Module):
@@ -79,24 +79,25 @@ class NetworkCell(nn.Module):
             for state, choices in enumerate(genotype.nodes, start=INPUTS)
         )
 
-    def forward(self, before_last: Tensor, last: Tensor, drop_probability: float) -> Tensor:
+    def forward(self, before_last: State, last: State, drop_probability: float) -> Tensor:
         """Map the outputs of the two cells before to [B, concatenated nodes * C, H', W']."""
-        states: dict[int, Tensor] = {0: self.preprocess0(before_last), 1: self.preprocess1(last)}
+        inputs = apply(self.preprocess0, before_last), apply(self.preprocess1, last)
+        states = {index: State(x_BCHW) for index, x_BCHW in enumerate(inputs)}
         for state, (choices, operations) in enumerate(zip(self.genotype.nodes, self.nodes, strict=True), start=INPUTS):
             assert isinstance(operations, nn.ModuleList)
             terms = [
                 self._edge(operation, states[choice.source], drop_probability)
                 for choice, operation in zip(choices, operations, strict=True)
             ]
-            states[state] = sum(terms[1:], terms[0]) if terms else self._zeros(states[0])
-        return torch.cat([states[state] for state in self.genotype.concat], dim=1)
+            states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(inputs[0]))
+        return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
 
     def _zeros(self, state_BCHW: Tensor) -> Tensor:
         """Return the output of a dead node."""
         return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
-    def _edge(self, operation: nn.Module, x_BCHW: Tensor, drop_probability: float) -> Tensor:
-        out: Tensor = operation(x_BCHW)
+    def _edge(self, operation: nn.Module, state: State, drop_probability: float) -> Tensor:
+        out = apply(operation, state)
         # Every edge may be dropped except a true identity, as in the released code (methods.md, section 1).
         if self.training and drop_probability > 0 and not isinstance(operation, nn.Identity):
             out = drop_path(out, drop_probability)
@@ -113,18 +114,20 @@ class AuxiliaryHead(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(channels, 128, 1, bias=False),
             nn.BatchNorm2d(128),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(128, 768, 2, bias=False),
             nn.BatchNorm2d(768) if second_norm else nn.Identity(),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.classifier = nn.Linear(768, classes)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits [B, K]; a map of another size than the published one is pooled adaptively to the same 2 x 2."""
-        x_BCHW = functional.relu(x_BCHW)
-        published = x_BCHW.shape[2:] == (self.map_side, self.map_side)
-        pooled_BC22 = self.pool(x_BCHW) if published else functional.adaptive_avg_pool2d(x_BCHW, 2)
+    def forward(self, rectified_BCHW: Tensor) -> Tensor:
+        """Return logits [B, K] of the ReLU of a cell's output.
+
+        A map of another size than the published one is pooled adaptively to the same 2 x 2.
+        """
+        published = rectified_BCHW.shape[2:] == (self.map_side, self.map_side)
+        pooled_BC22 = self.pool(rectified_BCHW) if published else functional.adaptive_avg_pool2d(rectified_BCHW, 2)
         logits_BK: Tensor = self.classifier(self.features(pooled_BC22).flatten(1))
         return logits_BK
 
@@ -188,10 +191,10 @@ class Network(nn.Module):
         with computing(images_BCHW, precision):
             before_last, last = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
-                before_last, last = last, cell(before_last, last, self.drop_probability)
+                before_last, last = last, State(cell(before_last, last, self.drop_probability))
                 if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
-                    auxiliary_BK = widened(self.auxiliary(last), precision)
-            logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
+                    auxiliary_BK = widened(self.auxiliary(last.rectified), precision)
+            logits_BK: Tensor = self.classifier(last.x_BCHW.mean(dim=(2, 3)))
         return widened(logits_BK, precision), auxiliary_BK
 
 

@@ -1,7 +1,7 @@
 """The candidate operations of the DARTS space, each a small module that keeps the channels (methods.md, section 1).
 
-Every operation with weights is a ``Sequential`` that begins with a ReLU and ends in batch norm; the supernet relies on
-it to share the one and to put the mixing weight into the other.
+Every operation with weights begins with a ReLU and ends in batch norm (``ReluFirst``): those that read the same state
+share the one, and the supernet puts the mixing weight into the other.
 """
 
 from __future__ import annotations
@@ -43,6 +43,37 @@ class Zero(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return zeros of shape [B, C, H / stride, W / stride]."""
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
+
+
+class State:
+    """A tensor that several operations read, and its ReLU, which is computed once and when it is first asked for."""
+
+    def __init__(self, x_BCHW: Tensor) -> None:
+        self.x_BCHW = x_BCHW
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        """What every operation with weights begins with."""
+        return self.x_BCHW.relu()
+
+
+class ReluFirst(nn.Sequential):
+    """An operation with weights: a ReLU, convolutions and what is between them, batch norm."""
+
+    def forward(self, x_BCHW: Tensor, rectified_BCHW: Tensor | None = None) -> Tensor:
+        """Compute the operation; its first ReLU may have been computed before."""
+        relu, *layers = self
+        x_BCHW = relu(x_BCHW) if rectified_BCHW is None else rectified_BCHW
+        for layer in layers:
+            x_BCHW = layer(x_BCHW)
+        return x_BCHW
+
+
+def apply(operation: nn.Module, state: State) -> Tensor:
+    """Compute any operation on a state."""
+    inputs = (state.x_BCHW, state.rectified) if isinstance(operation, ReluFirst) else (state.x_BCHW,)
+    out: Tensor = operation(*inputs)
+    return out
 
 
 class Convolution(nn.Conv2d):
@@ -120,7 +151,7 @@ class Halves(nn.Module):
         return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)
 
 
-class FactorizedReduce(nn.Sequential):
+class FactorizedReduce(ReluFirst):
     """Halve height and width without losing every second pixel."""
 
     def __init__(self, channels_in: int, channels: int, *, affine: bool = True) -> None:
@@ -129,9 +160,9 @@ class FactorizedReduce(nn.Sequential):
         super().__init__(nn.ReLU(), Halves(channels_in, channels), nn.BatchNorm2d(channels, affine=affine))
 
 
-def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> nn.Sequential:
+def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> ReluFirst:
     """ReLU, 1x1 convolution, batch norm: brings a cell input to the cell's width."""
-    return nn.Sequential(
+    return ReluFirst(
         nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels, affine=affine)
     )
 
@@ -150,14 +181,15 @@ def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, a
 def _sep_conv(kernel: int) -> OperationBuilder:
     def build(channels: int, stride: int, affine: bool) -> nn.Module:
         first = _separable_half(channels, kernel, stride, 1, affine=affine)
-        return nn.Sequential(*first, *_separable_half(channels, kernel, 1, 1, affine=affine))
+        _, *second = _separable_half(channels, kernel, 1, 1, affine=affine)
+        return ReluFirst(*first, nn.ReLU(inplace=True), *second)  # batch norm keeps its input, not its output
 
     return build
 
 
 def _dil_conv(kernel: int) -> OperationBuilder:
     def build(channels: int, stride: int, affine: bool) -> nn.Module:
-        return nn.Sequential(*_separable_half(channels, kernel, stride, 2, affine=affine))
+        return ReluFirst(*_separable_half(channels, kernel, stride, 2, affine=affine))
 
     return build
 
@@ -167,7 +199,7 @@ def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
 
 
 def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
-    return nn.Sequential(
+    return ReluFirst(
         nn.ReLU(),
         Convolution(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
         Convolution(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),

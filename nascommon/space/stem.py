@@ -9,6 +9,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from nascommon.space.operations import ReluFirst, State, apply
+
 Stem = Literal["cifar", "imagenet"]
 STEM_MULTIPLIER = 3
 """The stem of small images gives three times the channels of the first cell, and so does that of a supernet."""
@@ -33,13 +35,11 @@ def build_stem(stem: Stem, image_channels: int, width: int) -> tuple[nn.ModuleLi
         nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),
     )
-    second = nn.Sequential(
-        nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width)
-    )
+    second = ReluFirst(nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width))
     return nn.ModuleList([first, second]), (width, width)
 
 
-def stem_outputs(stem: nn.ModuleList, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+def stem_outputs(stem: nn.ModuleList, images_BCHW: Tensor) -> tuple[State, State]:
     """Return the two inputs of the first cell; the ImageNet stem halves once more between them."""
-    first = stem[0](images_BCHW)
-    return (first, first) if len(stem) == 1 else (first, stem[1](first))
+    first = State(stem[0](images_BCHW))
+    return (first, first) if len(stem) == 1 else (first, State(apply(stem[1], first)))

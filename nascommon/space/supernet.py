@@ -16,7 +16,7 @@ from torch.nn import functional
 from nascommon.space.fan import Place, leave, scales
 from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
-from nascommon.space.operations import FactorizedReduce, relu_conv_bn, search_operation
+from nascommon.space.operations import FactorizedReduce, State, apply, relu_conv_bn, search_operation
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Topology, reduction_cells, stride
@@ -80,12 +80,12 @@ class SupernetCell(nn.Module):
         self.candidates = candidates
         self.strides = [stride(edge, reduction=reduction) for edge in topology.edges]
 
-    def forward(self, before_last: Tensor, last: Tensor, mixing: CellMixing) -> Tensor:
+    def forward(self, before_last: State, last: State, mixing: CellMixing) -> Tensor:
         """Map the outputs of the two cells before to [B, nodes * C, H', W']."""
         dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
         weights = scales(mixing.products().to(dtype), self.mixed)
         edges = cast("Sequence[nn.ModuleDict]", self.edges)
-        states = [self.preprocess0(before_last), self.preprocess1(last)]
+        states = [apply(self.preprocess0, before_last), apply(self.preprocess1, last)]
         sums: dict[int, Tensor] = {}
         for source in range(INPUTS + self.topology.nodes - 1):
             if source >= INPUTS:
@@ -175,8 +175,8 @@ class Supernet(nn.Module):
             before_last, last = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
                 weights = mixing.cell("reduction" if index in self.reductions else "normal")
-                before_last, last = last, cell(before_last, last, weights)
-            logits_BK: Tensor = self.classifier(last.mean(dim=(2, 3)))
+                before_last, last = last, State(cell(before_last, last, weights))
+            logits_BK: Tensor = self.classifier(last.x_BCHW.mean(dim=(2, 3)))
         return widened(logits_BK, self.spec.precision)
 
     def set_skip_dropout(self, probability: float) -> None:

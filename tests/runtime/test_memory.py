@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nascommon.runtime.memory import LARGEST_IN_HEAP, META, LiveBytes, in_heap, peak_bytes, resident_bytes
+from nascommon.runtime.allocator import LARGEST_IN_HEAP
+from nascommon.runtime.memory import META, LiveBytes, in_heap, peak_bytes, resident_bytes
 
 KILO = 1024
 FLOAT = 4

@@ -27,7 +27,7 @@ from nascommon.space import fan
 from nascommon.space.genotype import CELL_KINDS, Choice
 from nascommon.space.mixing import CellMixing, Mixing, one_hot, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec
-from nascommon.space.operations import CANDIDATES, search_operation
+from nascommon.space.operations import CANDIDATES, State, search_operation
 from nascommon.space.supernet import SupernetCell, SupernetSpec
 from nascommon.space.topology import Topology
 from tests.methods.smoke import SIZE, smoke_method, smoke_spec
@@ -358,7 +358,7 @@ def calls_per_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     counts: set[int] = set()
     candidate = fan.candidate
 
-    def counting(state: fan.State, modules: Sequence[nn.Module], scale_D: Tensor) -> Tensor:
+    def counting(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Tensor:
         calls.update(modules)
         return candidate(state, modules, scale_D)
 

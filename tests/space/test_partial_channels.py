@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nascommon.space.genotype import CELL_KINDS, CellKind
 from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
-from nascommon.space.operations import CANDIDATES, FactorizedReduce
+from nascommon.space.operations import CANDIDATES, FactorizedReduce, State
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, channel_shuffle
 from nascommon.space.topology import Topology
@@ -217,7 +217,7 @@ def test_channels_that_the_divisor_does_not_divide_are_refused(channels: int, di
 def test_the_imagenet_stem_halves_twice_for_the_first_and_three_times_for_the_second_input() -> None:
     supernet = make(2, 1, stem="imagenet", cells=3)
     seen: list[torch.Size] = []
-    supernet.cells[0].register_forward_pre_hook(lambda _m, inputs: seen.extend(x.shape for x in inputs[:2]))
+    supernet.cells[0].register_forward_pre_hook(lambda _m, inputs: seen.extend(x.x_BCHW.shape for x in inputs[:2]))
     logits = supernet(images(64), soft(2))
     assert seen == [(3, 12, 16, 16), (3, 12, 8, 8)]
     assert logits.shape == (3, CLASSES)
@@ -268,7 +268,7 @@ def drop(module: nn.Module, probability: float) -> None:
 def out_of(cell: SupernetCell, seed: int) -> Tensor:
     """Run a cell with all weights one and its random numbers from ``seed``."""
     draws = torch.Generator().manual_seed(0)
-    before_last, last = (torch.randn(8, 4, 8, 8, generator=draws) for _ in range(2))
+    before_last, last = (State(torch.randn(8, 4, 8, 8, generator=draws)) for _ in range(2))
     torch.manual_seed(seed)
     edges, count = len(cell.topology.edges), len(cell.get_submodule("edges.0")._modules)
     out: Tensor = cell(before_last, last, CellMixing(torch.ones(edges, count)))

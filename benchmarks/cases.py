@@ -1,0 +1,167 @@
+"""What is compared: every way to take a search step or a training step, or to load an epoch of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from benchmarks import images, plain, released
+from benchmarks.plain import Forward, Halves, fused_twin_forward, supernet_forward, twin_forward
+from benchmarks.released import Released
+from benchmarks.timing import Step
+from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.runtime.hardware import resolve_precision
+from nascommon.runtime.optimisers import sgd
+from nascommon.runtime.replay import replayed
+from nascommon.search.gradients import Batch
+from nascommon.search.passes import architecture_step, weight_step
+from nascommon.search.state import SearchState, new_state, supernet_spec
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.precision import Precision
+from nascommon.space.published import PUBLISHED
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from nascommon.training.loop import train_step
+from nascommon.training.settings import TrainingSettings
+
+UNROLLED = "darts-unrolled"
+LEARNING = [name for name in REGISTRY if name not in ("random", "custom")]
+"""Methods that take architecture steps, each under one name."""
+Ways = dict[str, Callable[[], Step]]
+"""By name, the baseline first."""
+GENOTYPE = "DARTS_V2"
+DROP_PATH = 0.1
+"""0.2 at the end of the papers' training, so this half-way."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is; the defaults are the papers'."""
+
+    channels: int
+    cells: int
+    retrain_channels: int
+    retrain_cells: int
+    side: int
+    pictures: int
+    nodes: int = 4
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a bilevel step is about."""
+
+    method: Method
+    data: Halves
+    device: torch.device
+    nodes: int = 4
+
+    def state(self, layout: torch.memory_format | None = None, precision: Precision = "float32") -> SearchState:
+        """Return a fresh state in training mode, the weights in ``layout`` or as the library has them."""
+        method, topology = self.method, Topology(self.nodes)
+        candidates, phase = uniform_candidates(method.candidates, topology), method.phases[0]
+        base = SupernetSpec(phase.channels, phase.cells, images.CLASSES, candidates, topology, precision=precision)
+        state = new_state(method, supernet_spec(phase, candidates, base, method), seed=0, phase=0, device=self.device)
+        if layout is not None:
+            state.supernet.to(memory_format=layout)
+        state.supernet.train()
+        return state
+
+
+def plain_way(search: Search, forward: Callable[[], Forward], layout: torch.memory_format) -> Step:
+    """Differentiate everything in a step of nothing but PyTorch."""
+    return plain.search_step(search.state(layout), search.data, forward())
+
+
+def library_way(
+    search: Search, layout: torch.memory_format | None = None, precision: Precision = "float32", *, replay: bool = False
+) -> Step:
+    """Take the steps of the library, by default in its own layout."""
+    state, data = search.state(layout, precision), search.data
+
+    def step(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        train, valid = Batch(*tensors[:2]), Batch(*tensors[2:])
+        architecture_step(state, train, valid)
+        return weight_step(state, train)
+
+    repeat = replayed(step, search.device, lambda: not state.varies) if replay else step
+    return lambda: repeat(*data.train, *data.valid)
+
+
+def shipped_way(search: Search) -> Step:
+    """Take the steps as the search stage does on that device."""
+    return library_way(search, precision=resolve_precision("auto", search.device), replay=True)
+
+
+NCHW, NHWC = torch.contiguous_format, torch.channels_last
+TWIN, SHIPPED = "plain twin", "as shipped"
+RUNGS: dict[str, Callable[[Search], Step]] = {
+    "batch norm in one kernel": partial(plain_way, forward=fused_twin_forward, layout=NCHW),
+    "supernet in NCHW": partial(plain_way, forward=supernet_forward, layout=NCHW),
+    "gradients only where used": partial(library_way, layout=NCHW),
+    "channels last": partial(library_way, layout=NHWC),
+    "replayed as a CUDA graph": partial(library_way, replay=True),
+    SHIPPED: shipped_way,
+}
+"""The ladder from the baseline to ours, a line a rung; the last two differ from the one before on a GPU only."""
+
+
+def method_record(name: str, sizes: Sizes) -> Method:
+    """Return the method with its paper's settings on a supernet of the given size."""
+    unrolled = name == UNROLLED
+    entry = REGISTRY["darts" if unrolled else name]
+    method = entry.recipe(entry.settings(), SearchSize(sizes.channels, sizes.cells, sizes.nodes))
+    return replace(method, arch_gradient="unrolled") if unrolled else method
+
+
+def baseline_way(name: str, authors: Released | None) -> tuple[str, Callable[[Search], Step]]:
+    """Return the authors' step where the checkout is of that method, else the plain twin's."""
+    if authors is not None and authors.kind == name.removesuffix("-unrolled"):
+        return authors.name, lambda search: released.search_step(authors, search.method, search.data, search.device)
+    return TWIN, partial(plain_way, forward=twin_forward, layout=NCHW)
+
+
+def search_ways(name: str, search: Search, authors: Released | None, rungs: Sequence[str] = (SHIPPED,)) -> Ways:
+    """Return the baseline and the named rungs."""
+    baseline, way = baseline_way(name, authors)
+    return {baseline: partial(way, search), **{rung: partial(RUNGS[rung], search) for rung in rungs}}
+
+
+def retrain_ways(sizes: Sizes, batch: Batch, authors: Released | None) -> Ways:
+    """Return a training step of the stand-alone network, ours beside theirs or beside plain PyTorch's."""
+    settings, device = TrainingSettings(drop_path=DROP_PATH), batch.images.device
+    channels, cells = sizes.retrain_channels, sizes.retrain_cells
+
+    def network(layout: torch.memory_format) -> tuple[Network, torch.optim.SGD]:
+        made = Network(PUBLISHED[GENOTYPE], NetworkSpec(channels, cells, images.CLASSES))
+        made = made.to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
+        made.drop_probability = DROP_PATH
+        return made, sgd(made, settings.lr, settings.momentum, settings.weight_decay)
+
+    def ours() -> Step:
+        made, optimiser = network(NHWC)
+        made.spec = replace(made.spec, precision=resolve_precision("auto", device))
+        step = replayed(partial(train_step, made, optimiser, settings, 1), device)
+        return lambda: step(*batch)
+
+    if authors is None:
+        return {"network in NCHW": lambda: plain.retrain_step(*network(NCHW), batch, settings), "ours": ours}
+    theirs = partial(released.retrain_step, authors, channels, cells, batch, settings, DROP_PATH)
+    return {authors.name: theirs, "ours": ours}
+
+
+def data_ways(sizes: Sizes, batch: int, device: torch.device, authors: Released | None) -> Ways:
+    """Return an epoch of training batches, ours beside torchvision's loader."""
+    part, cutout = images.random_part(sizes.pictures, sizes.side), TrainingSettings().cutout
+    transform = images.papers_transform(cutout, sizes.side) if authors is None else released.transform(authors, cutout)
+    name = "torchvision DataLoader" + ("" if authors is None else f", transforms of {authors.name}")
+    return {
+        name: lambda: images.loader_epoch(part, batch, device, transform),
+        "ours": lambda: images.our_epoch(part, batch, device, cutout),
+    }
