@@ -147,7 +147,7 @@ def retrain_ways(sizes: Sizes, batch: Batch, authors: Released | None) -> Ways:
     def ours() -> Step:
         made, optimiser = network(NHWC)
         made.spec = replace(made.spec, precision=resolve_precision("auto", device))
-        step = replayed(partial(train_step, made, optimiser, settings, 1), device)
+        step = replayed(partial(train_step, made, optimiser, settings), device)
         return lambda: step(*batch)
 
     if authors is None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nascommon.config import Params
 from nascommon.data.prepared import open_prepared
@@ -24,24 +24,15 @@ from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS
-from nascommon.space.mixing import Candidates, uniform_candidates
-from nascommon.space.network import Network, check_image_side
-from nascommon.space.published import PUBLISHED
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import check_image_side
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from nascommon.training.loop import TrainingHooks, train_epoch
 from nascommon.training.settings import NetworkSettings, TrainingSettings
-from stages.footprint import (
-    DRAWING_BYTES,
-    DRAWING_STAGES,
-    Shape,
-    memory_of,
-    process_bytes,
-    search_steps,
-    settle,
-    with_fixed_draw,
-)
+from stages import memory
+from stages.footprint import costliest_candidates, search_pieces, search_steps, with_fixed_draw
+from stages.memory import DRAWING_BYTES, DRAWING_STAGES, Shape, memory_of, process_bytes
+from stages.pieces import training_pieces, training_program
 from stages.shell import TARGET, TRANSFER
 
 MIB = 2**20
@@ -52,8 +43,6 @@ QUICK_SECONDS = 2.0
 """A step that promises to be quicker is measured at its real batch."""
 EVALUATION_SHARE = 0.35
 """Time of an image in evaluation as a share of its time in training: the forward pass."""
-STAND_IN = "DARTS_V2"
-"""Its network stands for that of the genotype, which only the search will know."""
 KNOWN = {"digits": (1797, 1, 8, 10), "cifar10": (50_000, 3, 32, 10), "cifar100": (50_000, 3, 32, 100),
          "imagenet": (1_281_167, 3, 224, 1000)}  # fmt: skip
 """Training images, channels, side and classes of sets that need not be prepared to be known."""
@@ -113,11 +102,9 @@ def shape_of(settings: DataSettings, folder: Path, key: str) -> Shape:
         UserError: nothing is known of the pictures before they are prepared.
     """
     try:
-        manifest = open_prepared(folder).manifest
-        images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")
-        if manifest.source == settings.source:
-            in_memory = manifest.storage == "memory"
-            return Shape(images, manifest.channels, manifest.height, len(manifest.classes), in_memory)
+        prepared = open_prepared(folder)
+        if prepared.manifest.source == settings.source:
+            return memory.shape_of(prepared)
     except UserError:
         pass  # not prepared yet
     if settings.source not in KNOWN:
@@ -140,10 +127,12 @@ def search_estimate(
     candidates = uniform_candidates(method.candidates, topology)
     base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels)
     watched = HESSIAN_IMAGES if params.search.watch_every else 0
+    pieces = params.search.pieces or search_pieces(method, base, shape, watched, device)
     seconds, memory = 0.0, 0
     for index, phase in enumerate(method.phases):
         spec = supernet_spec(phase, candidates, base, method)
         state = new_state(method, spec, seed=0, phase=index, device=device)
+        state.pieces = pieces
         plain = measure(lambda batch, state=state: weight_step(state, batch), shape, method.batch_size, device)  # type: ignore[misc]
         both = plain
         if method.arch_gradient is not None:
@@ -156,15 +145,16 @@ def search_estimate(
         seconds += sweeps * training
         steady = with_fixed_draw(method, state)
         del state
-        memory = max(memory, memory_of(lambda on, s=spec, m=steady: search_steps(m, s, shape, watched, on), device))  # type: ignore[misc]
+        program = partial(search_steps, steady, spec, shape, watched, pieces)
+        memory = max(memory, memory_of(program, device))
         candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)
-    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps"
+    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps{in_pieces(pieces)}"
     return Estimate("search", seconds, memory / MIB, how)
 
 
-def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
-    """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
-    return Candidates(*(tuple(names[-keep:] for names in candidates.cell(kind)) for kind in CELL_KINDS))
+def in_pieces(pieces: int) -> str:
+    """Say so where a batch is cut."""
+    return f", each in {pieces} pieces to save memory" if pieces > 1 else ""
 
 
 def bilevel(state: SearchState, batch: Batch) -> None:
@@ -173,28 +163,13 @@ def bilevel(state: SearchState, batch: Batch) -> None:
     weight_step(state, batch)
 
 
-class OneBatch:
-    """An epoch of one batch."""
-
-    def __init__(self, batch: Batch) -> None:
-        """Keep the batch."""
-        self.batch = batch
-
-    def __len__(self) -> int:
-        """One."""
-        return 1
-
-    def epoch(self, _key: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batch."""
-        yield self.batch
-
-
 @dataclass(frozen=True)
 class Cost:
     """Time of a training step, and memory of the steps."""
 
     seconds: float
     memory_bytes: int
+    pieces: int
 
 
 def training_cost(
@@ -203,23 +178,16 @@ def training_cost(
     """Measure a training step of a network of that size."""
     check_image_side(shape.side, network.stem, origin)
     spec = network.spec(classes=shape.classes, image_channels=shape.channels)
-
-    def make_step(on: torch.device) -> Callable[[Batch], object]:
-        model = Network(PUBLISHED[STAND_IN], spec).to(device=on, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model.drop_probability = training.drop_path / 2
-        optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=training.momentum)
-        settle(model, optimiser)
-        return lambda batch: train_epoch(model, optimiser, training, OneBatch(batch), 0, TrainingHooks())
-
-    seconds = measure(make_step(device), shape, training.batch_size, device)
-    memory = memory_of(lambda on: make_step(on)(shape.batch(training.batch_size, on)), device)
-    return Cost(seconds, memory)
+    cut = training.model_copy(update={"pieces": training.pieces or training_pieces(training, spec, shape, device)})
+    seconds = measure(training_program(cut, spec, device), shape, training.batch_size, device)
+    memory = memory_of(lambda on: training_program(cut, spec, on)(Batch(*shape.batch(training.batch_size, on))), device)
+    return Cost(seconds, memory, cut.pieces or 1)
 
 
 def training_estimate(stage: str, step: Cost, training: TrainingSettings, images: int, networks: int) -> Estimate:
     """Estimate a number of trainings."""
     steps = max(images // training.batch_size, 1)
-    how = f"{networks} x {training.epochs} epochs of {steps} steps"
+    how = f"{networks} x {training.epochs} epochs of {steps} steps{in_pieces(step.pieces)}"
     memory = step.memory_bytes / MIB if networks else 0.0
     return Estimate(stage, networks * training.epochs * steps * step.seconds, memory, how)
 
@@ -227,12 +195,12 @@ def training_estimate(stage: str, step: Cost, training: TrainingSettings, images
 def measure(step: Callable[[Batch], object], shape: Shape, batch_size: int, device: torch.device) -> float:
     """Return the seconds of a step at ``batch_size``."""
     if device.type == "cuda":
-        return timed(step, shape.batch(batch_size, device))
+        return timed(step, Batch(*shape.batch(batch_size, device)))
     small, large = (min(size, batch_size) for size in SMALL)
-    first, second = (timed(step, shape.batch(size, device)) for size in (small, large))
+    first, second = (timed(step, Batch(*shape.batch(size, device))) for size in (small, large))
     slope = max(second - first, 0.0) / max(large - small, 1)
     seconds = second + slope * (batch_size - large)
-    return timed(step, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
+    return timed(step, Batch(*shape.batch(batch_size, device))) if seconds < QUICK_SECONDS else seconds
 
 
 def timed(step: Callable[[Batch], object], batch: Batch) -> float:

@@ -23,6 +23,8 @@ from nascommon.search.artefact import SUMMARY
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
 from nascommon.training.settings import NetworkSettings
+from stages.memory import shape_of
+from stages.pieces import with_pieces
 from stages.ranked import Ranked, scorer
 from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, run_stage, stage_run
 
@@ -97,11 +99,13 @@ def rounds_of(run: Run) -> dict[str, NetworkSettings]:
 
 def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
     """Train every architecture in every round; return accuracies by round."""
-    rounds, training, data = rounds_of(run), run.params.kendall_tau.training, ranked.data
+    rounds, data = rounds_of(run), ranked.data
+    specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
+    training = with_pieces(run.params.kendall_tau.training, list(specs.values()), shape_of(data.prepared), run)
     weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
     jobs = [
         Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))
-        for which, spec in ((which, ranked.network_spec(network)) for which, network in rounds.items())
+        for which, spec in specs.items()
         for i, architecture in enumerate(architectures)
     ]
     done = itertools.count()

@@ -18,11 +18,14 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
 from nascommon.search.snapshots import Snapshots
+from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_side
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
+from stages.footprint import search_pieces
+from stages.memory import said, shape_of
 from stages.shell import (
     METRICS,
     PLOTS,
@@ -57,15 +60,17 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
                     bar.say(f"warning: {warning}")
                 run.tracker.epoch(row["epoch"], {k: v for k, v in row.items() if isinstance(v, int | float)})
 
+            base = base_spec(run, data, method)
             outcome = run_search(
                 method,
-                base_spec(run, data, method),
+                base,
                 search_data(data, method.batch_size),
                 seed=run.params.seed,
                 device=run.device,
                 checkpoint=run.checkpoints.file("state"),
                 hooks=Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep),
                 watch_every=run.params.search.watch_every,
+                pieces=pieces_of(run, data, method, base),
             )
         write_outcome(run, outcome, snapshots)
 
@@ -86,6 +91,15 @@ def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
         manifest.channels,
         precision=run.precision,
     )
+
+
+def pieces_of(run: Run, data: Data, method: Method, base: SupernetSpec) -> int:
+    """Return into how many pieces a batch is cut, and say so where memory asks for it."""
+    settings = run.params.search
+    if settings.pieces is not None:
+        return settings.pieces
+    watched = HESSIAN_IMAGES if settings.watch_every else 0
+    return said(search_pieces(method, base, shape_of(data.prepared), watched, run.device), "search.pieces")
 
 
 def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchData:

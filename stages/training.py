@@ -21,6 +21,9 @@ from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, ch
 from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
+from nascommon.training.settings import TrainingSettings
+from stages.memory import shape_of
+from stages.pieces import with_pieces
 from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, percent
 
 GENOTYPE = DISCRETIZE / "genotype.json"
@@ -49,11 +52,16 @@ class Task:
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
 
+    def training(self, run: Run) -> TrainingSettings:
+        """Return the protocol with the pieces that a batch is cut into for memory's sake."""
+        settings, spec = self.settings.training, self.spec(run.precision)
+        return with_pieces(settings, [spec], shape_of(self.data.prepared), run)
+
 
 def train_genotype(run: Run, task: Task) -> None:
     """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
-    spec, training = task.spec(run.precision), task.settings.training
+    spec, training = task.spec(run.precision), task.training(run)
     manifest = task.data.prepared.manifest
     say_auxiliary(spec, manifest.height)
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)

@@ -332,10 +332,12 @@ def source(module: str) -> Path | None:
 
 
 RUNTIME = (
+    "allocator",
     "artefacts",
     "checkpoint",
     "crew",
     "hardware",
+    "memory",
     "progress",
     "stage_run",
     "tracker",
@@ -346,10 +348,14 @@ WITHOUT_NUMBERS = (
     "nascommon.settings",
     "stages.shell",
     "stages.report",
+    "stages.memory",
+    "stages.footprint",
+    "stages.pieces",
     *(f"nascommon.runtime.{name}" for name in RUNTIME),
     *(f"nascommon.analysis.{name}" for name in ("drawing", "figures", "layout", "plots")),
 )
-"""Settings are watched as params; the shell, the tracking, the words and the pictures change no number."""
+"""Settings are watched as params; the shell, the tracking, the words and the pictures change no number. Nor does what
+memory a step needs, but where too little is free: then a batch is cut, and the stage says so."""
 NOT_USED_THERE = {
     "evaluate": {  # nothing is trained
         "nascommon/parts/schedule.py",

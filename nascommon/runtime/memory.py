@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
 from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.settings import UserError
 
 META = torch.device("meta")
 Size = Callable[[int], int]
@@ -108,3 +110,52 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _forget(self, key: int, size: int) -> None:
         self._alive.remove(key)
         self.now -= size
+
+
+FILLED = 0.9
+"""Of the free memory that a stage may plan to take."""
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
+
+def available_bytes(device: torch.device) -> int:
+    """Return the free memory of the device, on a CPU within the limit of the container; unknown is no limit."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free
+    found = [sys.maxsize]
+    with suppress(OSError, ValueError, StopIteration):
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    with suppress(OSError, ValueError):
+        limit, used = (int((CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        found.append(limit - used)
+    return min(found)
+
+
+def fewest_pieces(batch_size: int, needs: Callable[[int], int], device: torch.device) -> int:
+    """Return the smallest power of two of pieces of a batch with which a step fits into the free memory.
+
+    Args:
+        batch_size: images; there are never more pieces.
+        needs: pieces -> bytes of a step; may raise ``torch.OutOfMemoryError``.
+        device: where the step is to fit.
+
+    Raises:
+        UserError: a step does not fit with a single image in a piece.
+    """
+    free, pieces = FILLED * available_bytes(device), 1
+    while not _fits(needs, pieces, free):
+        if pieces == batch_size:
+            raise UserError(
+                f"batch_size: a step takes more than the {free / 2**20:,.0f} MiB that are free, even image by image; "
+                "take a smaller network or smaller images"
+            )
+        pieces = min(2 * pieces, batch_size)
+    return pieces
+
+
+def _fits(needs: Callable[[int], int], pieces: int, free: float) -> bool:
+    try:
+        return needs(pieces) <= free
+    except torch.OutOfMemoryError:
+        return False

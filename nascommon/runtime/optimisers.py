@@ -11,12 +11,19 @@ OF_THE_DEVICE = ("fused", "foreach", "capturable")
 """What an optimiser decides by the device, and a checkpoint from another device must not bring along."""
 
 
-def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """Return SGD on all weights of ``module``; on a GPU it is one kernel."""
+def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float, *, fused: bool = True) -> torch.optim.SGD:
+    """Return SGD on all weights of ``module``.
+
+    Args:
+        module: what is trained.
+        lr: learning rate.
+        momentum: of the running mean of the gradients.
+        weight_decay: L2.
+        fused: as one kernel, where the device has it; possible only if every step reaches the same weights.
+    """
     weights = list(module.parameters())
-    return torch.optim.SGD(
-        weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True if weights[0].is_cuda else None
-    )
+    can = weights[0].device.type in ("cpu", "cuda")
+    return torch.optim.SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=(fused and can) or None)
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ def run_search(
     checkpoint: Checkpoint | None = None,
     hooks: Hooks = Hooks(),
     watch_every: int = 0,
+    pieces: int = 1,
 ) -> Outcome:
     """Run all phases of a method.
 
@@ -79,6 +80,7 @@ def run_search(
         checkpoint: taken up if there is one, and written after every epoch.
         hooks: who is told.
         watch_every: epochs between two measurements of the signs of collapse; 0 measures none.
+        pieces: of a batch that are computed one after the other.
     """
     saved = checkpoint.load(device) if checkpoint else None
     history = History.from_state_dict(saved["history"]) if saved else History()
@@ -93,6 +95,7 @@ def run_search(
             candidates = _survivors(method.phases[index - 1], state, candidates)
         spec = supernet_spec(phase, candidates, base, method)
         state = new_state(method, spec, seed=seed, phase=index, device=device)
+        state.pieces = pieces
         if saved and index == first_phase:
             state.load_state_dict(saved["state"])
         else:

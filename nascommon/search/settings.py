@@ -20,6 +20,9 @@ class SearchSettings(Settings):
     """Of fewer than 3 all are reduction cells, and nothing would be learned of the normal cell."""
     nodes: Count = 4
     """Intermediate nodes of a cell; 4 in all papers."""
+    pieces: Count | None = None
+    """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
+    whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
     watch_every: Whole = 5
     """Epochs between two measurements of the signs of collapse (discretization gap, Hessian eigenvalue); 0: none."""
     snapshots: Whole = 10

@@ -141,12 +141,11 @@ def train_epoch(
     batches: Batches,
     epoch: int,
     hooks: TrainingHooks,
-    pieces: int = 1,
 ) -> dict[str, float]:
     """Train one epoch; return mean loss of the classifier and accuracy on the augmented images."""
     network.train()
     device = next(network.parameters()).device
-    step = replayed(lambda *batch: train_step(network, optimiser, settings, pieces, *batch), device)
+    step = replayed(lambda *batch: train_step(network, optimiser, settings, *batch), device)
     loss_sum, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
     for done, (batch, labels) in enumerate(batches.epoch(epoch), start=1):
         batch_loss, batch_correct = step(batch, labels)
@@ -161,7 +160,6 @@ def train_step(
     network: Network,
     optimiser: torch.optim.Optimizer,
     settings: TrainingSettings,
-    pieces: int,
     images: Tensor,
     labels: Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -170,7 +168,7 @@ def train_step(
     Computed in several pieces, the gradient is that of the whole batch, except that batch norm sees a piece at a time.
     """
     optimiser.zero_grad(set_to_none=True)
-    losses, hits = [], []
+    losses, hits, pieces = [], [], settings.pieces or 1
     for batch, answers in zip(images.chunk(pieces), labels.chunk(pieces), strict=True):
         share = len(answers) / len(labels)
         logits_BK, auxiliary_BK = network.forward_auxiliary(batch)

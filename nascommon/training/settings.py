@@ -42,6 +42,9 @@ class TrainingSettings(Settings):
 
     epochs: Count = 600
     batch_size: Count = 96
+    pieces: Count | None = None
+    """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
+    whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
     lr: Positive = 0.025
     schedule: Literal["cosine", "exponential", "linear"] = "cosine"
     """cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0, slower in the last 5 epochs."""

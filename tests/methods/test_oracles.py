@@ -28,6 +28,7 @@ from nascommon.space.operations import CANDIDATES
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from tests.oracles import rules
+from tests.space.plain import plainly
 
 TOPOLOGY = Topology()
 PHASES = {"normal": 0.0, "reduction": 0.5}
@@ -205,8 +206,9 @@ def with_edges(mixing: Mixing) -> Mixing:
 
 @pytest.mark.parametrize(("name", "fact", "phase"), SIZES)
 def test_the_supernet_of_a_method_has_the_released_parameters_and_multiply_adds(
-    name: str, fact: str, phase: int
+    name: str, fact: str, phase: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plainly(monkeypatch)  # whose every convolution is a call that can be counted
     expected = FACTS["supernets"][fact]
     spec = spec_of(method_of(name), phase, tuple(expected.get("keep", ())))
     supernet, mixing = Supernet(spec).eval(), with_edges(equal_mixing(spec.candidates))

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from nascommon.runtime import memory
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
-from nascommon.runtime.memory import META, LiveBytes, in_heap, peak_bytes, resident_bytes
+from nascommon.runtime.memory import (
+    META,
+    LiveBytes,
+    available_bytes,
+    fewest_pieces,
+    in_heap,
+    peak_bytes,
+    resident_bytes,
+)
+from nascommon.settings import UserError
 
 KILO = 1024
 FLOAT = 4
-DEVICES = [torch.device("cpu"), META]
+CPU = torch.device("cpu")
+DEVICES = [CPU, META]
 
 
 def made(device: torch.device) -> Tensor:
@@ -115,3 +127,46 @@ def test_the_resident_memory_is_that_of_the_moment() -> None:
     assert resident_bytes() - before == pytest.approx(2**28, rel=0.1)
     del block
     assert resident_bytes() - before < 2**26
+
+
+# -- how many pieces fit --
+
+
+@pytest.mark.parametrize(("free", "pieces"), [(1000, 1), (999, 2), (500, 2), (130, 8), (100, 10)])
+def test_a_batch_is_cut_as_little_as_fits(monkeypatch: pytest.MonkeyPatch, free: int, pieces: int) -> None:
+    monkeypatch.setattr(memory, "FILLED", 1.0)
+    monkeypatch.setattr(memory, "available_bytes", lambda _device: free)
+    assert fewest_pieces(10, lambda count: 1000 // count, CPU) == pieces
+
+
+def test_a_step_that_runs_out_of_memory_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda _device: 10**9)
+
+    def needs(pieces: int) -> int:
+        if pieces < 4:
+            raise torch.OutOfMemoryError
+        return 1
+
+    assert fewest_pieces(64, needs, CPU) == 4
+
+
+def test_what_does_not_fit_image_by_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda _device: 2**20)
+    with pytest.raises(UserError, match=r"batch_size: a step takes more than the 1 MiB that are free"):
+        fewest_pieces(10, lambda _count: 2**30, CPU)
+
+
+def test_free_memory_is_that_of_the_machine_within_the_limit_of_the_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 5 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert available_bytes(CPU) == 5 * 1024
+    (tmp_path / "memory.max").write_text("4000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert available_bytes(CPU) == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes(CPU) == 5 * 1024
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
+    assert available_bytes(CPU) > 2**60

@@ -17,7 +17,8 @@ from nascommon.search.state import new_state, supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from stages.footprint import Shape, search_steps, with_fixed_draw
+from stages.footprint import search_steps, with_fixed_draw
+from stages.memory import Shape
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def spec_of(method: Method) -> SupernetSpec:
 def needs(method: Method, watched: int = 0) -> int:
     spec = spec_of(method)
     steady = with_fixed_draw(method, new_state(method, spec, seed=0, phase=0, device=CPU))
-    return peak_bytes(lambda: search_steps(steady, spec, SHAPE, watched, META))
+    return peak_bytes(lambda: search_steps(steady, spec, SHAPE, watched, 1, META))
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
@@ -77,14 +78,15 @@ from nascommon.search.state import supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from stages.footprint import Shape, memory_of, process_bytes, search_steps
+from stages.footprint import search_steps
+from stages.memory import Shape, memory_of, process_bytes
 
 torch.set_num_threads(1)
 cpu, topology = torch.device("cpu"), Topology(4)
 method = darts(DartsSettings(batch_size=24), SearchSize(16, 3, 4))
 candidates = uniform_candidates(method.candidates, topology)
 spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
-steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 10), 0, device)
+steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 10), 0, 1, device)
 process = process_bytes(cpu, tracked=False)
 tensors = memory_of(steps, cpu)
 steps(cpu)
