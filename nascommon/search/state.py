@@ -127,9 +127,9 @@ def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, meth
 def weight_optimiser(method: Method, supernet: Supernet) -> torch.optim.SGD:
     """Return a fresh optimiser of the network weights."""
     weights = method.weights
-    # A sampler may leave out other weights in every step.
-    same = method.sample is None
-    return sgd(supernet, weights.lr, weights.momentum, weights.weight_decay, fused=same)
+    # A sampler may leave out other weights in every step. On a CPU all methods shall round alike.
+    fused = method.sample is None and supernet.classifier.weight.is_cuda
+    return sgd(supernet, weights.lr, weights.momentum, weights.weight_decay, fused=fused)
 
 
 def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, device: torch.device) -> SearchState:
