@@ -77,6 +77,13 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
     return weighed(normal_BCHW, scale_D)
 
 
+def together(operations: Sequence[ReluFirst], state: State) -> tuple[Tensor, ...]:
+    """Return the outputs of the same operation on several edges that leave a state, computed as one."""
+    layers = [list(operation) for operation in operations]
+    norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
+    return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers])).chunk(len(operations), dim=1)
+
+
 def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
     """Run what lies between the first ReLU and the last batch norm of a candidate, for several edges."""
     for same in zip(*layers, strict=True):
@@ -93,26 +100,31 @@ def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
 
 
 def normalise(norms: Sequence[nn.BatchNorm2d], x_BDHW: Tensor, scale_D: Tensor | None = None) -> Tensor:
-    """Apply batch norms without affine parameters side by side, the scale given instead.
+    """Apply batch norms side by side.
 
     Args:
         norms: one for each equal part of the channels.
         x_BDHW: their inputs one after the other.
-        scale_D: what multiplies each channel; None is one.
+        scale_D: what multiplies each channel of norms without affine parameters; None is one.
     """
-    first = norms[0]
+    first, shift_D = norms[0], None
+    if first.affine:
+        scale_D, shift_D = (_stacked(norms, name) for name in ("weight", "bias"))
     if len(norms) == 1:
         running = first.running_mean, first.running_var
         momentum = _momentum(first) if first.training else 0.0
-        return functional.batch_norm(x_BDHW, *running, scale_D, None, first.training, momentum, first.eps)
+        return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
     if not first.training:
-        mean_D = torch.cat([cast("Tensor", norm.running_mean) for norm in norms])
-        variance_D = torch.cat([cast("Tensor", norm.running_var) for norm in norms])
-        return functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, None, False, 0.0, first.eps)
+        mean_D, variance_D = (_stacked(norms, name) for name in ("running_mean", "running_var"))
+        return functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, shift_D, False, 0.0, first.eps)
     mean_D, variance_D = _nothing(x_BDHW)
-    out = functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, None, True, 1.0, first.eps)
+    out = functional.batch_norm(x_BDHW, mean_D, variance_D, scale_D, shift_D, True, 1.0, first.eps)
     _average(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
     return out
+
+
+def _stacked(norms: Sequence[nn.BatchNorm2d], name: str) -> Tensor:
+    return torch.cat([getattr(norm, name) for norm in norms])
 
 
 def _nothing(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:

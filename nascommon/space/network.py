@@ -5,7 +5,7 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``K`` classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.settings import UserError
-from nascommon.space.genotype import CellGenotype, Genotype
-from nascommon.space.operations import OPERATIONS, FactorizedReduce, State, apply, relu_conv_bn
+from nascommon.space.fan import together
+from nascommon.space.genotype import CellGenotype, Choice, Genotype
+from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, relu_conv_bn
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
@@ -78,17 +79,28 @@ class NetworkCell(nn.Module):
             )
             for state, choices in enumerate(genotype.nodes, start=INPUTS)
         )
+        self.alike: dict[Choice, list[ReluFirst]] = {}
+        """The operations with weights, those together that are the same on the same state."""
+        for choices, operations in zip(genotype.nodes, self.nodes, strict=True):
+            for choice, made in zip(choices, operations.children(), strict=True):
+                if isinstance(made, ReluFirst):
+                    self.alike.setdefault(choice, []).append(made)
 
     def forward(self, before_last: State, last: State, drop_probability: float) -> Tensor:
         """Map the outputs of the two cells before to [B, concatenated nodes * C, H', W']."""
         inputs = apply(self.preprocess0, before_last), apply(self.preprocess1, last)
         states = {index: State(x_BCHW) for index, x_BCHW in enumerate(inputs)}
+        computed: dict[Choice, Iterator[Tensor]] = {}
         for state, (choices, operations) in enumerate(zip(self.genotype.nodes, self.nodes, strict=True), start=INPUTS):
-            assert isinstance(operations, nn.ModuleList)
-            terms = [
-                self._edge(operation, states[choice.source], drop_probability)
-                for choice, operation in zip(choices, operations, strict=True)
-            ]
+            terms = []
+            for choice, operation in zip(choices, operations.children(), strict=True):
+                if self.training and len(self.alike.get(choice, ())) > 1:
+                    if choice not in computed:
+                        computed[choice] = iter(together(self.alike[choice], states[choice.source]))
+                    out = next(computed[choice])
+                else:
+                    out = apply(operation, states[choice.source])
+                terms.append(self._dropped(out, operation, drop_probability))
             states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(inputs[0]))
         return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
 
@@ -96,11 +108,10 @@ class NetworkCell(nn.Module):
         """Return the output of a dead node."""
         return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
-    def _edge(self, operation: nn.Module, state: State, drop_probability: float) -> Tensor:
-        out = apply(operation, state)
+    def _dropped(self, out: Tensor, operation: nn.Module, drop_probability: float) -> Tensor:
         # Every edge may be dropped except a true identity, as in the released code (methods.md, section 1).
         if self.training and drop_probability > 0 and not isinstance(operation, nn.Identity):
-            out = drop_path(out, drop_probability)
+            return drop_path(out, drop_probability)
         return out
 
 

@@ -11,7 +11,7 @@ from nascommon.analysis.complexity import count_parameters
 from nascommon.settings import UserError
 from nascommon.space import network as module
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.network import AuxiliaryHead, Network, NetworkSpec, check_image_side, drop_path
+from nascommon.space.network import AuxiliaryHead, Network, NetworkCell, NetworkSpec, check_image_side, drop_path
 from nascommon.space.operations import State
 from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
@@ -249,3 +249,38 @@ def test_a_dead_node_that_is_concatenated_gives_zeros_of_the_size_of_the_others(
 def test_every_norm_of_a_retrain_network_is_affine() -> None:
     network = Network(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5))
     assert all(layer.affine for layer in network.modules() if isinstance(layer, nn.BatchNorm2d))
+
+
+# -- operations computed together --
+
+
+@pytest.mark.parametrize("name", ["DARTS_V2", "PDARTS", "DARTS_V1"])
+def test_the_same_operation_on_the_same_state_is_computed_together_and_equals_one_by_one(name: str) -> None:
+    together, one_by_one = (network_of_cells(name, alike) for alike in (True, False))
+    assert any(len(alike) > 1 for cell in cells_of(together) for alike in cell.alike.values())
+    images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    weight = torch.randn(3, 10, dtype=torch.float64)
+    for network in (together, one_by_one):
+        (network(images) * weight).sum().backward()
+    found = [
+        {
+            **{key: parameter.grad for key, parameter in network.named_parameters()},
+            **{key: buffer for key, buffer in network.named_buffers() if "num_batches" not in key},
+        }
+        for network in (together, one_by_one)
+    ]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(together.eval()(images), one_by_one.eval()(images), rtol=1e-8, atol=1e-10)
+
+
+def network_of_cells(name: str, alike: bool) -> Network:
+    torch.manual_seed(0)
+    network = Network(PUBLISHED[name], NetworkSpec(4, 4, auxiliary=False)).double().train()
+    for cell in cells_of(network):
+        if not alike:
+            cell.alike = {}
+    return network
+
+
+def cells_of(network: Network) -> list[NetworkCell]:
+    return [cell for cell in network.cells if isinstance(cell, NetworkCell)]
