@@ -44,7 +44,8 @@ class CudaRecording:
             RuntimeError: the step does what cannot be recorded, such as waiting for the device.
         """
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # Other threads may go on allocating, such as the one that pins the loader's batches.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.outputs = step(*inputs)
 
     def replay(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,8 +63,9 @@ def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
     weights = {name: parameter.detach() for name, parameter in state.supernet.named_parameters()}
     training = state.supernet.training
     state.supernet.train()
-    dropout = state.supernet.skip_dropout
+    dropout, spec = state.supernet.skip_dropout, state.supernet.spec
     state.supernet.set_skip_dropout(0.0)
+    state.supernet.spec = replace(spec, precision="float32")  # second derivatives drown in the rounding of bfloat16
     try:
         out = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.mixing()))
         slopes = torch.autograd.grad(functional.cross_entropy(out, batch.labels), logits, create_graph=True)
@@ -79,6 +81,7 @@ def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
             return extreme
         return extreme + power_iteration(lambda vector: product(vector) - extreme * vector, start)
     finally:
+        state.supernet.spec = spec
         state.supernet.set_skip_dropout(dropout)
         state.supernet.train(training)
 

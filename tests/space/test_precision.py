@@ -1,0 +1,75 @@
+"""With bfloat16 the convolutions are narrow, and everything that learns or is averaged stays wide."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.search.passes import architecture_step, weight_step
+from nascommon.search.state import SearchState, new_state
+from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.precision import Precision
+from nascommon.space.published import PUBLISHED
+from nascommon.training.loop import train_step
+from nascommon.training.settings import TrainingSettings
+from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.search.small import CLASSES, CPU
+
+
+def batch(seed: int) -> Batch:
+    draws = torch.Generator().manual_seed(seed)
+    return Batch(torch.randn(5, 3, 8, 8, generator=draws), torch.arange(5) % CLASSES)
+
+
+def state_of(name: str, precision: Precision) -> SearchState:
+    method = smoke_method(name)
+    spec = smoke_spec(method)
+    state = new_state(method, type(spec)(**{**vars(spec), "precision": precision}), seed=0, phase=0, device=CPU)
+    state.supernet.train()
+    return state
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_weights_logits_and_statistics_stay_float32(name: str) -> None:
+    state = state_of(name, "bfloat16")
+    if state.method.arch_gradient is not None:
+        architecture_step(state, batch(1), batch(2))
+    loss, _ = weight_step(state, batch(1))
+    assert loss.isfinite()
+    kept = [*state.supernet.state_dict().values(), *state.logits.tensors(), loss]
+    assert {tensor.dtype for tensor in kept} == {torch.float32, torch.int64}
+
+
+def test_convolutions_are_computed_in_bfloat16() -> None:
+    state = state_of("darts", "bfloat16")
+    seen: set[torch.dtype] = set()
+    for layer in state.supernet.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda _module, _inputs, out: seen.add(out.dtype))
+    logits = state.supernet(batch(1).images, state.mixing())
+    assert seen == {torch.bfloat16}
+    assert logits.dtype == torch.float32
+
+
+def test_the_architecture_gradient_is_close_to_that_of_float32() -> None:
+    def gradient(precision: Precision) -> Tensor:
+        found = arch_gradient(state_of("darts", precision), batch(1), batch(2))
+        return torch.cat([part.flatten() for part in found])
+
+    narrow, wide = gradient("bfloat16"), gradient("float32")
+    assert not torch.equal(narrow, wide)
+    assert torch.cosine_similarity(narrow, wide, dim=0) > 0.95
+
+
+def test_retraining_in_bfloat16_keeps_its_weights_and_both_losses_wide() -> None:
+    network = Network(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5, CLASSES, precision="bfloat16")).train()
+    network.drop_probability = 0.2
+    data = Batch(torch.randn(4, 3, 32, 32), torch.arange(4) % CLASSES)
+    logits, auxiliary = network.forward_auxiliary(data.images)
+    assert auxiliary is not None
+    assert logits.dtype == auxiliary.dtype == torch.float32
+    loss, _ = train_step(network, torch.optim.SGD(network.parameters(), lr=0.1), TrainingSettings(), *data)
+    assert loss.isfinite()
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
