@@ -15,6 +15,7 @@ import torch
 from benchmarks.timing import synchronise
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search import loop, passes, watch
 
 REST = "the rest"
@@ -29,8 +30,10 @@ PARTS: dict[tuple[Any, str], str] = {
     (watch, "hessian_eigenvalue"): "watch, eigenvalue",
     (loop, "architecture_snapshot"): "history",
     (Checkpoint, "save"): "checkpoints",
+    (Replay, "_start"): "recording",
+    (CudaRecording, "replay"): "replayed steps",
 }
-"""What is timed, by where it is called from."""
+"""What is timed, by where it is called from. On a GPU most steps are replayed, those of both kinds together."""
 
 
 class Clock:
@@ -61,6 +64,8 @@ class Clock:
 
     def turn(self) -> None:
         """Give the time since the last turn to the part that is open."""
+        if self._device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return  # nothing is computed yet, and waiting would spoil the recording: it counts as one part
         synchronise(self._device)
         now = time.perf_counter()
         self.seconds[self._open[-1]] += now - self._last

@@ -27,7 +27,7 @@ from nascommon.data.settings import Augment
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.checkpoint import Checkpoint
-from nascommon.runtime.hardware import describe, git_revision, resolve_device
+from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
 from nascommon.search.gradients import Batch
 from nascommon.search.loop import run_search
 from nascommon.search.passes import SearchData, architecture_step, weight_step
@@ -78,7 +78,8 @@ def run(plan: Plan, folder: Path) -> dict[str, float]:
     topology = Topology(search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     classes, channels = len(manifest.classes), manifest.channels
-    base = SupernetSpec(search.channels, search.cells, classes, candidates, topology, channels)
+    precision = resolve_precision("auto", plan.device)
+    base = SupernetSpec(search.channels, search.cells, classes, candidates, topology, channels, precision=precision)
     clock = Clock(plan.device)
     data = search_data(plan, clock)
     warm_up(plan, base, data)
@@ -193,9 +194,9 @@ def main(
         full = full_method(settings, loaded, batch)
         halves, images = pictures(data, None if steps is None else steps * full.batch_size)
         augment = Augment() if loaded is None else loaded.data.augment
-        plan = Plan(
-            settings.method, shortened(full, epochs), full, settings, halves, images, augment, resolve_device(device)
-        )
+        where = resolve_device(device)
+        tune(where)
+        plan = Plan(settings.method, shortened(full, epochs), full, settings, halves, images, augment, where)
     except UserError as error:
         raise typer.BadParameter(str(error)) from error
     with tempfile.TemporaryDirectory() as folder:
