@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from nascommon.analysis.settings import KendallSettings
 from nascommon.config import Params
 from nascommon.data.prepared import open_prepared
 from nascommon.data.settings import DataSettings
@@ -28,6 +29,7 @@ from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_side
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
+from nascommon.training.many import simultaneous
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 from stages import memory
 from stages.footprint import costliest_candidates, search_pieces, search_steps, with_fixed_draw
@@ -75,15 +77,37 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
         yield with_process(
             training_estimate("transfer", cost, params.transfer.training, shape.images, 1), process, shape
         )
+    at_a_time = simultaneous(params.jobs, device, params.threads)
     kendall = params.kendall_tau
-    cost = training_cost(kendall.network, kendall.training, target, "data.size", device)
-    if kendall.deep_network is not None:
-        deep = training_cost(kendall.deep_network, kendall.training, target, "data.size", device)
-        cost = replace(cost, memory_bytes=max(cost.memory_bytes, deep.memory_bytes))
-    networks = kendall.architectures * (1 + kendall.noise_ceiling)
-    yield with_process(training_estimate("kendall_tau", cost, kendall.training, half, networks), process, target)
+    ranking = kendall_estimate(kendall, target, half, device)
+    yield with_process(side_by_side(ranking, at_a_time), process, target)
     baseline = training_estimate("baseline", retrain, params.retrain.training, images, params.baseline.architectures)
-    yield with_process(baseline, process, target)
+    yield with_process(side_by_side(baseline, at_a_time), process, target)
+
+
+def kendall_estimate(settings: KendallSettings, shape: Shape, images: int, device: torch.device) -> Estimate:
+    """Estimate the retrainings of the ranking, the deep ones included."""
+    cost = training_cost(settings.network, settings.training, shape, "data.size", device)
+    networks = settings.architectures * (1 + settings.noise_ceiling)
+    estimate = training_estimate("kendall_tau", cost, settings.training, images, networks)
+    if settings.deep_network is None:
+        return estimate
+    cost = training_cost(settings.deep_network, settings.training, shape, "data.size", device)
+    deep = training_estimate("kendall_tau", cost, settings.training, images, settings.architectures)
+    return Estimate(
+        "kendall_tau",
+        estimate.seconds + deep.seconds,
+        max(estimate.memory_mib, deep.memory_mib),
+        f"{estimate.how}, and {settings.architectures} deeper networks",
+    )
+
+
+def side_by_side(estimate: Estimate, at_a_time: int) -> Estimate:
+    """Say what it means that several networks are trained at a time; the memory is that of each."""
+    if at_a_time == 1 or not estimate.seconds:
+        return estimate
+    how = f"{estimate.how}, {at_a_time} at a time with as much memory each"
+    return replace(estimate, seconds=estimate.seconds / at_a_time, how=how)
 
 
 def with_process(estimate: Estimate, process: int, shape: Shape) -> Estimate:
