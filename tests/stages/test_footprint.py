@@ -94,6 +94,7 @@ print(process, tensors, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 102
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the share of the holes is that of glibc")
 def test_the_memory_of_a_process_that_searches_is_predicted_within_15_percent() -> None:
     done = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, check=True, capture_output=True, text=True)
