@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         "baseline", params, lambda p: [p.data.augment, p.search.nodes, p.retrain, p.baseline], inputs
     ) as run:
         task = Task(run.params.retrain, open_data(run, TARGET, run.params.data), BASELINE)
-        BASELINE.mkdir(parents=True, exist_ok=True)
+        # As DVC does: what a killed run left half written is none of the results.
+        shutil.rmtree(BASELINE, ignore_errors=True)
+        BASELINE.mkdir(parents=True)
         results = train_random(run, task)
         seconds = sum(trained.summary()["train_seconds"] for trained in results)
         metrics = {"architectures": len(results), "train_seconds": seconds}
