@@ -84,8 +84,9 @@ class Params(Settings):
     threads: Count | None = None
     """CPU threads of a stage; null lets torch take all cores. Small networks gain nothing from more than one."""
     jobs: Annotated[int | Literal["auto"], BeforeValidator(_jobs)] = "auto"
-    """Retrainings that kendall_tau and baseline run at a time, each with ``threads``; changes no number. auto: as many
-    as fill the cores, one where threads is null; on a GPU up to 4, as memory allows."""
+    """Retrainings that kendall_tau and baseline run at a time, each with ``threads``; changes no number, unless memory
+    is so short that batches are cut. auto: as many as fill the cores, one where threads is null; on a GPU up to 4, as
+    memory allows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the convolutions in search and training; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"

@@ -55,7 +55,7 @@ def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
 
 def train_random(run: Run, task: Task) -> list[Trained]:
     """Train the random architectures like the winner and save each network."""
-    seed, training = run.params.seed, task.training(run)
+    seed, training = run.params.seed, task.training(run, run.processes)
     genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
     spec = task.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]

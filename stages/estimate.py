@@ -151,7 +151,7 @@ def search_estimate(
     candidates = uniform_candidates(method.candidates, topology)
     base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels)
     watched = HESSIAN_IMAGES if params.search.watch_every else 0
-    pieces = params.search.pieces or search_pieces(method, base, shape, watched, device)
+    pieces = params.search.pieces or search_pieces(method, base, shape, device)
     seconds, memory = 0.0, 0
     for index, phase in enumerate(method.phases):
         spec = supernet_spec(phase, candidates, base, method)

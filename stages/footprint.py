@@ -74,8 +74,11 @@ def search_steps(
     del held
 
 
-def search_pieces(method: Method, base: SupernetSpec, shape: Shape, watched: int, device: torch.device) -> int:
-    """Return the fewest pieces of a batch with which every phase of a search fits into the free memory."""
+def search_pieces(method: Method, base: SupernetSpec, shape: Shape, device: torch.device) -> int:
+    """Return the fewest pieces of a batch with which the steps of every phase fit into the free memory.
+
+    The watch of the Hessian does not count: its images are not cut, so pieces would not help it.
+    """
     pieces, candidates = 1, base.candidates
     for phase in method.phases:
         spec = supernet_spec(phase, candidates, base, method)
@@ -84,7 +87,7 @@ def search_pieces(method: Method, base: SupernetSpec, shape: Shape, watched: int
             steady = with_fixed_draw(method, new_state(method, spec, seed=0, phase=0, device=device))
 
             def needs(count: int, method: Method = steady, spec: SupernetSpec = spec) -> int:
-                return memory_of(lambda on: search_steps(method, spec, shape, watched, count, on), device)
+                return memory_of(lambda on: search_steps(method, spec, shape, 0, count, on), device)
 
             pieces = max(pieces, fewest_pieces(method.batch_size, needs, device))
         candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)

@@ -101,7 +101,9 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
     """Train every architecture in every round; return accuracies by round."""
     rounds, data = rounds_of(run), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
-    training = with_pieces(run.params.kendall_tau.training, list(specs.values()), shape_of(data.prepared), run)
+    training = with_pieces(
+        run.params.kendall_tau.training, list(specs.values()), shape_of(data.prepared), run, run.processes
+    )
     weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
     jobs = [
         Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))

@@ -25,22 +25,28 @@ Step = Callable[[tuple[Tensor, Tensor]], object]
 """Takes a training step on images and labels."""
 
 
-def with_pieces(settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, run: Run) -> TrainingSettings:
-    """Return the protocol with as few pieces of a batch as let the largest of the networks fit."""
+def with_pieces(
+    settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, run: Run, at_a_time: int = 1
+) -> TrainingSettings:
+    """Return the protocol with as few pieces of a batch as let so many of the largest networks fit at a time."""
     if settings.pieces is not None:
         return settings
-    pieces = max(training_pieces(settings, spec, shape, run.device) for spec in specs)
+    pieces = max(training_pieces(settings, spec, shape, run.device, at_a_time) for spec in specs)
     return settings.model_copy(update={"pieces": said(pieces, f"{run.stage}.training.pieces")})
 
 
-def training_pieces(settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device) -> int:
-    """Return the fewest pieces of a batch with which a training step fits into the free memory."""
-    if surely_fits(spec.cells * OPERATIONS_OF_A_CELL, spec.channels, shape, settings.batch_size, device):
+def training_pieces(
+    settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, at_a_time: int = 1
+) -> int:
+    """Return the fewest pieces of a batch with which so many training steps at a time fit into the free memory."""
+    operations = at_a_time * spec.cells * OPERATIONS_OF_A_CELL
+    if surely_fits(operations, spec.channels, shape, settings.batch_size, device):
         return 1
 
     def needs(pieces: int) -> int:
         cut = settings.model_copy(update={"pieces": pieces})
-        return memory_of(lambda on: training_program(cut, spec, on)(shape.batch(settings.batch_size, on)), device)
+        step = memory_of(lambda on: training_program(cut, spec, on)(shape.batch(settings.batch_size, on)), device)
+        return at_a_time * step
 
     return fewest_pieces(settings.batch_size, needs, device)
 

@@ -18,7 +18,6 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
 from nascommon.search.snapshots import Snapshots
-from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_side
@@ -98,8 +97,7 @@ def pieces_of(run: Run, data: Data, method: Method, base: SupernetSpec) -> int:
     settings = run.params.search
     if settings.pieces is not None:
         return settings.pieces
-    watched = HESSIAN_IMAGES if settings.watch_every else 0
-    return said(search_pieces(method, base, shape_of(data.prepared), watched, run.device), "search.pieces")
+    return said(search_pieces(method, base, shape_of(data.prepared), run.device), "search.pieces")
 
 
 def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchData:

@@ -52,10 +52,10 @@ class Task:
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
 
-    def training(self, run: Run) -> TrainingSettings:
+    def training(self, run: Run, at_a_time: int = 1) -> TrainingSettings:
         """Return the protocol with the pieces that a batch is cut into for memory's sake."""
         settings, spec = self.settings.training, self.spec(run.precision)
-        return with_pieces(settings, [spec], shape_of(self.data.prepared), run)
+        return with_pieces(settings, [spec], shape_of(self.data.prepared), run, at_a_time)
 
 
 def train_genotype(run: Run, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 A state feeds up to five edges with up to eight candidates each. Once per state are computed: the ReLU that begins every
 weighted candidate, the pools, and the pools' batch norm where it sees the same batch on every edge. Equal candidates of
-different edges are computed as one, their kernels stacked along the channels, which makes a third of the operations.
+different edges are computed as one, their kernels stacked along the channels: less than half of the operations.
 The mixing weight rides as the scale of the batch norm that ends a candidate, so no multiplication is needed for it and
 nothing is kept for that multiplication's gradient. ``none`` has no term at all.
 
@@ -64,11 +64,11 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
             dropped: Tensor = first(wide(state.x_BCHW, len(scale_D)))
             return dropped * scale_D[:, None, None].to(dropped.dtype)
         return weighed(state.x_BCHW, scale_D)
-    layers = [list(cast("nn.Sequential", module)) for module in modules]
-    norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
     if isinstance(first, ReluFirst):
-        return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
-    pooled_BCHW = layers[0][0](state.x_BCHW)
+        return side_by_side(cast("Sequence[ReluFirst]", modules), state, scale_D)
+    pool, _ = cast("nn.Sequential", first)
+    norms = [cast("nn.BatchNorm2d", cast("nn.Sequential", module)[-1]) for module in modules]
+    pooled_BCHW = pool(state.x_BCHW)
     if not norms[0].training:  # every edge has running statistics of its own
         return normalise(norms, wide(pooled_BCHW, len(scale_D)), scale_D)
     mean_C, variance_C = _nothing(pooled_BCHW)
@@ -79,9 +79,14 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
 
 def together(operations: Sequence[ReluFirst], state: State) -> tuple[Tensor, ...]:
     """Return the outputs of the same operation on several edges that leave a state, computed as one."""
+    return side_by_side(operations, state).chunk(len(operations), dim=1)
+
+
+def side_by_side(operations: Sequence[ReluFirst], state: State, scale_D: Tensor | None = None) -> Tensor:
+    """Return the same, one after the other along the channels, each channel times its scale: [B, D, H', W']."""
     layers = [list(operation) for operation in operations]
     norms = [cast("nn.BatchNorm2d", each[-1]) for each in layers]
-    return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers])).chunk(len(operations), dim=1)
+    return normalise(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
 
 
 def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-import nascommon.methods  # noqa: F401 -- fills the registry
+import nascommon.methods  # fills the registry
+import nascommon.runtime.memory
+import stages.memory
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.memory import META, peak_bytes
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import NetworkSpec
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from stages.footprint import search_steps, with_fixed_draw
-from stages.memory import Shape
+from nascommon.training.settings import TrainingSettings
+from stages.footprint import search_pieces, search_steps, with_fixed_draw
+from stages.memory import Shape, memory_of
+from stages.pieces import training_pieces, training_program
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 SHAPE = Shape(images=100, channels=1, side=8, classes=10)
+IMAGES = Shape(images=100, channels=3, side=32, classes=10)
 NODES = 2
 
 
@@ -62,6 +69,31 @@ def test_the_copies_of_an_induced_pass_are_counted() -> None:
     with_copies = method_of("ecdarts")
     assert "induced" in with_copies.passes
     assert needs(with_copies) > needs(replace(with_copies, passes=("soft",)))
+
+
+@pytest.mark.parametrize(("share", "cut"), [(0.8, True), (1.2, False)])
+def test_a_search_is_cut_only_where_its_steps_do_not_fit(
+    share: float, cut: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = replace(method_of("darts"), batch_size=32)
+    spec = spec_of(method)
+    whole, watching = (
+        memory_of(partial(search_steps, method, spec, SHAPE, watched, 1), CPU) for watched in (0, method.batch_size)
+    )
+    for module in (stages.memory, nascommon.runtime.memory):
+        monkeypatch.setattr(module, "available_bytes", lambda _device: round(share * whole))
+    # 1.2 times is too little for the watch of the Hessian, which pieces cannot help.
+    assert watching > 1.2 * whole
+    assert (search_pieces(method, spec, SHAPE, CPU) > 1) == cut
+
+
+def test_networks_trained_side_by_side_share_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, spec = TrainingSettings(batch_size=16), NetworkSpec(8, 3)
+    alone = memory_of(lambda on: training_program(settings, spec, on)(IMAGES.batch(16, on)), CPU)
+    for module in (stages.memory, nascommon.runtime.memory):
+        monkeypatch.setattr(module, "available_bytes", lambda _device: round(1.5 * alone))
+    assert training_pieces(settings, spec, IMAGES, CPU) == 1
+    assert training_pieces(settings, spec, IMAGES, CPU, at_a_time=3) > 1
 
 
 def test_pictures_count_where_they_are_kept_in_memory() -> None:
