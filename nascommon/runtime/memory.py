@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
-from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.hardware import peak_memory_bytes, process_status_bytes
 from nascommon.settings import UserError
 
 META = torch.device("meta")
@@ -60,12 +60,8 @@ def peak_bytes(program: Callable[[], object], size: Size = exact) -> int:
 
 def resident_bytes() -> int:
     """Return the resident memory of this process in bytes: at present on Linux, elsewhere the most so far."""
-    if sys.platform != "linux":
-        return peak_memory_bytes(torch.device("cpu"))
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("Linux tells the resident memory of every process")
+    cpu = torch.device("cpu")
+    return process_status_bytes("VmRSS") if sys.platform == "linux" else peak_memory_bytes(cpu)
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from nascommon.runtime.hardware import describe, git_revision, peak_memory_bytes, resolve_device
+from nascommon.runtime.hardware import describe, git_revision, resolve_device
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -56,10 +58,30 @@ def test_the_description_of_a_cpu_is_one_line_with_its_threads() -> None:
     assert len(said) > len(f", {torch.get_num_threads()} threads")
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-def test_peak_memory_is_what_the_system_says_in_bytes() -> None:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    assert peak_memory_bytes(CPU) == pytest.approx(int(line.split()[1]) * 1024, rel=0.02)
+GROWS = """
+from nascommon.runtime.hardware import peak_memory_bytes
+import torch
+cpu = torch.device("cpu")
+before = peak_memory_bytes(cpu)
+held = b"x" * (256 * 2**20)
+del held
+print(before, peak_memory_bytes(cpu))
+"""
+IN_A_LARGE_PROCESS = """
+import subprocess, sys
+held = b"x" * int(sys.argv[1])
+print(subprocess.run([sys.executable, "-c", sys.argv[2]], check=True, capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process begins with no peak of its own")
+def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    parent = 1536 * 2**20
+    command = [sys.executable, "-c", IN_A_LARGE_PROCESS, str(parent), GROWS]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    before, after = map(int, done.stdout.split())
+    assert before < after < parent
+    assert after - before == pytest.approx(256 * 2**20, rel=0.05)
 
 
 def git(folder: Path, *words: str) -> None:

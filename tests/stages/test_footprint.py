@@ -102,10 +102,10 @@ def test_pictures_count_where_they_are_kept_in_memory() -> None:
 
 
 STEPS = """
-import resource, torch
+import torch
 from nascommon.methods.darts import DartsSettings, darts
 from nascommon.method import SearchSize
-from nascommon.runtime.memory import META
+from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.search.state import supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
@@ -122,7 +122,7 @@ steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 10), 0, 1, dev
 process = process_bytes(cpu, tracked=False)
 tensors = memory_of(steps, cpu)
 steps(cpu)
-print(process, tensors, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(process, tensors, peak_memory_bytes(cpu))
 """
 
 
