@@ -9,6 +9,8 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo "$$name" && break; done)
 READY := .venv/.ready
 INSIDE := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# A process of the tests takes a core and up to 3 GiB.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 # Scripts of an environment know the folder they were made in: one that was moved or copied is made anew.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
@@ -30,7 +32,7 @@ ui: $(READY) ## compare runs in the browser (MLflow on the local store)
 	$(INSIDE) mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 test: check ## the everyday tests: style, types, layers, every test that is not slow
-	$(INSIDE) python -m pytest -m "not slow"
+	$(INSIDE) python -m pytest -m "not slow" $(PARALLEL)
 
 check: $(READY) ## style, types and layers alone
 	$(INSIDE) ruff check
@@ -39,10 +41,10 @@ check: $(READY) ## style, types and layers alone
 	$(INSIDE) lint-imports --no-logo
 
 test-slow: $(READY) ## the slow tests alone: whole pipelines, killed and resumed runs
-	$(INSIDE) python -m pytest -m slow
+	$(INSIDE) python -m pytest -m slow $(PARALLEL)
 
 test-all: check ## everything
-	$(INSIDE) python -m pytest
+	$(INSIDE) python -m pytest $(PARALLEL)
 
 lock: ## renew constraints.txt (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra dev \
