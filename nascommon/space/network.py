@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.settings import UserError
-from nascommon.space.fan import together
+from nascommon.space.batch_norm import BatchNorm
+from nascommon.space.fan import stacks, together
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, relu_conv_bn
 from nascommon.space.precision import Precision, computing, widened
@@ -94,7 +95,7 @@ class NetworkCell(nn.Module):
         for state, (choices, operations) in enumerate(zip(self.genotype.nodes, self.nodes, strict=True), start=INPUTS):
             terms = []
             for choice, operation in zip(choices, operations.children(), strict=True):
-                if self.training and len(self.alike.get(choice, ())) > 1:
+                if self._as_one(choice, states[choice.source].x_BCHW):
                     if choice not in computed:
                         computed[choice] = iter(together(self.alike[choice], states[choice.source]))
                     out = next(computed[choice])
@@ -103,6 +104,9 @@ class NetworkCell(nn.Module):
                 terms.append(self._dropped(out, operation, drop_probability))
             states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(inputs[0]))
         return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
+
+    def _as_one(self, choice: Choice, state_BCHW: Tensor) -> bool:
+        return self.training and len(self.alike.get(choice, ())) > 1 and stacks(state_BCHW)
 
     def _zeros(self, state_BCHW: Tensor) -> Tensor:
         """Return the output of a dead node."""
@@ -124,10 +128,10 @@ class AuxiliaryHead(nn.Module):
         self.pool = nn.AvgPool2d(5, stride=3 if stem == "cifar" else 2, count_include_pad=False)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 128, 1, bias=False),
-            nn.BatchNorm2d(128),
+            BatchNorm(128),
             nn.ReLU(inplace=True),
             nn.Conv2d(128, 768, 2, bias=False),
-            nn.BatchNorm2d(768) if second_norm else nn.Identity(),
+            BatchNorm(768) if second_norm else nn.Identity(),
             nn.ReLU(inplace=True),
         )
         self.classifier = nn.Linear(768, classes)

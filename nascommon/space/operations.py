@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.space.batch_norm import BatchNorm
 from nascommon.space.depthwise import applies, depthwise, wide
 
 CANDIDATES = (
@@ -157,14 +158,12 @@ class FactorizedReduce(ReluFirst):
     def __init__(self, channels_in: int, channels: int, *, affine: bool = True) -> None:
         if channels % 2:
             raise ValueError(f"FactorizedReduce needs an even number of output channels, got {channels}")
-        super().__init__(nn.ReLU(), Halves(channels_in, channels), nn.BatchNorm2d(channels, affine=affine))
+        super().__init__(nn.ReLU(), Halves(channels_in, channels), BatchNorm(channels, affine=affine))
 
 
 def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> ReluFirst:
     """ReLU, 1x1 convolution, batch norm: brings a cell input to the cell's width."""
-    return ReluFirst(
-        nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels, affine=affine)
-    )
+    return ReluFirst(nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), BatchNorm(channels, affine=affine))
 
 
 def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, affine: bool) -> list[nn.Module]:
@@ -174,7 +173,7 @@ def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, a
         nn.ReLU(),
         depthwise(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
         Convolution(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels, affine=affine),
+        BatchNorm(channels, affine=affine),
     ]
 
 
@@ -203,7 +202,7 @@ def _conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Module:
         nn.ReLU(),
         Convolution(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
         Convolution(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
-        nn.BatchNorm2d(channels, affine=affine),
+        BatchNorm(channels, affine=affine),
     )
 
 
@@ -233,5 +232,5 @@ def search_operation(name: str, channels: int, stride: int) -> nn.Module:
     """
     operation = OPERATIONS[name](channels, stride, False)
     if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
-        return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
+        return nn.Sequential(operation, BatchNorm(channels, affine=False))
     return nn.Dropout(0.0) if isinstance(operation, nn.Identity) else operation

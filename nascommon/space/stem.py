@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from nascommon.space.batch_norm import BatchNorm
 from nascommon.space.operations import ReluFirst, State, apply
 
 Stem = Literal["cifar", "imagenet"]
@@ -24,18 +25,18 @@ def build_stem(stem: Stem, image_channels: int, width: int) -> tuple[nn.ModuleLi
     """
     if stem == "cifar":
         conv = nn.Conv2d(image_channels, width, 3, padding=1, bias=False)
-        return nn.ModuleList([nn.Sequential(conv, nn.BatchNorm2d(width))]), (width, width)
+        return nn.ModuleList([nn.Sequential(conv, BatchNorm(width))]), (width, width)
     if width % 2:
         raise ValueError(f"the ImageNet stem needs an even width, got {width}")
     half = width // 2
     first = nn.Sequential(
         nn.Conv2d(image_channels, half, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(half),
+        BatchNorm(half),
         nn.ReLU(),
         nn.Conv2d(half, width, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
+        BatchNorm(width),
     )
-    second = ReluFirst(nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width))
+    second = ReluFirst(nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), BatchNorm(width))
     return nn.ModuleList([first, second]), (width, width)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nascommon.search.state import new_state
+from nascommon.space import fan
 from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CPU
 from tests.space.test_partial_channels import Twin
@@ -13,8 +14,11 @@ from tests.space.test_supernet import assert_same, images
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_outputs_and_all_gradients_of_a_method_equal_the_plain_twin(name: str, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "stacked"), [(1, fan.STACKED), (2, 0)])
+def test_outputs_and_all_gradients_of_a_method_equal_the_plain_twin(
+    name: str, seed: int, stacked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan, "STACKED", stacked)
     torch.manual_seed(seed)  # samplers draw from the global generator
     method = smoke_method(name)
     state = new_state(method, smoke_spec(method), seed=3, phase=0, device=CPU)

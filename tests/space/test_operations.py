@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from nascommon.space.batch_norm import BatchNorm
 from nascommon.space.network import retrain_operation
 from nascommon.space.operations import (
     CANDIDATES,
@@ -142,7 +143,7 @@ def test_no_convolution_has_a_bias_and_each_is_preceded_by_relu() -> None:
     for name in ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7", "dil_conv_3x3", "dil_conv_5x5", "conv_7x1_1x7"):
         layers = list(search_operation(name, C, 1).children())
         assert isinstance(layers[0], nn.ReLU)
-    assert [type(layer) for layer in relu_conv_bn(3, 5)] == [nn.ReLU, nn.Conv2d, nn.BatchNorm2d]
+    assert [type(layer) for layer in relu_conv_bn(3, 5)] == [nn.ReLU, nn.Conv2d, BatchNorm]
 
 
 @pytest.mark.parametrize(("name", "reach"), [("sep_conv_3x3", 2), ("sep_conv_5x5", 4), ("dil_conv_3x3", 2),
