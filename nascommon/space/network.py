@@ -16,7 +16,7 @@ from nascommon.settings import UserError
 from nascommon.space.batch_norm import BatchNorm
 from nascommon.space.fan import stacks, together
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, relu_conv_bn
+from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, global_mean, relu_conv_bn
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
@@ -209,7 +209,7 @@ class Network(nn.Module):
                 before_last, last = last, State(cell(before_last, last, self.drop_probability))
                 if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
                     auxiliary_BK = widened(self.auxiliary(last.rectified), precision)
-            logits_BK: Tensor = self.classifier(last.x_BCHW.mean(dim=(2, 3)))
+            logits_BK: Tensor = self.classifier(global_mean(last.x_BCHW))
         return widened(logits_BK, precision), auxiliary_BK
 
 

@@ -46,6 +46,20 @@ class Zero(nn.Module):
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
 
 
+def every(step: int, x_BCHW: Tensor, start: int = 0) -> Tensor:
+    """Return every ``step``-th pixel in both directions.
+
+    Sliced as pixels of channels, the gradient, too, comes in channels-last layout; that of a plain slice does not, and
+    whatever follows would have to convert it.
+    """
+    return x_BCHW.permute(0, 2, 3, 1)[:, start::step, start::step].permute(0, 3, 1, 2)
+
+
+def global_mean(x_BCHW: Tensor) -> Tensor:
+    """Return the mean over all pixels [B, C]; its gradient, too, comes in channels-last layout."""
+    return x_BCHW.permute(0, 2, 3, 1).mean(dim=(1, 2))
+
+
 class State:
     """A tensor that several operations read, and its ReLU, which is computed once and when it is first asked for."""
 
@@ -125,30 +139,29 @@ class StridedDilatedConv(Convolution):
 
     def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
         """Convolve with other kernels in as many groups; the result has the size [H / stride, W / stride]."""
-        step = self.stride[0]
-        seen_BCHW = x_BCHW[:, :, ::step, ::step]
+        seen_BCHW = every(self.stride[0], x_BCHW)
         if applies(x_BCHW, kernels):
             return depthwise(seen_BCHW, kernels)
         return functional.conv2d(wide(seen_BCHW, groups), kernels, padding=self.kernel_size[0] // 2, groups=groups)
 
 
 class Halves(nn.Module):
-    """Two stride-2 convolutions, each for half of the channels, of which the second looks one pixel further."""
+    """Two 1x1 convolutions, each for half of the channels, one of the even pixels and one of the odd ones."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.even = Convolution(channels_in, channels // 2, 1, stride=2, bias=False)
-        self.odd = Convolution(channels_in, channels // 2, 1, stride=2, bias=False)
+        self.even = Convolution(channels_in, channels // 2, 1, bias=False)
+        self.odd = Convolution(channels_in, channels // 2, 1, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, channels, H / 2, W / 2]; H and W must be even."""
-        return torch.cat([self.even(x_BCHW), self.odd(x_BCHW[:, :, 1:, 1:])], dim=1)
+        return torch.cat([self.even(every(2, x_BCHW)), self.odd(every(2, x_BCHW, 1))], dim=1)
 
     @staticmethod
     def together(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
         """Run ``G`` of them on one input and return [B, G * channels, H / 2, W / 2]."""
-        even = Convolution.together([pair.even for pair in pairs], x_BCHW).chunk(len(pairs), dim=1)
-        odd = Convolution.together([pair.odd for pair in pairs], x_BCHW[:, :, 1:, 1:]).chunk(len(pairs), dim=1)
+        even = Convolution.together([pair.even for pair in pairs], every(2, x_BCHW)).chunk(len(pairs), dim=1)
+        odd = Convolution.together([pair.odd for pair in pairs], every(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
         return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from nascommon.space.fan import Place, leave, scales
 from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
-from nascommon.space.operations import FactorizedReduce, State, apply, relu_conv_bn, search_operation
+from nascommon.space.operations import FactorizedReduce, State, apply, global_mean, relu_conv_bn, search_operation
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import INPUTS, Topology, reduction_cells, stride
@@ -42,10 +42,10 @@ class SupernetSpec:
         return CellSpace(self.topology, self.candidates.cell(kind))
 
 
-def channel_shuffle(x_BCHW: Tensor, groups: int) -> Tensor:
-    """Interleave ``groups`` equal parts of the channels, so that the next cell's candidates see others (ShuffleNet)."""
-    B, C, H, W = x_BCHW.shape
-    return x_BCHW.view(B, groups, C // groups, H, W).transpose(1, 2).reshape(B, C, H, W)
+def interleaved(parts: Sequence[Tensor]) -> Tensor:
+    """Interleave the channels of equal parts, so that the next cell's candidates see others (ShuffleNet)."""
+    pixels_BHWC = [part_BCHW.permute(0, 2, 3, 1) for part_BCHW in parts]  # so that the layout stays channels-last
+    return torch.stack(pixels_BHWC, dim=-1).flatten(3).permute(0, 3, 1, 2)
 
 
 class SupernetCell(nn.Module):
@@ -87,14 +87,18 @@ class SupernetCell(nn.Module):
         edges = cast("Sequence[nn.ModuleDict]", self.edges)
         states = [apply(self.preprocess0, before_last), apply(self.preprocess1, last)]
         sums: dict[int, Tensor] = {}
+        bypasses: list[Tensor] = []
         for source in range(INPUTS + self.topology.nodes - 1):
             if source >= INPUTS:
-                states.append(self._node(source, sums, states, mixing))
-            x_BCHW = states[source] if self.divisor == 1 else states[source][:, : self.mixed]
+                states.append(self._node(source, sums, states, bypasses, mixing))
+            x_BCHW = states[source]
+            if self.divisor > 1:
+                x_BCHW, bypass_BCHW = self._divided(x_BCHW, source)
+                bypasses.append(bypass_BCHW)
             for edge, term in leave(x_BCHW, edges, self._places(source, mixing), weights):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
-        states.append(self._node(len(states), sums, states, mixing))
+        states.append(self._node(len(states), sums, states, bypasses, mixing))
         return torch.cat(states[INPUTS:], dim=1)
 
     def _places(self, source: int, mixing: CellMixing) -> dict[str, list[Place]]:
@@ -106,30 +110,34 @@ class SupernetCell(nn.Module):
                     places.setdefault(name, []).append((edge, choice))
         return places
 
-    def _node(self, node: int, sums: dict[int, Tensor], states: list[Tensor], mixing: CellMixing) -> Tensor:
+    def _divided(self, x_BCHW: Tensor, source: int) -> tuple[Tensor, Tensor]:
+        """Return the channels of a state that its candidates see, and the others as all its edges pass them by."""
+        mixed_BCHW, bypass_BCHW = torch.split(x_BCHW, [self.mixed, x_BCHW.shape[1] - self.mixed], dim=1)
+        if self.strides[self.topology.leaving[source][0]] > 1:
+            bypass_BCHW = functional.max_pool2d(bypass_BCHW, 2, 2)
+        return mixed_BCHW.contiguous(memory_format=torch.channels_last), bypass_BCHW
+
+    def _node(
+        self, node: int, sums: dict[int, Tensor], states: list[Tensor], bypasses: list[Tensor], mixing: CellMixing
+    ) -> Tensor:
         """Finish a node when all its edges are in."""
         incoming = self.topology.incoming[node]
         # A node without any active input (a dead node) still has its place among the states and in the output.
         total = sums.pop(node) if node in sums else self._zeros(states[0], incoming)
-        return total if self.divisor == 1 else self._with_bypass(total, states, incoming, mixing)
+        return total if self.divisor == 1 else self._with_bypass(total, bypasses, incoming, mixing)
 
-    def _with_bypass(self, node: Tensor, states: list[Tensor], incoming: range, mixing: CellMixing) -> Tensor:
+    def _with_bypass(self, node: Tensor, bypasses: list[Tensor], incoming: range, mixing: CellMixing) -> Tensor:
         """Put what bypasses the candidates beside what they gave, and shuffle.
 
         The shuffle is linear, so doing it once per node equals the released code, which does it on every edge.
         """
         there = [edge for edge in incoming if mixing.active is None or mixing.active[edge]]
-        bypasses = [
-            self._bypass(states[self.topology.edges[edge].source][:, self.mixed :], edge, mixing) for edge in there
-        ]
+        terms = [bypasses[self.topology.edges[edge].source] for edge in there]
+        if mixing.edges_E is not None:
+            terms = [mixing.edges_E[edge] * term for edge, term in zip(there, terms, strict=True)]
         rest = node.shape[1] * (self.divisor - 1)
-        bypass = _sum(bypasses) if bypasses else node.new_zeros(node.shape[0], rest, *node.shape[2:])
-        return channel_shuffle(torch.cat([node, bypass], dim=1), self.divisor)
-
-    def _bypass(self, x_BCHW: Tensor, edge: int, mixing: CellMixing) -> Tensor:
-        if self.strides[edge] > 1:
-            x_BCHW = functional.max_pool2d(x_BCHW, 2, 2)
-        return x_BCHW if mixing.edges_E is None else mixing.edges_E[edge] * x_BCHW
+        bypass = _sum(terms) if terms else node.new_zeros(node.shape[0], rest, *node.shape[2:])
+        return interleaved([node, *bypass.chunk(self.divisor - 1, dim=1)])
 
     def _zeros(self, state: Tensor, incoming: range) -> Tensor:
         step = self.strides[incoming[0]]
@@ -176,7 +184,7 @@ class Supernet(nn.Module):
             for index, cell in enumerate(self.cells):
                 weights = mixing.cell("reduction" if index in self.reductions else "normal")
                 before_last, last = last, State(cell(before_last, last, weights))
-            logits_BK: Tensor = self.classifier(last.x_BCHW.mean(dim=(2, 3)))
+            logits_BK: Tensor = self.classifier(global_mean(last.x_BCHW))
         return widened(logits_BK, self.spec.precision)
 
     def set_skip_dropout(self, probability: float) -> None:

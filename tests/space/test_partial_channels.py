@@ -18,7 +18,7 @@ from nascommon.space.genotype import CELL_KINDS, CellKind
 from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES, FactorizedReduce, State
 from nascommon.space.stem import Stem
-from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, channel_shuffle
+from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
 from tests.space.twin import operation
 
@@ -202,7 +202,7 @@ def test_candidates_have_a_kth_of_the_channels() -> None:
 
 def test_the_shuffle_interleaves_the_parts() -> None:
     x = torch.arange(8.0).view(1, 8, 1, 1)
-    assert channel_shuffle(x, 4).flatten().tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert interleaved(x.chunk(4, dim=1)).flatten().tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
 
 
 @pytest.mark.parametrize(("channels", "divisor"), [(6, 4), (3, 2), (4, 8)])
