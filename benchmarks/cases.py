@@ -100,16 +100,16 @@ def shipped_way(search: Search) -> Step:
 
 
 NCHW, NHWC = torch.contiguous_format, torch.channels_last
-TWIN, SHIPPED = "plain twin", "as shipped"
+TWIN, SHIPPED, REPLAYED = "plain twin", "as shipped", "replayed as a CUDA graph"
 RUNGS: dict[str, Callable[[Search], Step]] = {
     "batch norm in one kernel": partial(plain_way, forward=fused_twin_forward, layout=NCHW),
     "supernet in NCHW": partial(plain_way, forward=supernet_forward, layout=NCHW),
     "gradients only where used": partial(library_way, layout=NCHW),
     "channels last": partial(library_way, layout=NHWC),
-    "replayed as a CUDA graph": partial(library_way, replay=True),
+    REPLAYED: partial(library_way, replay=True),
     SHIPPED: shipped_way,
 }
-"""The ladder from the baseline to ours, a line a rung; the last two differ from the one before on a GPU only."""
+"""The ladder from the baseline to ours, a line a rung; ``REPLAYED`` differs from the one before on a GPU only."""
 
 
 def method_record(name: str, sizes: Sizes) -> Method:

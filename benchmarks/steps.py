@@ -22,6 +22,7 @@ import typer
 from benchmarks import released
 from benchmarks.cases import (
     LEARNING,
+    REPLAYED,
     RUNGS,
     UNROLLED,
     Search,
@@ -79,7 +80,8 @@ def planned(plan: Plan) -> Iterator[Case]:
         if "search" in plan.cases:
             yield Case(f"search step, {name}", batch, search_ways(name, search, plan.authors))
         if "ladder" in plan.cases and name in LADDERS:
-            yield Case(f"ladder, {name}", batch, search_ways(name, search, plan.authors, list(RUNGS)))
+            rungs = [rung for rung in RUNGS if rung != REPLAYED or plan.device.type == "cuda"]
+            yield Case(f"ladder, {name}", batch, search_ways(name, search, plan.authors, rungs))
     if "retrain" in plan.cases:
         batch = plan.retrain_batch()
         images = random_batch(batch, plan.device, plan.sizes.side)
