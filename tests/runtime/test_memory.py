@@ -82,7 +82,8 @@ def cut_from_the_graph(device: torch.device) -> None:
 def test_the_peak_of_a_program_is_the_most_that_lives_at_a_moment(
     program: Callable[[torch.device], None], tensors: int, device: torch.device
 ) -> None:
-    assert peak_bytes(lambda: program(device)) == tensors * KILO
+    # Some versions of PyTorch make tensors of Python's numbers.
+    assert peak_bytes(lambda: program(device)) == pytest.approx(tensors * KILO, abs=8)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
