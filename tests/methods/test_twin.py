@@ -9,16 +9,20 @@ from nascommon.search.state import new_state
 from nascommon.space import fan
 from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CPU
+from tests.space.gpu import as_on_a_gpu
 from tests.space.test_partial_channels import Twin
 from tests.space.test_supernet import assert_same, images
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("seed", "stacked"), [(1, fan.STACKED), (2, 0)])
+@pytest.mark.parametrize(("seed", "way"), [(1, "small maps"), (2, "large maps"), (3, "gpu")])
 def test_outputs_and_all_gradients_of_a_method_equal_the_plain_twin(
-    name: str, seed: int, stacked: int, monkeypatch: pytest.MonkeyPatch
+    name: str, seed: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fan, "STACKED", stacked)
+    if way == "large maps":
+        monkeypatch.setattr(fan, "STACKED", 0)
+    if way == "gpu":
+        as_on_a_gpu(monkeypatch)
     torch.manual_seed(seed)  # samplers draw from the global generator
     method = smoke_method(name)
     state = new_state(method, smoke_spec(method), seed=3, phase=0, device=CPU)

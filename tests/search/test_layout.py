@@ -19,8 +19,15 @@ from nascommon.training.settings import TrainingSettings
 from tests.methods.smoke import METHODS
 from tests.search.small import CPU
 from tests.search.test_steady import batch, started
+from tests.space.gpu import as_on_a_gpu
 
 BATCH, IMAGE_CHANNELS = 5, 3
+
+
+@pytest.fixture(autouse=True, params=["cpu", "gpu"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "gpu":
+        as_on_a_gpu(monkeypatch)
 
 
 COMPUTING = ("convolution", "batch_norm", "pool2d", "relu", "threshold", "add", "mul", "cat")

@@ -25,6 +25,7 @@ from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
 from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CLASSES, CPU
+from tests.space.gpu import as_on_a_gpu
 
 META = torch.device("meta")
 VARYING = {"gdas", "random"}
@@ -32,6 +33,11 @@ VARYING = {"gdas", "random"}
 STEADY = [name for name in METHODS if name not in VARYING]
 WITHOUT_VALUES = [name for name in STEADY if name != "drnas"]
 """PyTorch cannot draw from a Dirichlet distribution on ``meta``."""
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_gpu(monkeypatch)
 
 
 class OnDevice(TorchDispatchMode):

@@ -16,6 +16,7 @@ from nascommon.space.operations import State
 from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
 from tests.oracles import rules
+from tests.space.gpu import as_on_a_gpu
 
 
 def cell_of(operation: str, nodes: int = 2) -> CellGenotype:
@@ -255,7 +256,12 @@ def test_every_norm_of_a_retrain_network_is_affine() -> None:
 
 
 @pytest.mark.parametrize("name", ["DARTS_V2", "PDARTS", "DARTS_V1"])
-def test_the_same_operation_on_the_same_state_is_computed_together_and_equals_one_by_one(name: str) -> None:
+@pytest.mark.parametrize("way", ["cpu", "gpu"])
+def test_the_same_operation_on_the_same_state_is_computed_together_and_equals_one_by_one(
+    name: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "gpu":
+        as_on_a_gpu(monkeypatch)
     together, one_by_one = (network_of_cells(name, alike) for alike in (True, False))
     assert any(len(alike) > 1 for cell in cells_of(together) for alike in cell.alike.values())
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)

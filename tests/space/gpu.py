@@ -1,0 +1,16 @@
+"""What a GPU computes, on a CPU: everything stacked, and the library's own depthwise convolutions and batch norms."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from nascommon.space import batch_norm, fan, operations
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every way that a GPU takes."""
+    monkeypatch.setattr(operations, "applies", lambda *_: False)
+    monkeypatch.setattr(batch_norm, "folds", lambda _: False)
+    monkeypatch.setattr(fan, "STACKED", sys.maxsize)
