@@ -9,8 +9,8 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo "$$name" && break; done)
 READY := .venv/.ready
 INSIDE := PATH="$(CURDIR)/.venv/bin:$$PATH"
-# A process of the tests takes a core and up to 3 GiB.
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# A process of the tests takes a core and up to 3 GiB; tests of one file may build on each other.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 # Scripts of an environment know the folder they were made in: one that was moved or copied is made anew.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
