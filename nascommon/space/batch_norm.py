@@ -45,12 +45,10 @@ class BatchNorm(nn.BatchNorm2d):
         first, shift_D = norms[0], None
         if first.affine:
             scale_D, shift_D = _stacked(norms, "weight"), _stacked(norms, "bias")
-        if not first.training:
+        if not first.training or (len(norms) == 1 and not folds(x_BDHW)):
             running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
-            return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, False, 0.0, first.eps)
-        if len(norms) == 1 and not folds(x_BDHW):
-            running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
-            return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, True, first.take(), first.eps)
+            momentum = first.take() if first.training else 0.0
+            return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
         out, mean_D, variance_D = normalised(x_BDHW, scale_D, shift_D, first.eps)
         average(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
         return out

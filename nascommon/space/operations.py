@@ -47,7 +47,7 @@ class Zero(nn.Module):
 
 
 def every(step: int, x_BCHW: Tensor, start: int = 0) -> Tensor:
-    """Return every ``step``-th pixel in both directions.
+    """Return every ``step``-th pixel in both directions, from pixel ``start`` on: [B, C, H / step, W / step].
 
     Sliced as pixels of channels, the gradient, too, comes in channels-last layout; that of a plain slice does not, and
     whatever follows would have to convert it.

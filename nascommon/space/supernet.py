@@ -43,7 +43,10 @@ class SupernetSpec:
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
-    """Interleave the channels of equal parts, so that the next cell's candidates see others (ShuffleNet)."""
+    """Interleave the channels of equal parts [B, C, H, W] to [B, parts * C, H, W].
+
+    So the next cell's candidates see other channels (ShuffleNet; PC-DARTS, section 3.1).
+    """
     pixels_BHWC = [part_BCHW.permute(0, 2, 3, 1) for part_BCHW in parts]  # so that the layout stays channels-last
     return torch.stack(pixels_BHWC, dim=-1).flatten(3).permute(0, 3, 1, 2)
 

@@ -11,14 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nascommon.runtime.optimisers import sgd
-from nascommon.search.passes import architecture_step, weight_step
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
 from tests.methods.smoke import METHODS
 from tests.search.small import CPU
-from tests.search.test_steady import batch, started
+from tests.search.test_steady import batch, both_steps, started
 from tests.space.gpu import as_on_a_gpu
 
 BATCH, IMAGE_CHANNELS = 5, 3
@@ -59,9 +58,7 @@ def test_a_bilevel_step_keeps_the_layout(name: str) -> None:
     state = started(name, CPU)
     prepared = [batch(CPU, seed) for seed in (1, 2)]
     with Layouts() as layouts:
-        if state.method.arch_gradient is not None:
-            architecture_step(state, *prepared)
-        weight_step(state, prepared[0])
+        both_steps(state, *prepared)
     assert layouts.found == []
     assert layouts.maps > 50
 

@@ -79,12 +79,17 @@ def started(name: str, device: torch.device, **changes: Any) -> SearchState:
 
 def step(state: SearchState, seed: int) -> None:
     device = state.logits.normal.alpha_EO.device
+    if device.type == "meta":
+        # On a GPU Adam is ``capturable``: its own matter, and PyTorch's to keep.
+        state.arch_optimiser.step = lambda *_: None  # type: ignore[method-assign]
+    both_steps(state, batch(device, seed), batch(device, seed + 1))
+
+
+def both_steps(state: SearchState, train: Batch, valid: Batch) -> None:
+    """Take a bilevel step; methods that learn no architecture take its second half."""
     if state.method.arch_gradient is not None:
-        if device.type == "meta":
-            # On a GPU Adam is ``capturable``: its own matter, and PyTorch's to keep.
-            state.arch_optimiser.step = lambda *_: None  # type: ignore[method-assign]
-        architecture_step(state, batch(device, seed), batch(device, seed + 1))
-    weight_step(state, batch(device, seed))
+        architecture_step(state, train, valid)
+    weight_step(state, train)
 
 
 @pytest.mark.parametrize("name", WITHOUT_VALUES)
@@ -92,9 +97,7 @@ def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     state = started(name, META)
     prepared = [batch(META, seed) for seed in (1, 2)]
     with OnDevice() as device:
-        if state.method.arch_gradient is not None:
-            architecture_step(state, *prepared)
-        weight_step(state, prepared[0])
+        both_steps(state, *prepared)
     assert len(device.log) > 100
 
 

@@ -23,10 +23,10 @@ def always_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_norm, "WORTHWHILE", 1)
 
 
-def inputs(shape: tuple[int, ...], scales: str, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Affine]:
+def inputs(shape: tuple[int, ...], scales: str) -> tuple[Tensor, Affine]:
     draws = torch.Generator().manual_seed(sum(shape))
-    x = 2 + 3 * torch.randn(shape, dtype=dtype, generator=draws)
-    scale, shift = (torch.randn(shape[1], dtype=dtype, generator=draws).requires_grad_() for _ in range(2))
+    x = 2 + 3 * torch.randn(shape, dtype=torch.float64, generator=draws)
+    scale, shift = (torch.randn(shape[1], dtype=torch.float64, generator=draws).requires_grad_() for _ in range(2))
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     affine: dict[str, Affine] = {"none": (None, None), "scale": (scale, None), "both": (scale, shift)}
     return x, affine[scales]
@@ -88,12 +88,14 @@ def test_norms_side_by_side_do_what_each_does_alone(edges: int, affine: bool, mo
         other.load_state_dict(mine.state_dict())
     for _ in range(3):
         x = torch.randn(4, 6 * edges, 4, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+        assert folds(x)
         expected = torch.cat([norm(part) for norm, part in zip(theirs, x.chunk(edges, dim=1), strict=True)], dim=1)
         torch.testing.assert_close(BatchNorm.together(ours, x), expected, rtol=0, atol=1e-12)
-    for mine, other in zip([*ours], theirs, strict=True):
+    for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.running_mean, other.running_mean, rtol=0, atol=1e-12)
         torch.testing.assert_close(mine.running_var, other.running_var, rtol=0, atol=1e-12)
-        mine.eval(), other.eval()
+        mine.eval()
+        other.eval()
     x = torch.randn(4, 6 * edges, 4, 4, dtype=torch.float64)
     expected = torch.cat([norm(part) for norm, part in zip(theirs, x.chunk(edges, dim=1), strict=True)], dim=1)
     torch.testing.assert_close(BatchNorm.together(ours, x), expected, rtol=0, atol=1e-12)
