@@ -14,6 +14,7 @@ from nascommon.config import load_params
 from nascommon.method import REGISTRY
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
+from nascommon.search.choose import find_genotype
 from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
 from stages.shell import ParamsFile, prepare_device, run_stage
@@ -32,6 +33,8 @@ def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True, 
         print(method_table())
         return
     settings = load_params(params)
+    if settings.discretize.genotype is not None:
+        find_genotype(settings.discretize.genotype)
     device = prepare_device(settings)
     method = settings.method()
     print(f"{params}: no mistakes found")

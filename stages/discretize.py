@@ -15,7 +15,7 @@ from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.progress import summary
 from nascommon.search.artefact import SUMMARY, load_search
-from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
+from nascommon.search.choose import calibration_batches, choose_genotype, find_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from stages.shell import (
@@ -45,6 +45,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [SEARCH / SUMMARY, SEARCH / "final.safetensors"]
     with stage_run("discretize", params, lambda p: [p.discretize, p.method_settings()], inputs) as run:
         settings, seed = run.params.discretize, run.params.seed
+        given = find_genotype(settings.genotype) if settings.genotype else None
         started = time.perf_counter()
         search = load_search(SEARCH)
         state = search.final.load(run.params.method(), run.device)
@@ -62,13 +63,18 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
         origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
-        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
+        title = f"{run.params.search.method}, seed {seed}"
         gaps = {**metrics, "policies": policies(state, calibration, valid), "last_epoch": last_epoch(state)}
-        write_json(DISCRETIZE / "discretize.json", {**gaps, "samples": samples, "provenance": run.provenance()})
+        searched = {**gaps, "samples": samples, "searched": genotype.to_json()}
+        write_json(DISCRETIZE / "discretize.json", {**searched, "provenance": run.provenance()})
+        if given is not None:
+            genotype, origin, title = given, {"given": settings.genotype}, f"given: {settings.genotype}"
+            print(f"discretize: {settings.genotype} will be retrained; the gaps are those of the search's own genotype")
+        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
         write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=WORTH))
         write_json(METRICS / "discretize.json", metrics)
         for suffix in (".svg", ".png"):
-            save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", f"{run.params.search.method}, seed {seed}")
+            save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", title)
             run.tracker.artefact(DISCRETIZE / f"genotype{suffix}", "genotype")
         run.tracker.artefact(DISCRETIZE / "genotype.json", "genotype")
         run.tracker.headline({name: value for name, value in metrics.items() if value is not None})

@@ -132,7 +132,7 @@ def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, 
     """Return the table's row of the searched network."""
     metrics, search = read_json(METRICS / "retrain.json"), read_json(METRICS / "search.json")
     row: dict[str, Any] = {
-        "what": f"{run.params.search.method}, searched and retrained",
+        "what": f"{found(run)} and retrained",
         "data set": run.params.data.source,
         **ours.errors(),
         **counts(metrics),
@@ -142,6 +142,12 @@ def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, 
     if comparisons:
         row |= {"percentile vs random": comparisons[0].percentile, "p vs random": comparisons[0].p_value}
     return row
+
+
+def found(run: Run) -> str:
+    """Say where the architecture comes from: from the search, or given in its place."""
+    given = run.params.discretize.genotype
+    return f"{run.params.search.method}, searched" if given is None else f"{given}, given"
 
 
 def random_row(run: Run, random: list[Result]) -> list[dict[str, Any]]:
@@ -183,7 +189,7 @@ def transfer_row(run: Run) -> list[dict[str, Any]]:
     result = tested(run, open_data(run, TRANSFER, settings), TRANSFERRED)
     return [
         {
-            "what": f"{run.params.search.method}, transferred (ImageNet network)",
+            "what": f"{found(run)}, transferred (ImageNet network)",
             "data set": f"{settings.source} at {settings.size} px",
             **result.errors(),
             **counts(read_json(METRICS / "transfer.json")),

@@ -10,11 +10,10 @@ import typer
 
 from nascommon.analysis.complexity import network_complexity
 from nascommon.analysis.drawing import save_drawing
-from nascommon.runtime.artefacts import read_json
+from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, Genotype, format_cell, genotype_from_json
+from nascommon.space.genotype import CELL_KINDS, format_cell
 from nascommon.space.network import NetworkSpec, check_image_side
-from nascommon.space.published import PUBLISHED
 from stages.shell import run_stage
 
 CLASSES = {"cifar": 10, "imagenet": 1000}
@@ -25,7 +24,7 @@ def main(
     genotype: Annotated[
         str,
         typer.Argument(
-            help="A published name, such as DARTS_V2, or a JSON file: ours, or the lists of the released codes."
+            help="A published name, such as DARTS_V2, or a file: ours, or a genotype as a released code prints it."
         ),
     ],
     channels: Annotated[int, typer.Option(min=2, help="Of the first cell.")] = 36,
@@ -58,22 +57,6 @@ def main(
         typer.echo(f"{kind:<10} {format_cell(found.cell(kind))}")
     for name, value in counts.items():
         typer.echo(f"{name:<22} {value:>16,}")
-
-
-def find_genotype(name: str) -> Genotype:
-    """Return the published genotype of that name, or read the file.
-
-    Raises:
-        UserError: it is neither, or the file holds no genotype.
-    """
-    if name in PUBLISHED:
-        return PUBLISHED[name]
-    path = Path(name)
-    if path.is_dir():
-        raise UserError(f"{name}: is a folder, not a file")
-    if not path.exists():
-        raise UserError(f"{name}: neither a file nor a published genotype; published are {', '.join(PUBLISHED)}")
-    return genotype_from_json(read_json(path), name)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,10 @@ def findings(results: dict[str, Any]) -> list[str]:
     """Return the sentences a reader wants first."""
     metrics, stages = results["metrics"], results["stages"]
     lines = [f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (last epoch, test images read once)."]
+    if given := results["genotype"].get("provenance", {}).get("given"):
+        lines.append(
+            f"The retrained architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
+        )
     if metrics["linear_error_percent"] is not None:
         lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
     lines += [against_random(comparison) for comparison in results["comparisons"]]

@@ -14,6 +14,7 @@ from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.runtime.progress import progress, summary
 from nascommon.search.artefact import HISTORY, describe_state, save_history, save_state, save_summary
+from nascommon.search.choose import find_genotype
 from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
@@ -50,6 +51,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [TARGET / "manifest.json"]
     with stage_run("search", params, lambda p: [p.data.augment, p.search, p.method_settings()], inputs) as run:
         method, data = run.params.method(), open_data(run, TARGET, run.params.data)
+        if run.params.discretize.genotype is not None:
+            find_genotype(run.params.discretize.genotype)  # refused now, not after the search
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
         with progress("search", method.epochs) as bar:
 

@@ -18,6 +18,10 @@ class DiscretizeSettings(Settings):
     calibration_batches: Count = 50
     """Training batches on which batch-norm statistics are measured anew before a part of the supernet is scored."""
     batch_size: Count = 64
+    genotype: str | None = None
+    """Retrained instead of what the search found: a published name, such as DARTS_V2, or a file that holds a genotype,
+    ours or as a released code prints it. The gaps are measured of the search's own genotype all the same;
+    ``search.method: random`` with ``methods.random.epochs: 0`` leaves the search out."""
     worth_images: Whole = 2000
     """Images of the architecture half on which each candidate is removed in turn, for the operation gap; 0 skips it."""
 

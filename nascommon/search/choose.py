@@ -1,9 +1,10 @@
-"""From the end of a search to one genotype: discretize the mixing weights, or take the best of some samples."""
+"""The genotype that is retrained: discretized from the search, the best of some samples, or a given one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from nascommon.data.batches import Batches
@@ -11,8 +12,11 @@ from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.seeding import derive, generator
 from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import SearchState
+from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
+from nascommon.space.genotype_text import parse_genotype
 from nascommon.space.mixing import one_hot
+from nascommon.space.published import PUBLISHED
 from nascommon.training.scoring import ImageBatches
 
 
@@ -53,3 +57,22 @@ def choose_genotype(
     return scored[0][1], [
         {"inherited_valid": accuracy, "genotype": genotype.to_json()} for accuracy, genotype in scored
     ]
+
+
+def find_genotype(name: str) -> Genotype:
+    """Return the published genotype of that name, or read the file.
+
+    Raises:
+        UserError: it is neither, or the file cannot be read or holds no genotype.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    try:
+        text = Path(name).expanduser().read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        known = ", ".join(PUBLISHED)
+        raise UserError(f"{name}: neither a file nor a published genotype; published are {known}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{name}: cannot be read as a genotype ({reason}); name a text file") from error
+    return parse_genotype(text, name)

@@ -134,12 +134,20 @@ def _cell_from_json(tree: dict[str, Any], kind: str) -> CellGenotype:
 def _from_released(tree: dict[str, Any]) -> Genotype:
     cells = []
     for key in ("normal", "reduce"):
-        flat = tree.get(key)
-        if not isinstance(flat, list) or len(flat) % RELEASED_INPUTS:
-            raise UserError(f"{key}: must be a list with two [operation, source] pairs per node (got {flat!r})")
-        nodes = [flat[i : i + RELEASED_INPUTS] for i in range(0, len(flat), RELEASED_INPUTS)]
-        cells.append(_cell(key, nodes, tree.get(f"{key}_concat")))
+        inputs = tree.get(key)
+        if not isinstance(inputs, list):
+            raise UserError(f"{key}: must be a list with two [operation, source] pairs per node (got {inputs!r})")
+        cells.append(_cell(key, _nodes(key, inputs), tree.get(f"{key}_concat")))
     return Genotype(*cells)
+
+
+def _nodes(key: str, inputs: list[Any]) -> list[Any]:
+    """Return a list per node: as it is where there is one already, else two pairs of the flat list each."""
+    if inputs and all(isinstance(node, list) and all(isinstance(pair, list) for pair in node) for node in inputs):
+        return inputs
+    if len(inputs) % RELEASED_INPUTS:
+        raise UserError(f"{key}: must be a list with two [operation, source] pairs per node (got {inputs!r})")
+    return [inputs[i : i + RELEASED_INPUTS] for i in range(0, len(inputs), RELEASED_INPUTS)]
 
 
 def _cell(kind: str, nodes: list[Any], concat: Any) -> CellGenotype:

@@ -45,7 +45,7 @@ ODD = json.dumps({
 CALLS = (
     Call("no such genotype", "inspect", "DARTS_V3", r"DARTS_V3: neither a file nor a published genotype; published are DARTS_V1"),
     Call("genotype is a folder", "inspect", ".", r"^error: \.: .*(folder|directory|not a file)"),
-    Call("genotype is no JSON", "inspect", "FILE", r"FILE: not a JSON file", b"Genotype(normal=[('skip_connect', 0)])"),
+    Call("genotype is no JSON", "inspect", "FILE", r"FILE: normal: must be a list with two", b"Genotype(normal=[('skip_connect', 0)])"),
     Call("genotype is a list", "inspect", "FILE", r"FILE: a genotype is a JSON object \(got list\)", b"[]"),
     Call("wrong schema", "inspect", "FILE", r"FILE: schema: must be 1 \(got 7\)", genotype(schema=7)),
     Call("no schema", "inspect", "FILE", r"FILE: schema: must be 1 \(got None\)", b"{}"),

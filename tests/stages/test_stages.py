@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nascommon.space.genotype import CELL_KINDS, genotype_from_json
+from nascommon.settings import UserError
+from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
 from nascommon.training.artefact import load_network
 from tests.stages.project import Project
 
@@ -141,6 +142,37 @@ def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert samples[0]["genotype"]["normal"] == genotype["normal"]
+
+
+@pytest.mark.parametrize("stage", ["search", "discretize"])
+def test_a_given_genotype_that_is_nowhere_is_refused_before_the_work(prepared: Project, stage: str) -> None:
+    prepared.change(discretize__genotype="DARTS_V3")
+    if stage == "discretize":
+        prepared.change(discretize__genotype=None).stage("search")
+        prepared.change(discretize__genotype="DARTS_V3")
+    with pytest.raises(UserError, match="DARTS_V3: neither a file nor a published genotype; published are DARTS_V1"):
+        prepared.stage(stage)
+    assert not (prepared.folder / f"data/{stage}").exists()
+
+
+def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> None:
+    own = finished.json("data/discretize/genotype.json")
+    gaps = finished.metrics("discretize")
+    released = finished.folder / "found elsewhere.txt"
+    pairs = "[('max_pool_3x3', 0), ('dil_conv_5x5', 1), ('skip_connect', 2), ('sep_conv_3x3', 0)]"
+    released.write_text(f"genotype = Genotype({pairs}, range(2, 4), {pairs}, range(2, 4))\n", encoding="utf-8")
+    finished.change(discretize__genotype=released.name)
+    said = finished.stages("discretize", "retrain", "evaluate")
+    assert "found elsewhere.txt will be retrained" in said
+    network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"))
+    assert format_cell(genotype.normal) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
+    assert network.spec.cells == 3
+    assert finished.json("data/discretize/genotype.json")["provenance"] == {"given": released.name}
+    assert finished.json("data/discretize/discretize.json")["searched"]["normal"] == own["normal"]
+    assert finished.metrics("discretize") == gaps
+    report = (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "The retrained architecture is found elsewhere.txt" in report
+    assert "found elsewhere.txt, given and retrained" in report
 
 
 def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
