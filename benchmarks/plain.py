@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from unittest.mock import patch
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import twin
 from benchmarks.timing import Step
+from benchmarks.twin import Twin, Weights
 from nascommon.search.gradients import Batch
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 from nascommon.space.network import Network
 from nascommon.training.settings import TrainingSettings
-from tests.space import test_partial_channels, twin
 
-Weights = Mapping[str, Tensor]
 Forward = Callable[[SearchState, Weights, Tensor, Mixing], Tensor]
 """(state, network weights by name, images, mixing weights) -> logits."""
 
@@ -31,26 +31,12 @@ class Halves:
     valid: Batch
 
 
-class IndexedTwin(test_partial_channels.Twin):
-    """The twin of the tests, which does not search all names again for every operation."""
-
-    found: dict[str, tuple[str, ...]]
-
-    def under(self, prefix: str) -> list[Tensor]:
-        """Return the weights below a prefix in their order."""
-        if prefix not in self.found:
-            self.found[prefix] = tuple(name for name in self.weights if name.startswith(prefix + "."))
-        return [self.weights[name] for name in self.found[prefix]]
-
-
 def twin_forward() -> Forward:
     """Return the plain twin: every formula, batch norm too, spelled out."""
     found: dict[str, tuple[str, ...]] = {}
 
     def forward(state: SearchState, weights: Weights, images: Tensor, mixing: Mixing) -> Tensor:
-        model = IndexedTwin(state.spec, weights, mixing)
-        model.found = found
-        return model.logits(images)
+        return Twin(state.spec, weights, mixing, found).logits(images)
 
     return forward
 
@@ -60,7 +46,7 @@ def fused_twin_forward() -> Forward:
     inner = twin_forward()
 
     def forward(state: SearchState, weights: Weights, images: Tensor, mixing: Mixing) -> Tensor:
-        with patch.object(twin, "_norm", _norm), patch.object(test_partial_channels, "norm", _norm):
+        with patch.object(twin, "norm", _norm):
             return inner(state, weights, images, mixing)
 
     return forward

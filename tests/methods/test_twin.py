@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.twin import Twin
 from nascommon.search.state import new_state
 from nascommon.space import fan
 from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CPU
 from tests.space.gpu import as_on_a_gpu
-from tests.space.test_partial_channels import Twin
 from tests.space.test_supernet import assert_same, images
 
 

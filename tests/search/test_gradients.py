@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.twin import Twin
 from nascommon.method import ArchGradient, WeightOptimiser
 from nascommon.parts.logits import Logits
 from nascommon.search.gradients import Batch, arch_gradient, first_order, unrolled, unrolled_exact
@@ -18,7 +19,6 @@ from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import CellMixing, Mixing
 from tests.search.small import batch, double_state, equal, frozen, plain_loss, tiny_method
-from tests.space.twin import twin_logits
 
 KINDS: list[ArchGradient] = ["first_order", "unrolled", "unrolled_exact"]
 TRAIN, VALID = batch(1), batch(2)
@@ -45,7 +45,7 @@ def relative(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> float:
 
 def twin_loss(state: SearchState, weights: dict[str, Tensor], data: Batch, alphas: list[Tensor]) -> Tensor:
     mixing = Mixing(*(CellMixing(alpha.softmax(-1)) for alpha in alphas))
-    return functional.cross_entropy(twin_logits(state.spec, weights, data.images, mixing), data.labels)
+    return functional.cross_entropy(Twin(state.spec, weights, mixing).logits(data.images), data.labels)
 
 
 def momentum_buffers(state: SearchState) -> dict[str, Tensor]:

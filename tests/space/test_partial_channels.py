@@ -6,93 +6,21 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``E`` edges, ``O`` operatio
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nascommon.space.genotype import CELL_KINDS, CellKind
+from benchmarks.twin import Twin
+from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES, FactorizedReduce, State
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
-from tests.space.twin import operation
 
 CLASSES = 5
-
-
-def norm(x_BCHW: Tensor) -> Tensor:
-    mean = x_BCHW.mean(dim=(0, 2, 3), keepdim=True)
-    variance = ((x_BCHW - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
-    return (x_BCHW - mean) / torch.sqrt(variance + 1e-5)
-
-
-def preprocess(x_BCHW: Tensor, weights: list[Tensor]) -> Tensor:
-    x_BCHW = x_BCHW.relu()
-    if len(weights) == 1:
-        return norm(functional.conv2d(x_BCHW, weights[0]))
-    even = functional.conv2d(x_BCHW, weights[0])[:, :, ::2, ::2]
-    odd = functional.conv2d(x_BCHW, weights[1])[:, :, 1::2, 1::2]
-    return norm(torch.cat([even, odd], dim=1))
-
-
-def shuffled(x_BCHW: Tensor, groups: int) -> Tensor:
-    part = x_BCHW.shape[1] // groups
-    return x_BCHW[:, [group * part + i for i in range(part) for group in range(groups)]]
-
-
-class Twin:
-    """The supernet in training mode as the released code has it: bypass and shuffle on every edge."""
-
-    def __init__(self, spec: SupernetSpec, weights: Mapping[str, Tensor], mixing: Mixing) -> None:
-        self.spec, self.weights, self.mixing = spec, weights, mixing
-        self.reductions = (spec.cells // 3, 2 * spec.cells // 3)
-
-    def under(self, prefix: str) -> list[Tensor]:
-        return [tensor for name, tensor in self.weights.items() if name.startswith(prefix + ".")]
-
-    def logits(self, images_BCHW: Tensor) -> Tensor:
-        scale, shift = (self.weights[f"stem.0.1.{name}"][:, None, None] for name in ("weight", "bias"))
-        stem = norm(functional.conv2d(images_BCHW, self.weights["stem.0.0.weight"], padding=1)) * scale + shift
-        before_last = last = stem
-        for k in range(self.spec.cells):
-            before_last, last = last, self.cell(k, before_last, last)
-        return last.mean(dim=(2, 3)) @ self.weights["classifier.weight"].T + self.weights["classifier.bias"]
-
-    def cell(self, k: int, before_last: Tensor, last: Tensor) -> Tensor:
-        reduction = k in self.reductions
-        active = self.mixing.cell("reduction" if reduction else "normal").active
-        states = [preprocess(before_last, self.under(f"cells.{k}.preprocess0"))]
-        states.append(preprocess(last, self.under(f"cells.{k}.preprocess1")))
-        shrink = 2 if reduction else 1
-        edge = 0
-        for node in range(2, 2 + self.spec.topology.nodes):
-            total = 0 * states[0][:, :, ::shrink, ::shrink]
-            for source in range(node):
-                if active is None or active[edge]:
-                    total = total + self.edge(k, edge, states[source], shrink if source < 2 else 1)
-                edge += 1
-            states.append(total)
-        return torch.cat(states[2:], dim=1)
-
-    def edge(self, k: int, edge: int, x_BCHW: Tensor, stride: int) -> Tensor:
-        kind: CellKind = "reduction" if k in self.reductions else "normal"
-        cell, K = self.mixing.cell(kind), self.spec.channel_divisor
-        part = x_BCHW.shape[1] // K
-        mixed, bypass = x_BCHW[:, :part], x_BCHW[:, part:]
-        out = 0 * mixed[:, :, ::stride, ::stride]
-        for o, name in enumerate(self.spec.candidates.cell(kind)[edge]):
-            if cell.active is None or o in cell.active[edge]:
-                mine = self.under(f"cells.{k}.edges.{edge}.{name}")
-                out = out + cell.weights_EO[edge, o] * operation(name, mixed, mine, stride)
-        if K > 1:
-            bypass = functional.max_pool2d(bypass, 2, 2) if stride == 2 else bypass
-            out = shuffled(torch.cat([out, bypass], dim=1), K)
-        return out if cell.edges_E is None else cell.edges_E[edge] * out
 
 
 def make(nodes: int, divisor: int, cells: int = 4, channels: int = 4, stem: Stem = "cifar") -> Supernet:

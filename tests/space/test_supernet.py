@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.twin import Twin
 from nascommon.analysis.complexity import count_operations, count_parameters
 from nascommon.space.genotype import CELL_KINDS, CellGenotype, Genotype
 from nascommon.space.mixing import Candidates, CellMixing, Mixing, equal_mixing, one_hot, uniform_candidates
@@ -18,7 +19,6 @@ from nascommon.space.topology import Edge, Topology
 from tests.oracles import rules
 from tests.space.plain import plainly
 from tests.space.strategies import random_cell
-from tests.space.twin import twin_logits
 
 C, CLASSES = 4, 5
 
@@ -136,7 +136,7 @@ def test_outputs_and_all_gradients_equal_the_plain_twin(nodes: int, cells: int, 
     weights = dict(supernet.named_parameters())
     mixing = soft(candidates)
     weight = torch.randn(3, CLASSES, dtype=torch.float64)
-    outputs = [supernet(images(), mixing), twin_logits(supernet.spec, weights, images(), mixing)]
+    outputs = [supernet(images(), mixing), Twin(supernet.spec, weights, mixing).logits(images())]
     wanted = [*weights.values(), mixing.normal.weights_EO, mixing.reduction.weights_EO]
     ours, theirs = (torch.autograd.grad((out * weight).sum(), wanted, materialize_grads=True) for out in outputs)
     assert_same(outputs[0], outputs[1])
