@@ -43,6 +43,7 @@ the model that its present genotype induces (IST of EC-DARTS)."""
 Use = Literal["weights", "architecture", "evaluation"]
 """What a forward pass is for: a step of the network weights, a step of the architecture, or a score."""
 USES: frozenset[Use] = frozenset(get_args(Use))
+STEPS: frozenset[Use] = USES - {"evaluation"}
 
 StopRule = Callable[[Genotype], bool]
 """(genotype after an epoch) -> whether the phase ends here."""
@@ -126,7 +127,8 @@ class Method:
         initialise: makes the logits of a cell.
         relax: logits -> mixing weights.
         sample: draws what one forward pass uses from the mixing weights; None uses the mixing weights themselves.
-        sample_in: the forward passes that draw.
+        sample_in: the forward passes that draw. Scores are among them only where a sampler leaves nothing to chance:
+            they see the mixing weights, which are what the draws are on average.
         penalty: added to the validation loss.
         channel_divisor: share of the channels that goes through the candidates (PC-DARTS); 1 is all.
         stem: of the supernet.
@@ -149,7 +151,7 @@ class Method:
     initialise: LogitsInitialiser
     relax: Relaxation
     sample: Sampler | None = None
-    sample_in: frozenset[Use] = USES
+    sample_in: frozenset[Use] = STEPS
     penalty: Penalty = no_penalty
     channel_divisor: int = 1
     stem: Stem = "cifar"

@@ -7,7 +7,7 @@ Suffixes: ``N`` images, ``E`` edges, ``O`` operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +18,13 @@ from torch import Tensor
 from nascommon.analysis.ranking import Ranking, rank_correlation
 from nascommon.analysis.statistics import bootstrap_mean, paired_difference
 from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
-from nascommon.search.scores import fresh_statistics, supernet_scores
+from nascommon.search.scores import fresh_statistics, recalibrate, supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, CellKind, Genotype
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.space.operations import PARAMETER_FREE
 from nascommon.training.scoring import ImageBatches, evaluating
 
-Draw = Callable[[], Mixing]
 KEPT_EDGES = (8, *sorted(IMBALANCED, reverse=True))
 """DA2S' targets, of 14 edges."""
 
@@ -43,7 +42,7 @@ class Difference:
 class DiscretizationGap:
     """Validation accuracies in [0, 1] of one supernet, with its mixing weights and with its kept operations alone.
 
-    ``soft`` uses what the method's forward pass uses; ``kept`` gives the genotype's operations weight one and removes
+    ``soft`` uses the mixing weights, of methods that sample the mean of what they draw; ``kept`` gives the genotype's operations weight one and removes
     all others (DA2S, section 3.2), ``kept_weighted`` lets them carry their learned weights (``weighted_mixing``).
     ``recalibrated`` measures batch-norm statistics anew under the respective weights.
     """
@@ -83,10 +82,11 @@ def discretization_gap(
         valid: batches of the architecture half; both are iterated more than once.
     """
     kept, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
-    soft_N, kept_N = hits(state, state.draw, valid), hits(state, lambda: kept, valid)
-    weighted_N = hits(state, lambda: weighted, valid)
-    soft_new_N = hits(state, state.draw, valid, calibration)
-    kept_new_N = hits(state, lambda: kept, valid, calibration)
+    soft = state.scored()
+    soft_N, kept_N = hits(state, soft, valid), hits(state, kept, valid)
+    weighted_N = hits(state, weighted, valid)
+    soft_new_N = hits(state, soft, valid, calibration)
+    kept_new_N = hits(state, kept, valid, calibration)
     return DiscretizationGap(
         soft=_share(soft_N),
         kept=_share(kept_N),
@@ -134,7 +134,7 @@ def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches)
     topology, rows = state.spec.topology, []
     if topology.nodes != 4:  # noqa: PLR2004 -- the table is about the papers' cell
         return []
-    soft = _share(hits(state, state.draw, valid))
+    soft = _share(hits(state, state.scored(), valid))
     for edges in KEPT_EDGES:
         with torch.no_grad():
             cut = strongest(keep_edges(edges, topology.nodes))  # type: ignore[arg-type]
@@ -144,9 +144,9 @@ def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches)
             {
                 "kept_edges": edges,
                 "soft": soft,
-                "kept": _share(hits(state, lambda one=one: one, valid)),  # type: ignore[misc]
-                "kept_recalibrated": _share(hits(state, lambda one=one: one, valid, calibration)),  # type: ignore[misc]
-                "kept_weighted": _share(hits(state, lambda weighted=weighted: weighted, valid)),  # type: ignore[misc]
+                "kept": _share(hits(state, one, valid)),
+                "kept_recalibrated": _share(hits(state, one, valid, calibration)),
+                "kept_weighted": _share(hits(state, weighted, valid)),
                 "genotype": genotype.to_json(),
             }
         )
@@ -226,9 +226,8 @@ def _excess(state: SearchState) -> list[float]:
 
 def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]]:
     """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
-    with torch.no_grad():
-        mixing = state.mixing()
-    loss, accuracy = supernet_scores(state.supernet, lambda: mixing, valid)
+    mixing = state.scored()
+    loss, accuracy = supernet_scores(state.supernet, mixing, valid)
     for kind in CELL_KINDS:
         weights_EO = mixing.cell(kind).products().tolist()
         for edge, names in enumerate(state.spec.candidates.cell(kind)):
@@ -236,7 +235,7 @@ def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]
                 if name == "none":
                     continue
                 without = removed(mixing, kind, edge, choice)
-                new_loss, new_accuracy = supernet_scores(state.supernet, lambda without=without: without, valid)  # type: ignore[misc]
+                new_loss, new_accuracy = supernet_scores(state.supernet, without, valid)
                 yield {
                     "cell": kind, "edge": edge, "operation": name, "weight": weights_EO[edge][choice],
                     "accuracy_drop": accuracy - new_accuracy, "loss_rise": new_loss - loss,
@@ -252,22 +251,21 @@ def removed(mixing: Mixing, kind: CellKind, edge: int, choice: int) -> Mixing:
 
 
 @torch.no_grad()
-def hits(state: SearchState, draw: Draw, batches: ImageBatches, calibration: ImageBatches | None = None) -> Tensor:
-    """Return [N] on the CPU: 1 where the supernet is right under ``draw``, else 0.
+def hits(state: SearchState, mixing: Mixing, batches: ImageBatches, calibration: ImageBatches | None = None) -> Tensor:
+    """Return [N] on the CPU: 1 where the supernet is right under ``mixing``, else 0.
 
     Args:
         state: left as it was.
-        draw: gives the mixing weights of each batch.
+        mixing: what it is right under.
         batches: images to classify.
         calibration: batches on which batch norm is measured anew first; None keeps the supernet's statistics.
     """
     if calibration is not None:
         with fresh_statistics(state.supernet):
-            for images, _ in calibration:
-                state.supernet(images, draw())
-            return hits(state, draw, batches)
+            recalibrate(state.supernet, mixing, calibration)
+            return hits(state, mixing, batches)
     with evaluating(state.supernet):
-        right = [(state.supernet(images, draw()).argmax(1) == labels) for images, labels in batches]
+        right = [(state.supernet(images, mixing).argmax(1) == labels) for images, labels in batches]
     return torch.cat(right).double().cpu()
 
 

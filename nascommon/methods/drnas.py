@@ -28,7 +28,7 @@ def drnas(settings: DrnasSettings, size: SearchSize) -> Method:
 
     Deviation: no second stage with widened weights and fewer candidates; the genotype is read from the distribution's
     mean, as the paper says, where the code reads a softmax of alpha. The pull towards concentration one is the
-    optimiser's weight decay, as released.
+    optimiser's weight decay, as released. Validation sees the distribution's mean, not a draw for every batch.
     """
     return replace(
         settings.darts(size),

@@ -30,7 +30,8 @@ class FairdartsSettings(DartsLike):
 def fairdarts(settings: FairdartsSettings, size: SearchSize) -> Method:
     """Independent sigmoids pushed to 0 or 1; of a node's two strongest edges only those above a threshold stay.
 
-    Deviation: a cell in which no edge reaches the threshold keeps its strongest one, since a cell must give something.
+    Deviation: a cell in which no edge reaches the threshold keeps its strongest one, since a cell must give something;
+    edges from a node without input do not compete, where the released code may keep one of them.
     """
     return replace(
         settings.darts(size),

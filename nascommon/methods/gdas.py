@@ -31,7 +31,8 @@ def gdas(settings: GdasSettings, size: SearchSize) -> Method:
     """Each step draws one operation per edge from a sharpening Gumbel softmax, gradient straight through.
 
     Deviation: the released code steps the weights before the architecture and with Nesterov momentum, on 6 cells, and
-    may keep two operations of one edge; here order, momentum, size and discretizer are those of every method.
+    may keep two operations of one edge; here order, momentum, size and discretizer are those of every method. Its
+    validation draws anew for every batch; here the supernet is scored under the mixing weights.
     """
     draw = gumbel_one_hot if settings.draw == "one_hot" else gumbel
     return replace(settings.darts(size), sample=draw(between(settings.first_temperature, settings.last_temperature)))

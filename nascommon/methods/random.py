@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
 from nascommon.parts.logits import zero_alpha
-from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.parts.relaxation import uniform_path
 from nascommon.parts.sampling import random_path
 from nascommon.settings import Count, Settings, Whole
 from nascommon.space.operations import CANDIDATES
@@ -24,14 +24,17 @@ class RandomSettings(Settings):
 
 @register
 def random(settings: RandomSettings, size: SearchSize) -> Method:
-    """Uniform architectures: plain sampling, or random search with weight sharing and the best of several samples."""
+    """Uniform architectures: plain sampling, or random search with weight sharing and the best of several samples.
+
+    Deviation: the shared supernet is scored under the mean of the architectures it is trained on, not under single ones.
+    """
     return Method(
         candidates=settings.candidates,
         phases=(Phase(settings.epochs, size.channels, size.cells),),
         batch_size=settings.batch_size,
         weights=settings.weights,
         initialise=zero_alpha,
-        relax=softmax_over_operations,
+        relax=uniform_path,
         sample=random_path,
         arch_gradient=None,
         samples=settings.samples,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nascommon.parts.discretizer import INPUTS_PER_NODE
 from nascommon.parts.logits import CellLogits
 from nascommon.space.mixing import CellMixing, CellSpace, operation_columns
 from nascommon.space.topology import Topology
@@ -57,6 +58,18 @@ def dirichlet_mean(logits: CellLogits, _space: CellSpace, _progress: float) -> C
     """The mean of the Dirichlet distribution with concentration elu(alpha) + 1 per edge (DrNAS, eq. 2)."""
     concentration_EO = torch.nn.functional.elu(logits.alpha_EO) + 1
     return CellMixing(concentration_EO / concentration_EO.sum(dim=-1, keepdim=True))
+
+
+def uniform_path(logits: CellLogits, space: CellSpace, _progress: float) -> CellMixing:
+    """The chance of each operation in an architecture drawn uniformly; logits have no part in it.
+
+    An edge is kept with chance k / n if its node keeps k of n, with any of its operations but ``none``.
+    """
+    names, column_EO = operation_columns(space.candidates, logits.alpha_EO.device)
+    none = names.index("none") if "none" in names else -1
+    real_EO = (column_EO != none).to(logits.alpha_EO.dtype)
+    kept = [min(INPUTS_PER_NODE / len(edges), 1.0) for edges in space.topology.incoming.values() for _ in edges]
+    return CellMixing(real_EO / real_EO.sum(dim=-1, keepdim=True), logits.alpha_EO.new_tensor(kept))
 
 
 def raw(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:

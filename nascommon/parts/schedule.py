@@ -39,7 +39,10 @@ def linear(lr: float) -> Schedule:
 
 
 def warmed_up(schedule: Schedule, lr: float, warmup_epochs: int) -> Schedule:
-    """Rise to ``lr`` in equal steps over the first ``warmup_epochs`` and follow ``schedule`` afterwards."""
+    """Rise to ``lr`` in equal steps over the first ``warmup_epochs`` and follow ``schedule`` afterwards.
+
+    Deviation: as PC-DARTS' code on ImageNet; P-DARTS' multiplies the rate of the schedule, which falls meanwhile.
+    """
 
     def rate(epoch: int, epochs: int) -> float:
         return lr * (epoch + 1) / warmup_epochs if epoch < warmup_epochs else schedule(epoch, epochs)

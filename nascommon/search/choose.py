@@ -24,7 +24,7 @@ def inherited_accuracy(state: SearchState, genotype: Genotype, calibration: Imag
     """Return the accuracy of a genotype with the supernet's weights, after batch-norm recalibration."""
     spec = state.spec
     mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.normal.alpha_EO)
-    return recalibrated_scores(state.supernet, lambda: mixing, calibration, valid)[1]
+    return recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
 
 
 def calibration_batches(batches: Batches, count: int, seed: int) -> ImageBatches:

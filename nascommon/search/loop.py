@@ -150,7 +150,7 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     metrics: dict[str, float] = {}
     for name in state.method.passes:
         metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
-    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.draw, search.data.validation.epoch(0))
+    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.scored(), search.data.validation.epoch(0))
     genotype = state.genotype()
     metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
     if search.watch_every and (index + 1) % search.watch_every == 0:

@@ -85,7 +85,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
         architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
         step=lambda batch: descend(supernet, optimiser, kept, batch, clip, state.pieces),
     )  # fmt: skip
-    accuracy = supernet_scores(supernet, lambda: kept, data.validation.epoch(0))[1]
+    accuracy = supernet_scores(supernet, kept, data.validation.epoch(0))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
     if taken:
         state.induced = Induced(accuracy, genotype, epoch.index)

@@ -69,7 +69,7 @@ class SearchState:
     def _relaxed(self, relax: Relaxation) -> Mixing:
         return Mixing(*(relax(self.logits.cell(kind), self.spec.cell(kind), self.progress) for kind in CELL_KINDS))
 
-    def draw(self, use: Use = "evaluation") -> Mixing:
+    def draw(self, use: Use) -> Mixing:
         """Return what one forward pass uses: the mixing weights, or what the method samples from them."""
         mixing, sample = self.mixing(), self.method.sample
         if sample is None or use not in self.method.sample_in:
@@ -82,6 +82,11 @@ class SearchState:
         )
         self.varies |= drawn.normal.active is not None
         return drawn
+
+    @torch.no_grad()
+    def scored(self) -> Mixing:
+        """Return the mixing weights that the supernet is scored with: nothing in them is left to chance."""
+        return self.draw("evaluation")
 
     @torch.no_grad()
     def genotype(self) -> Genotype:

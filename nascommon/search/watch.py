@@ -42,7 +42,7 @@ STEEP_RISE = 0.75
 def collapse_signs(state: SearchState, genotype: Genotype, data: SearchData, soft_accuracy: float) -> dict[str, float]:
     """Return the raw discretization gap and the largest Hessian eigenvalue of the validation loss in alpha."""
     kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
-    kept_accuracy = supernet_scores(state.supernet, lambda: kept, data.validation.epoch(0))[1]
+    kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.

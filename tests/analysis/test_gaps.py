@@ -37,10 +37,10 @@ def test_each_accuracy_is_that_of_its_weights_and_statistics(state: SearchState)
     genotype = kept(state)
     hard = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
     gap = discretization_gap(state, genotype, CALIBRATION, VALID)
-    assert gap.soft == supernet_scores(state.supernet, state.mixing, VALID)[1]
-    assert gap.kept == supernet_scores(state.supernet, lambda: hard, VALID)[1]
-    assert gap.soft_recalibrated == recalibrated_scores(state.supernet, state.mixing, CALIBRATION, VALID)[1]
-    assert gap.kept_recalibrated == recalibrated_scores(state.supernet, lambda: hard, CALIBRATION, VALID)[1]
+    assert gap.soft == supernet_scores(state.supernet, state.mixing(), VALID)[1]
+    assert gap.kept == supernet_scores(state.supernet, hard, VALID)[1]
+    assert gap.soft_recalibrated == recalibrated_scores(state.supernet, state.mixing(), CALIBRATION, VALID)[1]
+    assert gap.kept_recalibrated == recalibrated_scores(state.supernet, hard, CALIBRATION, VALID)[1]
     assert gap.soft != gap.kept  # or the test would see nothing
     assert gap.raw.value == pytest.approx(gap.soft - gap.kept)
     assert gap.recalibrated.value == pytest.approx(gap.soft_recalibrated - gap.kept_recalibrated)

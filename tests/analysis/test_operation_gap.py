@@ -67,10 +67,10 @@ def test_every_candidate_but_none_is_removed_once_and_only_it() -> None:
 def test_worth_is_what_the_supernet_loses_without_the_candidate() -> None:
     state = double_state()
     mixing = state.mixing().detach()
-    loss, accuracy = supernet_scores(state.supernet, lambda: mixing, VALID)
+    loss, accuracy = supernet_scores(state.supernet, mixing, VALID)
     row = next(r for r in removals(state, VALID) if (r["cell"], r["edge"], r["operation"]) == ("normal", 1, SOME[3]))
     without = removed(mixing, "normal", 1, 3)
-    new_loss, new_accuracy = supernet_scores(state.supernet, lambda: without, VALID)
+    new_loss, new_accuracy = supernet_scores(state.supernet, without, VALID)
     assert (row["accuracy_drop"], row["loss_rise"]) == (accuracy - new_accuracy, new_loss - loss)
     assert row["weight"] == pytest.approx(float(mixing.normal.weights_EO[1, 3]))
 

@@ -175,6 +175,15 @@ def test_architecture_steps_move_both_alphas_and_no_weight_and_weight_steps_the_
     assert all(tensor.grad is None for tensor in state.logits.tensors())
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_no_score_depends_on_chance(name: str) -> None:
+    state = whole(name).state
+    before = torch.get_rng_state()
+    first, second = (state.scored() for _ in range(2))
+    assert equal([vars(first.cell(kind)) for kind in CELL_KINDS], [vars(second.cell(kind)) for kind in CELL_KINDS])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # -- what only some methods promise --
 
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.method import REGISTRY, USES, Method, Phase, SearchSize
+from nascommon.method import REGISTRY, STEPS, USES, Method, Phase, SearchSize
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.penalty import beta_decay_penalty, no_penalty, zero_one_penalty
 from nascommon.parts.relaxation import (
@@ -21,6 +21,7 @@ from nascommon.parts.relaxation import (
     sigmoid,
     softmax_over_operations,
     softmax_per_node,
+    uniform_path,
 )
 from nascommon.parts.sampling import Sampler, auxiliary_skip, dirichlet, gumbel, gumbel_one_hot, perturbed, random_path
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
@@ -138,7 +139,7 @@ def test_only_pcdarts_searches_in_a_quarter_of_the_channels() -> None:
     assert {record(name).stem for name in REGISTRY} == {"cifar"}
 
 
-RELAXED = {"fairdarts": sigmoid, "drnas": dirichlet_mean, "ecdarts": cross_edge_softmax}
+RELAXED = {"fairdarts": sigmoid, "drnas": dirichlet_mean, "ecdarts": cross_edge_softmax, "random": uniform_path}
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"pcdarts", "da2s"}))
@@ -230,9 +231,9 @@ def test_a_method_draws_what_its_paper_says(name: str, more: dict[str, Any], exp
     torch.testing.assert_close(*drawn)
 
 
-def test_only_sdarts_draws_in_weight_steps_alone() -> None:
-    alone = {name: record(name).sample_in for name in REGISTRY}
-    assert alone == {name: {"weights"} if name == "sdarts" else USES for name in REGISTRY}
+def test_only_sdarts_draws_in_weight_steps_alone_and_only_dartsminus_in_scores() -> None:
+    others = {"sdarts": {"weights"}, "dartsminus": USES}
+    assert {name: record(name).sample_in for name in REGISTRY} == {name: others.get(name, STEPS) for name in REGISTRY}
 
 
 @pytest.mark.parametrize(("skips", "stops"), [(0, False), (1, False), (2, True), (3, True)])

@@ -274,9 +274,27 @@ def test_sdarts_draws_noise_in_weight_steps_only() -> None:
     assert [draws(state, use) for use in ("weights", "architecture", "evaluation")] == [True, False, False]
 
 
-@pytest.mark.parametrize("name", ["gdas", "drnas", "dartsminus", "random"])
-def test_the_other_samplers_draw_in_every_forward_pass(name: str) -> None:
+@pytest.mark.parametrize("name", ["gdas", "drnas", "random"])
+def test_samplers_draw_in_every_step_and_leave_scores_to_the_mean_of_their_draws(name: str) -> None:
     state = state_of(name)
+    assert [draws(state, use) for use in ("weights", "architecture", "evaluation")] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["gdas", "drnas", "random"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_mixing_weights_of_scores_are_what_the_draws_are_on_average(name: str, seed: int) -> None:
+    state, many = state_of(name), 4000
+    with torch.no_grad():
+        for tensor in state.logits.tensors():
+            tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed)))
+        expected = state.scored().normal.products()
+        mean = torch.stack([state.draw("weights").normal.products() for _ in range(many)]).mean(0)
+    # A weight between 0 and 1 with mean m has at most the variance m (1 - m).
+    assert ((mean - expected).abs() <= 4.5 * (expected * (1 - expected) / many).sqrt() + 1e-6).all()
+
+
+def test_the_auxiliary_skip_is_no_draw_and_there_in_every_forward_pass() -> None:
+    state = state_of("dartsminus")
     assert all(draws(state, use) for use in ("weights", "architecture", "evaluation"))
 
 

@@ -47,7 +47,7 @@ def test_the_final_state_is_rebuilt_bit_identical(searched: tuple[Outcome, Path]
     assert equal(state.supernet.state_dict(), outcome.state.supernet.state_dict())
     assert equal(state.logits.named(), outcome.state.logits.named())
     assert (saved.epoch, saved.phase) == (2, 1)
-    accuracy = supernet_scores(state.supernet, state.draw, DATA.validation.epoch(0))[1]
+    accuracy = supernet_scores(state.supernet, state.scored(), DATA.validation.epoch(0))[1]
     assert saved.valid_accuracy == accuracy == outcome.history.rows[-1]["valid_accuracy"]
 
 

@@ -84,7 +84,7 @@ def test_inherited_accuracy_is_that_of_the_one_hot_supernet_recalibrated() -> No
     valid = list(TinyBatches(40, 10, seed=3, dtype=torch.float64).epoch(0))
     spec = state.spec
     mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.normal.alpha_EO)
-    expected = recalibrated_scores(state.supernet, lambda: mixing, calibration, valid)[1]
+    expected = recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
     assert inherited_accuracy(state, genotype, calibration, valid) == expected
 
 

@@ -190,11 +190,11 @@ def cost_of_cutting(name: str, seed: int) -> tuple[float, float]:
     valid, calibration = list(data.validation.epoch(0)), list(data.weights.epoch(0))
     genotype = state.genotype()
     kept, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
-    soft = float(hits(state, state.draw, valid).mean())
+    soft = float(hits(state, state.scored(), valid).mean())
     assert soft > 0.8  # there is something to lose
     return (
-        soft - float(hits(state, lambda: weighted, valid).mean()),
-        soft - float(hits(state, lambda: kept, valid, calibration).mean()),
+        soft - float(hits(state, weighted, valid).mean()),
+        soft - float(hits(state, kept, valid, calibration).mean()),
     )
 
 

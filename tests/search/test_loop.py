@@ -169,7 +169,7 @@ def test_a_phase_ends_early_where_the_method_says_so_and_the_next_begins(tmp_pat
 
 def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> None:
     for row, state in zip(two_phases.outcome.history.rows, two_phases.states, strict=True):
-        loss, accuracy = supernet_scores(state.supernet, state.draw, DATA.validation.epoch(0))
+        loss, accuracy = supernet_scores(state.supernet, state.scored(), DATA.validation.epoch(0))
         assert (row["valid_loss"], row["valid_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
         genotype = genotype_from_json(json.loads(row["genotype"]))
         assert genotype == state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
@@ -336,7 +336,7 @@ def test_a_sampling_method_draws_a_new_path_for_every_step_and_every_validation_
 
     method = tiny_method(phases=(Phase(1, 2, 3),), arch_gradient=None, sample=sample, initialise=normal_alpha(0.0))
     search(method)
-    assert len(drawn) == 2 * (len(DATA.weights) + len(DATA.validation))  # a normal and a reduction cell each
+    assert len(drawn) == 2 * len(DATA.weights)  # a normal and a reduction cell each
     assert len({cell.active for cell in drawn}) > 1
     for cell in drawn:
         assert cell.active is not None
@@ -358,7 +358,7 @@ def test_a_method_draws_only_in_the_uses_that_it_names(uses: set[Use]) -> None:
     method = tiny_method(phases=(Phase(2, 2, 3),), sample=sample, sample_in=frozenset(uses),
                          initialise=normal_alpha(1.0))  # fmt: skip
     outcome = search(method)
-    batches = {"weights": len(DATA.weights), "architecture": len(DATA.weights), "evaluation": len(DATA.validation)}
+    batches = {"weights": len(DATA.weights), "architecture": len(DATA.weights), "evaluation": 1}
     each = sum(2 * batches[use] for use in uses)  # a normal and a reduction cell each
     assert drawn == [0.0] * each + [1.0] * each
     assert equal(record(outcome), record(search(replace(method, sample=None))))

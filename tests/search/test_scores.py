@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from itertools import count
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.search.passes import weight_step
-from nascommon.search.scores import fresh_statistics, recalibrated_scores, supernet_scores
+from nascommon.search.scores import fresh_statistics, recalibrate, recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
-from nascommon.space.mixing import Mixing
 from tests.search.small import TinyBatches, batch, double_state, equal
 from tests.space.plain import plainly
 
@@ -52,22 +51,11 @@ def test_supernet_scores_are_mean_loss_and_accuracy_over_images_in_evaluation_mo
     twin.supernet.eval()
     images, labels = VALID.images, VALID.labels
     logits = twin.supernet(images, twin.mixing())
-    loss, accuracy = supernet_scores(state.supernet, state.draw, VALID.epoch(0))
+    loss, accuracy = supernet_scores(state.supernet, state.scored(), VALID.epoch(0))
     assert loss == pytest.approx(float(functional.cross_entropy(logits, labels).detach()))
     assert accuracy == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
     assert state.supernet.training
     assert equal(state.supernet.state_dict(), twin.supernet.state_dict())
-
-
-def test_every_batch_draws_its_own_mixing_weights(state: SearchState) -> None:
-    draws = count()
-
-    def draw() -> Mixing:
-        next(draws)
-        return state.mixing()
-
-    supernet_scores(state.supernet, draw, VALID.epoch(0))
-    assert next(draws) == len(VALID)
 
 
 def test_fresh_statistics_are_the_plain_average_over_the_batches(
@@ -97,17 +85,30 @@ def test_the_recalibrated_score_uses_the_fresh_statistics(state: SearchState) ->
     with torch.no_grad():
         for images, _ in CALIBRATION:
             twin.supernet(images, twin.mixing())
-    expected = supernet_scores(twin.supernet, twin.draw, VALID.epoch(0))
-    ours = recalibrated_scores(state.supernet, state.draw, CALIBRATION, VALID.epoch(0))
+    expected = supernet_scores(twin.supernet, twin.scored(), VALID.epoch(0))
+    ours = recalibrated_scores(state.supernet, state.scored(), CALIBRATION, VALID.epoch(0))
     assert ours == pytest.approx(expected, rel=1e-12)
-    assert ours[0] != pytest.approx(supernet_scores(state.supernet, state.draw, VALID.epoch(0))[0], rel=1e-6)
+    assert ours[0] != pytest.approx(supernet_scores(state.supernet, state.scored(), VALID.epoch(0))[0], rel=1e-6)
+
+
+def test_recalibration_drops_no_elements_of_skips_as_evaluation_drops_none(state: SearchState) -> None:
+    expected = recalibrated_scores(state.supernet, state.scored(), CALIBRATION, VALID.epoch(0))
+    state.supernet.set_skip_dropout(0.5)
+    assert recalibrated_scores(state.supernet, state.scored(), CALIBRATION, VALID.epoch(0)) == expected
+
+
+def test_a_recalibrated_supernet_keeps_the_fresh_statistics_and_its_momentum(state: SearchState) -> None:
+    expected = recalibrated_scores(state.supernet, state.scored(), CALIBRATION, VALID.epoch(0))
+    recalibrate(state.supernet, state.scored(), CALIBRATION)
+    assert supernet_scores(state.supernet, state.scored(), VALID.epoch(0)) == expected
+    assert all(layer.momentum == 0.1 and layer.training for layer in norms(state.supernet).values())
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_recalibration_leaves_the_supernet_bit_identical(state: SearchState, training: bool) -> None:
     state.supernet.train(training)
     before = copy.deepcopy(state.supernet.state_dict())
-    recalibrated_scores(state.supernet, state.draw, CALIBRATION, VALID.epoch(0))
+    recalibrated_scores(state.supernet, state.scored(), CALIBRATION, VALID.epoch(0))
     assert equal(before, state.supernet.state_dict())
     assert all(layer.momentum == 0.1 and layer.training == training for layer in norms(state.supernet).values())
     assert state.supernet.training == training
@@ -117,10 +118,11 @@ def test_recalibration_leaves_the_supernet_bit_identical(state: SearchState, tra
 def test_the_statistics_come_back_even_after_an_error(state: SearchState) -> None:
     before = copy.deepcopy(state.supernet.state_dict())
 
-    def draw() -> Mixing:
+    def torn() -> Iterator[tuple[Tensor, Tensor]]:
+        yield from CALIBRATION
         raise KeyError
 
     with pytest.raises(KeyError):
-        recalibrated_scores(state.supernet, draw, CALIBRATION, VALID.epoch(0))
+        recalibrated_scores(state.supernet, state.scored(), torn(), VALID.epoch(0))
     assert equal(before, state.supernet.state_dict())
     assert all(layer.momentum == 0.1 for layer in norms(state.supernet).values())

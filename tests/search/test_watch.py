@@ -70,7 +70,7 @@ def test_measuring_leaves_the_search_untouched() -> None:
 def test_the_gap_is_soft_minus_kept_accuracy() -> None:
     state, data = double_state(), tiny_data(torch.float64)
     kept = one_hot(state.genotype(), state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
-    accuracy = supernet_scores(state.supernet, lambda: kept, data.validation.epoch(0))[1]
+    accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     assert collapse_signs(state, state.genotype(), data, 0.75)["watch_gap"] == 0.75 - accuracy
 
 
