@@ -42,8 +42,9 @@ class Difference:
 class DiscretizationGap:
     """Validation accuracies in [0, 1] of one supernet, with its mixing weights and with its kept operations alone.
 
-    ``soft`` uses the mixing weights, of methods that sample the mean of what they draw; ``kept`` gives the genotype's operations weight one and removes
-    all others (DA2S, section 3.2), ``kept_weighted`` lets them carry their learned weights (``weighted_mixing``).
+    ``soft`` uses the mixing weights, of methods that sample the mean of what they draw; ``kept`` gives the genotype's
+    operations weight one and removes all others (DA2S, section 3.2), ``kept_weighted`` lets them carry their learned
+    weights (``weighted_mixing``).
     ``recalibrated`` measures batch-norm statistics anew under the respective weights.
     """
 

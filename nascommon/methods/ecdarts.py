@@ -20,8 +20,9 @@ from nascommon.settings import Count, Positive
 class EcdartsSettings(DartsLike):
     """The defaults are the released code's numbers with the paper's two ideas in force (methods.md, section 2.6).
 
-    Deviation: the released code executes neither idea; both follow the paper's intent here. Without ``cen`` and
-    ``ist`` the method is DARTS with batches of 32 and 25 epochs.
+    Deviation: the released code executes neither idea; both follow the paper's intent here. Weights of the induced
+    model are taken over, its batch-norm statistics are not (``induced_pass``). Without ``cen`` and ``ist``
+    the method is DARTS with batches of 32 and 25 epochs.
     """
 
     epochs: Count = 25

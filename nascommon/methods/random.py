@@ -26,7 +26,7 @@ class RandomSettings(Settings):
 def random(settings: RandomSettings, size: SearchSize) -> Method:
     """Uniform architectures: plain sampling, or random search with weight sharing and the best of several samples.
 
-    Deviation: the shared supernet is scored under the mean of the architectures it is trained on, not under single ones.
+    Deviation: the shared supernet is scored under the mean of the architectures that it is trained on, not under one.
     """
     return Method(
         candidates=settings.candidates,

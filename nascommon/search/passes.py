@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 import torch
 from torch import nn
@@ -20,10 +20,14 @@ from nascommon.method import PassName
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import Batch, arch_gradient
-from nascommon.search.scores import supernet_scores
+from nascommon.search.scores import recalibrate, supernet_scores
 from nascommon.search.state import Induced, SearchState, weight_optimiser
 from nascommon.space.mixing import Mixing, one_hot
 from nascommon.space.supernet import Supernet
+from nascommon.training.scoring import ImageBatches
+
+CALIBRATION_BATCHES = 50
+"""On which an induced pass measures batch-norm statistics."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
 
     The induced model is the supernet with weight one on the kept operations and nothing else, on a copy of its weights
     with an optimiser of its own. The supernet, untouched meanwhile, may take architecture steps batch by batch.
+
+    Deviation: the released code hands its batch-norm statistics over as well, which are wrong for the supernet: here
+    those are measured anew under the mixing weights, as the induced model's are before it is compared.
     """
     genotype = state.genotype()
     supernet = copy.deepcopy(state.supernet)
@@ -85,16 +92,24 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
         architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
         step=lambda batch: descend(supernet, optimiser, kept, batch, clip, state.pieces),
     )  # fmt: skip
+    # In the few batches of a pass over a small set the old statistics hardly fade.
+    recalibrate(supernet, kept, _calibration(data, epoch))
     accuracy = supernet_scores(supernet, kept, data.validation.epoch(0))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
     if taken:
         state.induced = Induced(accuracy, genotype, epoch.index)
         state.supernet.load_state_dict(supernet.state_dict())
+        recalibrate(state.supernet, state.scored(), _calibration(data, epoch))
     return {
         "induced_train_accuracy": train_accuracy,
         "induced_valid_accuracy": accuracy,
         "induced_taken": float(taken),
     }
+
+
+def _calibration(data: SearchData, epoch: Epoch) -> ImageBatches:
+    """Return the same training batches at every call."""
+    return islice(data.weights.epoch(derive(epoch.index, "calibration")), CALIBRATION_BATCHES)
 
 
 PASSES: dict[PassName, Pass] = {"soft": soft_pass, "induced": induced_pass}

@@ -19,10 +19,12 @@ from nascommon.method import REGISTRY, ArchOptimiser, Method, SearchSize, Weight
 from nascommon.methods.pcdarts import PcdartsSettings, pcdarts
 from nascommon.methods.pdarts import PdartsSettings, pdarts
 from nascommon.parts.relaxation import cross_edge_softmax
-from nascommon.runtime.seeding import generator
+from nascommon.runtime.seeding import derive, generator
+from nascommon.search.choose import inherited_accuracy
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import Epoch, SearchData, architecture_step, induced_pass, soft_pass, weight_step
-from nascommon.search.state import SearchState, new_state
+from nascommon.search.scores import recalibrate
+from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.space import fan
 from nascommon.space.genotype import CELL_KINDS, Choice
 from nascommon.space.mixing import CellMixing, Mixing, one_hot, uniform_candidates
@@ -37,6 +39,8 @@ from tests.search.small import (
     TinyBatches,
     batch,
     double_state,
+    equal,
+    frozen,
     tiny_data,
     wide_alpha,
 )
@@ -103,6 +107,11 @@ def test_under_darts_raising_every_skip_changes_what_the_supernet_computes() -> 
 # -- EC-DARTS: induced structural transition --
 
 
+def induced_calibration() -> list[tuple[Tensor, Tensor]]:
+    """Return the batches on which the first induced pass measures batch-norm statistics."""
+    return list(tiny_data(torch.float64).weights.epoch(derive(0, "calibration")))
+
+
 def induced_state() -> tuple[SearchState, dict[str, Tensor]]:
     """Return a state after its first induced pass, and the tensors of the supernet before it."""
     state = small_state("ecdarts")
@@ -133,7 +142,7 @@ def test_the_induced_model_is_the_network_that_will_be_retrained() -> None:
 def test_the_induced_pass_trains_the_operations_of_its_genotype_and_no_other_candidate() -> None:
     state, before = induced_state()
     assert state.induced is not None
-    changed = {name for name, tensor in state.supernet.state_dict().items() if not torch.equal(tensor, before[name])}
+    changed = {name for name, weight in state.supernet.named_parameters() if not torch.equal(weight, before[name])}
     trained, possible = set(), set()
     for k, cell in enumerate(state.supernet.cells):
         assert isinstance(cell, SupernetCell)
@@ -141,13 +150,51 @@ def test_the_induced_pass_trains_the_operations_of_its_genotype_and_no_other_can
         for index, (source, node) in enumerate(state.spec.topology.edges):
             for name in state.spec.candidates.normal[index]:
                 prefix = f"cells.{k}.edges.{index}.{name}."
-                # The supernet's batch norms count their batches only while they are recalibrated.
-                tensors = {t for t in before if t.startswith(prefix) and not t.endswith("num_batches_tracked")}
+                tensors = {t for t, _ in state.supernet.named_parameters() if t.startswith(prefix)}
                 if tensors and Choice(name, source) in nodes[node - 2]:
                     possible |= tensors
                 trained |= tensors & changed
     assert trained == possible
     assert possible  # else the genotype had no operation with parameters
+
+
+def test_the_supernet_that_takes_the_induced_weights_over_has_statistics_of_its_own_mixture() -> None:
+    state, before = induced_state()
+    twin = copy.deepcopy(state.supernet)
+    assert not equal(state.supernet.state_dict(), before)
+    recalibrate(twin, state.mixing(), induced_calibration())
+    torch.testing.assert_close(dict(state.supernet.named_buffers()), dict(twin.named_buffers()))
+
+
+def test_the_induced_model_is_compared_with_statistics_of_its_own() -> None:
+    state, _ = induced_state()
+    assert state.induced is not None
+    data = tiny_data(torch.float64)
+    expected = inherited_accuracy(state, state.induced.genotype, induced_calibration(), data.validation.epoch(0))
+    assert state.induced.accuracy == expected
+
+
+def test_a_worse_induced_model_leaves_nothing_behind_but_architecture_steps() -> None:
+    state = small_state("ecdarts")
+    state.induced = Induced(1.5, state.genotype(), epoch=7)
+    before = frozen(state)
+    induced_pass(state, tiny_data(torch.float64), Epoch(8, architecture_steps=False), lambda _done, _all: None)
+    assert {name for name, value in before.items() if not equal(frozen(state)[name], value)} == set()
+    metrics = induced_pass(state, tiny_data(torch.float64), Epoch(8, architecture_steps=True), lambda _done, _all: None)
+    assert metrics["induced_taken"] == 0
+    changed = {name for name, value in before.items() if not equal(frozen(state)[name], value)}
+    assert changed == {"supernet", "logits", "arch_optimiser"}  # of the supernet the batch norms saw the steps
+
+
+@pytest.mark.parametrize("warms_up", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_induced_pass_takes_architecture_steps_where_the_method_asks_and_never_in_the_warm_up(
+    warms_up: bool, wanted: bool
+) -> None:
+    state = small_state("ecdarts", ist_arch_steps=wanted)
+    before = frozen(state)["logits"]
+    induced_pass(state, tiny_data(torch.float64), Epoch(0, architecture_steps=not warms_up), lambda _done, _all: None)
+    assert equal(frozen(state)["logits"], before) is (warms_up or not wanted)
 
 
 # -- DA2S: discretization costs little --
