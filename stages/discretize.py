@@ -15,7 +15,7 @@ from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.progress import summary
 from nascommon.search.artefact import SUMMARY, load_search
-from nascommon.search.choose import calibration_batches, choose_genotype, find_genotype, inherited_accuracy
+from nascommon.search.choose import choose_genotype, find_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from stages.shell import (
@@ -50,8 +50,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         search = load_search(SEARCH)
         state = search.final.load(run.params.method(), run.device)
         data = open_data(run, TARGET, run.params.data)
-        training = data.training(data.prepared.part("weights"), settings.batch_size, "calibration")
-        calibration = calibration_batches(training, settings.calibration_batches, seed)
+        calibration = data.calibration("calibration", settings.batch_size, settings.calibration_batches)
         valid = list(data.evaluation(data.prepared.part("architecture"), SCORING_BATCH).epoch(0))
         genotype, samples = choose_genotype(
             state, lambda genotype: inherited_accuracy(state, genotype, calibration, valid), seed=seed

@@ -10,7 +10,7 @@ from nascommon.data.batches import Batches
 from nascommon.method import Method
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
-from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
+from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.loop import run_search
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
@@ -47,12 +47,6 @@ class Ranked:
         manifest = self.data.prepared.manifest
         spec = network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=self.run.precision)
-
-    def training_batches(self, seed: int) -> Batches:
-        """Return the weight half for one retraining."""
-        training = self.run.params.kendall_tau.training
-        part = self.data.prepared.part("weights")
-        return self.data.training(part, training.batch_size, "kendall", cutout=training.cutout, seed=seed)
 
     def snapshots(self) -> list[Source]:
         """Return the snapshots of the search, by epoch.
@@ -114,8 +108,7 @@ class Ranked:
 
 def scorer(ranked: Ranked) -> Callable[[SearchState, Genotype], float]:
     """Return the accuracy of a genotype with inherited weights on the architecture half, batch norm recalibrated."""
-    settings, seed = ranked.run.params.kendall_tau, ranked.run.params.seed
-    training = ranked.training_batches(seed)
-    calibration = calibration_batches(training, settings.calibration_batches, seed)
+    settings = ranked.run.params.kendall_tau
+    calibration = ranked.data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
     valid = list(ranked.validation.epoch(0))
     return lambda state, genotype: inherited_accuracy(state, genotype, calibration, valid)

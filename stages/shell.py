@@ -25,9 +25,11 @@ from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
+from nascommon.search.choose import calibration_batches
 from nascommon.settings import UserError
 from nascommon.space.precision import Precision
 from nascommon.training.many import simultaneous
+from nascommon.training.scoring import ImageBatches
 
 ROOT = Path()
 """Stages run in the folder of params.yaml, as DVC runs them."""
@@ -192,6 +194,11 @@ class Data:
         """Return augmented, shuffled batches; ``purpose`` and seed decide order and augmentation."""
         number = derive(self.seed if seed is None else seed, "batches", purpose)
         return training_batches(part, batch_size, self.settings.augment, seed=number, device=self.device, cutout=cutout)
+
+    def calibration(self, purpose: str, batch_size: int, count: int) -> ImageBatches:
+        """Return ``count`` batches of the weight half for batch-norm statistics, seen as in the search."""
+        batches = self.training(self.prepared.part("weights"), batch_size, purpose)
+        return calibration_batches(batches, count, self.seed)
 
     def evaluation(self, part: Part, batch_size: int) -> Batches:
         """Return the images as they are, in order."""
