@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.method import REGISTRY, STEPS, USES, Method, Phase, SearchSize
+from nascommon.method import REGISTRY, STEPS, USES, Phase
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.penalty import beta_decay_penalty, no_penalty, zero_one_penalty
 from nascommon.parts.relaxation import (
@@ -27,16 +25,7 @@ from nascommon.parts.sampling import Sampler, auxiliary_skip, dirichlet, gumbel,
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES
-from nascommon.space.topology import Topology
-
-TOPOLOGY = Topology()
-SIZE = SearchSize(16, 8, 4)
-
-
-def record(name: str, **settings: Any) -> Method:
-    entry = REGISTRY[name]
-    return entry.recipe(entry.settings.model_validate(settings), SIZE)
-
+from tests.methods.behaviour import TOPOLOGY, behaviour, record
 
 # -- defaults --
 
@@ -175,7 +164,7 @@ def test_ecdarts_trains_the_induced_model_after_every_epoch_and_parses_normalise
 
 def test_without_its_two_ideas_ecdarts_is_darts_with_its_own_numbers() -> None:
     method = record("ecdarts", cen=False, ist=False, epochs=50, batch_size=64)
-    assert fingerprint(method) == fingerprint(record("darts"))
+    assert behaviour(method) == behaviour(record("darts"))
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"ecdarts"}))
@@ -261,125 +250,11 @@ def test_fairdarts_keeps_only_edges_that_reach_085() -> None:
     assert genotype.normal.nodes == ((Choice("sep_conv_3x3", 0),), (), (), ())
 
 
-# -- every setting reaches the record --
-
-
-def fingerprint(part: Any) -> Any:
-    """Return what a record consists of in a form that compares, functions by their code and what they hold."""
-    if isinstance(part, BaseModel):
-        return part.model_dump()
-    if is_dataclass(part):
-        return {field.name: fingerprint(getattr(part, field.name)) for field in fields(part)}
-    if isinstance(part, (tuple, list)):
-        return [fingerprint(item) for item in part]
-    if isinstance(part, FunctionType):
-        code = part.__code__
-        held = [cell.cell_contents for cell in part.__closure__ or ()]
-        # of settings that a function holds as a whole, only what it reads
-        read = [
-            {key: value for key, value in item if key in code.co_names} if isinstance(item, BaseModel) else item
-            for item in held
-        ]
-        return (part.__module__, part.__qualname__, code, [fingerprint(item) for item in read])
-    return part
-
-
-OTHER: dict[str, Any] = {
-    "epochs": 40,
-    "warmup": 3,
-    "batch_size": 17,
-    "samples": 9,
-    "weights": {"lr": 0.07},
-    "architecture": {"lr": 0.05},
-    "arch_gradient": "unrolled",
-    "finite_difference_radius": 0.5,
-    "alpha_scale": 0.5,
-    "beta_scale": 0.5,
-    "alpha_transform": "identity",
-    "kept_edges": 5,
-    "dead_node": "zeros",
-    "candidates": CANDIDATES[1:7],
-    "channel_divisor": 2,
-    "stem": "imagenet",
-    "cells": (4, 6, 8),
-    "added_channels": (0, 8, 8),
-    "survivors": (4, 2),
-    "skip_dropout": (0.1, 0.4, 0.7),
-    "most_skips": 5,
-    "lambda_c": {"factor": 7.0},
-    "lambda_1": {"factor": 7.0},
-    "lambda_2": {"factor": 7.0},
-    "count_weight": 0.9,
-    "cen": False,
-    "ist": False,
-    "ist_arch_steps": False,
-    "parse_on": "raw",
-    "zero_one_weight": 3.0,
-    "threshold": 0.5,
-    "decay": 3.0,
-    "skip_strength": 0.5,
-    "stop_at_skips": 5,
-    "draw": "soft",
-    "first_temperature": 5.0,
-    "last_temperature": 1.0,
-    "first_radius": 0.5,
-    "last_radius": 0.6,
-}
-ALONGSIDE = {"dead_node": {"kept_edges": 3}}
-"""What makes a setting matter at all."""
-CHOICES = {"relax", "penalty", "phases", "mixed_op", "passes", "discretize"}
-"""Of ``custom``: tested part by part."""
-SETTINGS = [
-    (name, key)
-    for name, entry in sorted(REGISTRY.items())
-    for key in entry.settings.model_fields
-    if name != "custom" or key not in CHOICES
-]
-
-
-@pytest.mark.parametrize(("name", "key"), SETTINGS)
-def test_every_setting_reaches_the_record(name: str, key: str) -> None:
-    alongside = {"relax": {"edges": "softmax"}} if (name, key) == ("custom", "beta_scale") else ALONGSIDE.get(key, {})
-    before, again = (fingerprint(record(name, **alongside)) for _ in range(2))
-    assert before == again
-    assert fingerprint(record(name, **alongside, **{key: OTHER[key]})) != before
-
-
-@pytest.mark.parametrize("key", ["lambda_c", "lambda_1", "lambda_2"])
-@pytest.mark.parametrize("change", [{"control": "exp"}, {"delayed": True}, {"factor": 2.0}])
-def test_control_delay_and_factor_of_every_coefficient_reach_the_record(key: str, change: dict[str, Any]) -> None:
-    start = {"control": "linear", "delayed": False, "factor": 1.0}
-    before = fingerprint(record("da2s", **{key: start}))
-    assert fingerprint(record("da2s", **{key: start | change})) != before
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"relax": {"operations": name}} for name in ("sharpened_softmax", "cross_edge", "sigmoid")),
-        *({"relax": {"edges": name}} for name in ("softmax", "clipped_softmax")),
-        {"penalty": {"entropy": {"lambda_2": {"factor": 0.0}}}},
-        {"penalty": {"beta_decay": 1.0}},
-        *(
-            {"phases": ({key: value}, {})}
-            for key, value in {"epochs": 7, "warmup": 2, "cells": 5, "added_channels": 4, "keep": 3}.items()
-        ),
-        {"phases": ({"skip_dropout": 0.3},)},
-        {"mixed_op": {"channel_divisor": 2}},
-        {"mixed_op": {"stem": "imagenet"}},
-        {"passes": ("soft", "induced")},
-        {"discretize": {"kept_edges": 5}},
-        {"discretize": {"most_skips": 2}},
-    ],
-    ids=str,
-)
-def test_every_choice_of_a_custom_method_reaches_the_record(change: dict[str, Any]) -> None:
-    two: dict[str, Any] = {"phases": ({}, {})} if len(change.get("phases", ())) == 2 else {}
-    assert fingerprint(record("custom", **change)) != fingerprint(record("custom", **two))
+# -- what custom can be --
 
 
 def test_a_custom_method_is_darts_unless_told_otherwise() -> None:
-    assert fingerprint(record("custom")) == fingerprint(record("darts"))
+    assert behaviour(record("custom")) == behaviour(record("darts"))
 
 
 def test_a_custom_method_can_be_pcdarts() -> None:
@@ -392,7 +267,7 @@ def test_a_custom_method_can_be_pcdarts() -> None:
         weights={"lr": 0.1, "lr_min": 0.0},
         architecture={"lr": 6e-4},
     )
-    assert fingerprint(custom) == fingerprint(record("pcdarts"))
+    assert behaviour(custom) == behaviour(record("pcdarts"))
 
 
 def test_a_custom_method_can_be_pdarts() -> None:
@@ -408,7 +283,7 @@ def test_a_custom_method_can_be_pdarts() -> None:
         weights={"lr_min": 0.0},
         architecture={"lr": 6e-4, "clip": 5.0},
     )
-    assert fingerprint(custom) == fingerprint(record("pdarts"))
+    assert behaviour(custom) == behaviour(record("pdarts"))
 
 
 def test_a_custom_method_can_have_the_penalty_of_da2s() -> None:

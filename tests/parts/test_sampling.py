@@ -121,16 +121,30 @@ def test_a_gdas_draw_is_one_hot_and_computes_only_what_it_chose() -> None:
     assert drawn.active == tuple((choice,) for choice in chosen.tolist())
 
 
-def test_the_gradient_of_a_gdas_draw_is_that_of_the_soft_weights() -> None:
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_the_gradient_of_a_gdas_draw_is_that_of_the_soft_weights_at_its_temperature(progress: float) -> None:
     slopes: list[Tensor] = []
     values = torch.randn(14, 8, dtype=torch.float64)
     for make in (gumbel, gumbel_one_hot):
         logits = random_logits()
         torch.manual_seed(3)
-        drawn = make(scaled(2.0, constant))(logits, softmax_over_operations(logits, SPACE, 0.0), SPACE, 0.0)
+        mixing = softmax_over_operations(logits, SPACE, progress)
+        drawn = make(lambda t: 5 - 4 * t)(logits, mixing, SPACE, progress)
         slopes += torch.autograd.grad((drawn.weights_EO * values).sum(), logits.alpha_EO)
     torch.testing.assert_close(slopes[1], slopes[0])
     assert float(slopes[0].abs().min()) > 0
+
+
+def test_the_gradient_of_a_gdas_draw_grows_as_its_temperature_falls() -> None:
+    sampler, values = gumbel_one_hot(lambda t: 10 - 9 * t), torch.randn(14, 8, dtype=torch.float64)
+    sizes = []
+    for progress in (0.0, 0.5, 1.0):
+        logits = random_logits()
+        torch.manual_seed(3)
+        drawn = sampler(logits, softmax_over_operations(logits, SPACE, progress), SPACE, progress)
+        sizes.append(float(torch.autograd.grad((drawn.weights_EO * values).sum(), logits.alpha_EO)[0].norm()))
+    assert sizes == sorted(sizes)
+    assert sizes[2] > 3 * sizes[0]
 
 
 # -- Dirichlet --
