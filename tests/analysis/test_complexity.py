@@ -146,6 +146,12 @@ def test_counts_are_named() -> None:
     }  # fmt: skip
 
 
+def test_counts_do_not_depend_on_the_precision() -> None:
+    spec = NetworkSpec(4, 5)
+    narrow = network_complexity(PUBLISHED["DARTS_V2"], replace(spec, precision="bfloat16"), 32)
+    assert narrow == network_complexity(PUBLISHED["DARTS_V2"], spec, 32)
+
+
 def test_without_an_auxiliary_head_both_parameter_counts_agree() -> None:
     ours = network_complexity(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5, auxiliary=False), 32)
     assert ours.params == ours.params_with_auxiliary == 11_554

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nascommon.search.gradients import Batch, arch_gradient
 from nascommon.search.passes import architecture_step, weight_step
@@ -73,3 +78,34 @@ def test_retraining_in_bfloat16_keeps_its_weights_and_both_losses_wide() -> None
     loss, _ = train_step(network, torch.optim.SGD(network.parameters(), lr=0.1), TrainingSettings(), *data)
     assert loss.isfinite()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+class Made(TorchDispatchMode):
+    """Counts all tensors that convolutions, norms and what lies between them make, by operation and type."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tensors: Counter[tuple[str, torch.dtype]] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        self.tensors.update((str(function), leaf.dtype) for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        return result
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_tensors_without_data_have_the_types_that_a_cpu_computes_in(precision: Precision) -> None:
+    def made(device: torch.device) -> Counter[tuple[str, torch.dtype]]:
+        network = Network(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5, CLASSES, precision=precision)).to(device).train()
+        network.drop_probability = 0.2
+        images = torch.randn(4, 3, 32, 32, device=device)
+        with Made() as seen:
+            logits, auxiliary = network.forward_auxiliary(images)
+            assert auxiliary is not None
+            (logits.sum() + auxiliary.sum()).backward()  # type: ignore[no-untyped-call]
+        counted: Counter[tuple[str, torch.dtype]] = seen.tensors
+        return counted
+
+    without_data = made(torch.device("meta"))
+    assert without_data == made(CPU)
+    assert (("aten.convolution.default", torch.bfloat16) in without_data) == (precision == "bfloat16")

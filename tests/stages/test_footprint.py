@@ -61,6 +61,13 @@ def test_a_larger_batch_needs_more_and_an_eigenvalue_more_still() -> None:
     assert needs(darts) < needs(replace(darts, batch_size=16)) < needs(replace(darts, batch_size=16), watched=16)
 
 
+def test_half_as_wide_numbers_need_less() -> None:
+    method = method_of("darts")
+    specs = [replace(spec_of(method), precision=precision) for precision in ("float32", "bfloat16")]
+    wide, narrow = (memory_of(partial(search_steps, method, spec, SHAPE, 0, 1), CPU) for spec in specs)
+    assert narrow < 0.8 * wide
+
+
 def test_one_operation_an_edge_needs_less_than_all() -> None:
     assert needs(method_of("gdas")) < needs(replace(method_of("gdas"), sample=None)) / 2
 
@@ -102,6 +109,8 @@ def test_pictures_count_where_they_are_kept_in_memory() -> None:
 
 
 STEPS = """
+import sys
+from dataclasses import replace
 import torch
 from nascommon.methods.darts import DartsSettings, darts
 from nascommon.method import SearchSize
@@ -118,6 +127,7 @@ cpu, topology = torch.device("cpu"), Topology(4)
 method = darts(DartsSettings(batch_size=24), SearchSize(16, 3, 4))
 candidates = uniform_candidates(method.candidates, topology)
 spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
+spec = replace(spec, precision=sys.argv[1])
 steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 10), 0, 1, device)
 process = process_bytes(cpu, tracked=False)
 tensors = memory_of(steps, cpu)
@@ -128,8 +138,10 @@ print(process, tensors, peak_memory_bytes(cpu))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the share of the holes is that of glibc")
-def test_the_memory_of_a_process_that_searches_is_predicted_within_15_percent() -> None:
-    done = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, check=True, capture_output=True, text=True)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_memory_of_a_process_that_searches_is_predicted_within_15_percent(precision: str) -> None:
+    command = [sys.executable, "-c", STEPS, precision]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     process, tensors, real = map(int, done.stdout.split())
     assert tensors > 500 * 2**20
     assert process + tensors == pytest.approx(real, rel=0.15)
