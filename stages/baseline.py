@@ -10,6 +10,7 @@ from pathlib import Path
 from nascommon.analysis.complexity import network_complexity
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.artefacts import write_json
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.genotype import Genotype
@@ -38,11 +39,16 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         shutil.rmtree(BASELINE, ignore_errors=True)
         BASELINE.mkdir(parents=True)
         results = train_random(run, task)
-        seconds = sum(trained.summary()["train_seconds"] for trained in results)
-        metrics = {"architectures": len(results), "train_seconds": seconds}
+        trained = [result for result in results if isinstance(result, Trained)]
+        diverged = [result for result in results if isinstance(result, DivergenceError)]
+        if diverged and not trained:
+            raise diverged[0]
+        seconds = sum(network.summary()["train_seconds"] for network in trained)
+        metrics = {"architectures": len(trained), "diverged": len(diverged), "train_seconds": seconds}
         write_json(METRICS / "baseline.json", metrics)
         run.tracker.headline(metrics)
-        summary("baseline: random architectures", {"architectures": str(len(results))}, [BASELINE])
+        told = {"architectures": str(len(trained))} | ({"diverged, left out": str(len(diverged))} if diverged else {})
+        summary("baseline: random architectures", told, [BASELINE])
 
 
 def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
@@ -53,8 +59,8 @@ def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
     return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
 
 
-def train_random(run: Run, task: Task) -> list[Trained]:
-    """Train the random architectures like the winner and save each network."""
+def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
+    """Train the random architectures like the winner and save each network that did not diverge."""
     seed, training = run.params.seed, task.training(run, run.processes)
     genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
     spec = task.spec(run.precision)
@@ -64,7 +70,11 @@ def train_random(run: Run, task: Task) -> list[Trained]:
     done = itertools.count()
     with progress("baseline", len(jobs), unit="network") as bar:
 
-        def on_job(_index: int, job: Job, trained: Trained) -> None:
+        def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
+            if isinstance(trained, DivergenceError):
+                bar.say(f"warning: {job.name} {trained.what}; it is left out")
+                bar.step(next(done), {})
+                return
             figures = trained.summary()
             bar.step(
                 next(done), {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures}

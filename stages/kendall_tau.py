@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,15 +13,18 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from nascommon.analysis.candidates import Architecture, scored
+from nascommon.analysis.candidates import FEWEST, Architecture, scored
 from nascommon.analysis.figures import save_figure
 from nascommon.analysis.pairs import read_pairs
 from nascommon.analysis.plots import plot_ranking
 from nascommon.analysis.ranking import Ranking, rank_correlation, trajectory
+from nascommon.data.pictures import some
 from nascommon.runtime.artefacts import write_json, write_table, write_text
-from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.progress import Progress, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SUMMARY
+from nascommon.settings import UserError
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
 from nascommon.training.settings import NetworkSettings
@@ -63,8 +68,8 @@ def main(
         settings = run.params.kendall_tau
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
-        scores = retrain_all(run, ranked, architectures)
-        write_ranking(run, ranked, architectures, scores)
+        retrained = retrain_all(run, ranked, architectures)
+        write_ranking(run, ranked, *sound(run, architectures, retrained), diverged=retrained.diverged)
 
 
 def skip() -> None:
@@ -97,8 +102,21 @@ def rounds_of(run: Run) -> dict[str, NetworkSettings]:
     return rounds
 
 
-def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Scores:
-    """Train every architecture in every round; return accuracies by round."""
+@dataclass(frozen=True)
+class Retrained:
+    """What came of all retrainings.
+
+    Attributes:
+        scores: by round, an accuracy per architecture; NaN where it diverged.
+        diverged: which retraining ended without an accuracy, and how.
+    """
+
+    scores: Scores
+    diverged: dict[str, str]
+
+
+def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Retrained:
+    """Train every architecture in every round."""
     rounds, data = rounds_of(run), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
     training = with_pieces(
@@ -123,19 +141,49 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
             hooks=ManyHooks(
                 on_resume=bar.resume,
                 on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
-                on_job=lambda _index, _job, trained: bar.step(next(done), accuracy(trained)),
+                on_job=lambda _index, job, trained: tell(bar, next(done), job, trained),
             ),
         )
-    found = (accuracy(trained)["valid_accuracy"] for trained in results)
-    return {which: list(itertools.islice(found, len(architectures))) for which in rounds}
+    found = (math.nan if isinstance(trained, DivergenceError) else accuracy(trained) for trained in results)
+    scores = {which: list(itertools.islice(found, len(architectures))) for which in rounds}
+    pairs = zip(jobs, results, strict=True)
+    return Retrained(scores, {job.name: trained.what for job, trained in pairs if isinstance(trained, DivergenceError)})
 
 
-def accuracy(trained: Trained) -> dict[str, float]:
+def tell(bar: Progress, done: int, job: Job, trained: Trained | DivergenceError) -> None:
+    """Say how a retraining ended."""
+    if isinstance(trained, DivergenceError):
+        bar.say(f"warning: {job.name} {trained.what}; its architecture is left out of the ranking")
+        bar.step(done, {})
+    else:
+        bar.step(done, {"valid_accuracy": accuracy(trained)})
+
+
+def accuracy(trained: Trained) -> float:
     """Return what an architecture is ranked by: the accuracy after the last epoch."""
-    return {"valid_accuracy": trained.rows[-1]["valid_accuracy"]}
+    return float(trained.rows[-1]["valid_accuracy"])
 
 
-def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores) -> None:
+def sound(run: Run, architectures: list[Architecture], retrained: Retrained) -> tuple[list[Architecture], Scores]:
+    """Return the architectures that diverged in no round, and their scores.
+
+    Raises:
+        UserError: too few are left to be ranked.
+    """
+    whole = [not any(math.isnan(values[i]) for values in retrained.scores.values()) for i in range(len(architectures))]
+    if sum(whole) < FEWEST:
+        raise UserError(
+            f"kendall_tau: {len(retrained.diverged)} retrainings diverged ({some(list(retrained.diverged))}), so only "
+            f"{sum(whole)} of {len(architectures)} architectures could be ranked and {FEWEST} are needed; lower "
+            f"kendall_tau.training.lr (got {run.params.kendall_tau.training.lr:g})"
+        )
+    scores = {which: list(itertools.compress(values, whole)) for which, values in retrained.scores.items()}
+    return list(itertools.compress(architectures, whole)), scores
+
+
+def write_ranking(
+    run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores, *, diverged: dict[str, str]
+) -> None:
     """Write the pairs, the ranking and its picture."""
     settings = run.params.kendall_tau
     table = pd.DataFrame(
@@ -149,7 +197,7 @@ def write_ranking(run: Run, ranked: Ranked, architectures: list[Architecture], s
     ranking = rank_correlation(table["search_score"], table["retrain_first"], seed=run.params.seed)
     tree: dict[str, Any] = {
         "mode": settings.mode, "source": settings.source, "search_score": settings.search_score,
-        "ranking": ranking.as_dict(),
+        "ranking": ranking.as_dict(), "diverged": diverged,
     }  # fmt: skip
     if settings.noise_ceiling:
         tree["noise_ceiling"] = rank_correlation(scores["first"], scores["second"], seed=run.params.seed).as_dict()
@@ -202,6 +250,7 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
     depth_low, depth_high = depth.get("interval") or (None, None)
     return {
         **metrics, "tau_b_low": low, "tau_b_high": high, "noise_ceiling_tau_b": ceiling,
+        "diverged": len(tree["diverged"]),
         "depth_tau_b": depth.get("tau_b"), "depth_tau_b_low": depth_low, "depth_tau_b_high": depth_high,
     }  # fmt: skip
 

@@ -60,6 +60,7 @@ def findings(results: dict[str, Any]) -> list[str]:
     if metrics["linear_error_percent"] is not None:
         lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
     lines += [against_random(comparison) for comparison in results["comparisons"]]
+    lines += left_out(stages)
     if not results["comparisons"]:
         lines.append("Not compared with random architectures: set baseline.architectures.")
     gap = stages["discretize"]
@@ -74,6 +75,16 @@ def findings(results: dict[str, Any]) -> list[str]:
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
     return lines
+
+
+def left_out(stages: dict[str, Any]) -> list[str]:
+    """Say how many networks diverged and are therefore part of no figure."""
+    counts = {"baseline": "random networks", "kendall_tau": "retrainings of ranked architectures"}
+    return [
+        f"{stages[stage]['diverged']} {what} diverged and are left out of the figures."
+        for stage, what in counts.items()
+        if stages[stage].get("diverged")
+    ]
 
 
 def against_random(comparison: dict[str, Any]) -> str:

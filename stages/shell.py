@@ -22,6 +22,7 @@ from nascommon.data.prepared import Part, Prepared, open_prepared
 from nascommon.data.settings import DataSettings
 from nascommon.runtime.artefacts import digest
 from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
@@ -128,8 +129,19 @@ def stage_run(
         tags={"protocol": protocol(params), "settings": method_hash(params)},
     ) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
-        yield Run(stage, params, device, tracker, checkpoints)
+        try:
+            yield Run(stage, params, device, tracker, checkpoints)
+        except DivergenceError as diverged:
+            advice = diverged.advice(section_of(stage, params, diverged))
+            raise UserError(f"{params_file}: {stage} {advice}") from diverged
         checkpoints.clear()
+
+
+def section_of(stage: str, params: Params, diverged: DivergenceError) -> str:
+    """Return the section, with a dot behind it, that holds the learning rate of what diverged in a stage."""
+    if "training.lr" not in diverged.keys:
+        return f"methods.{params.search.method}."
+    return "retrain." if stage == "baseline" else f"{stage}."
 
 
 def protocol(params: Params) -> str:

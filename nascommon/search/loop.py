@@ -14,6 +14,7 @@ from nascommon.method import Method, Phase
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
 from nascommon.search.passes import PASSES, Epoch, OnBatch, SearchData
@@ -23,6 +24,9 @@ from nascommon.search.watch import collapse_signs, warnings
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
+
+RATES = ("weights.lr", "architecture.lr")
+"""Settings of a method that make a search diverge where they are too high."""
 
 
 def _ignore(*_arguments: object) -> None:
@@ -81,6 +85,9 @@ def run_search(
         hooks: who is told.
         watch_every: epochs between two measurements of the signs of collapse; 0 measures none.
         pieces: of a batch that are computed one after the other.
+
+    Raises:
+        DivergenceError: a loss is not finite at the end of an epoch; the checkpoint of the epoch before stays.
     """
     saved = checkpoint.load(device) if checkpoint else None
     history = History.from_state_dict(saved["history"]) if saved else History()
@@ -150,9 +157,11 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     metrics: dict[str, float] = {}
     for name in state.method.passes:
         metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
+        refuse_divergence(metrics, index, RATES)
     valid_loss, valid_accuracy = supernet_scores(state.supernet, state.scored(), search.data.validation.epoch(0))
     genotype = state.genotype()
     metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+    refuse_divergence(metrics, index, RATES)
     if search.watch_every and (index + 1) % search.watch_every == 0:
         metrics |= collapse_signs(state, genotype, search.data, valid_accuracy)
     return {

@@ -87,7 +87,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
     kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
     clip = state.method.weights.clip
-    _, train_accuracy = _sweep(
+    loss, train_accuracy = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
         architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
         step=lambda batch: descend(supernet, optimiser, kept, batch, clip, state.pieces),
@@ -101,6 +101,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
         state.supernet.load_state_dict(supernet.state_dict())
         recalibrate(state.supernet, state.scored(), _calibration(data, epoch))
     return {
+        "induced_train_loss": loss,
         "induced_train_accuracy": train_accuracy,
         "induced_valid_accuracy": accuracy,
         "induced_taken": float(taken),

@@ -15,6 +15,7 @@ from torch.nn import functional
 from nascommon.data.batches import Batches
 from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.replay import replayed
@@ -104,6 +105,9 @@ def train_network(
         validation: batches that the network never learns from; None reports training figures only.
         checkpoint: taken up if there is one, and written after every epoch.
         hooks: who is told.
+
+    Raises:
+        DivergenceError: a loss is not finite at the end of an epoch; the checkpoint of the epoch before stays.
     """
     seed_globals(seed, "network")
     network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -125,6 +129,7 @@ def train_network(
         row = train_epoch(network, optimiser, settings, batches, epoch, hooks)
         if validation is not None:
             row |= dict(zip(("valid_loss", "valid_accuracy"), network_scores(network, validation), strict=True))
+        refuse_divergence(row, epoch, ("training.lr",))
         rows.append({"epoch": epoch, **row, "learning_rate": lr, "seconds": time.perf_counter() - started})
         if checkpoint:
             checkpoint.save(

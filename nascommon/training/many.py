@@ -19,6 +19,7 @@ import torch
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import Checkpoint, CheckpointFolder
 from nascommon.runtime.crew import Tell, cores, side_by_side
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.hardware import tune
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
@@ -64,19 +65,24 @@ class Course:
         """The validation batches, made once a process."""
         return self.validation() if self.validation else None
 
-    def train(self, job: Job, checkpoint: Checkpoint | None, on_epoch: Callable[[dict[str, Any]], None]) -> Trained:
+    def train(
+        self, job: Job, checkpoint: Checkpoint | None, on_epoch: Callable[[dict[str, Any]], None]
+    ) -> Trained | DivergenceError:
         """Train one job in this process."""
-        return train_network(
-            job.genotype,
-            job.spec,
-            self.settings,
-            self.batches(seed=job.seed),
-            seed=job.seed,
-            device=self.device,
-            validation=self.watched,
-            checkpoint=checkpoint,
-            hooks=TrainingHooks(on_epoch=on_epoch),
-        )
+        try:
+            return train_network(
+                job.genotype,
+                job.spec,
+                self.settings,
+                self.batches(seed=job.seed),
+                seed=job.seed,
+                device=self.device,
+                validation=self.watched,
+                checkpoint=checkpoint,
+                hooks=TrainingHooks(on_epoch=on_epoch),
+            )
+        except DivergenceError as diverged:
+            return diverged
 
 
 def _ignore(*_arguments: object) -> None:
@@ -90,12 +96,12 @@ class ManyHooks:
     Attributes:
         on_resume: (jobs that an earlier process finished), before the first job, where there is something to take up.
         on_epoch: (index of the job, row) after each epoch.
-        on_job: (index, job, result) after each job, in the order in which they end.
+        on_job: (index, job, result or how it diverged) after each job, in the order in which they end.
     """
 
     on_resume: Callable[[int], None] = _ignore
     on_epoch: Callable[[int, dict[str, Any]], None] = _ignore
-    on_job: Callable[[int, Job, Trained], None] = _ignore
+    on_job: Callable[[int, Job, Trained | DivergenceError], None] = _ignore
 
 
 def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int | None) -> int:
@@ -124,7 +130,7 @@ def train_many(
     checkpoints: CheckpointFolder | None = None,
     processes: int = 1,
     hooks: ManyHooks = ManyHooks(),
-) -> list[Trained]:
+) -> list[Trained | DivergenceError]:
     """Train the jobs; one that was finished or begun before a kill is taken up where it was.
 
     Args:
@@ -140,7 +146,7 @@ def train_many(
         hooks: who is told.
 
     Returns:
-        The results in the order of the jobs.
+        The results in the order of the jobs; of a job that diverged, how it did. The others go on.
 
     Raises:
         UserError: a process was killed, or memory ran out; the message names the job.
@@ -163,7 +169,7 @@ def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHoo
 
 def _one_by_one(
     jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], _processes: int, hooks: ManyHooks
-) -> list[Trained]:
+) -> list[Trained | DivergenceError]:
     results = []
     for index, (job, file) in enumerate(zip(jobs, files, strict=True)):
         trained = course.train(job, file, lambda row, index=index: hooks.on_epoch(index, row))  # type: ignore[misc]
@@ -197,7 +203,7 @@ class _Work:
     course: Course
     threads: int
 
-    def __call__(self, task: _Task, tell: Tell) -> _Report:
+    def __call__(self, task: _Task, tell: Tell) -> _Report | DivergenceError:
         torch.set_num_threads(self.threads)
         tune(self.course.device)
         checkpoint = Checkpoint(task.file, task.fingerprint, tell) if task.file else None
@@ -205,6 +211,8 @@ class _Work:
             trained = self.course.train(task.job, checkpoint, tell)
         except torch.OutOfMemoryError as error:
             raise UserError(f"the memory of the GPU is full ({error}); set jobs to a lower number") from error
+        if isinstance(trained, DivergenceError):
+            return trained
         buffer = io.BytesIO()
         torch.save(trained.network.state_dict(), buffer)
         return _Report(buffer.getvalue(), trained.rows, trained.peak_memory)
@@ -212,8 +220,8 @@ class _Work:
 
 def _side_by_side(
     jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], processes: int, hooks: ManyHooks
-) -> list[Trained]:
-    results: dict[int, Trained] = {}
+) -> list[Trained | DivergenceError]:
+    results: dict[int, Trained | DivergenceError] = {}
 
     def on_message(index: int, said: dict[str, Any] | str) -> None:
         file = files[index]
@@ -222,9 +230,13 @@ def _side_by_side(
         elif file:
             file.report(said)
 
-    def on_result(index: int, report: _Report) -> None:
-        results[index] = _trained(jobs[index].genotype, jobs[index].spec, report, course.device)
-        hooks.on_job(index, jobs[index], results[index])
+    def on_result(index: int, report: _Report | DivergenceError) -> None:
+        job = jobs[index]
+        if isinstance(report, _Report):
+            results[index] = _trained(job.genotype, job.spec, report, course.device)
+        else:
+            results[index] = report
+        hooks.on_job(index, job, results[index])
 
     side_by_side(
         [

@@ -51,6 +51,18 @@ class TinyBatches:
             yield self.images[rows], self.labels[rows]
 
 
+class NoNumbersFrom(TinyBatches):
+    """Batches that are NaN from an epoch on, as what comes of a rate too high."""
+
+    def __init__(self, epoch: int, seed: int = 0) -> None:
+        super().__init__(seed=seed)
+        self.first = epoch
+
+    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in super().epoch(key):
+            yield images if key < self.first else images * torch.nan, labels
+
+
 def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:
     """Return two batches of five for the weights, and another half for the architecture."""
     architecture = TinyBatches(seed=2, dtype=dtype)

@@ -21,6 +21,7 @@ from nascommon.parts.logits import CellLogits, normal_alpha, with_normal_beta
 from nascommon.parts.relaxation import softmax_over_operations, with_edge_softmax
 from nascommon.parts.schedule import cosine
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.search.history import SCALARS, architecture_scalars
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
@@ -29,7 +30,7 @@ from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing
 from nascommon.space.topology import Topology
-from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
+from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
 
 DATA = tiny_data()
 TWO_PHASES = tiny_method(
@@ -73,6 +74,28 @@ def two_phases() -> Watched:
     states: list[SearchState] = []
     outcome = search(TWO_PHASES, on_snapshot=lambda _row, state: states.append(copy.deepcopy(state)))
     return Watched(outcome, states)
+
+
+# -- divergence --
+
+
+def test_a_search_whose_loss_is_no_number_stops_and_the_last_good_epoch_stays(tmp_path: Path) -> None:
+    checkpoint, told = Checkpoint(tmp_path / "state.ckpt", "f"), []
+    data = replace(DATA, weights=NoNumbersFrom(1, seed=1))
+    hooks = Hooks(on_epoch=lambda row: told.append(row["epoch"]))
+    for _ in range(2):  # taken up again, it neither begins anew nor goes on with broken weights
+        with pytest.raises(DivergenceError, match="train_loss is nan after epoch 2"):
+            run_search(ONE_PHASE, tiny_spec(), data, seed=0, device=CPU, checkpoint=checkpoint, hooks=hooks)
+    assert told == [0]
+    saved = checkpoint.load()
+    assert saved is not None
+    assert all(bool(weight.isfinite().all()) for weight in saved["state"]["supernet"].values())
+
+
+def test_logits_that_are_no_numbers_show_in_the_validation_loss_of_the_same_epoch() -> None:
+    method = replace(ONE_PHASE, architecture=ArchOptimiser(lr=1e38))
+    with pytest.raises(DivergenceError, match=r"(valid|train)_loss is nan"):
+        search(method)
 
 
 # -- phases --

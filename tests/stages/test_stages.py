@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
+from nascommon.training import many
 from nascommon.training.artefact import load_network
+from nascommon.training.loop import train_network
 from tests.stages.project import Project
 
 FILES = (
@@ -198,6 +203,63 @@ def test_second_order_searches_and_finds_other_weights(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "key"),
+    [
+        ("search", "methods.darts.weights.lr or methods.darts.architecture.lr"),
+        ("retrain", "retrain.training.lr"),
+        ("transfer", "transfer.training.lr"),
+        ("baseline", "retrain.training.lr"),
+    ],
+)
+def test_a_rate_too_high_ends_in_one_line_that_names_the_stage_the_epoch_and_the_key(
+    searched: Project, stage: str, key: str
+) -> None:
+    searched.change(**{key.split(" or ", maxsplit=1)[0].replace(".", "__"): 1e12})
+    genotype = searched.json("data/discretize/genotype.json")
+    said = searched.command(stage)
+    assert said.status == 2
+    complaint = rf"error: params.yaml: {stage} diverged, \w+_loss is (nan|inf) after epoch \d; lower {key}"
+    assert re.fullmatch(complaint, said.err.splitlines()[-1])
+    assert "Traceback" not in said.err
+    assert not (searched.folder / f"data/metrics/{stage}.json").exists() or stage == "search"
+    assert searched.json("data/discretize/genotype.json") == genotype
+
+
+def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
+    searched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def some_diverge(*arguments: Any, seed: int, **options: Any) -> Any:
+        if seed in (derive(0, "kendall", "second", 1), derive(0, "baseline", 0)):
+            raise DivergenceError("diverged, train_loss is nan after epoch 1", ("training.lr",))
+        return train_network(*arguments, seed=seed, **options)
+
+    monkeypatch.setattr(many, "train_network", some_diverge)
+    searched.change(jobs=1, kendall_tau__architectures=4)
+    said = " ".join(searched.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate").split())
+    assert "second_1 diverged, train_loss is nan after epoch 1; its architecture is left out of the ranking" in said
+    assert "random_000 diverged, train_loss is nan after epoch 1; it is left out" in said
+    ranking = searched.json("data/kendall_tau/ranking.json")
+    assert ranking["diverged"] == {"second_1": "diverged, train_loss is nan after epoch 1"}
+    assert ranking["ranking"]["n"] == 3
+    names = set(pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")["architecture"])
+    assert len(names) == 3
+    assert not (searched.folder / "data/baseline/random_000").exists()
+    assert (searched.folder / "data/baseline/random_001").is_dir()
+    assert searched.json("data/metrics/baseline.json")["diverged"] == 1
+    report = (searched.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "1 random networks diverged and are left out of the figures" in report
+
+
+def test_a_ranking_of_too_few_that_did_not_diverge_is_refused(searched: Project) -> None:
+    searched.change(kendall_tau__training__lr=1e12)
+    said = searched.command("kendall_tau")
+    assert said.status == 2
+    assert "Traceback" not in said.err
+    assert "architectures could be ranked and 3 are needed; lower kendall_tau.training.lr (got 1e+12)" in said.err
+    assert not (searched.folder / "data/kendall_tau/ranking.json").exists()
+
+
 def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
     searched.change(kendall_tau__mode="multi_run", kendall_tau__noise_ceiling=False).stage("kendall_tau")
     table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")

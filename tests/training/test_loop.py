@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import Network, NetworkSpec
@@ -28,7 +29,7 @@ from nascommon.training.loop import (
     train_network,
 )
 from nascommon.training.settings import TrainingSettings
-from tests.search.small import CPU, TinyBatches, equal
+from tests.search.small import CPU, NoNumbersFrom, TinyBatches, equal
 
 CELL = CellGenotype(
     ((Choice("sep_conv_3x3", 0), Choice("max_pool_3x3", 1)), (Choice("skip_connect", 0), Choice("dil_conv_3x3", 2))),
@@ -98,6 +99,21 @@ def test_a_training_killed_within_an_epoch_runs_that_epoch_again(uninterrupted: 
     with pytest.raises(KilledError):
         train(checkpoint=Checkpoint(path, "mine"), on_batch=on_batch)
     assert equal(record(train(checkpoint=Checkpoint(path, "mine"))), record(uninterrupted))
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_the_last_good_epoch_stays(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.ckpt", "f")
+    told: list[int] = []
+    for _ in range(2):  # taken up again, it neither begins anew nor goes on with broken weights
+        with pytest.raises(DivergenceError, match=r"train_loss is nan after epoch 2; lower training\.lr"):
+            train_network(
+                GENOTYPE, SPEC, SETTINGS, NoNumbersFrom(1), seed=0, device=CPU, checkpoint=checkpoint,
+                hooks=TrainingHooks(on_epoch=lambda row: told.append(row["epoch"])),
+            )  # fmt: skip
+    assert told == [0]
+    saved = checkpoint.load()
+    assert saved is not None
+    assert all(bool(weight.isfinite().all()) for weight in saved["network"].values())
 
 
 def test_the_seed_decides_weights_and_drop_path(uninterrupted: Trained) -> None:

@@ -11,12 +11,13 @@ import torch
 
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.runtime.divergence import DivergenceError
 from nascommon.settings import UserError
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training import many
 from nascommon.training.loop import Trained, train_network
-from nascommon.training.many import Job, ManyHooks, simultaneous, train_many
+from nascommon.training.many import Job, ManyHooks, SeededBatches, simultaneous, train_many
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, TinyBatches, equal
 
@@ -42,6 +43,13 @@ def batches_that_fill_the_memory(*, seed: int) -> Batches:
     raise torch.OutOfMemoryError(f"tried to allocate {seed} GiB")
 
 
+def batches_of_which_the_second_job_gets_no_numbers(*, seed: int) -> Batches:
+    tiny = TinyBatches(seed=seed)
+    if seed == JOBS[1].seed:
+        tiny.images.fill_(torch.nan)
+    return tiny
+
+
 def valid() -> Batches:
     return TinyBatches(6, 6, seed=9, shuffled=False)
 
@@ -56,8 +64,17 @@ def rows(results: list[Trained]) -> list[list[dict[str, Any]]]:
 
 
 def run(folder: Path | None = None, processes: int = 1, **hooks: Any) -> list[Trained]:
+    results = run_all(batches, folder, processes, **hooks)
+    whole = [result for result in results if isinstance(result, Trained)]
+    assert len(whole) == len(results)
+    return whole
+
+
+def run_all(
+    of: SeededBatches, folder: Path | None = None, processes: int = 1, **hooks: Any
+) -> list[Trained | DivergenceError]:
     checkpoints = CheckpointFolder(folder, "kendall_tau", "f") if folder else None
-    return train_many(JOBS, SETTINGS, batches, device=CPU, validation=valid, checkpoints=checkpoints,
+    return train_many(JOBS, SETTINGS, of, device=CPU, validation=valid, checkpoints=checkpoints,
                       processes=processes, hooks=ManyHooks(**hooks))  # fmt: skip
 
 
@@ -129,6 +146,25 @@ def test_side_by_side_ends_bit_identical_and_takes_up_what_is_finished_and_what_
     assert [result.network.spec for result in results] == [job.spec for job in JOBS]
     assert all(result.peak_memory > 0 for result in results)
     assert [file.name for file in sorted(tmp_path.rglob("*.ckpt"))] == ["a-again.ckpt", "a.ckpt", "b.ckpt"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_job_that_diverges_is_reported_and_the_others_are_trained_as_ever(
+    alone: list[Trained], tmp_path: Path, processes: int
+) -> None:
+    told: dict[str, bool] = {}
+    results = run_all(
+        batches_of_which_the_second_job_gets_no_numbers, tmp_path, processes,
+        on_job=lambda _index, job, result: told.update({job.name: isinstance(result, Trained)}),
+    )  # fmt: skip
+    assert told == {"a": True, "b": False, "a-again": True}
+    diverged = results[1]
+    assert isinstance(diverged, DivergenceError)
+    assert diverged.what == "diverged, train_loss is nan after epoch 1"
+    for index in (0, 2):
+        whole = results[index]
+        assert isinstance(whole, Trained)
+        assert equal(whole.network.state_dict(), alone[index].network.state_dict())
 
 
 def test_a_job_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None:

@@ -1,0 +1,48 @@
+"""A training whose loss is no number any more is stopped, with a word on what to lower."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nascommon.settings import UserError
+
+
+class DivergenceError(UserError):
+    """A loss became infinite or not a number.
+
+    Attributes:
+        what: which loss, what it is, and after which epoch.
+        keys: of the settings of which one is too high, within the section that the training reads.
+    """
+
+    def __init__(self, what: str, keys: tuple[str, ...]) -> None:
+        """Say what happened and which settings may be too high."""
+        super().__init__(what, keys)  # both, or the exception could not come back from another process
+        self.what, self.keys = what, keys
+
+    def __str__(self) -> str:
+        return self.advice("")
+
+    def advice(self, section: str) -> str:
+        """Say what happened and what to lower, the keys with the name of their section before them."""
+        return f"{self.what}; lower {' or '.join(section + key for key in self.keys)}"
+
+
+def refuse_divergence(row: Mapping[str, Any], epoch: int, keys: tuple[str, ...]) -> None:
+    """Stop where a loss of an epoch is not finite.
+
+    Called at the end of an epoch, before its checkpoint is written: that of the last good epoch stays.
+
+    Args:
+        row: figures of the epoch; those whose names end in ``loss`` are looked at.
+        epoch: counted from 0.
+        keys: of the settings of which one is too high.
+
+    Raises:
+        DivergenceError: a loss is infinite or not a number.
+    """
+    for name, value in row.items():
+        if name.endswith("loss") and not math.isfinite(value):
+            raise DivergenceError(f"diverged, {name} is {value} after epoch {epoch + 1}", keys)
