@@ -18,7 +18,7 @@ from nascommon.analysis.settings import BaselineSettings, DiscretizeSettings, Ev
 from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import Count, Probability, Seed, Settings, UserError
+from nascommon.settings import Probability, Seed, Settings, Threads, UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Position = tuple[str | int, ...]
@@ -31,6 +31,10 @@ SCALARS: dict[str, Callable[[str], Any]] = {
 """How a scalar of each YAML tag is read; any other is text."""
 DEEPEST = 20
 """Levels of a params file; more than any has, and few enough to stop at an alias of itself."""
+
+
+MOST_JOBS = 128
+"""Each is a process with a torch of its own."""
 
 
 class RetrainSettings(Settings):
@@ -70,8 +74,8 @@ def _known_method(search: SearchSettings) -> SearchSettings:
 
 
 def _jobs(value: object) -> object:
-    if value != "auto" and (type(value) is not int or value < 1):
-        raise ValueError("must be auto or a whole number, at least 1")
+    if value != "auto" and (type(value) is not int or not 1 <= value <= MOST_JOBS):
+        raise ValueError(f"must be auto or a whole number from 1 to {MOST_JOBS}")
     return value
 
 
@@ -81,9 +85,9 @@ class Params(Settings):
     seed: Seed = 0
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    threads: Count | None = None
+    threads: Threads | None = None
     """CPU threads of a stage; null lets torch take all cores. Small networks gain nothing from more than one."""
-    jobs: Annotated[int | Literal["auto"], BeforeValidator(_jobs)] = "auto"
+    jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
     """Retrainings that kendall_tau and baseline run at a time, each with ``threads``; changes no number, unless memory
     is so short that batches are cut. auto: as many as fill the cores, one where threads is null; on a GPU up to 4, as
     memory allows."""

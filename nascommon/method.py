@@ -13,7 +13,7 @@ from nascommon.parts.logits import LogitsInitialiser, normal_alpha
 from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation, softmax_over_operations
 from nascommon.parts.sampling import Sampler
-from nascommon.settings import Count, NonNegative, Positive, Settings, Whole
+from nascommon.settings import BatchSize, Epochs, NonNegative, Positive, Settings, Whole
 from nascommon.space.genotype import Genotype
 from nascommon.space.operations import CANDIDATES, OPERATIONS
 from nascommon.space.stem import Stem
@@ -182,10 +182,10 @@ class Method:
 class DartsLike(Settings):
     """What DARTS and its children share: one phase on the supernet of the ``search`` section; defaults are DARTS'."""
 
-    epochs: Count = 50
+    epochs: Epochs = 50
     warmup: Whole = 0
     """First epochs without architecture steps."""
-    batch_size: Count = 64
+    batch_size: BatchSize = 64
     alpha_scale: NonNegative = 1e-3
     """Alpha starts at this times N(0, 1)."""
     candidates: CandidateNames = CANDIDATES

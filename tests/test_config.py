@@ -95,9 +95,9 @@ def test_jobs_are_auto_or_a_number(least: Params, tmp_path: Path) -> None:
     assert loaded(tmp_path, f"jobs: 3\n{LEAST}").jobs == 3
 
 
-@pytest.mark.parametrize("written", ["0", "-1", "1.5", "many", "true", "null", "'2'", "[2]"])
+@pytest.mark.parametrize("written", ["0", "-1", "129", "1.5", "many", "true", "null", "'2'", "[2]"])
 def test_jobs_that_are_no_number_are_refused(tmp_path: Path, written: str) -> None:
-    with pytest.raises(UserError, match=r"params\.yaml:1: jobs: must be auto or a whole number, at least 1 \(got "):
+    with pytest.raises(UserError, match=r"params\.yaml:1: jobs: must be auto or a whole number from 1 to 128 \(got "):
         loaded(tmp_path, f"jobs: {written}\n{LEAST}")
 
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from nascommon.settings import Count, Settings, Whole
+from nascommon.settings import BatchSize, Count, Settings, Whole
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 FEWEST_TO_RANK = 3
@@ -17,7 +17,7 @@ class DiscretizeSettings(Settings):
 
     calibration_batches: Count = 50
     """Training batches on which batch-norm statistics are measured anew before a part of the supernet is scored."""
-    batch_size: Count = 64
+    batch_size: BatchSize = 64
     genotype: str | None = None
     """Retrained instead of what the search found: a published name, such as DARTS_V2, or a file that holds a genotype,
     ours or as a released code prints it. The gaps are measured of the search's own genotype all the same;
@@ -32,7 +32,7 @@ class KendallSettings(Settings):
     mode: Literal["single_run", "multi_run", "trajectory"] = "single_run"
     """single_run: architectures of this search. multi_run: the results of several searches that differ in the seed.
     trajectory: as single_run, and the same architectures scored by every snapshot of the search."""
-    architectures: int = Field(default=10, ge=FEWEST_TO_RANK)
+    architectures: int = Field(default=10, ge=FEWEST_TO_RANK, le=1000)
     """How many; in multi_run, how many searches (this one and so many less one more)."""
     source: Literal["epochs", "sampled"] = "epochs"
     """epochs: the genotypes of the search's snapshots (10 epochs of one run in EC-DARTS' Figure 1). sampled: drawn from
@@ -66,14 +66,14 @@ class KendallSettings(Settings):
 class BaselineSettings(Settings):
     """The section ``baseline``: random architectures of the same space, retrained like the winner."""
 
-    architectures: Whole = 0
+    architectures: int = Field(default=0, ge=0, le=1000)
     """How many; 0 where the published distribution of 214 random architectures (papers' protocol) is the yardstick."""
 
 
 class EvaluateSettings(Settings):
     """The section ``evaluate``: the only stage that reads test images."""
 
-    batch_size: Count = 500
+    batch_size: BatchSize = 500
     linear_classifier: bool = False
     """Fit a linear classifier to the raw pixels for comparison; meant for small sets in memory."""
     published_protocol: bool = False

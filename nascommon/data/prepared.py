@@ -21,7 +21,7 @@ from nascommon.data.split import balanced, pick, stratified
 from nascommon.data.storing import store
 from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
 from nascommon.runtime.seeding import generator
-from nascommon.settings import Count, Settings, UserError, Whole
+from nascommon.settings import Count, Processes, Seed, Settings, UserError
 
 PartName = Literal["weights", "architecture", "train", "test"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -52,8 +52,8 @@ class Manifest(Settings):
     """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str
     """SHA-256 of pixels (files: names and sizes), labels, class names and split."""
-    seed: Whole
-    workers: Whole
+    seed: Seed
+    workers: Processes
     """Loader processes asked for; changes no result."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nascommon.settings import Count, NonNegative, OpenFraction, Probability, Settings, Whole
+from nascommon.settings import Images, Margin, NonNegative, OpenFraction, Probability, Processes, Settings, Side
 
 # YAML has lists only, so tuples are read leniently; their elements stay strict.
 Scale = Annotated[tuple[Probability, Probability], Field(strict=False)]
@@ -19,7 +19,7 @@ LARGEST_HUE = 0.5
 class Augment(Settings):
     """How training pictures vary; the defaults are the papers' (CIFAR in memory, ImageNet as files)."""
 
-    crop_padding: Whole = 4
+    crop_padding: Margin = 4
     """In memory: pixels of zeros added on every side before a random crop to the old size; 0 = no crop."""
     flip: bool = True
     """Mirror every second picture, drawn at random."""
@@ -44,7 +44,7 @@ class DataSettings(Settings):
     source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet"]
     path: str | None = None
     """Folder of the pictures; for CIFAR empty = download into ``data/downloads``. Looked up by ``prepare`` only."""
-    size: Count | None = None
+    size: Side | None = None
     """Side in pixels that pictures are resized to; empty = as they are, one size for all. Needed with files."""
     channels: Literal[1, 3] | None = None
     """1 = gray, 3 = colour, every picture is converted; empty = inferred, colour as soon as one picture is."""
@@ -58,9 +58,9 @@ class DataSettings(Settings):
     """Share of the search's pictures that trains the architecture; the others train the network weights."""
     search_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training pictures that the search sees at all, class-balanced; retraining sees all of them."""
-    limit: Count | None = None
+    limit: Images | None = None
     """Keep at most this many training pictures, class-balanced, and the same share of the test set."""
-    workers: Whole = 4
+    workers: Processes = 4
     """Loader processes with files (at most one per CPU core is started); results do not depend on it."""
     augment: Augment = Augment()
 

@@ -32,7 +32,20 @@ from nascommon.parts.relaxation import (
     with_clipped_edge_softmax,
     with_edge_softmax,
 )
-from nascommon.settings import Count, NonNegative, Positive, Probability, Settings, Whole
+from nascommon.settings import (
+    MOST_PHASES,
+    AddedChannels,
+    BatchSize,
+    Channels,
+    Count,
+    Epochs,
+    NonNegative,
+    Positive,
+    Probability,
+    SearchCells,
+    Settings,
+    Whole,
+)
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.stem import Stem
 
@@ -66,12 +79,12 @@ class PenaltyChoice(Settings):
 class PhaseChoice(Settings):
     """A stretch of the search with a supernet of its own."""
 
-    epochs: Count = 50
+    epochs: Epochs = 50
     warmup: Whole = 0
     """First epochs without architecture steps."""
-    cells: int | None = Field(default=None, ge=3)
+    cells: SearchCells | None = None
     """Depth of this phase's supernet; null takes search.cells."""
-    added_channels: Whole = 0
+    added_channels: AddedChannels = 0
     keep: Count | None = None
     """Candidates per edge that the next phase goes on with."""
     skip_dropout: Probability = 0.0
@@ -80,7 +93,7 @@ class PhaseChoice(Settings):
 class MixedOpChoice(Settings):
     """How an edge computes."""
 
-    channel_divisor: Count = 1
+    channel_divisor: Channels = 1
     stem: Stem = "cifar"
 
 
@@ -99,12 +112,12 @@ class CustomSettings(Settings):
 
     relax: RelaxChoice = RelaxChoice()
     penalty: PenaltyChoice = PenaltyChoice()
-    phases: tuple[PhaseChoice, ...] = Field(default=(PhaseChoice(),), min_length=1)
+    phases: tuple[PhaseChoice, ...] = Field(default=(PhaseChoice(),), min_length=1, max_length=MOST_PHASES)
     mixed_op: MixedOpChoice = MixedOpChoice()
     arch_gradient: ArchGradient = "first_order"
     passes: tuple[PassName, ...] = ("soft",)
     discretize: DiscretizeChoice = DiscretizeChoice()
-    batch_size: Count = 64
+    batch_size: BatchSize = 64
     candidates: CandidateNames = CANDIDATES
     finite_difference_radius: Positive = 0.01
     alpha_scale: NonNegative = 1e-3

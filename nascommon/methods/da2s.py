@@ -15,7 +15,7 @@ from nascommon.parts.relaxation import (
     sharpened_softmax_over_operations,
     with_clipped_edge_softmax,
 )
-from nascommon.settings import Count, NonNegative
+from nascommon.settings import Channels, NonNegative
 from nascommon.space.operations import WITHOUT_NONE
 
 
@@ -32,7 +32,7 @@ class Da2sSettings(EntropyPenalty, DartsLike):
     dead_node: Literal["drop", "zeros"] = "drop"
     """With 3 edges one node has no input: leave it out of the cell's output, or let it give zeros."""
     alpha_transform: Literal["sharpened", "identity"] = "sharpened"
-    channel_divisor: Count = 1
+    channel_divisor: Channels = 1
     alpha_scale: NonNegative = 1e-4
     beta_scale: NonNegative = 1e-4
     candidates: CandidateNames = WITHOUT_NONE

@@ -7,7 +7,7 @@ from dataclasses import replace
 from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.relaxation import dirichlet_mean
 from nascommon.parts.sampling import dirichlet
-from nascommon.settings import Count, Whole
+from nascommon.settings import Channels, Whole
 from nascommon.space.operations import WITHOUT_NONE
 
 
@@ -15,7 +15,7 @@ class DrnasSettings(DartsLike):
     """The defaults are the released code's (xiangning-chen/DrNAS), without its progressive second stage."""
 
     warmup: Whole = 10
-    channel_divisor: Count = 1
+    channel_divisor: Channels = 1
     """The released search uses 6 and later 4, on networks of evaluation size (search: channels 36, cells 20)."""
     candidates: CandidateNames = WITHOUT_NONE
     weights: WeightOptimiser = WeightOptimiser(lr=0.1, lr_min=0.0)

@@ -14,7 +14,7 @@ from nascommon.method import (
 )
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.relaxation import cross_edge_softmax, raw
-from nascommon.settings import Count, Positive
+from nascommon.settings import BatchSize, Epochs, Positive
 
 
 class EcdartsSettings(DartsLike):
@@ -25,8 +25,8 @@ class EcdartsSettings(DartsLike):
     the method is DARTS with batches of 32 and 25 epochs.
     """
 
-    epochs: Count = 25
-    batch_size: Count = 32
+    epochs: Epochs = 25
+    batch_size: BatchSize = 32
     cen: bool = True
     """Cross-edge normalisation: softmax over the edges of a node, per operation."""
     ist: bool = True

@@ -8,14 +8,14 @@ from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, S
 from nascommon.parts.discretizer import keep_edges, strongest
 from nascommon.parts.penalty import zero_one_penalty
 from nascommon.parts.relaxation import sigmoid
-from nascommon.settings import Count, NonNegative, Probability
+from nascommon.settings import BatchSize, NonNegative, Probability
 from nascommon.space.operations import WITHOUT_NONE
 
 
 class FairdartsSettings(DartsLike):
     """The defaults are the released code's (xiaomi-automl/FairDARTS)."""
 
-    batch_size: Count = 128
+    batch_size: BatchSize = 128
     alpha_scale: NonNegative = 0.0
     zero_one_weight: NonNegative = 10.0
     """Of the zero-one loss, which pushes every sigmoid away from 1/2."""

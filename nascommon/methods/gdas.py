@@ -8,7 +8,7 @@ from typing import Literal
 from nascommon.method import DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.control import between
 from nascommon.parts.sampling import gumbel, gumbel_one_hot
-from nascommon.settings import Count, Positive
+from nascommon.settings import BatchSize, Epochs, Positive
 
 
 class GdasSettings(DartsLike):
@@ -18,8 +18,8 @@ class GdasSettings(DartsLike):
     batch_size 64; its single-level loss is not offered, the architecture learns on its own half as everywhere here.
     """
 
-    epochs: Count = 250
-    batch_size: Count = 256
+    epochs: Epochs = 250
+    batch_size: BatchSize = 256
     draw: Literal["one_hot", "soft"] = "one_hot"
     first_temperature: Positive = 10.0
     last_temperature: Positive = 0.1

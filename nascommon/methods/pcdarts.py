@@ -8,7 +8,7 @@ from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, Weigh
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.logits import with_normal_beta
 from nascommon.parts.relaxation import with_edge_softmax
-from nascommon.settings import Count, NonNegative, Whole
+from nascommon.settings import BatchSize, Channels, NonNegative, Whole
 from nascommon.space.stem import Stem
 
 
@@ -19,9 +19,9 @@ class PcdartsSettings(DartsLike):
     warmup_epochs: 5}, architecture {lr: 6e-3, clip: 5}, data.search_fractions [0.1, 0.025] (presets/imagenet.yaml).
     """
 
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     warmup: Whole = 15
-    channel_divisor: Count = 4
+    channel_divisor: Channels = 4
     """K: one K-th of the channels goes through the candidates; 1 is DARTS with edge weights."""
     stem: Stem = "cifar"
     """``imagenet`` halves three times before the first cell, for images of 224 pixels."""

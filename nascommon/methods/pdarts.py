@@ -11,7 +11,18 @@ from nascommon.method import ArchOptimiser, CandidateNames, Method, Phase, Searc
 from nascommon.parts.discretizer import at_most_skips, keep_edges, strongest
 from nascommon.parts.logits import normal_alpha
 from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.settings import Count, NonNegative, Probability, Settings, Whole
+from nascommon.settings import (
+    MOST_PHASES,
+    AddedChannels,
+    BatchSize,
+    Count,
+    Epochs,
+    NonNegative,
+    Probability,
+    SearchCells,
+    Settings,
+    Whole,
+)
 from nascommon.space.operations import CANDIDATES
 
 
@@ -22,13 +33,13 @@ class PdartsSettings(Settings):
     ``skip_dropout: [0.1, 0.4, 0.7]`` for that, and [0.1, 0.2, 0.3] for the paper's CIFAR-100.
     """
 
-    epochs: Count = 25
+    epochs: Epochs = 25
     """Of each phase."""
     warmup: Whole = 10
     """First epochs of each phase without architecture steps."""
-    cells: tuple[int, ...] = Field(default=(5, 11, 17), min_length=1)
+    cells: tuple[SearchCells, ...] = Field(default=(5, 11, 17), min_length=1, max_length=MOST_PHASES)
     """Depth of the supernet by phase; each phase trains a new one."""
-    added_channels: tuple[Whole, ...] = (0, 0, 0)
+    added_channels: tuple[AddedChannels, ...] = (0, 0, 0)
     """What each phase adds to search.channels."""
     survivors: tuple[Count, ...] = (5, 3)
     """Candidates per edge that go on to the second and every later phase."""
@@ -36,7 +47,7 @@ class PdartsSettings(Settings):
     """By phase: the probability with which elements of a skip's output are dropped at first."""
     most_skips: Whole | None = 2
     """Skip connections that the normal cell may keep; null sets no limit."""
-    batch_size: Count = 96
+    batch_size: BatchSize = 96
     alpha_scale: NonNegative = 1e-3
     candidates: CandidateNames = CANDIDATES
     weights: WeightOptimiser = WeightOptimiser(lr_min=0.0)
@@ -49,8 +60,6 @@ class PdartsSettings(Settings):
             got = getattr(self, name)
             if len(got) != wanted:
                 raise ValueError(f"{name}: must have {wanted} entries for {phases} phases (got {len(got)})")
-        if min(self.cells) < 3:  # noqa: PLR2004 -- fewer are all reduction cells
-            raise ValueError(f"cells: every phase needs at least 3 (got {min(self.cells)})")
         counts = (len(self.candidates), *self.survivors)
         if any(later > earlier for earlier, later in pairwise(counts)) or counts[-1] < 2:  # noqa: PLR2004
             raise ValueError(f"survivors: must fall from {counts[0]} candidates to at least 2 (got {self.survivors})")

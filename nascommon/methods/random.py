@@ -6,7 +6,7 @@ from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOp
 from nascommon.parts.logits import zero_alpha
 from nascommon.parts.relaxation import uniform_path
 from nascommon.parts.sampling import random_path
-from nascommon.settings import Count, Settings, Whole
+from nascommon.settings import BatchSize, Count, Settings, Whole
 from nascommon.space.operations import CANDIDATES
 
 
@@ -15,7 +15,7 @@ class RandomSettings(Settings):
 
     epochs: Whole = 50
     """Epochs in which the supernet is trained, one random architecture a step."""
-    batch_size: Count = 64
+    batch_size: BatchSize = 64
     samples: Count = 1
     """1: an architecture drawn uniformly; more: the best of so many by validation accuracy with inherited weights."""
     candidates: CandidateNames = CANDIDATES

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from nascommon.settings import Count, Settings, Whole
-
-FEWEST_CELLS = 3
+from nascommon.settings import BatchSize, Channels, Nodes, SearchCells, Settings, Whole
 
 
 class SearchSettings(Settings):
@@ -14,13 +10,12 @@ class SearchSettings(Settings):
 
     method: str
     """A name of the registry."""
-    channels: Count = 16
+    channels: Channels = 16
     """Of the supernet's first cell."""
-    cells: int = Field(default=8, ge=FEWEST_CELLS)
-    """Of fewer than 3 all are reduction cells, and nothing would be learned of the normal cell."""
-    nodes: Count = 4
+    cells: SearchCells = 8
+    nodes: Nodes = 4
     """Intermediate nodes of a cell; 4 in all papers."""
-    pieces: Count | None = None
+    pieces: BatchSize | None = None
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
     watch_every: Whole = 5

@@ -7,7 +7,18 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from nascommon.parts.schedule import Schedule, cosine, exponential, linear, warmed_up
-from nascommon.settings import Count, NonNegative, Positive, Probability, Settings, Whole
+from nascommon.settings import (
+    BatchSize,
+    Cells,
+    Channels,
+    Epochs,
+    Margin,
+    NonNegative,
+    Positive,
+    Probability,
+    Settings,
+    Whole,
+)
 from nascommon.space.network import NetworkSpec
 from nascommon.space.stem import Stem
 
@@ -15,8 +26,8 @@ from nascommon.space.stem import Stem
 class NetworkSettings(Settings):
     """Size of a stand-alone network."""
 
-    channels: Count = 36
-    cells: Count = 20
+    channels: Channels = 36
+    cells: Cells = 20
     auxiliary: bool = True
     """A second classifier on the output of cell 2 * cells // 3, in training only."""
     stem: Stem = "cifar"
@@ -40,9 +51,9 @@ class NetworkSettings(Settings):
 class TrainingSettings(Settings):
     """SGD, one learning rate per epoch, cross entropy."""
 
-    epochs: Count = 600
-    batch_size: Count = 96
-    pieces: Count | None = None
+    epochs: Epochs = 600
+    batch_size: BatchSize = 96
+    pieces: BatchSize | None = None
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
     lr: Positive = 0.025
@@ -60,7 +71,7 @@ class TrainingSettings(Settings):
     auxiliary_weight: NonNegative = 0.4
     drop_path: Probability = 0.2
     """Probability in the last epoch; it rises linearly from 0."""
-    cutout: Whole = 16
+    cutout: Margin = 16
     """Side in pixels of the square cut out of every training image; 0 for none."""
 
     @model_validator(mode="after")

@@ -321,7 +321,7 @@ def test_the_penalties_of_a_custom_method_add_up() -> None:
         ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from 8 candidates to at least 2"),
         ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from 8 candidates to at least 2"),
         ("pdarts", {"candidates": CANDIDATES[1:5]}, "survivors: must fall from 4 candidates to at least 2"),
-        ("pdarts", {"cells": (2, 11, 17)}, r"cells: every phase needs at least 3 \(got 2\)"),
+        ("pdarts", {"cells": (2, 11, 17)}, r"cells.0\n.*greater than or equal to 3"),
         ("pdarts", {"cells": ()}, "cells"),
         ("pdarts", {"skip_dropout": (0.0, 0.4, 1.5)}, "skip_dropout"),
         ("pdarts", {"added_channels": (0, 0, -1)}, "added_channels"),
