@@ -9,16 +9,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nascommon.runtime.artefacts import write_bytes
+from nascommon.settings import UserError
 
 FORMAT = "gapless-checkpoint-1"
+
+
+class _ForeignError(ValueError):
+    """The file itself is to blame: it is torn, or not of this work."""
 
 
 class Checkpoint:
@@ -38,42 +45,67 @@ class Checkpoint:
         header = {"format": FORMAT, "fingerprint": self.fingerprint, "sha256": hashlib.sha256(payload).hexdigest()}
         write_bytes(self.path, json.dumps(header).encode() + b"\n" + payload)
 
-    def load(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    def load(self) -> dict[str, Any] | None:
         """Return the saved state, or None where there is none to take up.
 
-        A torn file, or one of other settings, data or code, is reported, moved aside to ``*.refused`` and not used.
+        All tensors are on the CPU, whatever device they were saved from: weights and moments are copied from there to
+        where they compute, and the rest is bookkeeping. A torn file, or one of other settings, data or code, is
+        reported, moved aside to ``*.refused`` and not used.
+
+        Raises:
+            UserError: the file cannot be read at present, as when memory is short; it stays as it is.
         """
-        if not self.path.is_file():
-            return None
-        try:
-            payload = self._checked_payload()
-            state = torch.load(io.BytesIO(payload), map_location=device, weights_only=True)
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong with the file, the answer is to start over
-            aside = self.path.with_suffix(self.path.suffix + ".refused")
-            self.path.replace(aside)
-            self.report(f"{self.path}: not taken up ({error}); starting over. The file was kept as {aside.name}")
-            return None
-        assert isinstance(state, dict)
-        return state
+        with self._kept():
+            if not self.path.is_file():
+                return None
+            try:
+                return _state(self._checked_payload())
+            except _ForeignError as error:
+                aside = self.path.with_suffix(self.path.suffix + ".refused")
+                self.path.replace(aside)
+                self.report(f"{self.path}: not taken up ({error}); starting over. The file was kept as {aside.name}")
+                return None
 
     def clear(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Say in one line what keeps a good file from being read: the machine, not the file."""
+        try:
+            yield
+        except (OSError, MemoryError, RuntimeError) as error:  # PyTorch's own lack of memory is a RuntimeError
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(
+                f"{self.path}: cannot be read at present ({reason}) and was left as it is; make memory free or let it "
+                "be read, and run again, or delete it to start over"
+            ) from error
 
     def _checked_payload(self) -> bytes:
         header_line, _, payload = self.path.read_bytes().partition(b"\n")
         try:
             header = json.loads(header_line)
             form, fingerprint, checksum = header["format"], header["fingerprint"], header["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError("it is not a checkpoint of this program") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _ForeignError("it is not a checkpoint of this program") from error
         if form != FORMAT:
-            raise ValueError(f"its format is {form}, this program writes {FORMAT}")
+            raise _ForeignError(f"its format is {form}, this program writes {FORMAT}")
         if fingerprint != self.fingerprint:
-            raise ValueError("it belongs to other settings, data or code")
+            raise _ForeignError("it belongs to other settings, data or code")
         if hashlib.sha256(payload).hexdigest() != checksum:
-            raise ValueError("it is torn: its checksum does not fit")
+            raise _ForeignError("it is torn: its checksum does not fit")
         return payload
+
+
+def _state(payload: bytes) -> dict[str, Any]:
+    try:
+        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise _ForeignError("it holds more than tensors and plain containers") from error
+    if not isinstance(state, dict):
+        raise _ForeignError(f"it holds a {type(state).__name__}, not a state")
+    return state
 
 
 class CheckpointFolder:

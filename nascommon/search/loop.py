@@ -89,7 +89,7 @@ def run_search(
     Raises:
         DivergenceError: a loss is not finite at the end of an epoch; the checkpoint of the epoch before stays.
     """
-    saved = checkpoint.load(device) if checkpoint else None
+    saved = checkpoint.load() if checkpoint else None
     history = History.from_state_dict(saved["history"]) if saved else History()
     candidates = history.candidates[-1] if saved else base.candidates
     if saved:

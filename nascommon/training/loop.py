@@ -113,7 +113,7 @@ def train_network(
     network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     rows: list[dict[str, Any]] = []
-    saved = checkpoint.load(device) if checkpoint else None
+    saved = checkpoint.load() if checkpoint else None
     if saved:
         network.load_state_dict(saved["network"])
         load_optimiser(optimiser, saved["optimiser"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nascommon.runtime.checkpoint import FORMAT, Checkpoint, CheckpointFolder
+from nascommon.settings import UserError
 
 STATE: dict[str, Any] = {
     "epoch": 3,
@@ -176,6 +177,70 @@ def test_code_inside_a_valid_file_is_refused_and_never_runs(
     assert not attacked.exists()
     pickle.loads(pickle.dumps(Attack(attacked)))
     assert attacked.exists(), "the attack itself must work, or this test proves nothing"
+
+
+@pytest.mark.parametrize(("state", "kind"), [([1, 2], "list"), (torch.zeros(2), "Tensor")])
+def test_a_file_of_this_program_that_holds_no_state_is_refused(
+    checkpoint: Checkpoint, reports: Reports, state: Any, kind: str
+) -> None:
+    checkpoint.save(state)
+    assert_refused(checkpoint, reports, checkpoint.path.read_bytes(), f"it holds a {kind}")
+
+
+def test_a_foreign_file_nested_beyond_all_measure_is_refused(checkpoint: Checkpoint, reports: Reports) -> None:
+    content = b"[" * 100_000 + b"\n"
+    checkpoint.path.write_bytes(content)
+    assert_refused(checkpoint, reports, content, "not a checkpoint of this program")
+
+
+# -- what the machine cannot do at present is no fault of the file --
+
+FULL = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory\nmore lines"
+AT_PRESENT = [
+    (MemoryError(), "MemoryError"),
+    (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+    (RuntimeError(FULL), "can't allocate memory"),
+    (PermissionError(13, "Permission denied"), "Permission denied"),
+    (OSError(24, "Too many open files"), "Too many open files"),
+    (OSError(5, "Input/output error"), "Input/output error"),
+]
+
+
+@pytest.mark.parametrize("call", ["pathlib.Path.read_bytes", "torch.load"])
+@pytest.mark.parametrize(("error", "words"), AT_PRESENT)
+def test_a_good_file_that_cannot_be_read_at_present_stays_and_one_line_says_why(
+    checkpoint: Checkpoint,
+    reports: Reports,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    error: Exception,
+    words: str,
+) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> None:
+        raise error
+
+    checkpoint.save({"epoch": 1})
+    monkeypatch.setattr(call, fail)
+    with pytest.raises(UserError) as caught:
+        checkpoint.load()
+    monkeypatch.undo()
+    assert str(checkpoint.path) in str(caught.value)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert checkpoint.load() == {"epoch": 1}
+    assert reports == []
+
+
+def test_ctrl_c_while_reading_leaves_the_file(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_arguments: Any, **_more: Any) -> None:
+        raise KeyboardInterrupt
+
+    checkpoint.save({"epoch": 1})
+    monkeypatch.setattr(torch, "load", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.load()
+    monkeypatch.undo()
+    assert checkpoint.load() == {"epoch": 1}
 
 
 def test_after_a_refusal_the_work_saves_again(checkpoint: Checkpoint) -> None:

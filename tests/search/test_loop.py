@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from nascommon.method import ArchOptimiser, Method, Phase, SearchSize, Use, WeightOptimiser
 from nascommon.methods.random import RandomSettings, random
@@ -303,6 +305,23 @@ def test_second_order_searches_resume_bit_identical(tmp_path: Path, kind: str) -
 def test_a_search_that_samples_paths_resumes_bit_identical(tmp_path: Path) -> None:
     outcome, _ = resumed(RANDOM, tmp_path / "search.ckpt", "on_epoch", 1)
     assert equal(record(outcome), record(search(RANDOM)))
+
+
+@pytest.mark.filterwarnings("ignore:.*to a meta parameter in the current model, which is a no-op")
+def test_a_search_taken_up_on_another_device_computes_there_and_keeps_its_books_on_the_cpu(tmp_path: Path) -> None:
+    """A finished search, since there is nothing to be computed on a device without values."""
+    path, meta = tmp_path / "search.ckpt", torch.device("meta")
+    finished = search(ONE_PHASE, checkpoint=Checkpoint(path, "mine"))
+    outcome = run_search(
+        ONE_PHASE, tiny_spec(), DATA, seed=0, device=meta, checkpoint=Checkpoint(path, "mine"), hooks=Hooks()
+    )
+    history, topology = outcome.history, outcome.state.spec.topology
+    assert equal(history.architecture, finished.history.architecture)
+    pd.testing.assert_frame_equal(history.architecture_table(topology), finished.history.architecture_table(topology))
+    pd.testing.assert_frame_equal(history.table(), finished.history.table())
+    computing = [leaf for leaf in tree_leaves(outcome.state.state_dict()) if isinstance(leaf, Tensor)]
+    steps = [moments["step"] for moments in outcome.state.arch_optimiser.state.values()]  # kept on the CPU by PyTorch
+    assert {tensor.device.type for tensor in computing if all(tensor is not step for step in steps)} == {"meta"}
 
 
 def test_a_checkpoint_of_another_fingerprint_is_not_taken_up(tmp_path: Path) -> None:

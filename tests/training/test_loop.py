@@ -75,6 +75,19 @@ def raise_at(epoch: int) -> Callable[[dict[str, Any]], None]:
 # -- killed and taken up --
 
 
+@pytest.mark.filterwarnings("ignore:.*to a meta parameter in the current model, which is a no-op")
+def test_a_training_taken_up_on_another_device_has_its_network_there(tmp_path: Path) -> None:
+    """A finished training, since there is nothing to be computed on a device without values."""
+    path = tmp_path / "train.ckpt"
+    finished = train(checkpoint=Checkpoint(path, "mine"))
+    meta = torch.device("meta")
+    resumed = train_network(
+        GENOTYPE, SPEC, SETTINGS, TinyBatches(seed=1), seed=0, device=meta, checkpoint=Checkpoint(path, "mine")
+    )
+    assert resumed.rows == finished.rows
+    assert {tensor.device.type for tensor in resumed.network.state_dict().values()} == {"meta"}
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_training_killed_after_any_epoch_ends_bit_identical(
     uninterrupted: Trained, tmp_path: Path, epoch: int
