@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from nascommon.analysis.gaps import Difference, DiscretizationGap, discretization_gap
+from nascommon.analysis.gaps import Difference, DiscretizationGap, discretization_gap, weighted_mixing
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import weight_step
 from nascommon.search.scores import recalibrated_scores, supernet_scores
@@ -41,10 +41,13 @@ def test_each_accuracy_is_that_of_its_weights_and_statistics(state: SearchState)
     assert gap.kept == supernet_scores(state.supernet, hard, VALID)[1]
     assert gap.soft_recalibrated == recalibrated_scores(state.supernet, state.mixing(), CALIBRATION, VALID)[1]
     assert gap.kept_recalibrated == recalibrated_scores(state.supernet, hard, CALIBRATION, VALID)[1]
-    assert gap.soft != gap.kept  # or the test would see nothing
+    weighted = weighted_mixing(state, genotype)
+    assert gap.kept_weighted == supernet_scores(state.supernet, weighted, VALID)[1]
+    assert len({gap.soft, gap.kept, gap.kept_weighted}) == 3  # or the test would see nothing
+    assert gap.weighted.value == pytest.approx(gap.soft - gap.kept_weighted)
     assert gap.raw.value == pytest.approx(gap.soft - gap.kept)
     assert gap.recalibrated.value == pytest.approx(gap.soft_recalibrated - gap.kept_recalibrated)
-    for difference in (gap.raw, gap.recalibrated):
+    for difference in (gap.raw, gap.weighted, gap.recalibrated):
         assert difference.low <= difference.value <= difference.high
 
 

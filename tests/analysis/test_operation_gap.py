@@ -17,9 +17,9 @@ from nascommon.analysis.gaps import (
 )
 from nascommon.analysis.statistics import bootstrap_mean, paired_difference
 from nascommon.parts.logits import CellLogits, Logits
-from nascommon.search.scores import supernet_scores
+from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.genotype import CELL_KINDS, genotype_from_json
 from nascommon.space.operations import PARAMETER_FREE
 from tests.search.small import SOME, double_state, tiny_data
 
@@ -105,7 +105,13 @@ def test_one_supernet_is_cut_to_every_target_of_the_table() -> None:
     assert [row["kept_edges"] for row in rows] == [8, 6, 5, 4, 3]
     for row in rows:
         assert sum(len(node) for node in row["genotype"]["normal"]["nodes"]) == row["kept_edges"]
-        assert all(0 <= row[name] <= 1 for name in ("soft", "kept", "kept_weighted", "kept_recalibrated"))
+        genotype = genotype_from_json(row["genotype"])
+        one, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
+        assert row["soft"] == supernet_scores(state.supernet, state.scored(), VALID)[1]
+        assert row["kept"] == supernet_scores(state.supernet, one, VALID)[1]
+        assert row["kept_weighted"] == supernet_scores(state.supernet, weighted, VALID)[1]
+        assert row["kept_recalibrated"] == recalibrated_scores(state.supernet, one, VALID, VALID)[1]
+    assert any(row["kept"] != row["kept_weighted"] for row in rows)  # or the test would see nothing
     assert policies(double_state(nodes=2), VALID, VALID) == []
 
 

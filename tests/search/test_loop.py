@@ -368,7 +368,7 @@ def test_hooks_are_told_batches_snapshots_and_epochs_in_order(tmp_path: Path) ->
     assert told == expected
 
 
-def test_a_sampling_method_draws_a_new_path_for_every_step_and_every_validation_batch() -> None:
+def test_a_sampling_method_draws_a_new_path_for_every_step() -> None:
     drawn: list[CellMixing] = []
 
     def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:

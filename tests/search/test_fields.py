@@ -1,0 +1,120 @@
+"""No choice of a record is ignored by the loop: another value gives another search."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+
+from nascommon.method import ArchOptimiser, Method, Phase, WeightOptimiser
+from nascommon.parts.control import constant
+from nascommon.parts.discretizer import keep_edges, strongest
+from nascommon.parts.logits import CellLogits, normal_alpha
+from nascommon.parts.penalty import beta_decay_penalty
+from nascommon.parts.relaxation import sigmoid
+from nascommon.parts.sampling import dirichlet
+from nascommon.search.choose import choose_genotype
+from nascommon.search.loop import run_search
+from nascommon.search.passes import SearchData
+from nascommon.settings import Settings
+from nascommon.space.mixing import CellMixing, CellSpace, uniform_candidates
+from nascommon.space.topology import Topology
+from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_method, tiny_spec
+
+WEIGHTS = WeightOptimiser(lr=0.1, clip=5.0)
+ARCHITECTURE = ArchOptimiser(lr=0.1)
+PHASE = Phase(2, 2, 3)
+BASE = tiny_method(
+    phases=(PHASE,), initialise=normal_alpha(1.0), weights=WEIGHTS, architecture=ARCHITECTURE, candidates=SOME
+)
+IMAGENET = 32
+"""Side of images that the ImageNet stem and two reduction cells can halve."""
+
+
+class Case(NamedTuple):
+    """What a choice is changed to, beside other choices that make it matter."""
+
+    to: Any
+    beside: dict[str, Any] = {}  # noqa: RUF012 -- no default is ever changed
+    side: int = 8
+
+
+def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+    return CellMixing(-logits.alpha_EO)
+
+
+METHOD = {
+    "candidates": Case(SOME[:4]),
+    "initialise": Case(normal_alpha(0.5)),
+    "relax": Case(sigmoid),
+    "sample": Case(dirichlet),
+    "sample_in": Case(frozenset({"weights"}), {"sample": dirichlet}),
+    "penalty": Case(beta_decay_penalty(constant)),
+    "channel_divisor": Case(2),
+    "stem": Case("imagenet", side=IMAGENET),
+    "arch_gradient": Case("unrolled_exact"),
+    "finite_difference_radius": Case(1.0, {"arch_gradient": "unrolled"}),
+    "passes": Case(("soft", "induced")),
+    "induced_arch_steps": Case(False, {"passes": ("soft", "induced")}),
+    "stop": Case(lambda _genotype: True),
+    "parse": Case(negated),
+    "discretize": Case(strongest(replace(keep_edges(8, 1), per_node=(1,)))),
+    "samples": Case(1),
+}
+PHASES: dict[str, Any] = {"epochs": 3, "channels": 4, "cells": 4, "warmup": 1, "keep": 3, "skip_dropout": 0.5}
+OPTIMISERS: dict[tuple[str, str], Any] = {
+    ("weights", "lr"): 0.2,
+    ("weights", "lr_min"): 0.05,
+    ("weights", "momentum"): 0.5,
+    ("weights", "weight_decay"): 0.1,
+    ("weights", "clip"): 0.1,
+    ("weights", "warmup_epochs"): 2,
+    ("architecture", "lr"): 0.2,
+    ("architecture", "beta1"): 0.2,
+    ("architecture", "beta2"): 0.5,
+    ("architecture", "weight_decay"): 0.1,
+    ("architecture", "clip"): 1e-3,
+    ("architecture", "alpha_delay"): 1,
+}
+ELSEWHERE = {"batch_size"}
+"""What the stage reads, not the loop: tests/stages/test_settings.py."""
+
+
+@cache
+def left(method: Method, side: int = 8) -> list[Any]:
+    """Return all that a search leaves but its wall time, and its genotype."""
+    data = SearchData(*(TinyBatches(seed=seed, side=side, shuffled=seed < 3) for seed in (1, 2, 3)))
+    base = replace(tiny_spec(1), candidates=uniform_candidates(method.candidates, Topology(1)))
+    state, history = vars(run_search(method, base, data, seed=0, device=CPU)).values()
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows]
+    genotype = choose_genotype(state, lambda _genotype: 0.0, seed=0)[0]
+    return [state.state_dict(), rows, history.architecture, genotype]
+
+
+def test_every_field_is_changed_here() -> None:
+    assert {field.name for field in fields(Method)} == set(METHOD) | {"phases", "weights", "architecture"} | ELSEWHERE
+    assert {field.name for field in fields(Phase)} == set(PHASES)
+    optimisers: dict[str, type[Settings]] = {"weights": WeightOptimiser, "architecture": ArchOptimiser}
+    assert set(OPTIMISERS) == {(name, key) for name, kind in optimisers.items() for key in kind.model_fields}
+
+
+@pytest.mark.parametrize("name", METHOD)
+def test_another_choice_gives_another_search(name: str) -> None:
+    case = METHOD[name]
+    before = replace(BASE, **case.beside)
+    assert not equal(left(replace(before, **{name: case.to}), case.side), left(before, case.side))
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_another_phase_gives_another_search(name: str) -> None:
+    two = replace(BASE, phases=(PHASE, PHASE))
+    other = replace(PHASE, **{name: PHASES[name]})
+    assert not equal(left(replace(two, phases=(other, PHASE))), left(two))
+
+
+@pytest.mark.parametrize(("optimiser", "name"), OPTIMISERS)
+def test_another_optimiser_gives_another_search(optimiser: str, name: str) -> None:
+    settings = getattr(BASE, optimiser).model_copy(update={name: OPTIMISERS[optimiser, name]})
+    assert not equal(left(replace(BASE, **{optimiser: settings})), left(BASE))
