@@ -86,9 +86,10 @@ class Params(Settings):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     threads: Threads | None = None
-    """CPU threads of a stage; null lets torch take all cores. Small networks gain nothing from more than one."""
+    """CPU threads of a training; null lets torch take all cores, and trainings that run at a time divide them evenly.
+    Small networks gain nothing from more than one."""
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
-    """Retrainings that kendall_tau and baseline run at a time, each with ``threads``; changes no number, unless memory
+    """Retrainings that kendall_tau and baseline run at a time; with a number of ``threads`` changes none, unless memory
     is so short that batches are cut. auto: as many as fill the cores, one where threads is null; on a GPU up to 4, as
     memory allows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

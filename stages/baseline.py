@@ -96,6 +96,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
             validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
             processes=run.processes,
+            threads=run.params.threads,
             hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
         )
 

@@ -138,6 +138,7 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
             validation=partial(data.evaluation, valid, training.batch_size),
             checkpoints=run.checkpoints,
             processes=run.processes,
+            threads=run.params.threads,
             hooks=ManyHooks(
                 on_resume=bar.resume,
                 on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),

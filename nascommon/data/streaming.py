@@ -23,6 +23,7 @@ from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.pictures import evaluation_view, open_picture
 from nascommon.data.samples import Paths
 from nascommon.data.settings import Augment
+from nascommon.runtime.crew import cores
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 
@@ -71,7 +72,7 @@ def stream(
         _Pictures(paths.root, names, paths.labels, channels, view, seed),
         batch_sampler=[chunk.tolist() for chunk in chunks],
         collate_fn=_collate,
-        num_workers=min(workers, _cores(), len(chunks)),
+        num_workers=min(workers, cores(), len(chunks)),
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # its own: the loader would draw from the global one
     )
@@ -139,11 +140,6 @@ def _collate(samples: list[_Sample | UserError]) -> tuple[Tensor, Tensor, Tensor
         return next(sample for sample in samples if isinstance(sample, UserError))
     images, steps, labels = default_collate(good)  # in a loader process it stacks straight into shared memory
     return images, steps, labels
-
-
-def _cores() -> int:
-    """CPU cores this process may use; not every system can tell them from those it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)

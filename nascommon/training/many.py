@@ -1,7 +1,7 @@
 """Retrain several architectures alike, each from its own seed and with its own checkpoint, one by one or side by side.
 
 Every job is a function of its own seed alone, so how many run at a time changes no bit of what comes out (on a CPU,
-where every process computes with as many threads as this one).
+where every process computes with as many threads).
 """
 
 from __future__ import annotations
@@ -120,6 +120,16 @@ def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int
     return max(1, cores() // (threads or cores()))
 
 
+def threads_of_each(threads: int | None, processes: int) -> int:
+    """Return the CPU threads of each of several trainings at a time.
+
+    Args:
+        threads: the setting; a number is taken as it is. None divides the cores, as far as torch would take them.
+        processes: how many trainings run at a time.
+    """
+    return threads or max(1, min(torch.get_num_threads(), cores() // processes))
+
+
 def train_many(
     jobs: Sequence[Job],
     settings: TrainingSettings,
@@ -129,6 +139,7 @@ def train_many(
     validation: Callable[[], Batches] | None,
     checkpoints: CheckpointFolder | None = None,
     processes: int = 1,
+    threads: int | None = None,
     hooks: ManyHooks = ManyHooks(),
 ) -> list[Trained | DivergenceError]:
     """Train the jobs; one that was finished or begun before a kill is taken up where it was.
@@ -143,10 +154,11 @@ def train_many(
         processes: how many jobs at a time. Above 1 each has a process of its own, to which ``batches`` and
             ``validation`` are sent pickled, and ``peak_memory`` of a result is that of the process it was trained in:
             what so many jobs take together is up to ``processes`` times as much.
+        threads: CPU threads of each of several processes; see ``threads_of_each``.
         hooks: who is told.
 
     Returns:
-        The results in the order of the jobs; of a job that diverged, how it did. The others go on.
+        The results in the order of the jobs, networks on the CPU; of a job that diverged, how it did. The others go on.
 
     Raises:
         UserError: a process was killed, or memory ran out; the message names the job.
@@ -155,8 +167,10 @@ def train_many(
     course = Course(settings, batches, validation, device)
     files = [checkpoints.file(job.name) if checkpoints else None for job in jobs]
     _tell_resume(files, settings.epochs, hooks)
-    train = _side_by_side if min(processes, len(jobs)) > 1 else _one_by_one
-    return train(jobs, course, files, processes, hooks)
+    processes = min(processes, len(jobs))
+    if processes > 1:
+        return _side_by_side(jobs, course, files, processes, threads_of_each(threads, processes), hooks)
+    return _one_by_one(jobs, course, files, hooks)
 
 
 def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHooks) -> None:
@@ -168,11 +182,13 @@ def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHoo
 
 
 def _one_by_one(
-    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], _processes: int, hooks: ManyHooks
+    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], hooks: ManyHooks
 ) -> list[Trained | DivergenceError]:
     results = []
     for index, (job, file) in enumerate(zip(jobs, files, strict=True)):
         trained = course.train(job, file, lambda row, index=index: hooks.on_epoch(index, row))  # type: ignore[misc]
+        if isinstance(trained, Trained):
+            trained.network.cpu()  # what is finished takes no memory of a GPU
         hooks.on_job(index, job, trained)
         results.append(trained)
     return results
@@ -219,7 +235,12 @@ class _Work:
 
 
 def _side_by_side(
-    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], processes: int, hooks: ManyHooks
+    jobs: Sequence[Job],
+    course: Course,
+    files: Sequence[Checkpoint | None],
+    processes: int,
+    threads: int,
+    hooks: ManyHooks,
 ) -> list[Trained | DivergenceError]:
     results: dict[int, Trained | DivergenceError] = {}
 
@@ -232,10 +253,7 @@ def _side_by_side(
 
     def on_result(index: int, report: _Report | DivergenceError) -> None:
         job = jobs[index]
-        if isinstance(report, _Report):
-            results[index] = _trained(job.genotype, job.spec, report, course.device)
-        else:
-            results[index] = report
+        results[index] = _trained(job, report) if isinstance(report, _Report) else report
         hooks.on_job(index, job, results[index])
 
     side_by_side(
@@ -243,7 +261,7 @@ def _side_by_side(
             _Task(job, file.path if file else None, file.fingerprint if file else "")
             for job, file in zip(jobs, files, strict=True)
         ],
-        _Work(course, torch.get_num_threads()),
+        _Work(course, threads),
         processes=processes,
         name=lambda task: task.job.name,
         on_message=on_message,
@@ -252,8 +270,8 @@ def _side_by_side(
     return [results[index] for index in range(len(jobs))]
 
 
-def _trained(genotype: Genotype, spec: NetworkSpec, report: _Report, device: torch.device) -> Trained:
+def _trained(job: Job, report: _Report) -> Trained:
     """Build the network again that a process has trained."""
-    network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.load_state_dict(torch.load(io.BytesIO(report.weights), map_location=device, weights_only=True))
+    network = Network(job.genotype, job.spec).to(memory_format=torch.channels_last)
+    network.load_state_dict(torch.load(io.BytesIO(report.weights), map_location="cpu", weights_only=True))
     return Trained(network, report.rows, report.peak_memory)

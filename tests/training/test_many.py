@@ -17,7 +17,7 @@ from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training import many
 from nascommon.training.loop import Trained, train_network
-from nascommon.training.many import Job, ManyHooks, SeededBatches, simultaneous, train_many
+from nascommon.training.many import Job, ManyHooks, SeededBatches, simultaneous, threads_of_each, train_many
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, TinyBatches, equal
 
@@ -185,6 +185,31 @@ def test_as_many_run_at_a_time_as_fill_the_cores(
 ) -> None:
     monkeypatch.setattr(many, "cores", lambda: cores)
     assert simultaneous(jobs, CPU, threads) == count
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "torch_takes", "cores", "count"),
+    [(None, 4, 8, 8, 2), (None, 3, 8, 8, 2), (None, 8, 4, 4, 1), (None, 2, 1, 8, 1), (2, 4, 8, 4, 2)],
+)
+def test_trainings_at_a_time_divide_the_cores_unless_told_otherwise(
+    threads: int | None, processes: int, torch_takes: int, cores: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "cores", lambda: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch_takes)
+    assert threads_of_each(threads, processes) == count
+
+
+@pytest.mark.parametrize(("threads", "each"), [(None, 3), (2, 2)])
+def test_every_process_computes_with_its_share_of_the_cores(
+    threads: int | None, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(many, "cores", lambda: 9)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 9)
+    monkeypatch.setattr(many, "side_by_side", lambda _tasks, work, **_: sent.append(work.threads))
+    with pytest.raises(KeyError):  # nothing was trained
+        train_many(JOBS, SETTINGS, batches, device=CPU, validation=None, processes=8, threads=threads)
+    assert sent == [each]
 
 
 @pytest.mark.parametrize(
