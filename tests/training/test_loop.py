@@ -161,7 +161,7 @@ def smoothed(logits_BK: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_the_step_follows_the_smoothed_loss_with_the_weighted_auxiliary_loss(weight: float, smoothing: float) -> None:
-    settings = TrainingSettings(label_smoothing=smoothing, auxiliary_weight=weight, clip=1e9)
+    settings = TrainingSettings(label_smoothing=smoothing, auxiliary_weight=weight, clip=1e3)
     before, after, images, labels, metrics = one_step(settings)
     logits, auxiliary = before.forward_auxiliary(images)
     assert auxiliary is not None
@@ -214,7 +214,7 @@ def test_drop_path_and_learning_rate_are_set_before_every_epoch(monkeypatch: pyt
 
 
 def test_momentum_and_weight_decay_reach_the_optimiser() -> None:
-    plain = {"epochs": 1, "drop_path": 0.0, "clip": 1e9}
+    plain = {"epochs": 1, "drop_path": 0.0, "clip": 1e3}
     settings = SETTINGS.model_copy(update={**plain, "momentum": 0.7, "weight_decay": 0.05})
     batches = TinyBatches(10, 5, seed=1)
     ours = train(settings=settings, batches=batches).network
