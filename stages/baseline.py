@@ -66,7 +66,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
     spec = task.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
-    side, data = task.data.prepared.manifest.height, task.data
+    manifest, data = task.data.prepared.manifest, task.data
     done = itertools.count()
     with progress("baseline", len(jobs), unit="network") as bar:
 
@@ -79,7 +79,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
             bar.step(
                 next(done), {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures}
             )
-            counts = network_complexity(job.genotype, trained.network.spec, side).as_dict()
+            counts = network_complexity(job.genotype, trained.network.spec, manifest.height, manifest.width).as_dict()
             save_network(
                 BASELINE / job.name,
                 trained.network,

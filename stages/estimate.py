@@ -26,7 +26,7 @@ from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
 from nascommon.space.mixing import uniform_candidates
-from nascommon.space.network import check_image_side
+from nascommon.space.network import check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.many import simultaneous
@@ -139,14 +139,15 @@ def shape_of(settings: DataSettings, folder: Path, key: str) -> Shape:
     images = min(images, settings.limit or images)
     classes = len(settings.classes or range(classes))
     in_memory = settings.storage != "files" and settings.source != "imagenet"
-    return Shape(images, settings.channels or channels, settings.size or side, classes, in_memory)
+    side = settings.size or side
+    return Shape(images, settings.channels or channels, side, side, classes, in_memory)
 
 
 def search_estimate(
     params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device
 ) -> Estimate:
     """Estimate all phases of the method on so many images for the weights and for the architecture."""
-    check_image_side(shape.side, method.stem, "data.size")
+    check_image_size(shape.height, shape.width, method.stem, "data.size")
     topology = Topology(params.search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels)
@@ -200,7 +201,7 @@ def training_cost(
     network: NetworkSettings, training: TrainingSettings, shape: Shape, origin: str, device: torch.device
 ) -> Cost:
     """Measure a training step of a network of that size."""
-    check_image_side(shape.side, network.stem, origin)
+    check_image_size(shape.height, shape.width, network.stem, origin)
     spec = network.spec(classes=shape.classes, image_channels=shape.channels)
     cut = training.model_copy(update={"pieces": training.pieces or training_pieces(training, spec, shape, device)})
     seconds = measure(training_program(cut, spec, device), shape, training.batch_size, device)

@@ -13,7 +13,7 @@ from nascommon.analysis.drawing import save_drawing
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS, format_cell
-from nascommon.space.network import NetworkSpec, check_image_side
+from nascommon.space.network import NetworkSpec, check_image_size
 from stages.shell import run_stage
 
 CLASSES = {"cifar": 10, "imagenet": 1000}
@@ -41,11 +41,11 @@ def main(
     """Count parameters, multiply-adds and paper_flops of a genotype's network, and draw its cells."""
     found = find_genotype(genotype)
     side = size or SIDES[stem]
-    check_image_side(side, stem, "--size")
+    check_image_size(side, side, stem, "--size")
     if stem == "imagenet" and channels % 2:
         raise UserError(f"--channels: the imagenet stem halves them; give an even number (got {channels})")
     spec = NetworkSpec(channels, cells, classes or CLASSES[stem], stem, image_channels)
-    counts = network_complexity(found, spec, side).as_dict()
+    counts = network_complexity(found, spec, side, side).as_dict()
     if draw is not None:
         if draw.suffix not in (".svg", ".png"):
             raise UserError(f"--draw: the file must end in .svg or .png (got {draw})")

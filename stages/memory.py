@@ -34,18 +34,19 @@ class Shape:
 
     images: int
     channels: int
-    side: int
+    height: int
+    width: int
     classes: int
     in_memory: bool = True
 
     def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return random images and labels."""
-        images = torch.randn(size, self.channels, self.side, self.side, device=device)
+        images = torch.randn(size, self.channels, self.height, self.width, device=device)
         return images, torch.randint(self.classes, (size,), device=device)
 
     def resident_bytes(self) -> int:
         """Return the bytes of the images, a byte a pixel, where they are kept in memory."""
-        return self.images * self.channels * self.side**2 if self.in_memory else 0
+        return self.images * self.channels * self.height * self.width if self.in_memory else 0
 
 
 def shape_of(prepared: Prepared) -> Shape:
@@ -53,7 +54,7 @@ def shape_of(prepared: Prepared) -> Shape:
     manifest = prepared.manifest
     images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")
     in_memory = manifest.storage == "memory"
-    return Shape(images, manifest.channels, manifest.height, len(manifest.classes), in_memory)
+    return Shape(images, manifest.channels, manifest.height, manifest.width, len(manifest.classes), in_memory)
 
 
 def said(pieces: int, key: str) -> int:
@@ -89,7 +90,7 @@ def memory_of(program: Callable[[torch.device], object], device: torch.device) -
 
 def surely_fits(operations: int, channels: int, shape: Shape, batch_size: int, device: torch.device) -> bool:
     """Whether even a very generous guess is within half of the free memory, so that nothing need be counted."""
-    maps = shape.side**2 * channels * batch_size * FLOAT_BYTES
+    maps = shape.height * shape.width * channels * batch_size * FLOAT_BYTES
     return operations * TENSORS_OF_AN_OPERATION * maps < available_bytes(device) / 2
 
 

@@ -21,7 +21,7 @@ from nascommon.search.passes import SearchData
 from nascommon.search.snapshots import Snapshots
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import uniform_candidates
-from nascommon.space.network import check_image_side
+from nascommon.space.network import check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from stages.footprint import search_pieces
@@ -80,8 +80,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
 def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
     """Return what the data and the search section say of the supernet."""
     manifest, search = data.prepared.manifest, run.params.search
-    for side in (manifest.height, manifest.width):
-        check_image_side(side, method.stem, "data.size")
+    check_image_size(manifest.height, manifest.width, method.stem, "data.size")
     topology = Topology(search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     return SupernetSpec(

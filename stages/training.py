@@ -17,7 +17,7 @@ from nascommon.runtime.artefacts import read_json, write_json, write_table
 from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_side
+from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
@@ -47,8 +47,7 @@ class Task:
         """
         manifest = self.data.prepared.manifest
         origin = "transfer.data.size" if self.folder == TRANSFERRED else "data.size"
-        for side in (manifest.height, manifest.width):
-            check_image_side(side, self.settings.network.stem, origin)
+        check_image_size(manifest.height, manifest.width, self.settings.network.stem, origin)
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
 
@@ -63,7 +62,7 @@ def train_genotype(run: Run, task: Task) -> None:
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
     spec, training = task.spec(run.precision), task.training(run)
     manifest = task.data.prepared.manifest
-    say_auxiliary(spec, manifest.height)
+    say_auxiliary(spec, manifest.height, manifest.width)
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)
     with progress(run.stage, training.epochs) as bar:
 
@@ -89,7 +88,7 @@ def train_genotype(run: Run, task: Task) -> None:
 def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, part: Part) -> None:
     """Write what came out and log it."""
     manifest, spec = task.data.prepared.manifest, trained.network.spec
-    counts = network_complexity(genotype, spec, manifest.height).as_dict()
+    counts = network_complexity(genotype, spec, manifest.height, manifest.width).as_dict()
     metrics = {**trained.summary(), **counts}
     save_network(
         task.folder,
@@ -127,11 +126,12 @@ def divide(part: Part, holdout: float, seed: int) -> tuple[Part, Part | None]:
     return part.subset(kept), part.subset(held_out)
 
 
-def say_auxiliary(spec: NetworkSpec, side: int) -> None:
+def say_auxiliary(spec: NetworkSpec, height: int, width: int) -> None:
     """Say when the auxiliary head meets a map that the published one is not made for."""
-    feature_map = side // TOTAL_STRIDE[spec.stem]
-    if spec.auxiliary and feature_map != AUXILIARY_MAP[spec.stem]:
+    rows, columns = height // TOTAL_STRIDE[spec.stem], width // TOTAL_STRIDE[spec.stem]
+    published = AUXILIARY_MAP[spec.stem]
+    if spec.auxiliary and (rows, columns) != (published, published):
         print(
-            f"auxiliary head: its map is {feature_map} x {feature_map}, not {AUXILIARY_MAP[spec.stem]} x "
-            f"{AUXILIARY_MAP[spec.stem]} as published; it is pooled adaptively to 2 x 2"
+            f"auxiliary head: its map is {rows} x {columns}, not {published} x {published} as published; "
+            "it is pooled adaptively to 2 x 2"
         )

@@ -36,11 +36,11 @@ class Complexity:
         return asdict(self)
 
 
-def network_complexity(genotype: Genotype, spec: NetworkSpec, image_side: int) -> Complexity:
+def network_complexity(genotype: Genotype, spec: NetworkSpec, height: int, width: int) -> Complexity:
     """Count a stand-alone network without allocating it: everything happens on the meta device."""
     with torch.device("meta"):
         network = Network(genotype, spec).eval()
-        image = torch.empty(1, spec.image_channels, image_side, image_side)
+        image = torch.empty(1, spec.image_channels, height, width)
     auxiliary = count_parameters(network.auxiliary) if network.auxiliary is not None else 0
     total = count_parameters(network)
     mult_adds, paper_extra = count_operations(network, lambda: network(image))

@@ -213,14 +213,14 @@ class Network(nn.Module):
         return widened(logits_BK, precision), auxiliary_BK
 
 
-def check_image_side(side: int, stem: Stem, origin: str) -> None:
+def check_image_size(height: int, width: int, stem: Stem, origin: str) -> None:
     """Refuse images that cannot be halved as often as the network halves them.
 
     Raises:
-        UserError: naming ``origin`` (the settings key), the side got and what is allowed.
+        UserError: naming ``origin`` (the settings key), height x width got and what is allowed.
     """
-    if side % TOTAL_STRIDE[stem]:
+    if height % TOTAL_STRIDE[stem] or width % TOTAL_STRIDE[stem]:
         raise UserError(
-            f"{origin}: images of {side} x {side} do not fit the {stem} stem, which needs a multiple of "
+            f"{origin}: images of {height} x {width} do not fit the {stem} stem, which needs a multiple of "
             f"{TOTAL_STRIDE[stem]} pixels; set the size of the images accordingly"
         )

@@ -24,7 +24,7 @@ SKIP, POOL = "skip_connect", "max_pool_3x3"
 @pytest.mark.parametrize("name", RETRAINED)
 def test_the_papers_cifar_networks(name: str) -> None:
     expected = rules.facts()["retrain"][name]
-    ours = network_complexity(PUBLISHED[name], CIFAR, 32)
+    ours = network_complexity(PUBLISHED[name], CIFAR, 32, 32)
     assert ours.params == expected["cifar_C36_L20_params_noaux"]
     assert ours.params_with_auxiliary == expected["cifar_C36_L20_params_aux"]
     assert ours.params_with_auxiliary - ours.params == 476_426
@@ -34,7 +34,7 @@ def test_the_papers_cifar_networks(name: str) -> None:
 @pytest.mark.parametrize("name", RETRAINED)
 def test_the_papers_imagenet_networks(name: str) -> None:
     expected = rules.facts()["retrain"][name]
-    ours = network_complexity(PUBLISHED[name], IMAGENET, 224)
+    ours = network_complexity(PUBLISHED[name], IMAGENET, 224, 224)
     parts = expected["imagenet_macs224_breakdown"]
     assert ours.params == expected["imagenet_C48_L14_params_noaux"]
     assert ours.mult_adds == expected["imagenet_macs224"] == parts["conv"] + parts["lin"]
@@ -44,20 +44,20 @@ def test_the_papers_imagenet_networks(name: str) -> None:
 
 def test_the_flops_published_for_pc_darts_and_p_darts_are_met_to_the_million() -> None:
     published = {"PC_DARTS_cifar": 586, "PC_DARTS_image": 597, "PDARTS": 557}
-    ours = {name: network_complexity(PUBLISHED[name], IMAGENET, 224).paper_flops for name in published}
+    ours = {name: network_complexity(PUBLISHED[name], IMAGENET, 224, 224).paper_flops for name in published}
     assert {name: round(flops / 1e6) for name, flops in ours.items()} == published
 
 
 @pytest.mark.parametrize(("second_norm", "head"), [(True, 1_262_312), (False, 1_260_776)])
 def test_the_imagenet_auxiliary_head_with_and_without_its_second_norm(second_norm: bool, head: int) -> None:
     spec = replace(IMAGENET, auxiliary_second_norm=second_norm)
-    ours = network_complexity(PUBLISHED["DARTS_V2"], spec, 224)
+    ours = network_complexity(PUBLISHED["DARTS_V2"], spec, 224, 224)
     assert ours.params_with_auxiliary - ours.params == head
 
 
 def test_the_network_of_46_channels_that_matches_the_parameters_published_for_ec_darts() -> None:
     expected = rules.facts()["retrain"]["EC_DARTS_cifar"]
-    ours = network_complexity(PUBLISHED["EC_DARTS_cifar"], replace(IMAGENET, channels=46), 224)
+    ours = network_complexity(PUBLISHED["EC_DARTS_cifar"], replace(IMAGENET, channels=46), 224, 224)
     assert ours.params == expected["imagenet_C46_L14_params_noaux"]
     assert ours.mult_adds == expected["imagenet_C46_macs224"]
 
@@ -71,7 +71,7 @@ def test_the_network_of_46_channels_that_matches_the_parameters_published_for_ec
     ],
 )
 def test_small_networks_with_and_without_auxiliary_head(key: str, name: str, channels: int, cells: int) -> None:
-    ours = network_complexity(PUBLISHED[name], NetworkSpec(channels, cells), 32)
+    ours = network_complexity(PUBLISHED[name], NetworkSpec(channels, cells), 32, 32)
     assert [ours.params, ours.params_with_auxiliary] == rules.facts()["small_nets"][key]
 
 
@@ -87,7 +87,7 @@ def cell(operation: str, first: str | None = None) -> CellGenotype:
 
 
 def params(normal: CellGenotype, reduction: CellGenotype) -> int:
-    return network_complexity(Genotype(normal, reduction), CIFAR, 32).params
+    return network_complexity(Genotype(normal, reduction), CIFAR, 32, 32).params
 
 
 def test_the_network_without_operations() -> None:
@@ -116,12 +116,13 @@ def test_the_parameters_of_a_skip_from_an_input_of_a_reduction_cell() -> None:
 # -- the counting itself --
 
 
-def test_multiply_adds_are_half_of_what_torch_counts_as_flops() -> None:
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 64), (64, 32)])
+def test_multiply_adds_are_half_of_what_torch_counts_as_flops(height: int, width: int) -> None:
     spec = NetworkSpec(4, 5, 10)
-    ours = network_complexity(PUBLISHED["PDARTS"], spec, 32)
+    ours = network_complexity(PUBLISHED["PDARTS"], spec, height, width)
     network = Network(PUBLISHED["PDARTS"], spec).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, 32, 32))
+        network(torch.zeros(1, 3, height, width))
     assert counter.get_total_flops() == 2 * ours.mult_adds
 
 
@@ -148,10 +149,10 @@ def test_counts_are_named() -> None:
 
 def test_counts_do_not_depend_on_the_precision() -> None:
     spec = NetworkSpec(4, 5)
-    narrow = network_complexity(PUBLISHED["DARTS_V2"], replace(spec, precision="bfloat16"), 32)
-    assert narrow == network_complexity(PUBLISHED["DARTS_V2"], spec, 32)
+    narrow = network_complexity(PUBLISHED["DARTS_V2"], replace(spec, precision="bfloat16"), 32, 32)
+    assert narrow == network_complexity(PUBLISHED["DARTS_V2"], spec, 32, 32)
 
 
 def test_without_an_auxiliary_head_both_parameter_counts_agree() -> None:
-    ours = network_complexity(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5, auxiliary=False), 32)
+    ours = network_complexity(PUBLISHED["DARTS_V2"], NetworkSpec(4, 5, auxiliary=False), 32, 32)
     assert ours.params == ours.params_with_auxiliary == 11_554

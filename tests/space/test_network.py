@@ -11,7 +11,7 @@ from nascommon.analysis.complexity import count_parameters
 from nascommon.settings import UserError
 from nascommon.space import network as module
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.network import AuxiliaryHead, Network, NetworkCell, NetworkSpec, check_image_side, drop_path
+from nascommon.space.network import AuxiliaryHead, Network, NetworkCell, NetworkSpec, check_image_size, drop_path
 from nascommon.space.operations import State
 from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
@@ -193,9 +193,10 @@ def test_the_cifar_stem_keeps_the_size_and_feeds_both_inputs() -> None:
 
 @pytest.mark.parametrize(("stem", "good", "bad"), [("cifar", 28, 30), ("imagenet", 224, 48)])
 def test_images_that_cannot_be_halved_often_enough_are_refused_by_key(stem: Stem, good: int, bad: int) -> None:
-    check_image_side(good, stem, "data.size")
-    with pytest.raises(UserError, match=rf"data\.size: images of {bad} x {bad}.*multiple of"):
-        check_image_side(bad, stem, "data.size")
+    check_image_size(good, good, stem, "data.size")
+    for height, width in ((bad, good), (good, bad)):
+        with pytest.raises(UserError, match=rf"data\.size: images of {height} x {width}.*multiple of"):
+            check_image_size(height, width, stem, "data.size")
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 5])

@@ -81,10 +81,10 @@ def change(**values: Any) -> Spoil:
     return act
 
 
-def picture(path: Path, side: int = 8, mode: str = "RGB", number: int = 0) -> None:
-    """Write one picture of noise."""
+def picture(path: Path, height: int = 8, width: int | None = None, mode: str = "RGB", number: int = 0) -> None:
+    """Write one picture of noise, square unless told."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(number).integers(0, 256, (height, width or height, 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
 
 

@@ -28,8 +28,8 @@ from stages.pieces import training_pieces, training_program
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-SHAPE = Shape(images=100, channels=1, side=8, classes=10)
-IMAGES = Shape(images=100, channels=3, side=32, classes=10)
+SHAPE = Shape(images=100, channels=1, height=8, width=8, classes=10)
+IMAGES = Shape(images=100, channels=3, height=32, width=32, classes=10)
 NODES = 2
 
 
@@ -105,7 +105,12 @@ def test_networks_trained_side_by_side_share_the_free_memory(monkeypatch: pytest
 
 def test_pictures_count_where_they_are_kept_in_memory() -> None:
     assert SHAPE.resident_bytes() == 100 * 8 * 8
+    assert replace(SHAPE, height=4, width=16).resident_bytes() == 100 * 4 * 16
     assert replace(SHAPE, in_memory=False).resident_bytes() == 0
+
+
+def test_a_batch_has_height_and_width_of_the_pictures() -> None:
+    assert replace(SHAPE, height=4, width=16).batch(5, CPU)[0].shape == (5, 1, 4, 16)
 
 
 STEPS = """
@@ -128,7 +133,7 @@ method = darts(DartsSettings(batch_size=24), SearchSize(16, 3, 4))
 candidates = uniform_candidates(method.candidates, topology)
 spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
 spec = replace(spec, precision=sys.argv[1])
-steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 10), 0, 1, device)
+steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 32, 10), 0, 1, device)
 process = process_bytes(cpu, tracked=False)
 tensors = memory_of(steps, cpu)
 steps(cpu)

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nascommon.analysis.complexity import network_complexity
+from nascommon.data.prepared import open_prepared
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
@@ -20,6 +22,8 @@ from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
 from nascommon.training import many
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import train_network
+from stages.memory import Shape, shape_of
+from tests.stages.bad_projects import picture
 from tests.stages.project import Project
 
 FILES = (
@@ -326,3 +330,24 @@ def test_no_stage_before_evaluate_reads_a_test_image(prepared: Project, finished
     assert said.status == 2
     assert str(Path("data/prepared/target/test/samples.safetensors")) in said.err
     assert "Traceback" not in said.err
+
+
+# --- pictures that are higher than wide, or wider than high
+
+
+def test_height_and_width_of_rectangular_pictures_are_counted(searched: Project) -> None:
+    for number in range(40):
+        picture(searched.folder / f"pictures/{('cat', 'dog')[number % 2]}/{number:02d}.png", 8, 16, number=number)
+    searched.change(
+        data={"source": "image_folder", "path": "pictures", "channels": 1},
+        retrain__training__epochs=1,
+        retrain__training__batch_size=8,
+        baseline__architectures=1,
+    )
+    assert "its map is 2 x 4, not 8 x 8" in searched.stages("prepare", "retrain", "baseline")
+    assert shape_of(open_prepared(searched.folder / "data/prepared/target")) == Shape(32, 1, 8, 16, 2)
+    for folder in ("retrain", "baseline/random_000"):
+        network, genotype, _ = load_network(searched.folder / "data" / folder, torch.device("cpu"))
+        counts = network_complexity(genotype, network.spec, 8, 16).as_dict()
+        told = searched.json(f"data/{folder}/network.json")["metrics"]
+        assert {name: told[name] for name in counts} == counts
