@@ -18,8 +18,10 @@ from nascommon.analysis.statistics import wilson_interval
 from nascommon.analysis.table import MILLION, comparison_table, to_markdown
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import duration, summary
+from nascommon.runtime.records import Figures, read_figures
 from nascommon.runtime.tracker import finished_runs
-from nascommon.training.artefact import DESCRIPTION, load_network
+from nascommon.space.genotype import genotype_from_json
+from nascommon.training.artefact import load_network
 from nascommon.training.loop import predict
 from stages.report import write_report
 from stages.shell import (
@@ -52,6 +54,8 @@ class Result:
     correct: int
     correct_top5: int
     total: int
+    params: float | None = None
+    """Trainable numbers of the network."""
 
     @property
     def accuracy(self) -> float:
@@ -78,8 +82,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [METRICS / f"{stage}.json" for stage in ("search", "discretize", "retrain", "transfer")]
     with stage_run("evaluate", params, lambda p: [p.evaluate], inputs) as run:
         target = open_data(run, TARGET, run.params.data)
-        ours = tested(run, target, RETRAIN)
-        random = [tested(run, target, folder) for folder in sorted(BASELINE.glob("random_*"))]
+        ours = tested(run, target, RETRAIN, "retrain")
+        random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
         comparisons = compare_with_random(run, ours, random)
         rows = [our_row(run, ours, comparisons), *random_row(run, random), *linear_row(run, target), *transfer_row(run)]
         table = comparison_table(rows, published_results())
@@ -107,13 +111,13 @@ def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, str, dict[s
     return [(*this[:2], metrics), *((e.method, e.settings, dict(e.metrics)) for e in others)]
 
 
-def tested(run: Run, data: Data, folder: Path) -> Result:
-    """Load a trained network and count its hits on the test set."""
-    network, _, _ = load_network(folder, run.device)
+def tested(run: Run, data: Data, folder: Path, stage: str) -> Result:
+    """Load a network that a stage has trained and count its hits on the test set."""
+    network, _, metrics = load_network(folder, run.device, stage)
     logits_NK, labels_N = predict(network, data.evaluation(data.prepared.part("test"), run.params.evaluate.batch_size))
     best_NT = logits_NK.topk(min(TOP, logits_NK.shape[1]), dim=1).indices
     hits_NT = best_NT == labels_N[:, None]
-    return Result(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N))
+    return Result(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N), metrics.get("params"))
 
 
 def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Comparison]:
@@ -130,7 +134,7 @@ def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Co
 
 def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, Any]:
     """Return the table's row of the searched network."""
-    metrics, search = read_json(METRICS / "retrain.json"), read_json(METRICS / "search.json")
+    metrics, search = figures("retrain"), figures("search")
     row: dict[str, Any] = {
         "what": f"{found(run)} and retrained",
         "data set": run.params.data.source,
@@ -155,7 +159,7 @@ def random_row(run: Run, random: list[Result]) -> list[dict[str, Any]]:
     if not random:
         return []
     errors = torch.tensor([100 * (1 - result.accuracy) for result in random], dtype=torch.float64)
-    params = [read_json(folder / DESCRIPTION)["metrics"]["params"] for folder in sorted(BASELINE.glob("random_*"))]
+    params = [result.params or math.nan for result in random]
     return [
         {
             "what": "random architectures, same protocol",
@@ -186,16 +190,21 @@ def transfer_row(run: Run) -> list[dict[str, Any]]:
     settings = run.params.transfer.data
     if settings is None:
         return []
-    result = tested(run, open_data(run, TRANSFER, settings), TRANSFERRED)
+    result = tested(run, open_data(run, TRANSFER, settings), TRANSFERRED, "transfer")
     return [
         {
             "what": f"{found(run)}, transferred (ImageNet network)",
             "data set": f"{settings.source} at {settings.size} px",
             **result.errors(),
-            **counts(read_json(METRICS / "transfer.json")),
+            **counts(figures("transfer")),
             "note": f"seed {run.params.seed}, last epoch",
         }
     ]
+
+
+def figures(stage: str) -> Figures:
+    """Read the metrics of a stage."""
+    return read_figures(METRICS / f"{stage}.json", stage)
 
 
 def counts(metrics: dict[str, Any]) -> dict[str, float]:
@@ -208,7 +217,7 @@ def collect(
     run: Run, ours: Result, random: list[Result], rows: list[dict[str, Any]], comparisons: list[Comparison]
 ) -> dict[str, Any]:
     """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
-    stages = {name: read_json(METRICS / f"{name}.json") for name in
+    stages = {name: figures(name) for name in
               ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")}  # fmt: skip
     linear = next((row["test error %"] for row in rows if row["what"].startswith("linear")), None)
     transferred = next((row["test error %"] for row in rows if "transferred" in row["what"]), None)
@@ -234,7 +243,8 @@ def collect(
         "verdict": verdict,
         "comparisons": [comparison.as_dict() for comparison in comparisons],
         "cost_seconds": seconds,
-        "genotype": read_json(DISCRETIZE / "genotype.json"),
+        "genotype": genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json").to_json(),
+        "given": run.params.discretize.genotype,
         "stages": stages,
         "provenance": run.provenance(),
     }

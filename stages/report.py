@@ -53,7 +53,7 @@ def findings(results: dict[str, Any]) -> list[str]:
     """Return the sentences a reader wants first."""
     metrics, stages = results["metrics"], results["stages"]
     lines = [f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (last epoch, test images read once)."]
-    if given := results["genotype"].get("provenance", {}).get("given"):
+    if given := results["given"]:
         lines.append(
             f"The retrained architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
         )

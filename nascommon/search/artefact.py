@@ -2,24 +2,100 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor
 
 from nascommon.method import Method
-from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_table, write_tensors
+from nascommon.runtime.artefacts import read_tensors, write_json, write_table, write_tensors
+from nascommon.runtime.records import anew, read_record
 from nascommon.search.history import History, candidates_from_json
 from nascommon.search.state import Induced, SearchState, new_state
-from nascommon.settings import UserError
+from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
 from nascommon.space.genotype import CELL_KINDS
-from nascommon.space.supernet import SupernetSpec
+from nascommon.space.operations import OPERATIONS
+from nascommon.space.stem import Stem
+from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 SUMMARY, HISTORY, ARCHITECTURE = "search.json", "history.parquet", "architecture.parquet"
+STAGE = "search"
+
+Names = tuple[tuple[str, ...], ...]
+
+
+class CandidateRecord(Settings):
+    """Candidates per edge, as ``search.json`` lists them."""
+
+    normal: Names
+    reduction: Names
+
+
+class InducedRecord(Settings):
+    """EC-DARTS' best induced model."""
+
+    accuracy: Probability
+    genotype: dict[str, Any]
+    epoch: Whole
+
+
+class StateRecord(Settings):
+    """What ``search.json`` says of a supernet that lies beside it as a file."""
+
+    file: Annotated[str, Field(pattern=r"^(snapshots/)?[A-Za-z0-9_-]+\.safetensors$")]
+    epoch: Annotated[int, Field(ge=-1)]
+    """-1 where nothing was trained."""
+    phase: Whole
+    progress: Probability
+    valid_accuracy: Probability | None
+    """None where nothing was trained."""
+    channels: Channels
+    cells: Cells
+    classes: Count
+    nodes: Nodes
+    image_channels: Literal[1, 3]
+    candidates: CandidateRecord
+    channel_divisor: Channels
+    stem: Stem
+    induced: InducedRecord | None
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        edges = len(Topology(self.nodes).edges)
+        for kind in CELL_KINDS:
+            listed = getattr(self.candidates, kind)
+            if len(listed) != edges or len({len(names) for names in listed}) != 1:
+                raise ValueError(f"candidates.{kind}: must list equally many names for each of {edges} edges")
+            unknown = [name for names in listed for name in names if name not in OPERATIONS]
+            if unknown:
+                raise ValueError(f"candidates.{kind}: unknown operation {unknown[0]!r}")
+        if self.channels % self.channel_divisor:
+            raise ValueError(f"channel_divisor: must divide the {self.channels} channels")
+        return self
+
+    def spec(self) -> SupernetSpec:
+        """Return the size of the supernet."""
+        candidates = candidates_from_json(self.candidates.model_dump())
+        return SupernetSpec(
+            self.channels, self.cells, self.classes, candidates, Topology(self.nodes), self.image_channels,
+            self.channel_divisor, self.stem,
+        )  # fmt: skip
+
+
+class SearchRecord(Settings):
+    """What of ``search.json`` later stages read; provenance and figures beside it are for people."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Annotated[Literal[1], Field(alias="schema")]
+    final: StateRecord
+    snapshots: tuple[StateRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -42,12 +118,19 @@ class SavedState:
             UserError: the file does not hold this supernet.
         """
         tensors = read_tensors(self.file)
+        weights = _strip(tensors, "supernet.")
+        misfit = UserError(f"{self.file}: does not fit the method's supernet; {anew(STAGE)}")
+        # Compared before anything is built: a size edited by hand may be any.
+        cells = len({name.split(".")[1] for name in weights if name.startswith("cells.")})
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        if self.phase >= len(method.phases) or self.spec.cells != cells or _shapes(self.spec) != shapes:
+            raise misfit
         state = new_state(method, self.spec, seed=0, phase=self.phase, device=device)
         try:
-            state.supernet.load_state_dict(_strip(tensors, "supernet."))
+            state.supernet.load_state_dict(weights)
             state.logits.load(_strip(tensors, "logits."))
         except (RuntimeError, KeyError) as error:
-            raise UserError(f"{self.file}: does not fit the method's supernet; run the search again") from error
+            raise misfit from error
         state.progress, state.induced = self.progress, self.induced
         return state
 
@@ -57,7 +140,6 @@ class SavedSearch:
     """A finished search on disk."""
 
     folder: Path
-    summary: dict[str, Any]
     final: SavedState
     snapshots: tuple[SavedState, ...]
 
@@ -72,22 +154,23 @@ def save_state(path: Path, state: SearchState) -> None:
 def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[str, Any]:
     """Return what ``SavedState`` needs beside the file, as JSON; ``row`` is the epoch's row of the history."""
     spec = state.spec
-    return {
-        "file": file,
-        "epoch": row["epoch"],
-        "phase": row["phase"],
-        "progress": state.progress,
-        "valid_accuracy": row["valid_accuracy"],
-        "channels": spec.channels,
-        "cells": spec.cells,
-        "classes": spec.classes,
-        "nodes": spec.topology.nodes,
-        "image_channels": spec.image_channels,
-        "candidates": {kind: spec.candidates.cell(kind) for kind in CELL_KINDS},
-        "channel_divisor": spec.channel_divisor,
-        "stem": spec.stem,
-        "induced": state.induced and state.induced.to_json(),
-    }
+    record = StateRecord(
+        file=file,
+        epoch=row["epoch"],
+        phase=row["phase"],
+        progress=state.progress,
+        valid_accuracy=row["valid_accuracy"],
+        channels=spec.channels,
+        cells=spec.cells,
+        classes=spec.classes,
+        nodes=spec.topology.nodes,
+        image_channels=spec.image_channels,  # type: ignore[arg-type]
+        candidates=CandidateRecord(normal=spec.candidates.normal, reduction=spec.candidates.reduction),
+        channel_divisor=spec.channel_divisor,
+        stem=spec.stem,
+        induced=None if state.induced is None else InducedRecord(**state.induced.to_json()),
+    )
+    return record.model_dump(mode="json")
 
 
 def save_history(folder: Path, history: History, topology: Topology) -> None:
@@ -105,35 +188,29 @@ def load_search(folder: Path) -> SavedSearch:
     """Open what a search stage wrote.
 
     Raises:
-        UserError: it is missing or of another version.
+        UserError: it is missing, of another version, or says what cannot be.
     """
-    summary = read_json(folder / SUMMARY)
+    path = folder / SUMMARY
+    record = read_record(path, SearchRecord, STAGE)
     try:
-        if summary["schema"] != SCHEMA:
-            raise UserError(
-                f"{folder / SUMMARY}: schema must be {SCHEMA} (got {summary['schema']!r}); run the search again"
-            )
-        final = _saved_state(folder, summary["final"])
-        return SavedSearch(folder, summary, final, tuple(_saved_state(folder, tree) for tree in summary["snapshots"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / SUMMARY}: lacks {error}; run the search again") from error
+        snapshots = tuple(_saved_state(folder, state) for state in record.snapshots)
+        return SavedSearch(folder, _saved_state(folder, record.final), snapshots)
+    except UserError as error:
+        raise UserError(f"{path}: induced: {error}; {anew(STAGE)}") from error
 
 
-def _saved_state(folder: Path, tree: dict[str, Any]) -> SavedState:
-    spec = SupernetSpec(
-        tree["channels"],
-        tree["cells"],
-        tree["classes"],
-        candidates_from_json(tree["candidates"]),
-        Topology(tree["nodes"]),
-        tree["image_channels"],
-        tree["channel_divisor"],
-        tree["stem"],
-    )
+def _saved_state(folder: Path, record: StateRecord) -> SavedState:
     return SavedState(
-        folder / tree["file"], tree["epoch"], tree["phase"], tree["progress"], tree["valid_accuracy"], spec,
-        Induced.from_json(tree["induced"]),
+        folder / record.file, record.epoch, record.phase, record.progress, record.valid_accuracy, record.spec(),
+        Induced.from_json(None if record.induced is None else record.induced.model_dump()),
     )  # fmt: skip
+
+
+def _shapes(spec: SupernetSpec) -> dict[str, torch.Size]:
+    """Return the shape of every tensor of a supernet without allocating one; none where there is no such supernet."""
+    with torch.device("meta"), suppress(ValueError):
+        return {name: tensor.shape for name, tensor in Supernet(spec).state_dict().items()}
+    return {}
 
 
 def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

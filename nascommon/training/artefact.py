@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import ConfigDict, Field
 
-from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
-from nascommon.settings import UserError
+from nascommon.runtime.artefacts import read_tensors, write_json, write_tensors
+from nascommon.runtime.records import anew, read_record
+from nascommon.settings import Cells, Channels, Count, Settings, UserError
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.precision import Precision
+from nascommon.space.stem import Stem
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
+
+
+class SpecRecord(Settings):
+    """The size of a network, as ``network.json`` gives it."""
+
+    channels: Channels
+    cells: Cells
+    classes: Count
+    stem: Stem
+    image_channels: Literal[1, 3]
+    auxiliary: bool
+    auxiliary_second_norm: bool
+    precision: Precision
+
+
+class NetworkRecord(Settings):
+    """What of ``network.json`` is read again; provenance beside it is for people."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Annotated[Literal[1], Field(alias="schema")]
+    spec: SpecRecord
+    genotype: dict[str, Any]
+    metrics: dict[str, float | None] = Field(default_factory=dict)
 
 
 def save_network(folder: Path, network: Network, genotype: Genotype, **provenance: Any) -> None:
@@ -24,20 +53,31 @@ def save_network(folder: Path, network: Network, genotype: Genotype, **provenanc
     write_json(folder / DESCRIPTION, description)
 
 
-def load_network(folder: Path, device: torch.device) -> tuple[Network, Genotype, dict[str, Any]]:
-    """Rebuild a network that ``save_network`` wrote; return it in evaluation mode with its genotype and description.
+def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Network, Genotype, dict[str, float | None]]:
+    """Rebuild a network that ``save_network`` wrote; return it in evaluation mode with its genotype and metrics.
+
+    Args:
+        folder: where it lies.
+        device: where it shall compute.
+        stage: that wrote it, for the message.
 
     Raises:
         UserError: something is missing, torn, or does not fit together.
     """
     path = folder / DESCRIPTION
-    description = read_json(path)
-    try:
-        if description["schema"] != SCHEMA:
-            raise UserError(f"{path}: schema must be {SCHEMA} (got {description['schema']!r}); train the network again")
-        genotype = genotype_from_json(description["genotype"], str(path))
-        network = Network(genotype, NetworkSpec(**description["spec"]))
-        network.load_state_dict(read_tensors(folder / WEIGHTS))
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: does not fit its weights; train the network again") from error
-    return network.to(device=device, memory_format=torch.channels_last).eval(), genotype, description  # type: ignore[call-overload]
+    record = read_record(path, NetworkRecord, stage)
+    genotype = genotype_from_json(record.genotype, f"{path}: genotype")
+    spec, weights = NetworkSpec(**record.spec.model_dump()), read_tensors(folder / WEIGHTS)
+    # Compared before anything is built: a size edited by hand may be any.
+    if spec.cells > len(weights) or _shapes(genotype, spec) != {name: tensor.shape for name, tensor in weights.items()}:
+        raise UserError(f"{path}: does not fit its weights; {anew(stage)}")
+    network = Network(genotype, spec)
+    network.load_state_dict(weights)
+    return network.to(device=device, memory_format=torch.channels_last).eval(), genotype, record.metrics  # type: ignore[call-overload]
+
+
+def _shapes(genotype: Genotype, spec: NetworkSpec) -> dict[str, torch.Size]:
+    """Return the shape of every tensor of a network without allocating one; none where there is no such network."""
+    with torch.device("meta"), suppress(ValueError):
+        return {name: tensor.shape for name, tensor in Network(genotype, spec).state_dict().items()}
+    return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nascommon.search.snapshots import Snapshots
 from nascommon.settings import UserError
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, equal, tiny_data, tiny_method, tiny_spec
+from tests.search.spoilt import spoilt_trees
 
 METHOD = tiny_method(phases=(Phase(1, 2, 3, keep=3), Phase(2, 2, 4)), initialise=normal_alpha(1.0))
 DATA = tiny_data()
@@ -91,9 +93,9 @@ def test_a_missing_torn_old_or_partial_search_is_refused_by_name(
 ) -> None:
     with pytest.raises(UserError, match=r"search\.json: no such file"):
         load_search(tmp_path)
-    with pytest.raises(UserError, match=r"search\.json: schema must be 1 \(got 7\)"):
+    with pytest.raises(UserError, match=r"search\.json: schema: must be 1 \(got 7\); `dvc repro search` makes it anew"):
         load_search(changed(searched[1], tmp_path, schema=7))
-    with pytest.raises(UserError, match=r"search\.json: lacks 'snapshots'"):
+    with pytest.raises(UserError, match=r"search\.json: snapshots is missing; `dvc repro search` makes it anew"):
         load_search(changed(searched[1], tmp_path, snapshots=None))
     (tmp_path / "search.json").write_text("{")
     with pytest.raises(UserError, match=r"search\.json: not a JSON file"):
@@ -108,6 +110,28 @@ def test_weights_of_another_supernet_are_refused(searched: tuple[Outcome, Path],
     with pytest.raises(UserError, match="does not fit the method's supernet") as caught:
         load_search(wider).final.load(METHOD, CPU)
     assert "\n" not in str(caught.value)  # one sentence, not torch's list of every tensor
+
+
+def test_whatever_value_is_changed_by_hand_it_is_read_or_refused_on_one_line(
+    searched: tuple[Outcome, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "supernet.safetensors").write_bytes((searched[1] / "supernet.safetensors").read_bytes())
+    shutil.copytree(searched[1] / "snapshots", tmp_path / "snapshots")
+    tree = json.loads((searched[1] / "search.json").read_text())
+    read, refused = 0, []
+    for spoilt in spoilt_trees(tree):
+        (tmp_path / "search.json").write_text(json.dumps(spoilt))
+        try:
+            found = load_search(tmp_path)
+            found.final.load(METHOD, CPU)
+            read += 1
+        except UserError as error:
+            refused.append(str(error))
+    assert [text for text in refused if "\n" in text or len(text) > 400] == []
+    assert [
+        text for text in refused if "`dvc repro search` makes it anew" not in text and "no such file" not in text
+    ] == []
+    assert len(refused) > 20 * read
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def genotype_of(project: Project) -> Genotype:
 
 def logits_of(project: Project, stage: str) -> Tensor:
     """What the trained network says to fixed images."""
-    network, _, _ = load_network(project.folder / "data" / stage, torch.device("cpu"))
+    network, _, _ = load_network(project.folder / "data" / stage, torch.device("cpu"), stage)
     side, channels = (32 if stage == "transfer" else 8), network.spec.image_channels
     logits: Tensor = network(torch.linspace(-1, 1, 5 * channels * side**2).reshape(5, channels, side, side))
     return logits

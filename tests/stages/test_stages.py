@@ -98,11 +98,14 @@ def test_the_genotype_says_where_it_comes_from(finished_once: Project) -> None:
 
 @pytest.mark.parametrize("stage", ["retrain", "transfer", "baseline/random_001"])
 def test_saved_networks_load_and_predict(finished_once: Project, stage: str) -> None:
-    network, _, description = load_network(finished_once.folder / "data" / stage, torch.device("cpu"))
+    folder = finished_once.folder / "data" / stage
+    network, _, metrics = load_network(folder, torch.device("cpu"), stage)
+    description = json.loads((folder / "network.json").read_text(encoding="utf-8"))
     side = 32 if stage == "transfer" else 8
     images = torch.zeros(2, network.spec.image_channels, side, side)
     assert network(images).shape == (2, 10)
     assert description["provenance"]["command"].startswith("python -m stages.")
+    assert metrics == description["metrics"]
 
 
 def test_the_table_sets_ours_beside_the_paper_and_names_the_yardsticks(finished_once: Project) -> None:
@@ -173,7 +176,7 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     finished.change(discretize__genotype=released.name)
     said = finished.stages("discretize", "retrain", "evaluate")
     assert "found elsewhere.txt will be retrained" in said
-    network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"))
+    network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"), "retrain")
     assert format_cell(genotype.normal) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
     assert network.spec.cells == 3
     assert finished.json("data/discretize/genotype.json")["provenance"] == {"given": released.name}
