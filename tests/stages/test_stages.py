@@ -350,7 +350,7 @@ def test_height_and_width_of_rectangular_pictures_are_counted(searched: Project)
     assert "its map is 2 x 4, not 8 x 8" in searched.stages("prepare", "retrain", "baseline")
     assert shape_of(open_prepared(searched.folder / "data/prepared/target")) == Shape(32, 1, 8, 16, 2)
     for folder in ("retrain", "baseline/random_000"):
-        network, genotype, _ = load_network(searched.folder / "data" / folder, torch.device("cpu"))
+        network, genotype, _ = load_network(searched.folder / "data" / folder, torch.device("cpu"), "retrain")
         counts = network_complexity(genotype, network.spec, 8, 16).as_dict()
         told = searched.json(f"data/{folder}/network.json")["metrics"]
         assert {name: told[name] for name in counts} == counts
