@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -235,6 +236,8 @@ def input_hash(path: Path) -> str:
 
 def run_stage(command: Callable[..., None]) -> None:
     """Run a stage's command line; what the user can mend is one message and status 2, Ctrl-C ends with status 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text; standard error does so by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
     try:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
-from nascommon.data.folders import picture_root
+from nascommon.data.layout import picture_root
 from nascommon.data.pictures import some
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import DataSettings

@@ -14,6 +14,8 @@ Jitter = Annotated[tuple[NonNegative, NonNegative, NonNegative, NonNegative], Fi
 ClassNames = Annotated[tuple[str, ...], Field(strict=False)]
 
 LARGEST_HUE = 0.5
+FOLDERS = ("image_folder", "imagenet")
+"""Sources that are folders of the user's."""
 
 
 class Augment(Settings):
@@ -44,6 +46,11 @@ class DataSettings(Settings):
     source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet"]
     path: str | None = None
     """Folder of the pictures; for CIFAR empty = download into ``data/downloads``. Looked up by ``prepare`` only."""
+    train_folder: str | None = None
+    """Where the folders of the training classes lie, within ``path``; '.' is ``path`` itself. Empty = recognised by
+    its name (train, Training, seg_train, ...), or ``path`` itself."""
+    test_folder: str | None = None
+    """The same for the test pictures. Empty = recognised (test before val), or a share of the training pictures."""
     size: Side | None = None
     """Side in pixels that pictures are resized to; empty = as they are, one size for all. Needed with files."""
     channels: Literal[1, 3] | None = None
@@ -65,11 +72,19 @@ class DataSettings(Settings):
     augment: Augment = Augment()
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.source in ("image_folder", "imagenet") and not self.path:
+    def _places(self) -> Self:
+        if self.source in FOLDERS and not self.path:
             raise ValueError(f"path: source {self.source} needs the folder of the pictures (got {self.path!r})")
+        if self.source not in FOLDERS and (self.train_folder or self.test_folder):
+            raise ValueError(f"train_folder: only for source {' or '.join(FOLDERS)} (got source {self.source})")
+        if self.train_folder is not None and self.train_folder == self.test_folder:
+            raise ValueError(f"test_folder: must be another than train_folder (got {self.test_folder})")
         if self.source == "digits" and self.path is not None:
             raise ValueError(f"path: the digits come with scikit-learn; leave it empty (got {self.path!r})")
+        return self
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
         if self.storage == "files" and self.size is None:
             raise ValueError("size: storage files needs the side in pixels, for example 224 (got null)")
         if self.source == "imagenet" and self.size is None:

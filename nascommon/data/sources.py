@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nascommon.data.folders import read_image_folder, read_imagenet
+from nascommon.data.folders import read_folders
 from nascommon.data.pictures import some
 from nascommon.data.samples import Pixels, Samples
-from nascommon.data.settings import DataSettings
+from nascommon.data.settings import FOLDERS, DataSettings
 from nascommon.settings import UserError
 
 BRIGHTEST_DIGIT = 16.0
@@ -32,10 +32,8 @@ def read_source(settings: DataSettings, report: Callable[[str], None]) -> Source
     Raises:
         UserError: something is missing, corrupt or contradictory; the message names it.
     """
-    if settings.source == "image_folder":
-        return Source(*read_image_folder(settings, report))
-    if settings.source == "imagenet":
-        return Source(*read_imagenet(settings, report))
+    if settings.source in FOLDERS:
+        return Source(*read_folders(settings, report))
     if settings.source == "digits":
         source = _digits()
     else:

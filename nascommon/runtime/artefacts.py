@@ -45,8 +45,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` atomically as UTF-8."""
-    write_bytes(path, text.encode())
+    r"""Write ``text`` atomically as UTF-8; a byte of a file's name that is none becomes ``\udce9``, as in JSON."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, tree: Any) -> None:

@@ -17,6 +17,11 @@ from nascommon.data.settings import Augment, DataSettings
         ({"source": "imagenet", "size": 224}, "path: source imagenet needs the folder"),
         ({"source": "imagenet", "path": "x"}, "size: source imagenet needs the side"),
         ({"source": "digits", "path": "x"}, "path: the digits come with scikit-learn"),
+        ({"source": "digits", "test_folder": "x"}, "train_folder: only for source image_folder or imagenet"),
+        (
+            {"source": "image_folder", "path": "x", "train_folder": "a", "test_folder": "a"},
+            "test_folder: must be another",
+        ),
         ({"source": "digits", "storage": "files"}, "size: storage files needs the side"),
         ({"source": "digits", "classes": ["0", "0"]}, "classes: every name once"),
         ({"source": "digits", "classes": ["0"]}, "classes: at least two"),

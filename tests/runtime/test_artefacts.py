@@ -109,6 +109,12 @@ def test_json_comes_back_equal(tmp_path: Path) -> None:
     assert artefacts.read_json(tmp_path / "a.json") == tree
 
 
+def test_json_keeps_names_of_files_that_are_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    artefacts.write_json(tmp_path / "a.json", [name])
+    assert artefacts.read_json(tmp_path / "a.json") == [name]
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_json_refuses_numbers_that_json_lacks_and_keeps_the_old_file(tmp_path: Path, number: float) -> None:
     path = tmp_path / "a.json"

@@ -167,7 +167,7 @@ REFUSALS = (
     Refusal("sixteen bits", "prepared", pictures(sixteen_bits), "prepare", r"dog/07\.png: has more than 8 bits per channel"),
     Refusal("unknown class", "prepared", pictures(lambda root: None, classes=["cat", "cow"]), "prepare",
             r"data\.classes: no folder for cow in .*there are cat; dog"),
-    Refusal("validation pictures not sorted", "prepared", flat_validation, "prepare", r"net/val: holds its pictures flat"),
+    Refusal("validation pictures not sorted", "prepared", flat_validation, "prepare", r"net: imagenet needs train/WNID/.*no val folder here is sorted"),
     Refusal("limit below the classes", "prepared", change(data__limit=15), "prepare", r"data\.limit: 10 classes need at least 20 .*\(got 15\)"),
     Refusal("CIFAR folder empty", "prepared", change(data={"source": "cifar10", "path": "."}), "prepare", r"data\.path: .* lacks CIFAR10 files"),
     Refusal("pictures that do not fit the cifar stem", "prepared", pictures(lambda root: None, size=30), "prepare-search",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import importlib
 import importlib.resources
+import io
 import json
+import os
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import pytest
 
 from nascommon.space.published import PUBLISHED
+from stages.shell import run_stage
 from tests.stages.project import ROOT, Said, command
 
 STAGES = {
@@ -125,3 +129,11 @@ def test_pairs_without_json_are_told_in_words(tmp_path: Path) -> None:
     assert said.status == 0
     assert "column 1 against column 2" in said.out
     assert re.search(r"tau +a 1\.000", said.out)
+
+
+def test_a_name_that_is_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    run_stage(lambda: print(os.fsdecode(b"caf\xe9")))
+    assert out.buffer.getvalue() == b"caf\\udce9\n"
