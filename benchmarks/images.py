@@ -15,6 +15,7 @@ from torchvision import transforms
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.data.batches import training_batches
+from nascommon.data.copies import NO_COPIES
 from nascommon.data.normalisation import PUBLISHED
 from nascommon.data.prepared import Manifest, Part
 from nascommon.data.samples import Pixels
@@ -36,7 +37,7 @@ def random_part(count: int, side: int = SIDE) -> Part:
     names = tuple(map(str, range(CLASSES)))
     manifest = Manifest(
         source="random", storage="memory", classes=names, channels=3, height=side, width=side, mean=MEAN, std=STD,
-        counts={}, content_hash="", seed=0, workers=WORKERS,
+        fit="crop", counts={}, content_hash="", copies=NO_COPIES, seed=0, workers=WORKERS,
     )  # fmt: skip
     return Part(manifest, Pixels(pixels, torch.arange(count) % CLASSES))
 

@@ -65,21 +65,22 @@ def training_batches(
         augment, cutout = PLAIN, 0
     if isinstance(part.samples, Pixels):
         return _MemoryTraining.of(part, part.samples, batch_size, augment, seed, device, cutout)
-    view = evaluation_pictures(part.manifest.height) if clean else training_pictures(part.manifest.height, augment)
+    size, fit = part.manifest.height, part.manifest.fit
+    view = evaluation_pictures(size, fit) if clean else training_pictures(size, augment, fit)
     return _FileTraining(part, part.samples, view, batch_size, seed, device, cutout, _workers(part, workers))
 
 
 def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, workers: int | None = None) -> Batches:
     """All pictures in their order, not augmented, the last batch as small as it comes; every epoch is the same.
 
-    Files are seen as in ImageNet's evaluation: short side resized to 256/224 of the size, then the centre. In memory
-    of a GPU batches have at least ``FULL_GPU`` numbers, since a small one does not fill it; scores are the same.
+    Files are seen as ``data.fit`` says, with ``crop`` as in ImageNet's evaluation. In memory of a GPU batches have at
+    least ``FULL_GPU`` numbers, since a small one does not fill it; scores are the same.
     """
     if device.type == "cuda" and isinstance(part.samples, Pixels):
         batch_size = max(batch_size, FULL_GPU // part.samples.images[0].numel())
     if isinstance(part.samples, Pixels):
         return _MemoryEvaluation.of(part, part.samples, batch_size, device)
-    view = evaluation_pictures(part.manifest.height)
+    view = evaluation_pictures(part.manifest.height, part.manifest.fit)
     return _FileEvaluation(part, part.samples, view, batch_size, device, _workers(part, workers))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nascommon.data.pictures import evaluation_view, in_threads, open_picture
-from nascommon.data.samples import Paths, Pixels, Samples
+from nascommon.data.fitting import Fit, evaluation_view
+from nascommon.data.pictures import open_picture
+from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
+from nascommon.data.verifying import in_threads
 from nascommon.settings import UserError
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
@@ -23,7 +24,7 @@ SAMPLE = 10_000
 """Files decoded at most to estimate the moments; the error of a mean is then far below one grey level."""
 
 
-def moments(source: str, train: Samples, channels: int, size: int, generator: torch.Generator) -> Moments:
+def moments(source: str, train: Samples, channels: int, size: int, fit: Fit, generator: torch.Generator) -> Moments:
     """Mean and standard deviation per channel, for pixels in [0, 1].
 
     Files are looked at in the evaluation view, at most 10 000 of them, drawn by ``generator``.
@@ -34,7 +35,9 @@ def moments(source: str, train: Samples, channels: int, size: int, generator: to
     if source in PUBLISHED and channels == len(PUBLISHED[source][0]):
         return PUBLISHED[source]
     histogram_CV = (
-        _histogram(train.images) if isinstance(train, Pixels) else _file_histogram(train, channels, size, generator)
+        _histogram(train.images)
+        if isinstance(train, Pixels)
+        else _file_histogram(train, channels, size, fit, generator)
     )
     share_CV = histogram_CV / histogram_CV.sum(1, keepdim=True)
     value_V = torch.arange(LEVELS, dtype=torch.float64) / (LEVELS - 1)
@@ -50,12 +53,11 @@ def _histogram(images_NCHW: Tensor) -> Tensor:
     return torch.stack([torch.bincount(pixels, minlength=LEVELS) for pixels in channels]).double()
 
 
-def _file_histogram(train: Paths, channels: int, size: int, generator: torch.Generator) -> Tensor:
+def _file_histogram(train: Paths, channels: int, size: int, fit: Fit, generator: torch.Generator) -> Tensor:
     sample = train.take(torch.randperm(len(train), generator=generator)[:SAMPLE].sort().values)
 
     def one(name: str) -> Tensor:
-        view = evaluation_view(open_picture(sample.root / name, channels), size)
-        return _histogram(torch.from_numpy(np.array(view)).reshape(1, size, size, channels).permute(0, 3, 1, 2))
+        return _histogram(pixels_of(evaluation_view(open_picture(sample.root / name, channels), size, fit))[None])
 
     total = torch.zeros(channels, LEVELS, dtype=torch.float64)
     for histogram in in_threads(one, sample.names):

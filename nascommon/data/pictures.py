@@ -1,28 +1,30 @@
-"""A picture file becomes 8-bit gray or RGB, or a message that names it.
+"""A picture file becomes 8-bit gray or RGB, upright as a viewer shows it, or a message that names it.
 
-The EXIF rotation is not applied, as in torchvision.
+Deviation: torchvision's folders, with which the papers read ImageNet, ignore EXIF orientation and leave out ``.jfif``.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from PIL import Image
+from PIL import ExifTags, Image
 
+from nascommon.data.inventory import DIGEST_BYTES
 from nascommon.settings import UserError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"})
+SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff",
+})  # fmt: skip
 SHOWN = 5
-CHUNK = 1024
-RESIZE_OVER_CROP = 256 / 224
-"""ImageNet's evaluation: the short side to 256, then the central 224."""
+GRAY, COLOUR = 1, 3
+MODES = {GRAY: "L", COLOUR: "RGB"}
+"""Pillow's name for pictures of so many channels."""
 
 # What Pillow raises on a broken file, by decoder.
 BROKEN = (
@@ -31,100 +33,96 @@ BROKEN = (
 )  # fmt: skip
 GRAY_MODES = frozenset({"1", "L", "LA", "La"})
 DEEP_MODES = frozenset({"I", "F"})
-MAY_MOVE = frozenset({"GIF", "TIFF", "WEBP", "PNG", "MPO"})
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+# An MPO is a phone's photo with a preview or a second lens behind it: its first picture is the one that viewers show.
+MAY_MOVE = frozenset({"GIF", "TIFF", "WEBP", "PNG"})
+# EXIF 2.3, tag 0x0112. Not ImageOps.exif_transpose: it also writes the EXIF data anew, which many a file's refuse.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
-class Header:
-    """What is known of a picture without decoding it; ``oddity`` is why its mode must be converted, or empty."""
+class Seen:
+    """What is known of a picture, from its header alone or from all of it."""
 
     name: str
-    height: int
-    width: int
+    sides: tuple[int, int]
+    """The shorter and the longer in pixels: which of them is the height, a header need not know (EXIF)."""
     gray: bool
     oddity: str
+    """What had to be done with it beyond decoding, or empty."""
+    digest: bytes = b""
+    """Of the upright pixels as RGB; empty where only the header was read."""
 
 
-def read_header(root: Path, name: str) -> Header:
+@dataclass(frozen=True)
+class Decoded:
+    """A picture in gray (mode L) or colour (mode RGB), whichever it is, upright and opaque."""
+
+    image: Image.Image
+    oddity: str
+
+    def seen(self, name: str) -> Seen:
+        """What is to be remembered of it."""
+        digest = hashlib.blake2b(repr(self.image.size).encode(), digest_size=DIGEST_BYTES)
+        digest.update(in_mode(self.image, "RGB").tobytes())
+        return Seen(name, _sides(self.image), self.image.mode == "L", self.oddity, digest.digest())
+
+
+def read_header(root: Path, name: str) -> Seen:
     """Read the header of one picture.
 
     Raises:
         UserError: the file is empty, no picture, 16-bit or animated.
     """
     with _opened(root / name) as image:
-        return Header(name, image.height, image.width, image.mode in GRAY_MODES, _oddity(image))
+        return Seen(name, _sides(image), image.mode in GRAY_MODES, _oddity(image))
 
 
-def open_picture(path: Path, channels: int) -> Image.Image:
-    """Decode a picture as 8-bit gray (``channels`` 1) or RGB (3); transparency is laid over white.
+def decode_picture(path: Path) -> Decoded:
+    """Decode a picture and turn it upright as its EXIF orientation asks; transparency is laid over white.
+
+    An alpha channel that is 0 everywhere carries no picture: it is ignored.
 
     Raises:
         UserError: the file is missing, torn, 16-bit or animated.
     """
-    mode = "L" if channels == 1 else "RGB"
     with _opened(path) as image:
         try:
             image.load()
-            return _over_white(image).convert(mode) if image.has_transparency_data else image.convert(mode)
+            upright, oddity = _opaque(image)
+            turn, complaint = _orientation(image)
+            picture = in_mode(upright, "L" if image.mode in GRAY_MODES else "RGB")
+            oddity = "; ".join(word for word in (oddity, complaint) if word)
+            return Decoded(picture if turn is None else picture.transpose(turn), oddity)
         except BROKEN as error:
             raise UserError(f"{path}: cannot be decoded ({_said(error)}); replace or remove the file") from error
 
 
-def central(image: Image.Image, size: int, short_side: int) -> Image.Image:
-    """Resize the short side to ``short_side`` pixels (bilinear), then cut out the central ``size`` x ``size``."""
-    from torchvision.transforms.v2 import functional as vision
-
-    resized = vision.resize(image, [short_side], antialias=True)
-    cropped: Image.Image = vision.center_crop(resized, [size, size])
-    return cropped
-
-
-def evaluation_view(image: Image.Image, size: int) -> Image.Image:
-    """ImageNet's evaluation view at any ``size``: ``size * 256 / 224`` and the central ``size``."""
-    return central(image, size, round(size * RESIZE_OVER_CROP))
-
-
-def read_headers(root: Path, names: Sequence[str]) -> list[Header]:
-    """Check the header of every picture, in threads.
+def open_picture(path: Path, channels: int) -> Image.Image:
+    """Decode a picture as 8-bit gray (``channels`` 1) or RGB (3), see ``decode_picture``.
 
     Raises:
-        UserError: some cannot be used; up to five are named with the reason.
+        UserError: the file is missing, torn, 16-bit or animated.
     """
-    return list(in_threads(lambda name: read_header(root, name), names))
+    return in_mode(decode_picture(path).image, MODES[channels])
 
 
-def conversions(headers: Sequence[Header]) -> str:
-    """One line that counts the pictures whose mode will be converted; empty when there is none."""
-    counts = Counter(header.oddity for header in headers if header.oddity)
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The picture in another mode of Pillow's; not a copy where it has that mode."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def conversions(pictures: Sequence[Seen]) -> str:
+    """One line that counts the pictures with an oddity, by oddity; empty when there is none."""
+    counts = Counter(picture.oddity for picture in pictures if picture.oddity)
     return ", ".join(f"{count} x {oddity}" for oddity, count in sorted(counts.items()))
-
-
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield ``function(item)`` in order, computed in threads; at the end raise what went wrong, all at once.
-
-    Raises:
-        UserError: at least one call raised one; up to five messages, and how many there were.
-    """
-
-    def guarded(item: Item) -> Result | UserError:
-        try:
-            return function(item)
-        except UserError as error:
-            return error
-
-    errors: list[str] = []
-    with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-        for start in range(0, len(items), CHUNK):
-            for result in pool.map(guarded, items[start : start + CHUNK]):
-                if isinstance(result, UserError):
-                    errors.append(str(result))
-                else:
-                    yield result
-    if errors:
-        raise UserError(f"{len(errors)} of {len(items)} pictures cannot be used: {some(errors)}")
 
 
 def some(words: Sequence[str]) -> str:
@@ -133,7 +131,8 @@ def some(words: Sequence[str]) -> str:
     return "; ".join(words[:SHOWN]) + more
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path}: is empty (0 bytes); replace or remove the file")
@@ -142,12 +141,9 @@ def _opened(path: Path) -> Image.Image:
         raise
     except BROKEN as error:
         raise UserError(f"{path}: is not a readable picture ({_said(error)}); replace or remove the file") from error
-    try:
+    with image:
         _refuse(path, image)
-    except BaseException:
-        image.close()
-        raise
-    return image
+        yield image
 
 
 def _refuse(path: Path, image: Image.Image) -> None:
@@ -164,9 +160,31 @@ def _oddity(image: Image.Image) -> str:
     return "" if image.mode in ("L", "RGB") else f"{image.mode}, converted"
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image) -> tuple[Image.Image, str]:
+    """The picture without transparency, and what that took."""
+    if not image.has_transparency_data:
+        return image, _oddity(image)
     layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    if layer.getchannel("A").getextrema() == (0, 0):
+        return layer.convert("RGB"), f"{image.mode} with alpha 0 everywhere, which is ignored"
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer), _oddity(image)
+
+
+def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, str]:
+    """How a decoded picture is turned upright, and a complaint where its EXIF data cannot be read.
+
+    Only after decoding: in PNG files it may come behind the pixels. TIFF files are upright once Pillow has loaded them.
+    """
+    if image.format == "TIFF":
+        return None, ""
+    try:
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1)), ""
+    except BROKEN:
+        return None, "unreadable EXIF data, taken as upright"
+
+
+def _sides(image: Image.Image) -> tuple[int, int]:
+    return min(image.size), max(image.size)
 
 
 def _said(error: BaseException) -> str:

@@ -12,6 +12,8 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from nascommon.data.copies import Copies
+from nascommon.data.fitting import Fit
 from nascommon.data.normalisation import moments
 from nascommon.data.pictures import some
 from nascommon.data.samples import Paths, Pixels, Samples, content_hash
@@ -45,13 +47,16 @@ class Manifest(Settings):
     height: Count
     """Pixels of a picture as a network sees it."""
     width: Count
+    fit: Fit
+    """How files are made square when they are streamed; pictures in memory are so already."""
     mean: PerChannel
     """Per channel, for pixels in [0, 1]."""
     std: PerChannel
     counts: dict[str, dict[str, int]]
     """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str
-    """SHA-256 of pixels (files: names and sizes), labels, class names and split."""
+    """SHA-256 of pixels (files: their bytes and how they are seen), labels, class names and split."""
+    copies: Copies
     seed: Seed
     workers: Processes
     """Loader processes asked for; changes no result."""
@@ -118,10 +123,12 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     source = read_source(settings, report)
     train, test = _divide(source, settings, seed)
     stored = store(train, test, source.classes, settings, destination, report)
+    _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
     split = _split(stored.train.labels, settings, seed)
     mean, std = moments(
-        settings.source, stored.train, stored.channels, stored.height, generator(seed, "data", "moments")
+        settings.source, stored.train, stored.channels, stored.height, settings.fit, generator(seed, "data", "moments")
     )
+    view = "" if isinstance(stored.train, Pixels) else f"{stored.channels} x {stored.height} {settings.fit}"
     labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
     manifest = Manifest(
         source=settings.source,
@@ -130,13 +137,15 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
         channels=stored.channels,
         height=stored.height,
         width=stored.width,
+        fit=settings.fit,
         mean=mean,
         std=std,
         counts={
             part: dict(zip(source.classes, _counts(of, len(source.classes)), strict=True))
             for part, of in labels.items()
         },
-        content_hash=content_hash(stored.train, stored.test, source.classes, split),
+        content_hash=content_hash(stored.train, stored.test, source.classes, split, view),
+        copies=stored.copies,
         seed=seed,
         workers=settings.workers,
     )

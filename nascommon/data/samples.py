@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -38,29 +41,48 @@ class Paths:
     root: Path
     names: tuple[str, ...]
     labels: Tensor
+    digests: tuple[bytes, ...] = ()
+    """Of the content of each file; only ``prepare`` knows them."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Paths:
         """The samples at ``indices``, in their order."""
-        return Paths(self.root, tuple(self.names[index] for index in indices.tolist()), self.labels[indices])
+        rows = indices.tolist()
+        digests = tuple(self.digests[row] for row in rows) if self.digests else ()
+        return Paths(self.root, tuple(self.names[row] for row in rows), self.labels[indices], digests)
 
     def content(self) -> Iterator[bytes]:
-        """What a content hash covers: name, size in bytes and label of every file."""
-        for name, label in zip(self.names, self.labels.tolist(), strict=True):
-            yield f"{name}\0{(self.root / name).stat().st_size}\0{label}\n".encode("utf-8", "surrogateescape")
+        """What a content hash covers: content and label of every file, in their order; not what they are called."""
+        for digest, label in zip(self.digests, self.labels.tolist(), strict=True):
+            yield digest + repr(label).encode() + b"\n"
 
 
 Samples = Pixels | Paths
 
 
-def content_hash(train: Samples, test: Samples, classes: tuple[str, ...], split: dict[str, list[int]]) -> str:
-    """SHA-256 (hex) of everything that decides a result: both sets, the class names and the split."""
+def pixels_of(image: Image.Image) -> Tensor:
+    """Pixels uint8 [C, H, W] of a picture in gray or RGB."""
+    return torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+
+
+def content_hash(
+    train: Samples, test: Samples, classes: tuple[str, ...], split: dict[str, list[int]], view: str
+) -> str:
+    """SHA-256 (hex) of everything that decides a result.
+
+    Args:
+        train: training pictures.
+        test: test pictures.
+        classes: names of the labels.
+        split: indices of the parts.
+        view: how the pictures are seen, as far as their content does not tell.
+    """
     digest = hashlib.sha256()
     for samples in (train, test):
         digest.update(type(samples).__name__.encode())
         for chunk in samples.content():
             digest.update(chunk)
-    digest.update(repr((classes, sorted(split.items()))).encode())
+    digest.update(repr((classes, sorted(split.items()), view)).encode())
     return digest.hexdigest()

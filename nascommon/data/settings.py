@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from nascommon.data.fitting import Fit
 from nascommon.settings import Images, Margin, NonNegative, OpenFraction, Probability, Processes, Settings, Side
 
 # YAML has lists only, so tuples are read leniently; their elements stay strict.
@@ -52,7 +53,11 @@ class DataSettings(Settings):
     test_folder: str | None = None
     """The same for the test pictures. Empty = recognised (test before val), or a share of the training pictures."""
     size: Side | None = None
-    """Side in pixels that pictures are resized to; empty = as they are, one size for all. Needed with files."""
+    """Side in pixels that pictures are brought to; empty = as they are, one size for all. Needed with files."""
+    fit: Fit = "crop"
+    """How a picture that is not square becomes so. crop: its centre, as much as the short side allows (from files in
+    evaluation ImageNet's view, the centre of 224/256 of that); pad: all of it between black bars; stretch: all of it,
+    out of proportion. Training from files takes random crops of that. ``prepare`` says how much crop cuts off."""
     channels: Literal[1, 3] | None = None
     """1 = gray, 3 = colour, every picture is converted; empty = inferred, colour as soon as one picture is."""
     storage: Literal["auto", "memory", "files"] = "auto"
@@ -67,6 +72,13 @@ class DataSettings(Settings):
     """Share of the training pictures that the search sees at all, class-balanced; retraining sees all of them."""
     limit: Images | None = None
     """Keep at most this many training pictures, class-balanced, and the same share of the test set."""
+    copies: Literal["keep", "drop"] = "keep"
+    """Equal pictures in training and test, or under two labels, are counted and listed in the manifest; drop leaves
+    them out of the training pictures (under two labels all of them: which label is right cannot be known)."""
+    verify: Literal["decode", "headers"] = "decode"
+    """Files only (in memory all are decoded): decode looks at every picture once before anything is trained; headers
+    leaves that out: a file that is torn behind its header stops training or evaluation, and copies are found only
+    where the files are equal."""
     workers: Processes = 4
     """Loader processes with files (at most one per CPU core is started); results do not depend on it."""
     augment: Augment = Augment()
@@ -89,6 +101,8 @@ class DataSettings(Settings):
             raise ValueError("size: storage files needs the side in pixels, for example 224 (got null)")
         if self.source == "imagenet" and self.size is None:
             raise ValueError("size: source imagenet needs the side in pixels, for example 224 (got null)")
+        if self.fit != "crop" and self.size is None:
+            raise ValueError(f"fit: needs size, the side in pixels; without it nothing is resized (got {self.fit})")
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: every name once (got {', '.join(self.classes)})")
         if self.classes is not None and len(self.classes) < 2:  # noqa: PLR2004 - a pair

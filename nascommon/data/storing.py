@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from nascommon.data.pictures import Header, central, conversions, in_threads, open_picture, read_headers
-from nascommon.data.samples import Paths, Pixels, Samples
+from nascommon.data.copies import Copies, complaints, find_copies
+from nascommon.data.fitting import cut_off, square_view
+from nascommon.data.inventory import DIGEST_BYTES, file_digests
+from nascommon.data.pictures import COLOUR, GRAY, MODES, Seen, conversions, decode_picture, in_mode
+from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
 from nascommon.data.settings import DataSettings
+from nascommon.data.verifying import decode_all, in_threads, read_headers
 from nascommon.settings import UserError
 
 LARGEST_IN_MEMORY = 2_000_000_000
 """Bytes of uint8 pixels up to which an image folder is kept in memory."""
-GRAY, COLOUR = 1, 3
+
+Report = Callable[[str], None]
+Set = TypeVar("Set", Pixels, Paths)
 
 
 @dataclass(frozen=True)
@@ -30,42 +37,57 @@ class Stored:
     channels: int
     height: int
     width: int
+    copies: Copies
 
 
 def store(
-    train: Samples,
-    test: Samples,
-    classes: tuple[str, ...],
-    settings: DataSettings,
-    folder: Path,
-    report: Callable[[str], None],
+    train: Samples, test: Samples, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
 ) -> Stored:
-    """Convert channels, resize, and decide between memory and files; ``folder`` receives pictures that must be written.
+    """Verify, convert channels, resize, and decide between memory and files.
+
+    Args:
+        train: training pictures; copies are left out of them where ``settings.copies`` asks for it.
+        test: test pictures.
+        classes: names of the labels.
+        settings: the section.
+        folder: receives pictures that must be written.
+        report: takes what the user should know, a line at a time.
 
     Raises:
         UserError: pictures that cannot be read, or that differ in size while ``settings.size`` is empty.
     """
     if isinstance(train, Pixels) and isinstance(test, Pixels):
-        return _from_pixels(train, test, classes, settings, folder)
+        return _from_pixels(train, test, classes, settings, folder, report)
     assert isinstance(train, Paths)
     assert isinstance(test, Paths)
     return _from_paths(train, test, settings, report)
 
 
-def _from_pixels(train: Pixels, test: Pixels, classes: tuple[str, ...], settings: DataSettings, folder: Path) -> Stored:
+def _from_pixels(
+    train: Pixels, test: Pixels, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
+) -> Stored:
+    names = [str(number) for part in (train, test) for number in range(len(part))]
+    train, copies = _weeded(train, test, _digests(train) + _digests(test), names, settings, report)
     channels = settings.channels or train.images.shape[1]
     train, test = (Pixels(_with_channels(part.images, channels), part.labels) for part in (train, test))
     if settings.storage == "files":
         assert settings.size is not None
         written = [_write_pictures(part, folder, name, classes) for name, part in (("train", train), ("test", test))]
-        return Stored(written[0], written[1], channels, settings.size, settings.size)
+        height, width = train.images.shape[2:]
+        _tell_cut([(min(height, width), max(height, width))], settings, report, streamed=True)
+        return Stored(written[0], written[1], channels, settings.size, settings.size, copies)
     if settings.size is not None:
         from torchvision.transforms.v2 import functional as vision
 
         side = [settings.size, settings.size]
         train, test = (Pixels(vision.resize(part.images, side, antialias=True), part.labels) for part in (train, test))
     height, width = train.images.shape[2:]
-    return Stored(train, test, channels, height, width)
+    return Stored(train, test, channels, height, width, copies)
+
+
+def _digests(part: Pixels) -> list[bytes]:
+    """A digest of each picture's pixels."""
+    return [hashlib.blake2b(picture.tobytes(), digest_size=DIGEST_BYTES).digest() for picture in part.images.numpy()]
 
 
 def _with_channels(images_NCHW: Tensor, channels: int) -> Tensor:
@@ -88,71 +110,130 @@ def _write_pictures(part: Pixels, folder: Path, name: str, classes: tuple[str, .
         names.append(f"{classes[label]}/{index:06d}.png")
         pixels = image_CHW.permute(1, 2, 0).squeeze(-1).numpy()
         Image.fromarray(pixels).save(folder / name / names[-1])
-    return Paths(folder / name, tuple(names), part.labels)
+    return Paths(folder / name, tuple(names), part.labels, tuple(_digests(part)))
 
 
-def _from_paths(train: Paths, test: Paths, settings: DataSettings, report: Callable[[str], None]) -> Stored:
+def _from_paths(train: Paths, test: Paths, settings: DataSettings, report: Report) -> Stored:
     headers = read_headers(train.root, train.names + test.names)
-    channels = _channels(headers, settings, report)
-    if settings.source == "imagenet" and settings.storage == "auto":
-        in_memory = False
-    elif settings.storage == "auto":
-        in_memory = _bytes(headers, channels, settings.size) <= LARGEST_IN_MEMORY
-    else:
-        in_memory = settings.storage == "memory"
-    if in_memory:
-        height, width = _side(headers, settings)
-        pixels = [_decoded(part, channels, height, width, settings.size) for part in (train, test)]
-        return Stored(pixels[0], pixels[1], channels, height, width)
+    if _belong_in_memory(headers, settings):
+        return _in_memory(train, test, _channels(headers, settings), settings, report)
     if settings.size is None:
         raise UserError(
             f"data.size: {train.root} is over 2 GB in memory, so its files are streamed and need one side in pixels,"
             " for example 224 (got null)"
         )
-    return Stored(train, test, channels, settings.size, settings.size)
+    return _as_files(train, test, headers, settings, settings.size, report)
 
 
-def _channels(headers: Sequence[Header], settings: DataSettings, report: Callable[[str], None]) -> int:
-    gray = sum(header.gray for header in headers)
-    colour = len(headers) - gray
-    inferred = GRAY if colour == 0 and settings.source != "imagenet" else COLOUR
-    channels = settings.channels or inferred
-    odd = conversions(headers)
+def _in_memory(train: Paths, test: Paths, channels: int, settings: DataSettings, report: Report) -> Stored:
+    names = train.names + test.names
+    images, seen = _decoded(train.root, names, channels, settings)
+    _tell(seen, settings, report)
+    if settings.size is not None:
+        _tell_cut([picture.sides for picture in seen], settings, report, streamed=False)
+    parts = Pixels(images[: len(train)], train.labels), Pixels(images[len(train) :], test.labels)
+    kept, copies = _weeded(*parts, [picture.digest for picture in seen], names, settings, report)
+    return Stored(kept, parts[1], channels, images.shape[2], images.shape[3], copies)
+
+
+def _as_files(
+    train: Paths, test: Paths, headers: list[Seen], settings: DataSettings, size: int, report: Report
+) -> Stored:
+    root, names = train.root, train.names + test.names
+    if settings.verify == "decode":
+        seen = decode_all(root, names)
+        digests = [picture.digest for picture in seen]
+    else:
+        report(
+            "data.verify: headers: not every picture was decoded: a file torn behind its header will stop training or"
+            " evaluation, and only copies that are equal files are found"
+        )
+        seen, digests = headers, file_digests(root, names)
+    _tell(seen, settings, report)
+    _tell_cut([picture.sides for picture in seen], settings, report, streamed=True)
+    train, copies = _weeded(train, test, digests, names, settings, report)
+    train, test = (replace(part, digests=tuple(file_digests(root, part.names))) for part in (train, test))
+    return Stored(train, test, _channels(seen, settings), size, size, copies)
+
+
+def _weeded(
+    train: Set, test: Set, digests: Sequence[bytes], names: Sequence[str], settings: DataSettings, report: Report
+) -> tuple[Set, Copies]:
+    """The training pictures, without copies where ``settings.copies`` says so, and what was found."""
+    found = find_copies(digests, torch.cat([train.labels, test.labels]), len(train), names)
+    copies, dropped = found.copies, len(train) - len(found.clean)
+    if settings.copies == "drop" and dropped:
+        train, copies = train.take(found.clean), copies.model_copy(update={"dropped": dropped})
+    for line in complaints(copies, len(test)):
+        report(line)
+    return train, copies
+
+
+def _belong_in_memory(headers: Sequence[Seen], settings: DataSettings) -> bool:
+    if settings.storage != "auto":
+        return settings.storage == "memory"
+    if settings.source == "imagenet":
+        return False
+    return _bytes(headers, _channels(headers, settings), settings.size) <= LARGEST_IN_MEMORY
+
+
+def _channels(pictures: Sequence[Seen], settings: DataSettings) -> int:
+    all_gray = settings.source != "imagenet" and all(picture.gray for picture in pictures)
+    return settings.channels or (GRAY if all_gray else COLOUR)
+
+
+def _tell(pictures: Sequence[Seen], settings: DataSettings, report: Report) -> None:
+    """Say what was converted."""
+    gray = sum(picture.gray for picture in pictures)
+    colour, channels = len(pictures) - gray, _channels(pictures, settings)
+    odd = conversions(pictures)
     if odd:
         report(f"data: converted to 8-bit gray or RGB: {odd}")
     if channels == COLOUR and gray:
         report(f"data: {gray} gray pictures are converted to 3 channels ({colour} are in colour)")
     if channels == GRAY and colour:
         report(f"data: {colour} colour pictures are converted to gray, as data.channels: 1 asks")
-    return channels
 
 
-def _bytes(headers: Sequence[Header], channels: int, size: int | None) -> int:
+def _tell_cut(sides: Sequence[tuple[int, int]], settings: DataSettings, report: Report, *, streamed: bool) -> None:
+    """Say how much of the pictures no evaluation sees."""
+    shares = cut_off(sides, settings.fit, streamed=streamed)
+    if max(shares) > 0:
+        mean, most = f"{sum(shares) / len(shares):.0%}", f"{max(shares):.0%}"
+        much = f"{mean} of every picture" if min(shares) == max(shares) else f"{mean} on average, at most {most}"
+        where = " in evaluation" if streamed else ""
+        report(f"data.fit: {settings.fit} cuts off {much}{where}; pad and stretch show all")
+
+
+def _bytes(headers: Sequence[Seen], channels: int, size: int | None) -> int:
     if size is not None:
         return len(headers) * channels * size * size
-    return channels * sum(header.height * header.width for header in headers)
+    return channels * sum(short * long for short, long in (header.sides for header in headers))
 
 
-def _side(headers: Sequence[Header], settings: DataSettings) -> tuple[int, int]:
-    if settings.size is not None:
-        return settings.size, settings.size
-    first = headers[0]
-    for other in headers:
-        if (other.height, other.width) != (first.height, first.width):
-            raise UserError(
-                f"data.size: pictures differ in size, {first.name} is {first.height} x {first.width} and {other.name}"
-                f" is {other.height} x {other.width} (height x width); set the side in pixels they are resized to"
-            )
-    return first.height, first.width
+def _decoded(root: Path, names: tuple[str, ...], channels: int, settings: DataSettings) -> tuple[Tensor, list[Seen]]:
+    """Pixels uint8 [N, C, H, W] of all files, and what else is to be known of them."""
+
+    def decode(name: str) -> tuple[Tensor, Seen]:
+        picture = decode_picture(root / name)
+        image = in_mode(picture.image, MODES[channels])
+        view = image if settings.size is None else square_view(image, settings.size, settings.fit)
+        return pixels_of(view), picture.seen(name)
+
+    images, seen = torch.empty(0), list[Seen]()
+    for image_CHW, known in in_threads(decode, names):
+        if not seen:
+            images = torch.empty(len(names), *image_CHW.shape, dtype=torch.uint8)
+        _same_size(images, image_CHW, seen, known)
+        images[len(seen)] = image_CHW
+        seen.append(known)
+    return images, seen
 
 
-def _decoded(part: Paths, channels: int, height: int, width: int, size: int | None) -> Pixels:
-    def decode(name: str) -> Tensor:
-        image = open_picture(part.root / name, channels)
-        view = image if size is None or image.size == (size, size) else central(image, size, size)
-        return torch.from_numpy(np.array(view)).reshape(height, width, channels).permute(2, 0, 1)
-
-    images = torch.empty(len(part), channels, height, width, dtype=torch.uint8)
-    for index, image_CHW in enumerate(in_threads(decode, part.names)):
-        images[index] = image_CHW
-    return Pixels(images, part.labels)
+def _same_size(images: Tensor, image: Tensor, seen: list[Seen], known: Seen) -> None:
+    if images.shape[1:] != image.shape:
+        (height, width), (other_height, other_width) = images.shape[2:], image.shape[1:]
+        raise UserError(
+            f"data.size: pictures differ in size, {seen[0].name} is {height} x {width} and {known.name}"
+            f" is {other_height} x {other_width} (height x width); set the side in pixels they are resized to"
+        )

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from nascommon.data.fitting import Fit, evaluation_view, squared
 from nascommon.data.jitter import ADJUSTMENTS, jitter
-from nascommon.data.pictures import evaluation_view, open_picture
-from nascommon.data.samples import Paths
+from nascommon.data.pictures import open_picture
+from nascommon.data.samples import Paths, pixels_of
 from nascommon.data.settings import Augment
 from nascommon.runtime.crew import cores
 from nascommon.runtime.seeding import derive
@@ -35,19 +36,22 @@ _Sample = tuple[Tensor, Tensor, int]
 NO_STEPS = torch.empty(0, 2)
 
 
-def training_pictures(size: int, augment: Augment) -> View:
-    """ImageNet's training view: random resized crop, mirror, colour jitter, all drawn as torchvision draws them."""
+def training_pictures(size: int, augment: Augment, fit: Fit) -> View:
+    """ImageNet's training view: random resized crop, mirror, colour jitter, all drawn as torchvision draws them.
+
+    With ``fit`` pad or stretch the crop is one of the padded or stretched picture.
+    """
     from torchvision.transforms import v2
 
     crop = v2.RandomResizedCrop(size, scale=augment.resized_crop_scale)
     colors = v2.ColorJitter(*augment.color_jitter)
     # No closure: where loader processes do not fork, the view is pickled.
-    return partial(_training_view, crop=crop, flip=augment.flip, colors=colors)
+    return partial(_training_view, crop=crop, flip=augment.flip, colors=colors, fit=fit)
 
 
-def evaluation_pictures(size: int) -> View:
-    """ImageNet's evaluation view, see ``nascommon.data.pictures.evaluation_view``."""
-    return partial(_evaluation_view, size=size)
+def evaluation_pictures(size: int, fit: Fit) -> View:
+    """The evaluation view, see ``nascommon.data.fitting.evaluation_view``."""
+    return partial(_evaluation_view, size=size, fit=fit)
 
 
 def stream(
@@ -105,20 +109,21 @@ def interrupts_wait() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _training_view(image: Image.Image, crop: Any, flip: bool, colors: Any) -> tuple[Tensor, Tensor]:
+def _training_view(image: Image.Image, crop: Any, flip: bool, colors: Any, fit: Fit) -> tuple[Tensor, Tensor]:
     """Crop before torch sees the picture, resize with torch: its kernel for bytes takes a third of Pillow's time."""
     from torchvision.transforms.v2 import functional as vision
 
+    image = squared(image, fit)
     window = crop.make_params([image])
     left, top = window["left"], window["top"]
-    part = _pixels(image.crop((left, top, left + window["width"], top + window["height"])))
+    part = pixels_of(image.crop((left, top, left + window["width"], top + window["height"])))
     seen = vision.resize(part, crop.size, antialias=True)
     mirrored = flip and float(torch.rand(1)) < 0.5  # noqa: PLR2004 - every second one
     return seen.flip(2) if mirrored else seen, _steps(colors)
 
 
-def _evaluation_view(image: Image.Image, size: int) -> tuple[Tensor, Tensor]:
-    return _pixels(evaluation_view(image, size)), NO_STEPS
+def _evaluation_view(image: Image.Image, size: int, fit: Fit) -> tuple[Tensor, Tensor]:
+    return pixels_of(evaluation_view(image, size, fit)), NO_STEPS
 
 
 def _steps(colors: Any) -> Tensor:
@@ -127,10 +132,6 @@ def _steps(colors: Any) -> Tensor:
     factors = [drawn[f"{name}_factor"] for name in ADJUSTMENTS]
     steps = [(kind, factors[kind]) for kind in drawn["fn_idx"].tolist() if factors[kind] is not None]
     return torch.tensor(steps, dtype=torch.float32).reshape(-1, 2)
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
 
 
 def _collate(samples: list[_Sample | UserError]) -> tuple[Tensor, Tensor, Tensor] | UserError:

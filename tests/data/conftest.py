@@ -28,6 +28,12 @@ def draw() -> Draw:
     return one
 
 
+@pytest.fixture(autouse=True)
+def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is noted of files is forgotten after the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, draw: Draw) -> Path:
     """Six cats, then six dogs, sorted by class: 8 x 8 RGB PNG files."""

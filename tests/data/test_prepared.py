@@ -79,15 +79,18 @@ def test_the_content_hash_follows_content_and_split_only(make: Make, folder: Pat
     assert make(**settings).manifest.content_hash != first
 
 
-def test_the_content_hash_of_files_follows_names_and_sizes(make: Make, folder: Path) -> None:
+def test_the_content_hash_of_files_follows_content_and_how_it_is_seen(make: Make, folder: Path) -> None:
     settings = {"source": "image_folder", "path": str(folder), "storage": "files", "size": 8}
     first = make(**settings).manifest.content_hash
+    assert make(**settings, verify="headers", workers=0).manifest.content_hash == first
+    (folder / "cat" / "00.png").rename(folder / "cat" / "000.png")  # the same pictures in the same order
     assert make(**settings).manifest.content_hash == first
-    with (folder / "cat" / "00.png").open("ab") as file:
-        file.write(b"\0")
-    longer = make(**settings).manifest.content_hash
-    (folder / "cat" / "00.png").rename(folder / "cat" / "000.png")
-    assert len({first, longer, make(**settings).manifest.content_hash}) == 3
+    others = [make(**{**settings, **other}).manifest.content_hash for other in ({"size": 9}, {"fit": "pad"})]
+    picture = folder / "cat" / "000.png"
+    content = picture.read_bytes()
+    picture.write_bytes((folder / "dog" / "06.png").read_bytes().ljust(len(content), b"\0")[: len(content)])
+    others.append(make(**settings, verify="headers").manifest.content_hash)
+    assert len({first, *others}) == 4
 
 
 def test_mean_and_deviation_are_those_of_the_training_pictures(make: Make) -> None:

@@ -14,11 +14,12 @@ def test_pixels_labels_shape_names_split_and_place_all_count() -> None:
     other_shape = Pixels(images.reshape(4, 1, 4, 1), labels)
     names, split = ("a", "b"), {"weights": [0, 1], "architecture": [2, 3]}
     hashes = [
-        content_hash(train, train, names, split),
-        *(content_hash(other, train, names, split) for other in (other_labels, other_pixels, other_shape)),
-        *(content_hash(train, other, names, split) for other in (other_labels, other_pixels, other_shape)),
-        content_hash(train, train, ("a", "c"), split),
-        content_hash(train, train, names, {"weights": [0, 3], "architecture": [2, 1]}),
+        content_hash(train, train, names, split, ""),
+        *(content_hash(other, train, names, split, "") for other in (other_labels, other_pixels, other_shape)),
+        *(content_hash(train, other, names, split, "") for other in (other_labels, other_pixels, other_shape)),
+        content_hash(train, train, ("a", "c"), split, ""),
+        content_hash(train, train, names, split, "crop"),
+        content_hash(train, train, names, {"weights": [0, 3], "architecture": [2, 1]}, ""),
     ]
     assert len(set(hashes)) == len(hashes)
-    assert content_hash(Pixels(images.clone(), labels.clone()), train, names, split) == hashes[0]
+    assert content_hash(Pixels(images.clone(), labels.clone()), train, names, split, "") == hashes[0]

@@ -89,7 +89,7 @@ def test_the_training_view_is_torchvision_s_up_to_rounding(make: Make, folder: P
     files = part.samples
     assert isinstance(files, Paths)
     theirs = v2.Compose([v2.RandomResizedCrop(32), v2.RandomHorizontalFlip(), v2.ColorJitter(0.4, 0.4, 0.4, 0.2)])
-    view = training_pictures(32, Augment())
+    view = training_pictures(32, Augment(), "crop")
     for ours, _ in stream(files, 3, pickle.loads(pickle.dumps(view)), [torch.arange(len(part))], 5, CPU, 0):
         for index, picture in enumerate(ours):
             torch.manual_seed(derive(5, index))
@@ -101,7 +101,8 @@ def test_the_training_view_is_torchvision_s_up_to_rounding(make: Make, folder: P
 def test_bytes_travel_and_lie_in_the_same_order_wherever_they_were_stacked(make: Make, workers: int) -> None:
     part = make(source="digits", limit=60, storage="files", size=8, channels=3).part("weights")
     assert isinstance(part.samples, Paths)
-    for view in (training_pictures(6, Augment(color_jitter=(0.0, 0.0, 0.0, 0.0))), evaluation_pictures(6)):
+    still = Augment(color_jitter=(0.0, 0.0, 0.0, 0.0))
+    for view in (training_pictures(6, still, "crop"), evaluation_pictures(6, "crop")):
         for images, _ in stream(part.samples, 3, view, [torch.arange(5)], 0, CPU, workers):
             assert images.dtype == torch.uint8
             assert images.shape == (5, 3, 6, 6)
