@@ -48,6 +48,8 @@ def tune(device: torch.device) -> None:
     """Set up this process: memory is kept; a GPU uses TF32 for float32 products and its fastest convolutions."""
     keep_freed_memory()
     if device.type == "cuda":
+        if device.index is not None:
+            torch.cuda.set_device(device)  # whatever names none, such as a query, shall mean this one
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True

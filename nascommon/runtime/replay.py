@@ -8,7 +8,9 @@ the time, such as the learning rate. So whoever changes these records anew: a ``
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -38,19 +40,57 @@ class CudaRecording:
     """A CUDA graph of a step; recording does not execute it."""
 
     def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
-        """Record ``step`` on ``inputs``, whose memory every replay reads.
+        """Record ``step`` on ``inputs``, whose memory every replay reads, on the device where they are.
 
         Raises:
-            RuntimeError: the step does what cannot be recorded, such as waiting for the device.
+            RuntimeError: the step does what cannot be recorded, such as waiting for the device; it has changed nothing
+                and can go on as it is.
         """
+        device, pool = inputs[0].device, torch.cuda.graph_pool_handle()
         self.graph = torch.cuda.CUDAGraph()
-        # Other threads may go on allocating, such as the one that pins the loader's batches.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.device(device),
+            _undone_where_it_fails(device, pool),
+            torch.cuda.graph(
+                self.graph,
+                pool=pool,
+                stream=_stream_of_recordings(device),
+                # Other threads may go on allocating, such as the one that pins the loader's batches.
+                capture_error_mode="thread_local",
+            ),
+        ):
             self.outputs = step(*inputs)
 
     def replay(self) -> None:
         """Launch the graph."""
         self.graph.replay()
+
+
+@cache
+def _stream_of_recordings(device: torch.device) -> torch.cuda.Stream:
+    """Return one stream for all recordings on a device: libraries keep a workspace for every stream that they meet."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _undone_where_it_fails(device: torch.device, pool: torch.cuda._POOL_HANDLE) -> Iterator[None]:
+    """Bring PyTorch back to where it was, if a recording fails: it would stay within it by half.
+
+    Its allocator would believe in a recording for ever and refuse to free memory, the memory of this one would be lost,
+    and in versions that keep the random offset of a recording with the generator, no eager step could draw any more
+    ("Offset increment outside graph capture encountered unexpectedly").
+    """
+    generator, stream = torch.cuda.default_generators[device.index], torch.cuda.current_stream(device)
+    before = generator.clone_state()
+    try:
+        yield
+    except BaseException:
+        torch.cuda.set_stream(stream)
+        generator.graphsafe_set_state(before)
+        with suppress(RuntimeError):  # no recording is under way: it ended in order, and the graph frees its memory
+            torch._C._cuda_endAllocateToPool(device.index, pool)  # noqa: SLF001 -- only MemPool has a public way
+            torch._C._cuda_releasePool(device.index, pool)  # noqa: SLF001
+        raise
 
 
 class Replay:
@@ -100,7 +140,8 @@ class Replay:
             self._recording = self._record(self._step, self._inputs)
         except RuntimeError as error:
             self._hopeless = True
-            log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", error)
+            reason = str(error).partition("\n")[0]
+            log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", reason)
 
 
 def replayed(step: Step, device: torch.device, steady: Callable[[], bool] = lambda: True) -> Step:

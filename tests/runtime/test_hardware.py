@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from nascommon.runtime.hardware import describe, git_revision, resolve_device
+from nascommon.runtime.hardware import describe, git_revision, resolve_device, tune
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -134,3 +135,15 @@ def test_a_git_that_hangs_does_not_hold_up_the_stage(tmp_path: Path, monkeypatch
 def test_a_device_that_nobody_tested_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"device: must be auto, cpu, cuda or cuda:N .got '{name}'"):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("cuda", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_what_names_no_gpu_means_the_one_that_was_chosen(
+    name: str, chosen: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace())
+    monkeypatch.setattr(torch.backends, "cudnn", SimpleNamespace())
+    tune(torch.device(name))
+    assert seen == chosen

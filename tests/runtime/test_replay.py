@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from nascommon.runtime import replay
 from nascommon.runtime.replay import WARM_UP, Recording, Replay, Step, replayed
 
 
@@ -98,3 +103,131 @@ def test_only_a_gpu_replays() -> None:
     step = Counter()
     assert replayed(step, torch.device("cpu")) is step
     assert isinstance(replayed(step, torch.device("cuda")), Replay)
+
+
+# -- a recording that fails, without a GPU: what PyTorch leaves undone is played by hand --
+
+
+class Capture:
+    """What ``torch.cuda`` keeps of a recording, and leaves as it is where ``capture_end`` raises."""
+
+    def __init__(self) -> None:
+        self.stream, self.underway, self.held = "usual", set[int](), set[int]()
+        self.state, self.pools = State(), itertools.count(1)
+
+    @property
+    def now(self) -> bool:
+        return self.stream == "of recordings"
+
+    # the default generator
+
+    def clone_state(self) -> State:
+        return State(self.state.drawn)
+
+    def graphsafe_set_state(self, state: State) -> None:
+        self.state = state
+
+    def draw(self) -> float:
+        if self.state.capturing and not self.now:
+            raise RuntimeError("Offset increment outside graph capture encountered unexpectedly.")
+        self.state.drawn += not self.now
+        return float(self.state.drawn)
+
+    # streams and pools
+
+    def set_stream(self, stream: str) -> None:
+        self.stream = stream
+
+    def end(self, _device: int | None, pool: int) -> None:
+        if pool not in self.underway:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        self.underway.remove(pool)
+
+    def release(self, _device: int | None, pool: int) -> None:
+        self.held.remove(pool)
+
+    @contextmanager
+    def graph(self, _graph: Graph, *, pool: int, stream: str, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local"
+        assert not self.underway, "captures_underway.empty() INTERNAL ASSERT FAILED"
+        self.underway.add(pool)
+        self.held.add(pool)
+        self.stream, self.state.capturing = stream, True
+        yield  # after an exception nothing of the following is reached
+        self.end(None, pool)
+        self.stream, self.state.capturing = "usual", False
+
+
+@dataclass
+class State:
+    """Of a generator: how many numbers it has drawn, and whether a recording has it."""
+
+    drawn: int = 0
+    capturing: bool = False
+
+
+class Graph:
+    """Replays nothing."""
+
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def capture(monkeypatch: pytest.MonkeyPatch) -> Iterator[Capture]:
+    made = Capture()
+    for name, value in {
+        "CUDAGraph": Graph, "graph": made.graph, "graph_pool_handle": lambda: next(made.pools),
+        "device": lambda _device: nullcontext(), "current_stream": lambda _device: made.stream,
+        "set_stream": made.set_stream, "default_generators": {None: made}, "Stream": lambda _device: "of recordings",
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", made.end)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", made.release)
+    replay._stream_of_recordings.cache_clear()
+    yield made
+    replay._stream_of_recordings.cache_clear()
+
+
+def test_after_a_failed_recording_steps_draw_allocate_and_record_as_if_there_had_been_none(capture: Capture) -> None:
+    def step(given: Tensor) -> tuple[Tensor, ...]:
+        drawn = capture.draw()
+        if capture.now:
+            raise RuntimeError("operation not permitted when stream is capturing\nCompile with TORCH_USE_CUDA_DSA")
+        return (given + drawn,)
+
+    for _ in range(2):  # as in two epochs
+        repeat = Replay(step)
+        first = capture.state.drawn
+        results = [float(repeat(torch.zeros(()))[0]) for _ in range(WARM_UP + 3)]
+        assert results == [first + i for i in range(1, WARM_UP + 4)]
+        assert (capture.stream, capture.underway, capture.held) == ("usual", set(), set())
+    replay.CudaRecording(lambda given: (given,), (torch.zeros(()),))
+    assert len(capture.held) == 1  # its graph's, until that dies
+
+
+def test_a_recording_that_ended_in_order_gives_its_memory_back_itself(capture: Capture) -> None:
+    """As where what was recorded cannot be made a graph: the allocator knows that the recording is over."""
+
+    def full(_given: Tensor) -> tuple[Tensor, ...]:
+        capture.underway.clear()
+        raise RuntimeError("out of memory while instantiating")
+
+    with pytest.raises(RuntimeError, match="instantiating"):
+        replay.CudaRecording(full, (torch.zeros(()),))
+    assert len(capture.held) == 1
+    assert not capture.underway
+
+
+def test_ctrl_c_during_a_recording_passes_and_leaves_nothing_behind(capture: Capture) -> None:
+    def step(_given: Tensor) -> tuple[Tensor, ...]:
+        if capture.now:
+            raise KeyboardInterrupt
+        return ()
+
+    repeat = Replay(step)
+    for _ in range(WARM_UP):
+        repeat(torch.zeros(()))
+    with pytest.raises(KeyboardInterrupt):
+        repeat(torch.zeros(()))
+    assert (capture.stream, capture.underway, capture.held) == ("usual", set(), set())
