@@ -84,14 +84,25 @@ def library_way(
 ) -> Step:
     """Take the steps of the library, by default in its own layout."""
     state, data = search.state(layout, precision), search.data
+    step = bilevel(state)
+    repeat = replayed(step, search.device, lambda: not state.varies) if replay else step
+    return lambda: repeat(*data.train, *data.valid)
+
+
+def bilevel(state: SearchState) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the step of an epoch: both steps, or where no architecture is learned the second alone.
+
+    It takes images and labels of the weight half and then those of the architecture half, and returns loss and number
+    of correct answers.
+    """
 
     def step(*tensors: Tensor) -> tuple[Tensor, Tensor]:
         train, valid = Batch(*tensors[:2]), Batch(*tensors[2:])
-        architecture_step(state, train, valid)
+        if state.method.arch_gradient is not None:
+            architecture_step(state, train, valid)
         return weight_step(state, train)
 
-    repeat = replayed(step, search.device, lambda: not state.varies) if replay else step
-    return lambda: repeat(*data.train, *data.valid)
+    return step
 
 
 def shipped_way(search: Search) -> Step:

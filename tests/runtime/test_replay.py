@@ -14,21 +14,7 @@ from torch import Tensor
 
 from nascommon.runtime import replay
 from nascommon.runtime.replay import WARM_UP, Recording, Replay, Step, replayed
-
-
-class Rehearsal:
-    """Stands for a CUDA graph: knows a step only by the memory of its inputs and outputs."""
-
-    made = 0
-
-    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
-        type(self).made += 1
-        self.step, self.inputs = step, inputs
-        self.outputs = tuple(torch.zeros(()) for _ in range(2))  # recording computes nothing
-
-    def replay(self) -> None:
-        for mine, new in zip(self.outputs, self.step(*self.inputs), strict=True):
-            mine.copy_(new)
+from tests.runtime.rehearsal import Rehearsal
 
 
 class Counter:
@@ -44,9 +30,19 @@ class Counter:
         return self.total.clone(), inputs[0].max()
 
 
+class Counted(Rehearsal):
+    """Counts how many were made."""
+
+    made = 0
+
+    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+        type(self).made += 1
+        super().__init__(step, inputs)
+
+
 @pytest.fixture(autouse=True)
 def none_made() -> None:
-    Rehearsal.made = 0
+    Counted.made = 0
 
 
 def run(replay: Step, batches: list[Tensor]) -> list[tuple[float, float]]:
@@ -58,32 +54,32 @@ def batches(count: int = 6, size: int = 3) -> list[Tensor]:
 
 
 def test_every_call_is_one_step_on_its_own_inputs() -> None:
-    assert run(Replay(Counter(), record=Rehearsal), batches()) == run(Counter(), batches())
-    assert Rehearsal.made == 1
+    assert run(Replay(Counter(), record=Counted), batches()) == run(Counter(), batches())
+    assert Counted.made == 1
 
 
 def test_the_first_steps_are_done_as_usual() -> None:
-    run(Replay(Counter(), record=Rehearsal), batches(WARM_UP))
-    assert Rehearsal.made == 0
+    run(Replay(Counter(), record=Counted), batches(WARM_UP))
+    assert Counted.made == 0
 
 
 def test_the_inputs_of_the_caller_are_left_alone() -> None:
     given = batches()
-    run(Replay(Counter(), record=Rehearsal), given)
+    run(Replay(Counter(), record=Counted), given)
     assert all(torch.equal(before, after) for before, after in zip(batches(), given, strict=True))
 
 
 def test_another_shape_is_computed_as_usual() -> None:
     mixed = [*batches(4), *batches(1, size=2), *batches(2)]
     counter = Counter()
-    assert run(Replay(counter, record=Rehearsal), mixed) == run(Counter(), mixed)
+    assert run(Replay(counter, record=Counted), mixed) == run(Counter(), mixed)
     assert counter.shapes[4] == (2,)
-    assert Rehearsal.made == 1
+    assert Counted.made == 1
 
 
 def test_a_step_that_is_not_steady_is_never_recorded() -> None:
-    assert run(Replay(Counter(), steady=lambda: False, record=Rehearsal), batches()) == run(Counter(), batches())
-    assert Rehearsal.made == 0
+    assert run(Replay(Counter(), steady=lambda: False, record=Counted), batches()) == run(Counter(), batches())
+    assert Counted.made == 0
 
 
 def test_a_step_that_cannot_be_recorded_runs_as_usual_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:

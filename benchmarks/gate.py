@@ -1,0 +1,171 @@
+"""Is what a device computes right? Asked before anybody looks at how fast it is.
+
+Three questions to a method on a device: does the supernet equal the plain twin in float64, do recorded steps lead where
+eager ones lead in float32, and does bfloat16 stay close to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import bilevel
+from benchmarks.twin import Twin
+from nascommon.runtime.replay import CudaRecording, Recording, Replay, Step
+from nascommon.search.gradients import Batch
+from nascommon.search.state import SearchState
+from nascommon.space.precision import Precision
+
+STEPS = 5
+"""Two eager ones, and three replayed of those that can be recorded."""
+EXACT = 1e-8
+"""Largest difference from the plain twin in float64, relative to the largest number of the same tensor."""
+SAME = 1e-2
+"""Of the way that weights, logits and statistics have come in ``STEPS`` steps. A change of the pictures by eight units
+in the last place of float32 makes 1e-6 to 5e-3: the path bends where a ReLU or a maximum changes sides."""
+SAME_LOSS = 1e-4
+CLOSE = 0.15
+"""The same for losses and statistics in bfloat16, measured on a CPU: 1e-3 to 0.1."""
+
+Pairs = Sequence[tuple[Batch, Batch]]
+"""Batches of the weight half and of the architecture half, a pair a step."""
+Make = Callable[[Precision], SearchState]
+"""Makes the same fresh state every time, in training mode."""
+Record = Callable[[Step, tuple[Tensor, ...]], Recording]
+Place = Mapping[str, Tensor]
+"""Where a search is: vectors of float64 on the CPU, by what they hold."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was asked of a method, and by how much the answers differ; see the constants of this module."""
+
+    twin: float
+    """From the plain twin in float64."""
+    replayed: float
+    """Of float32 steps as they are repeated from eager ones, as a share of the way come."""
+    replayed_loss: float
+    recordings: int
+    """CUDA graphs made in ``STEPS`` steps."""
+    bfloat16: float
+    """Of steps as they are repeated in bfloat16 from eager ones in float32: losses and statistics."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the speed of such steps is worth knowing; NaN is not."""
+        return (
+            self.twin <= EXACT and self.replayed <= SAME and self.replayed_loss <= SAME_LOSS and self.bfloat16 <= CLOSE
+        )
+
+    def as_dict(self) -> dict[str, float | bool]:
+        """Return the figures and the verdict as JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def judge(make: Make, pairs: Pairs, record: Record | None = None) -> Verdict:
+    """Ask a method all three questions.
+
+    Args:
+        make: the method's fresh state on the device.
+        pairs: ``STEPS`` of them, on the device.
+        record: makes recordings; by default CUDA graphs on a GPU, and none elsewhere.
+    """
+    device = pairs[0][0].images.device
+    if record is None and device.type == "cuda":
+        record = CudaRecording
+    with exact_numbers():
+        start = position(make("float32"))
+        eager, _ = walk(make("float32"), pairs, None)
+        same, recordings = walk(make("float32"), pairs, record)
+        narrow, _ = walk(make("bfloat16"), pairs, record)
+        exact = from_twin(make("float32"), pairs[0][0])
+    moved, close = apart(same, eager, start), apart(narrow, eager, start)
+    loss = moved.pop("losses")
+    return Verdict(exact, largest(moved.values()), loss, recordings, largest([close["losses"], close["statistics"]]))
+
+
+@contextmanager
+def exact_numbers() -> Iterator[None]:
+    """Compute float32 products in float32, and the same every time."""
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def walk(state: SearchState, pairs: Pairs, record: Record | None) -> tuple[Place, int]:
+    """Take a bilevel step on every pair; return where the search is then, losses included, and recordings made."""
+    made = []
+
+    def counted(step: Step, inputs: tuple[Tensor, ...]) -> Recording:
+        assert record is not None
+        made.append(record(step, inputs))
+        return made[-1]
+
+    step: Step = bilevel(state)
+    if record is not None:
+        step = Replay(step, steady=lambda: not state.varies, record=counted)
+    torch.manual_seed(0)  # samplers and dropout draw from the global generator
+    losses = [step(*train, *valid)[0].clone() for train, valid in pairs]
+    return {**position(state), "losses": torch.stack(losses).double().cpu()}, len(made)
+
+
+def position(state: SearchState) -> dict[str, Tensor]:
+    """Return where a search is."""
+    parts: dict[str, list[Tensor]] = {
+        "weights": list(state.supernet.parameters()),
+        "logits": list(state.logits.tensors()),
+        "statistics": [buffer for buffer in state.supernet.buffers() if buffer.is_floating_point()],
+    }
+    return {name: torch.cat([part.detach().double().flatten().cpu() for part in each]) for name, each in parts.items()}
+
+
+def apart(ours: Place, theirs: Place, start: Place) -> dict[str, float]:
+    """Return how far two places are from each other, as a share of the way from the start to ``theirs``.
+
+    Losses, which have no start, are compared with their size. What theirs has not moved must not have moved.
+    """
+    shares = {}
+    for name, there in theirs.items():
+        way = float((there - start[name] if name in start else there).norm())
+        distance = float((ours[name] - there).norm())
+        shares[name] = distance / way if way else distance
+    return shares
+
+
+def from_twin(state: SearchState, batch: Batch) -> float:
+    """Return the largest relative difference of outputs and all gradients from the plain twin's, in float64.
+
+    Without dropout on skips, which the twin does not know.
+    """
+    state.supernet.double().set_skip_dropout(0.0)
+    for tensor in state.logits.tensors():
+        tensor.data = tensor.data.double()
+    torch.manual_seed(0)
+    mixing, images = state.draw("architecture"), batch.images.double()
+    weights = dict(state.supernet.named_parameters())
+    outputs = state.supernet(images, mixing), Twin(state.spec, weights, mixing).logits(images)
+    slope = torch.linspace(-1, 1, outputs[0].numel(), dtype=torch.float64, device=images.device).view_as(outputs[0])
+    wanted = [*weights.values(), *state.logits.tensors()]
+    ours, theirs = (
+        [out.detach(), *torch.autograd.grad((out * slope).sum(), wanted, retain_graph=True, materialize_grads=True)]
+        for out in outputs
+    )
+    return largest(_relative(mine, other) for mine, other in zip(ours, theirs, strict=True))
+
+
+def largest(numbers: Iterable[float]) -> float:
+    """Return the largest number, NaN where one is NaN (which Python's ``max`` may pass over)."""
+    return float(torch.tensor(list(numbers), dtype=torch.float64).max())
+
+
+def _relative(mine: Tensor, other: Tensor) -> float:
+    """Return the largest difference as a share of the largest number, or of one where all are smaller."""
+    return float((mine - other).abs().max() / other.abs().max().clamp(min=1))
