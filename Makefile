@@ -32,7 +32,7 @@ ui: $(READY) ## compare runs in the browser (MLflow on the local store)
 	$(INSIDE) mlflow ui --backend-store-uri sqlite:///mlflow.db
 
 test: check ## the everyday tests: style, types, layers, every test that is not slow
-	$(INSIDE) python -m pytest -m "not slow" $(PARALLEL)
+	$(INSIDE) python -m pytest -m "not slow and not gpu" $(PARALLEL)
 
 check: $(READY) ## style, types and layers alone
 	$(INSIDE) ruff check
@@ -43,8 +43,12 @@ check: $(READY) ## style, types and layers alone
 test-slow: $(READY) ## the slow tests alone: whole pipelines, killed and resumed runs
 	$(INSIDE) python -m pytest -m slow $(PARALLEL)
 
-test-all: check ## everything
-	$(INSIDE) python -m pytest $(PARALLEL)
+# In one process: its first step loads libraries for half a minute, and GPUs are borrowed by the minute.
+test-gpu: $(READY) ## what only a GPU shows, in minutes; skipped without one
+	$(INSIDE) python -m pytest -m gpu tests/gpu
+
+test-all: check test-gpu ## everything
+	$(INSIDE) python -m pytest -m "not gpu" $(PARALLEL)
 
 lock: ## renew constraints.txt (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra dev \

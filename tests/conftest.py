@@ -17,6 +17,18 @@ if TYPE_CHECKING:  # imported where used: most tests need no stage, and stages a
     from tests.stages.project import Project
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let the settings of pytest-timeout stand where it is not installed, as on a borrowed machine with a GPU."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "seconds that a test may take")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same for its marker."""
+    if not config.pluginmanager.hasplugin("timeout"):
+        config.addinivalue_line("markers", "timeout: seconds that the test may take")
+
+
 @pytest.fixture(scope="session")
 def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The smoke preset after the stage prepare; not to be changed."""

@@ -1,0 +1,85 @@
+"""What ``stages.check`` predicts from tensors without data is what steps take, eager and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from benchmarks.cases import bilevel
+from benchmarks.timing import peak_bytes
+from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.runtime import memory
+from nascommon.runtime.memory import META
+from nascommon.runtime.replay import CudaRecording, Replay
+from nascommon.search.gradients import Batch
+from nascommon.search.state import new_state, supernet_spec
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import NetworkSpec
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from nascommon.training.settings import TrainingSettings
+from stages.footprint import search_steps
+from stages.memory import Shape
+from stages.pieces import training_program
+from tests.gpu.small import on_devices
+
+SIZES = {"cpu": (SearchSize(8, 3, 1), 16, 16), "cuda": (SearchSize(16, 5, 4), 64, 32)}
+"""Supernet, images in a batch and pixels of a side: on a GPU so large that what its libraries take hardly counts."""
+WITHIN = 0.15
+
+Program = Callable[[torch.device], object]
+
+
+def searching(name: str, device: torch.device) -> tuple[Method, SupernetSpec, Shape]:
+    """Return what a search on the device is about."""
+    size, batch, side = SIZES[device.type]
+    entry, topology = REGISTRY[name], Topology(size.nodes)
+    method = replace(entry.recipe(entry.settings(), size), batch_size=batch)
+    candidates = uniform_candidates(method.candidates, topology)
+    spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
+    return method, spec, Shape(images=batch, channels=3, height=side, width=side, classes=10)
+
+
+def steps_of(name: str, device: torch.device) -> Program:
+    """Return the steps whose memory is predicted."""
+    method, spec, shape = searching(name, device)
+    return partial(search_steps, method, spec, shape, 0, 1)
+
+
+def training(device: torch.device) -> Program:
+    """Return a training step of a network."""
+    size, batch, side = SIZES[device.type]
+    spec = NetworkSpec(2 * size.channels, size.cells, 10)
+    side = max(side, 32)  # the auxiliary head asks for it
+    shape = Shape(images=batch, channels=3, height=side, width=side, classes=10)
+    return lambda on: training_program(TrainingSettings(), spec, on)(shape.batch(batch, on))
+
+
+@on_devices("what", ["darts", "pcdarts", "retrain"], everyday=["darts", "retrain"])
+def test_the_peak_of_a_step_is_predicted(device: torch.device, what: str) -> None:
+    program = training(device) if what == "retrain" else steps_of(what, device)
+    predicted = memory.peak_bytes(lambda: program(META))
+    program(device)  # the first step loads what stays
+    assert predicted == pytest.approx(peak_bytes(lambda: program(device), device), rel=WITHIN)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda"], indirect=True)
+def test_so_is_that_of_recorded_steps(device: torch.device) -> None:
+    method, spec, shape = searching("darts", device)
+    predicted = memory.peak_bytes(lambda: steps_of("darts", device)(META))
+
+    def recorded() -> None:
+        state = new_state(method, spec, seed=0, phase=0, device=device)
+        state.supernet.train()
+        step = Replay(bilevel(state), record=CudaRecording)
+        batches = [Batch(*shape.batch(method.batch_size, device)) for _ in range(2)]
+        for _ in range(5):
+            step(*batches[0], *batches[1])
+
+    recorded()
+    assert predicted == pytest.approx(peak_bytes(recorded, device), rel=WITHIN)

@@ -1,0 +1,137 @@
+"""A GPU takes the steps that the plain twin takes, eager or replayed, and in bfloat16 nearly the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import gate
+from benchmarks.gate import STEPS, Record, Verdict, apart, judge, largest, position, walk
+from benchmarks.twin import Twin
+from nascommon.method import ArchGradient
+from nascommon.runtime.optimisers import sgd
+from nascommon.runtime.replay import Recording, Replay, Step
+from nascommon.space.precision import Precision
+from nascommon.training.loop import train_step
+from nascommon.training.settings import TrainingSettings
+from tests.gpu.small import VARYING, network_on, on_devices, pairs, smoke, state_of
+from tests.methods.smoke import METHODS
+from tests.runtime.rehearsal import Rehearsal
+
+CPU = torch.device("cpu")
+
+
+def verdict(name: str, device: torch.device, record: Record) -> Verdict:
+    """Ask the method all that the gate of the benchmarks asks."""
+    method = smoke(name)
+    return judge(lambda precision: state_of(method, device, precision), pairs(device, STEPS), record)
+
+
+@on_devices("name", METHODS, everyday=["darts", "drnas", "gdas"])
+def test_every_methods_step_is_right_eager_replayed_and_in_bfloat16(
+    device: torch.device, name: str, record: Record
+) -> None:
+    found = verdict(name, device, record)
+    assert found.passed, found
+    assert found.recordings == (0 if name in VARYING else 1)
+    assert found.bfloat16 > 0
+
+
+@on_devices("name", ["pcdarts", "sdarts", "drnas"], everyday=["pcdarts"])
+def test_replayed_steps_in_bfloat16_lead_where_eager_ones_do(device: torch.device, name: str, record: Record) -> None:
+    method = smoke(name)
+    start = position(state_of(method, device, "bfloat16"))
+    eager, _ = walk(state_of(method, device, "bfloat16"), pairs(device, STEPS), None)
+    replayed, made = walk(state_of(method, device, "bfloat16"), pairs(device, STEPS), record)
+    assert made == 1
+    moved = apart(replayed, eager, start)
+    # A unit in the last place of bfloat16 is 0.4 %, and some kernels add in no fixed order.
+    assert moved["losses"] < 0.02
+    assert largest(moved.values()) < 0.5
+
+
+@on_devices("kind", ["unrolled", "unrolled_exact"], everyday=["unrolled"])
+def test_unrolled_steps_are_replayed_too(device: torch.device, kind: ArchGradient, record: Record) -> None:
+    method = replace(smoke("darts"), arch_gradient=kind)
+    start = position(state_of(method, device))
+    eager, _ = walk(state_of(method, device), pairs(device, STEPS), None)
+    replayed, made = walk(state_of(method, device), pairs(device, STEPS), record)
+    assert made == 1
+    # The unrolled gradient is a difference of nearly equal numbers.
+    assert largest(apart(replayed, eager, start).values()) < 0.1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_step_with_drop_path_and_auxiliary_head_is_replayed(
+    device: torch.device, precision: Precision, record: Record
+) -> None:
+    losses = [training_losses(device, precision, way) for way in (None, record)]
+    assert all(loss.isfinite().all() for loss in losses)
+    torch.testing.assert_close(*losses, rtol=1e-3 if precision == "float32" else 0.05, atol=0)
+
+
+def training_losses(device: torch.device, precision: Precision, record: Record | None) -> Tensor:
+    """Return the losses of training steps, each on pictures of its own."""
+    settings = TrainingSettings(label_smoothing=0.1)
+    torch.manual_seed(0)
+    network = network_on(device, drop_path=0.3)
+    network.spec = replace(network.spec, precision=precision)
+    optimiser = sgd(network, 0.1, 0.9, 3e-4)
+    step: Step = lambda *batch: train_step(network, optimiser, settings, *batch)  # noqa: E731
+    if record is not None:
+        step = Replay(step, record=record)
+    draws = torch.Generator().manual_seed(1)
+    images = [torch.randn(4, 3, 32, 32, generator=draws).to(device) for _ in range(STEPS)]
+    labels = torch.arange(4, device=device)
+    torch.manual_seed(1)
+    return torch.stack([step(batch, labels)[0].clone() for batch in images])
+
+
+# -- what the gate would not let pass --
+
+
+class Stale(Rehearsal):
+    """A recording that sees the pictures of its first replay for ever."""
+
+    def replay(self) -> None:
+        self.inputs = self.__dict__.setdefault("first", tuple(tensor.clone() for tensor in self.inputs))
+        super().replay()
+
+
+class Frozen(Rehearsal):
+    """A recording that draws the same random numbers in every replay."""
+
+    def replay(self) -> None:
+        torch.manual_seed(7)
+        super().replay()
+
+
+@pytest.mark.parametrize(("fault", "name"), [(Stale, "darts"), (Frozen, "sdarts"), (Frozen, "drnas")])
+def test_the_gate_is_shut_to_wrong_recordings(fault: Callable[..., Recording], name: str) -> None:
+    found = verdict(name, CPU, fault)
+    assert found.replayed > gate.SAME
+    assert not found.passed
+
+
+def test_the_gate_is_shut_to_a_supernet_that_is_not_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = Twin.edge
+    monkeypatch.setattr(Twin, "edge", lambda *arguments: 1.0001 * edge(*arguments))
+    assert verdict("random", CPU, Rehearsal).twin > gate.EXACT
+
+
+def test_the_gate_is_shut_to_what_is_not_a_number() -> None:
+    good = Verdict(twin=0.0, replayed=0.0, replayed_loss=0.0, recordings=1, bfloat16=0.0)
+    assert good.passed
+    nan = float("nan")
+    worse = (
+        replace(good, twin=nan), replace(good, replayed=nan), replace(good, replayed_loss=nan),
+        replace(good, bfloat16=nan),
+    )  # fmt: skip
+    assert not any(verdict.passed for verdict in worse)
+    assert math.isnan(gate.largest([0.1, nan]))
+    assert math.isnan(gate.largest([nan, 0.1]))
