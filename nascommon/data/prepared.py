@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,9 +163,21 @@ def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, lis
     rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(labels_N))
     if settings.search_fraction < 1:
         rest_N, seen_N = stratified(labels_N, settings.search_fraction, generator(seed, "data", "seen"))
+        _refuse_unsplittable(labels_N, seen_N, settings.search_fraction)
     halves = stratified(labels_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
     split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
     return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
+
+
+def _refuse_unsplittable(labels_N: Tensor, seen_N: Tensor, share: float) -> None:
+    """Refuse a share of the pictures that leaves a class out of either half of the search."""
+    if int(torch.bincount(labels_N[seen_N]).min()) < len(ROLES):
+        smallest = int(torch.bincount(labels_N).min())
+        least = math.ceil(10_000 * len(ROLES) / smallest) / 10_000
+        raise UserError(
+            "data.search_fraction: leaves the search less than two pictures of a class, one for either half"
+            f" (got {share}); the smallest class has {smallest}, so give at least {least}"
+        )
 
 
 def open_prepared(folder: Path) -> Prepared:

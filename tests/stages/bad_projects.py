@@ -169,6 +169,8 @@ REFUSALS = (
             r"data\.classes: no folder for cow in .*there are cat; dog"),
     Refusal("validation pictures not sorted", "prepared", flat_validation, "prepare", r"net: imagenet needs train/WNID/.*no val folder here is sorted"),
     Refusal("limit below the classes", "prepared", change(data__limit=15), "prepare", r"data\.limit: 10 classes need at least 20 .*\(got 15\)"),
+    Refusal("share of the search below the classes", "prepared", change(data__search_fraction=1e-9), "prepare",
+            r"data\.search_fraction: leaves the search less than two pictures of a class.*\(got 1e-09\); the smallest class has 16, so give at least 0\.125"),
     Refusal("CIFAR folder empty", "prepared", change(data={"source": "cifar10", "path": "."}), "prepare", r"data\.path: .* lacks CIFAR10 files"),
     Refusal("pictures that do not fit the cifar stem", "prepared", pictures(lambda root: None, size=30), "prepare-search",
             r"data\.size: images of 30 x 30 do not fit the cifar stem.*multiple of 4"),
