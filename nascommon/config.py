@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
@@ -17,21 +15,10 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.analysis.settings import BaselineSettings, DiscretizeSettings, EvaluateSettings, KendallSettings
 from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import Probability, Seed, Settings, Threads, UserError
+from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, cut
 from nascommon.training.settings import NetworkSettings, TrainingSettings
-
-Position = tuple[str | int, ...]
-SCALARS: dict[str, Callable[[str], Any]] = {
-    "bool": lambda text: text.lower() == "true",
-    "int": int,
-    "float": float,
-    "null": lambda _text: None,
-}
-"""How a scalar of each YAML tag is read; any other is text."""
-DEEPEST = 20
-"""Levels of a params file; more than any has, and few enough to stop at an alias of itself."""
-
 
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
@@ -132,17 +119,15 @@ def load_params(path: Path) -> Params:
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); copy a file of presets/ there") from error
-    tree, lines = _parse(path, text)
+    tree, lines = read_yaml(path)
     try:
         return Params.model_validate_json(json.dumps(_with_defaults(Params, tree)))
     except ValidationError as error:
-        complaints = [_explain(detail, tree) for detail in error.errors()]
-        located = sorted((_line(position, lines), ".".join(map(str, position)), text) for position, text in complaints)
-        raise UserError("\n".join(f"{path}:{line}: {key}: {text}" for line, key, text in located)) from error
+        details = sorted(error.errors(include_url=False), key=lambda detail: _line(detail["loc"], lines))
+        complaints = [_explain(detail) for detail in details[:MOST_LINES]]
+        located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
+        told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]
+        raise UserError(*told, *("counted only" for _ in details[MOST_LINES:])) from error
 
 
 def _with_defaults(model: type[Settings], tree: dict[str, Any]) -> dict[str, Any]:
@@ -173,76 +158,7 @@ def _settings_type(annotation: Any) -> type[Settings] | None:
     return next((c for c in choices if isinstance(c, type) and issubclass(c, Settings)), None)
 
 
-class _Yaml12Loader(yaml.SafeLoader):
-    """The YAML 1.2 core schema: ``3e-4`` is a number, ``yes`` and ``012`` are what they look like."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 -- PyYAML copies it before the first change
-
-
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-):
-    _Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-
-def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Position, int]]:
-    """Return the tree and the line of every key."""
-    try:
-        node = yaml.compose(text, Loader=_Yaml12Loader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    lines: dict[Position, int] = {}
-    complaints: list[str] = []
-    tree = _plain(node, (), lines, complaints)
-    if complaints:
-        raise UserError("\n".join(f"{path}:{complaint}" for complaint in complaints))
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}:1: must hold sections such as 'search:' (got {type(tree).__name__})")
-    return tree, lines
-
-
-def _plain(node: yaml.Node | None, position: Position, lines: dict[Position, int], complaints: list[str]) -> Any:
-    """Turn a YAML node into plain Python, noting the line of each key and complaining about keys given twice."""
-    if len(position) > DEEPEST:
-        assert node is not None
-        complaints.append(f"{node.start_mark.line + 1}: {position[0]}: is nested too deep; an alias contains itself")
-        return None
-    match node:
-        case yaml.MappingNode():
-            tree: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key, line = str(key_node.value), key_node.start_mark.line + 1
-                if key in tree:
-                    complaints.append(f"{line}: {'.'.join(map(str, (*position, key)))}: is given twice")
-                lines[*position, key] = line
-                tree[key] = _plain(value_node, (*position, key), lines, complaints)
-            return tree
-        case yaml.SequenceNode():
-            for index, item in enumerate(node.value):
-                lines[*position, index] = item.start_mark.line + 1
-            return [_plain(item, (*position, i), lines, complaints) for i, item in enumerate(node.value)]
-        case yaml.ScalarNode():
-            return _scalar(node, position, complaints)
-    return None
-
-
-def _scalar(node: yaml.ScalarNode, position: Position, complaints: list[str]) -> Any:
-    convert = SCALARS.get(node.tag.rpartition(":")[2], str)
-    try:
-        return convert(node.value)
-    except ValueError:
-        key = ".".join(map(str, position))
-        complaints.append(f"{node.start_mark.line + 1}: {key}: is no number (got {node.value!r})")
-        return None
-
-
-def _explain(detail: ErrorDetails, tree: dict[str, Any]) -> tuple[Position, str]:
+def _explain(detail: ErrorDetails) -> tuple[Position, str]:
     """Return where a complaint belongs and what it says."""
     position: Position = detail["loc"]
     if detail["type"] == "extra_forbidden":
@@ -277,7 +193,7 @@ def _nearest(word: str, known: list[str]) -> str:
     return f"{hint} Known are {', '.join(known)}" if close else f"; known are {', '.join(known)}" if known else ""
 
 
-def _line(position: Position, lines: dict[Position, int]) -> int:
+def _line(position: Position, lines: Lines) -> int:
     """Return the line of a key, or of the nearest section around it."""
     while position and position not in lines:
         position = position[:-1]
@@ -285,5 +201,4 @@ def _line(position: Position, lines: dict[Position, int]) -> int:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 -- keeps the complaint on one line
+    return cut(json.dumps(value, default=str))

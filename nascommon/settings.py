@@ -6,12 +6,48 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nascommon.secrets import masked
+
+MOST_LINES = 50
+"""Mistakes told at once; nobody mends more at a time."""
+LONGEST_LINE = 1000
+"""Characters; what is quoted is cut in the middle, for the end says what to do."""
+
 
 class UserError(ValueError):
     """Something the user can mend; its message names file, key, value got and values allowed.
 
-    Stages print it as one line and exit with status 2, without a traceback.
+    Stages print it and exit with status 2, without a traceback. Each argument is one line, whatever line breaks and
+    control characters the names in it hold; passwords are masked, and what is too long is cut.
     """
+
+    def __init__(self, *lines: str) -> None:
+        """Tell one or several mistakes, a line each."""
+        if len(lines) > MOST_LINES + 1:
+            lines = (*lines[:MOST_LINES], f"... and {len(lines) - MOST_LINES} more")
+        super().__init__(*map(one_line, lines))
+
+    def __str__(self) -> str:
+        """Return all lines."""
+        return "\n".join(self.args)
+
+
+def one_line(text: str) -> str:
+    """Return a text as it may be printed in a line: escaped what would break it, masked what is secret, and cut."""
+    shown = "".join(letter if letter.isprintable() else _escape(letter) for letter in masked(text))
+    return cut(shown, LONGEST_LINE)
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def cut(text: str, longest: int = 60) -> str:
+    """Return a text that is too long without its middle."""
+    if len(text) <= longest:
+        return text
+    head = (longest - 3) * 2 // 3
+    return f"{text[:head]}...{text[head + 3 - longest :]}"
 
 
 class Settings(BaseModel):

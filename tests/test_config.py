@@ -331,15 +331,18 @@ RUNTIME = (
     "artefacts",
     "checkpoint",
     "crew",
+    "divergence",
     "hardware",
     "memory",
     "progress",
     "stage_run",
     "tracker",
     "tracking",
+    "yaml_lines",
 )  # seeding is left: it does
 WITHOUT_NUMBERS = (
     "nascommon.config",
+    "nascommon.secrets",
     "nascommon.settings",
     "stages.shell",
     "stages.report",

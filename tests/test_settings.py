@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 from nascommon.config import Params
+from nascommon.settings import UserError
 
 
 def numbers(schema: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -34,3 +36,23 @@ def test_every_default_is_far_from_its_limit() -> None:
     for where, schema in numbers(Params.model_json_schema()):
         if schema.get("maximum", 0) > 1 and isinstance(schema.get("default"), int | float):
             assert schema["default"] <= schema["maximum"] / 8, where
+
+
+def test_each_mistake_is_one_line_whatever_stands_in_it() -> None:
+    error = UserError("a\nb\x1b[31m.png: torn", f"{'x' * 5000}: missing; name another", "\udcff.png: is no UTF-8")
+    assert str(error).splitlines() == [
+        r"a\nb\x1b[31m.png: torn",
+        f"{'x' * 664}...{'x' * 310}: missing; name another",
+        r"\udcff.png: is no UTF-8",
+    ]
+
+
+def test_an_error_comes_back_from_another_process_as_it_was() -> None:
+    error = UserError("a\nb", *map(str, range(100)))
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert str(UserError(str(UserError("a\nb")))) == r"a\nb"
+
+
+def test_at_most_fifty_mistakes_are_told_and_the_others_counted() -> None:
+    assert str(UserError(*map(str, range(60)))).splitlines() == [*map(str, range(50)), "... and 10 more"]
+    assert str(UserError(*map(str, range(50)))).splitlines() == [*map(str, range(50))]

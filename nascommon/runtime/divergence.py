@@ -19,8 +19,12 @@ class DivergenceError(UserError):
 
     def __init__(self, what: str, keys: tuple[str, ...]) -> None:
         """Say what happened and which settings may be too high."""
-        super().__init__(what, keys)  # both, or the exception could not come back from another process
+        super().__init__(what)
         self.what, self.keys = what, keys
+
+    def __reduce__(self) -> tuple[type[DivergenceError], tuple[str, tuple[str, ...]]]:
+        """Come back from another process with both."""
+        return type(self), (self.what, self.keys)
 
     def __str__(self) -> str:
         return self.advice("")

@@ -95,7 +95,7 @@ def test_a_search_whose_loss_is_no_number_stops_and_the_last_good_epoch_stays(tm
 
 
 def test_logits_that_are_no_numbers_show_in_the_validation_loss_of_the_same_epoch() -> None:
-    method = replace(ONE_PHASE, architecture=ArchOptimiser(lr=1e38))
+    method = replace(ONE_PHASE, architecture=ArchOptimiser().model_copy(update={"lr": 1e38}))
     with pytest.raises(DivergenceError, match=r"(valid|train)_loss is nan"):
         search(method)
 

@@ -106,7 +106,36 @@ TEXTS = (
     Text("empty file", b"", r":1: must hold sections such as 'search:' \(got NoneType\)"),
     Text("only a word", b"laptop\n", r":1: must hold sections such as 'search:' \(got str\)"),
     Text("no text", b"\xff\xfe\x00\x01", r": cannot be read \(.*\); copy a file of presets/ there"),
-    Text("control character", b"seed: 0\ndevice: \x07\n", r".*not YAML"),
+    Text(
+        "control character",
+        b"seed: 0\ndevice: \x07\n",
+        r":2: not YAML: holds the control character U\+0007; delete it$",
+    ),
+    Text("nested deep", b"seed: " + b"[" * 20_000, r":1: not YAML: nested more than 20 levels deep$"),
+    Text(
+        "nested deep in blocks",
+        b"".join(b" " * level + b"a:\n" for level in range(300)),
+        r":20: not YAML: nested more than 20 levels deep$",
+    ),
+    Text(
+        "aliases that multiply",
+        b"a0: &a0 [x]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 15)),
+        r":\d: a\d: aliases blow it up to more than 100000 values$",
+    ),
+    Text(
+        "ten megabytes",
+        b"# nothing\n" * 1_000_000,
+        r": is larger than 256 KiB, so it holds no settings; copy a file of presets/$",
+    ),
+    Text("integer of 5,000 digits", b"seed: " + b"7" * 5000 + b"\n", r":1: seed: is no number \(got .{,60}\)$"),
+    Text(
+        "integer of 4,000 digits",
+        b"seed: " + b"7" * 4000 + b"\n",
+        r"(?s:.*):1: seed: must be less than 2147483648 \(got 7.{,58}7\)\n",
+    ),
+    Text("key that is a list", b"? [a, b]\n: 1\n", r":1: : a key must be a word$"),
+    Text("key with a line break", b'"a\\nb": 1\n', r":1: a\\nb: unknown key; known are"),
     Text("two documents", b"seed: 0\n---\nseed: 1\n", r":\d+: not YAML: .*another document"),
     Text("alias of itself", b"data: &x\n  augment: *x\n", r".*data"),
     Text("number with a wrong tag", b"seed: !!int zero\n", r":1: .*seed"),

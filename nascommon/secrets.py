@@ -1,0 +1,38 @@
+"""What is secret in an address is masked wherever a text leaves the program."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+MASK = "***"
+_USERINFO = re.compile(r"(?P<before>\w://)(?P<userinfo>[^\s/]\S*)(?=@)")
+"""Up to the last ``@``, because a password may hold one; a file's address begins with a third slash and has none."""
+_QUERY = re.compile(
+    r"(?P<before>[?&;][\w.%-]*(?:token|passw|pwd|secret|key|auth|credential|sig)[\w.%-]*=)(?P<value>[^&\s'\"]+)",
+    re.IGNORECASE,
+)
+
+
+def masked(text: str, address: str = "") -> str:
+    """Return ``text`` without user names, passwords and secret query values of the addresses in it.
+
+    What is secret in ``address`` is masked even where it stands without the rest, as in the message of a driver.
+    """
+    for secret in sorted(_secrets(address), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    text = _USERINFO.sub(rf"\g<before>{MASK}", text)
+    return _QUERY.sub(rf"\g<before>{MASK}", text)
+
+
+def ambiguous(address: str) -> bool:
+    """Whether user name or password hold a character at which an address is cut, so that parts of them would leak."""
+    found = _USERINFO.search(address)
+    return found is not None and re.search(r"[/?#@\s]", found["userinfo"]) is not None
+
+
+def _secrets(address: str) -> set[str]:
+    found = {match["value"] for match in _QUERY.finditer(address)}
+    if userinfo := _USERINFO.search(address):
+        found.add(userinfo["userinfo"].partition(":")[2])
+    return {form for secret in found if secret for form in (secret, unquote(secret))}
