@@ -21,7 +21,7 @@ STAND_IN = "DARTS_V2"
 OPERATIONS_OF_A_CELL = 10
 """Of a stand-alone network: two of each of four nodes, and the two that bring the inputs to its width."""
 
-Step = Callable[[tuple[Tensor, Tensor]], object]
+Step = Callable[[tuple[Tensor, Tensor]], tuple[Tensor, ...]]
 """Takes a training step on images and labels."""
 
 
