@@ -17,7 +17,7 @@ from benchmarks.timing import Step
 from nascommon.data.batches import training_batches
 from nascommon.data.copies import NO_COPIES
 from nascommon.data.normalisation import PUBLISHED
-from nascommon.data.prepared import Manifest, Part
+from nascommon.data.prepared import PARTS, Manifest, Part
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import Augment
 from nascommon.runtime.seeding import generator
@@ -37,7 +37,8 @@ def random_part(count: int, side: int = SIDE) -> Part:
     names = tuple(map(str, range(CLASSES)))
     manifest = Manifest(
         source="random", storage="memory", classes=names, channels=3, height=side, width=side, mean=MEAN, std=STD,
-        fit="crop", counts={}, content_hash="", copies=NO_COPIES, seed=0, workers=WORKERS,
+        fit="crop", counts={key: dict.fromkeys(names, count) for key in PARTS}, content_hash="",
+        copies=NO_COPIES, seed=0, workers=WORKERS,
     )  # fmt: skip
     return Part(manifest, Pixels(pixels, torch.arange(count) % CLASSES))
 

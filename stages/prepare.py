@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from nascommon.config import load_params
-from nascommon.data.prepared import prepare
+from nascommon.data.preparing import prepare
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
 from stages.shell import TARGET, TRANSFER, ParamsFile, run_stage

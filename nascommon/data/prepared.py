@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from nascommon.data.copies import Copies
 from nascommon.data.fitting import Fit
-from nascommon.data.normalisation import moments
-from nascommon.data.pictures import some
-from nascommon.data.samples import Paths, Pixels, Samples, content_hash
-from nascommon.data.settings import DataSettings
-from nascommon.data.sources import Source, read_source
-from nascommon.data.split import balanced, pick, stratified
-from nascommon.data.storing import store
-from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
-from nascommon.runtime.seeding import generator
+from nascommon.data.samples import Paths, Pixels, Samples
+from nascommon.runtime.artefacts import read_json, read_tensors
+from nascommon.runtime.records import anew, read_record
 from nascommon.settings import Count, Processes, Seed, Settings, UserError
 
 PartName = Literal["weights", "architecture", "train", "test"]
@@ -34,6 +26,8 @@ MANIFEST, SPLIT = "manifest.json", "split.json"
 SETS = ("train", "test")
 """Folders, one a set, so that a stage can depend on the training images and not on the test images."""
 ROLES = ("weights", "architecture")
+PARTS = frozenset({*ROLES, "rest", "test"})
+STAGE = "prepare"
 
 
 class Manifest(Settings):
@@ -61,6 +55,18 @@ class Manifest(Settings):
     seed: Seed
     workers: Processes
     """Loader processes asked for; changes no result."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):  # noqa: PLR2004 -- a pair
+            raise ValueError("classes: must be at least two different names")
+        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std) <= 0:
+            raise ValueError(f"mean, std: must be {self.channels} numbers each, those of std above 0")
+        if not {*ROLES, "test"} <= set(self.counts) <= PARTS:
+            raise ValueError(f"counts: must name weights, architecture and test (got {', '.join(self.counts)})")
+        if any(list(counts) != list(self.classes) for counts in self.counts.values()):
+            raise ValueError("counts: must name every class in every part")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,77 +113,9 @@ class Prepared:
         promised = [sum(self.manifest.counts[role][label] for role in roles) for label in self.manifest.classes]
         shape = (self.manifest.channels, self.manifest.height, self.manifest.width)
         right_shape = isinstance(samples, Paths) or tuple(samples.images.shape[1:]) == shape
-        if _counts(samples.labels, len(promised)) != promised or not right_shape:
-            raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; run the prepare stage again")
-
-
-def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
-    """Read, check, split and write the pictures; everything of an earlier preparation in ``destination`` is removed.
-
-    Writes manifest.json, split.json, and the folders train and test with samples.safetensors (memory) or with
-    samples.json, a list of files.
-
-    Raises:
-        UserError: pictures or settings that cannot be used; the message names the offenders.
-    """
-    _clear(destination)
-    source = read_source(settings, report)
-    train, test = _divide(source, settings, seed)
-    stored = store(train, test, source.classes, settings, destination, report)
-    _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
-    split = _split(stored.train.labels, settings, seed)
-    mean, std = moments(
-        settings.source, stored.train, stored.channels, stored.height, settings.fit, generator(seed, "data", "moments")
-    )
-    view = "" if isinstance(stored.train, Pixels) else f"{stored.channels} x {stored.height} {settings.fit}"
-    labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
-    manifest = Manifest(
-        source=settings.source,
-        storage="memory" if isinstance(stored.train, Pixels) else "files",
-        classes=source.classes,
-        channels=stored.channels,
-        height=stored.height,
-        width=stored.width,
-        fit=settings.fit,
-        mean=mean,
-        std=std,
-        counts={
-            part: dict(zip(source.classes, _counts(of, len(source.classes)), strict=True))
-            for part, of in labels.items()
-        },
-        content_hash=content_hash(stored.train, stored.test, source.classes, split, view),
-        copies=stored.copies,
-        seed=seed,
-        workers=settings.workers,
-    )
-    _write_samples(destination, "train", stored.train)
-    _write_samples(destination, "test", stored.test)
-    write_json(destination / SPLIT, split)
-    write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
-    report(_summary(manifest))
-    return manifest
-
-
-def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
-    """Return indices by role: the two halves of the search and, where it does not see all pictures, the rest."""
-    rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(labels_N))
-    if settings.search_fraction < 1:
-        rest_N, seen_N = stratified(labels_N, settings.search_fraction, generator(seed, "data", "seen"))
-        _refuse_unsplittable(labels_N, seen_N, settings.search_fraction)
-    halves = stratified(labels_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
-    split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
-    return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
-
-
-def _refuse_unsplittable(labels_N: Tensor, seen_N: Tensor, share: float) -> None:
-    """Refuse a share of the pictures that leaves a class out of either half of the search."""
-    if int(torch.bincount(labels_N[seen_N]).min()) < len(ROLES):
-        smallest = int(torch.bincount(labels_N).min())
-        least = math.ceil(10_000 * len(ROLES) / smallest) / 10_000
-        raise UserError(
-            "data.search_fraction: leaves the search less than two pictures of a class, one for either half"
-            f" (got {share}); the smallest class has {smallest}, so give at least {least}"
-        )
+        known = bool(((samples.labels >= 0) & (samples.labels < len(promised))).all())
+        if not (known and right_shape and class_counts(samples.labels, len(promised)) == promised):
+            raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; {anew(STAGE)}")
 
 
 def open_prepared(folder: Path) -> Prepared:
@@ -186,106 +124,60 @@ def open_prepared(folder: Path) -> Prepared:
     Raises:
         UserError: it is missing, torn or of an incompatible version.
     """
-    try:
-        return Prepared(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{folder / MANIFEST}: written by another version ({where}: {first['msg']}); run the prepare stage again"
-        ) from error
+    return Prepared(folder, read_record(folder / MANIFEST, Manifest, STAGE))
 
 
-def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples, Samples]:
-    """Training and test samples, the test set split off where the source has none, both cut down to the limit."""
-    train, test = source.train, source.test
-    _refuse_small(source, train.labels, 3 if test is None else 2)
-    if test is None:
-        kept, held_out = stratified(train.labels, settings.test_fraction, generator(seed, "data", "test"))
-        train, test = train.take(kept), train.take(held_out)
-        _refuse_small(source, train.labels, 2)
-    if settings.limit is None or settings.limit >= len(train):
-        return train, test
-    if settings.limit < 2 * len(source.classes):
-        raise UserError(
-            f"data.limit: {len(source.classes)} classes need at least {2 * len(source.classes)} training pictures,"
-            f" one of each class in either half (got {settings.limit})"
-        )
-    test_limit = max(round(len(test) * settings.limit / len(train)), len(source.classes))
-    return _limited(train, settings.limit, seed, "train"), _limited(test, test_limit, seed, "test")
-
-
-def _limited(samples: Samples, limit: int, seed: int, name: str) -> Samples:
-    quotas = balanced(torch.bincount(samples.labels), limit)
-    return samples.take(pick(samples.labels, quotas, generator(seed, "data", "limit", name))[0])
-
-
-def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:
-    counts = zip(source.classes, _counts(labels, len(source.classes)), strict=True)
-    small = [f"{name} has {count}" for name, count in counts if count < fewest]
-    if small:
-        raise UserError(
-            f"data: every class needs at least {fewest} pictures to be split: {some(small)};"
-            " add pictures, or leave the classes out with data.classes"
-        )
-
-
-def _counts(labels: Tensor, classes: int) -> list[int]:
+def class_counts(labels: Tensor, classes: int) -> list[int]:
+    """Return how many of the labels [N] are of each class."""
     counts: list[int] = torch.bincount(labels, minlength=classes).tolist()
     return counts
 
 
-def _clear(destination: Path) -> None:
-    destination.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, SPLIT):
-        (destination / name).unlink(missing_ok=True)
-    for name in SETS:
-        shutil.rmtree(destination / name, ignore_errors=True)
-
-
-def _write_samples(folder: Path, name: str, samples: Samples) -> None:
-    if isinstance(samples, Pixels):
-        write_tensors(folder / name / "samples.safetensors", {"images": samples.images, "labels": samples.labels})
-        return
-    inside = samples.root.is_relative_to(folder / name)
-    root = samples.root.relative_to(folder / name) if inside else samples.root
-    tree = {"root": root.as_posix(), "paths": samples.names, "labels": samples.labels.tolist()}
-    write_json(folder / name / "samples.json", tree)
-
-
 def _read_samples(folder: Path, name: str, storage: str) -> Samples:
     path = folder / name / f"samples.{'safetensors' if storage == 'memory' else 'json'}"
-    try:
-        if storage == "memory":
-            tensors = read_tensors(path)
-            return Pixels(tensors["images"], tensors["labels"])
-        tree = read_json(path)
-        samples = Paths(
-            folder / name / tree["root"], tuple(tree["paths"]), torch.tensor(tree["labels"], dtype=torch.int64)
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: lacks what prepare writes ({error}); run the prepare stage again") from error
+    if storage == "memory":
+        return _pixels(path, read_tensors(path))
+    match read_json(path):
+        # Not a record: names that are no UTF-8 are kept as they are on disk.
+        case {"root": str(root), "paths": list(paths), "labels": list(labels)} if (
+            len(paths) == len(labels) and _all_are(str, paths) and _all_are(int, labels)
+        ):
+            samples = Paths(folder / name / root, tuple(paths), _indices(path, labels))
+        case _:
+            raise UserError(f"{path}: must hold root, paths and as many whole numbers as labels; {anew(STAGE)}")
     if not samples.root.is_dir():
-        raise UserError(f"{path}: the pictures are no longer at {samples.root}; run the prepare stage again")
+        raise UserError(f"{path}: the pictures are no longer at {samples.root}; {anew(STAGE)}")
     return samples
 
 
 def _read_split(folder: Path, name: str, total: int) -> Tensor:
     path = folder / SPLIT
-    try:
-        indices = torch.tensor(read_json(path)[name], dtype=torch.int64)
-    except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path}: lacks the list {name}; run the prepare stage again") from error
+    lists = read_json(path)
+    numbers = lists.get(name) if isinstance(lists, dict) else None
+    if not isinstance(numbers, list) or not _all_are(int, numbers):
+        raise UserError(f"{path}: {name} must be a list of whole numbers; {anew(STAGE)}")
+    indices = _indices(path, numbers)
     if len(indices) == 0 or int(indices.min()) < 0 or int(indices.max()) >= total:
-        raise UserError(f"{path}: {name} does not fit the training pictures; run the prepare stage again")
+        raise UserError(f"{path}: {name} does not fit the training pictures; {anew(STAGE)}")
     return indices
 
 
-def _summary(manifest: Manifest) -> str:
-    parts = ", ".join(f"{sum(counts.values())} {part}" for part, counts in manifest.counts.items())
-    shape = f"{manifest.channels} x {manifest.height} x {manifest.width}"
-    return (
-        f"{manifest.source}: {len(manifest.classes)} classes, {parts}; pictures {shape}, stored as {manifest.storage}"
-    )
+def _pixels(path: Path, tensors: dict[str, Tensor]) -> Pixels:
+    images, labels = tensors.get("images"), tensors.get("labels")
+    if images is None or labels is None:
+        raise UserError(f"{path}: lacks images or labels; {anew(STAGE)}")
+    kinds = (images.dtype, images.dim(), labels.dtype, labels.dim())
+    if kinds != (torch.uint8, 4, torch.int64, 1) or len(images) != len(labels):
+        raise UserError(f"{path}: must hold images uint8 [N, C, H, W] and labels int64 [N]; {anew(STAGE)}")
+    return Pixels(images, labels)
+
+
+def _all_are(kind: type, values: list[Any]) -> bool:
+    return all(type(value) is kind for value in values)
+
+
+def _indices(path: Path, numbers: list[int]) -> Tensor:
+    try:
+        return torch.tensor(numbers, dtype=torch.int64)
+    except (OverflowError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: holds a number that counts nothing here; {anew(STAGE)}") from error

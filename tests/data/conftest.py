@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nascommon.data.prepared import Prepared, open_prepared, prepare
+from nascommon.data.prepared import Prepared, open_prepared
+from nascommon.data.preparing import prepare
 from nascommon.data.settings import DataSettings
 
 Draw = Callable[..., None]

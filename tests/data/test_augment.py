@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as vision
 from nascommon.data import augment
 from nascommon.data.batches import training_batches
 from nascommon.data.copies import NO_COPIES
-from nascommon.data.prepared import Manifest, Part
+from nascommon.data.prepared import PARTS, Manifest, Part
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import Augment
 
@@ -25,7 +25,8 @@ def part_of(images: torch.Tensor) -> Part:
     count, channels, height, width = images.shape
     manifest = Manifest(
         source="test", storage="memory", classes=("a", "b"), channels=channels, height=height, width=width,
-        mean=(0.0,) * channels, std=(1.0,) * channels, fit="crop", counts={}, content_hash="",
+        mean=(0.0,) * channels, std=(1.0,) * channels, fit="crop", content_hash="",
+        counts={key: {"a": 0, "b": 0} for key in PARTS},
         copies=NO_COPIES, seed=0, workers=0,
     )  # fmt: skip
     return Part(manifest, Pixels(images, torch.zeros(count, dtype=torch.int64)))

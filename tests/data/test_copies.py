@@ -44,7 +44,7 @@ def test_copies_are_counted_listed_and_warned_about(apart: Path, make: Make, sto
         ("train train/cat/is_a_dog.png", "train train/dog/10.png"),
         ("train train/dog/09.png", "test test/dog/copy.png"),
     )
-    (told,) = [line for line in lines if "copies" in line]
+    (told,) = [line for line in lines if "data.copies" in line]
     assert told.startswith(
         "data: 3 of 9 test pictures are copies of training pictures and 2 pictures are there under more than one label"
         " (all or some of them: train train/cat/00.png = test test/cat/again.bmp = test test/cat/and_again.png; "

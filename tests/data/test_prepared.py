@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nascommon.data.prepared import Prepared, open_prepared, prepare
+from nascommon.data.prepared import Prepared, open_prepared
+from nascommon.data.preparing import prepare
 from nascommon.data.settings import DataSettings
 from nascommon.settings import UserError
+from tests.spoilt import spoilt_trees
 
 Make = Callable[..., Prepared]
 STORAGES = pytest.mark.parametrize("storage", [{}, {"storage": "files", "size": 8}], ids=["memory", "files"])
@@ -163,10 +165,10 @@ def spoil(folder: Path, name: str, change: Callable[[dict[str, object]], object]
     [
         (lambda f: (f / "manifest.json").unlink(), r"manifest\.json: no such file"),
         (lambda f: (f / "manifest.json").write_text('{"version"'), r"manifest\.json: not a JSON file"),
-        (lambda f: spoil(f, "manifest.json", lambda tree: tree.update(version=99)), "another version"),
-        (lambda f: spoil(f, "manifest.json", lambda tree: tree.pop("classes")), "another version"),
+        (lambda f: spoil(f, "manifest.json", lambda tree: tree.update(version=99)), r"version: must be 1 \(got 99\)"),
+        (lambda f: spoil(f, "manifest.json", lambda tree: tree.pop("classes")), "classes is missing"),
         (lambda f: spoil(f, "manifest.json", lambda tree: tree.update(height=9)), "does not match"),
-        (lambda f: spoil(f, "split.json", lambda tree: tree.pop("weights")), "lacks the list weights"),
+        (lambda f: spoil(f, "split.json", lambda tree: tree.pop("weights")), "weights must be a list of whole numbers"),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1, 5000])), "does not fit"),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1])), "does not match"),
         (
@@ -181,6 +183,24 @@ def test_a_torn_or_foreign_folder_is_refused(make: Make, break_it: Callable[[Pat
     break_it(folder)
     with pytest.raises(UserError, match=message):
         open_prepared(folder).part("weights")
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "split.json", "train/samples.json"])
+def test_whatever_value_is_changed_by_hand_it_is_read_or_refused_on_one_line(
+    make: Make, folder: Path, file: str
+) -> None:
+    prepared = make(source="image_folder", path=str(folder), storage="files", size=8)
+    path, refused = prepared.folder / file, []
+    for spoilt in spoilt_trees(json.loads(path.read_text())):
+        path.write_text(json.dumps(spoilt))
+        try:
+            for part in ("train", "weights", "architecture"):
+                open_prepared(prepared.folder).part(part)
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert [text for text in refused if "\n" in text or len(text) > 500] == []
+    assert [text for text in refused if "`dvc repro prepare` makes it anew" not in text] == []
 
 
 def test_pictures_that_moved_away_are_missed_by_name(make: Make, folder: Path) -> None:

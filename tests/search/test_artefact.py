@@ -22,7 +22,7 @@ from nascommon.search.snapshots import Snapshots
 from nascommon.settings import UserError
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, equal, tiny_data, tiny_method, tiny_spec
-from tests.search.spoilt import spoilt_trees
+from tests.spoilt import spoilt_trees
 
 METHOD = tiny_method(phases=(Phase(1, 2, 3, keep=3), Phase(2, 2, 4)), initialise=normal_alpha(1.0))
 DATA = tiny_data()

@@ -13,7 +13,7 @@ from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.artefact import load_network, save_network
 from tests.search.small import CPU, equal
-from tests.search.spoilt import spoilt_trees
+from tests.spoilt import spoilt_trees
 
 GENOTYPE = PUBLISHED["DARTS_V2"]
 

@@ -1,0 +1,153 @@
+"""Pictures are read, checked, split and written as a prepared folder."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nascommon.data.normalisation import moments
+from nascommon.data.pictures import some
+from nascommon.data.prepared import MANIFEST, ROLES, SETS, SPLIT, Manifest, class_counts
+from nascommon.data.samples import Pixels, Samples, content_hash
+from nascommon.data.settings import DataSettings
+from nascommon.data.sources import Source, read_source
+from nascommon.data.split import balanced, pick, stratified
+from nascommon.data.storing import store
+from nascommon.runtime.artefacts import write_json, write_tensors
+from nascommon.runtime.seeding import generator
+from nascommon.settings import UserError
+
+
+def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
+    """Read, check, split and write the pictures; everything of an earlier preparation in ``destination`` is removed.
+
+    Writes manifest.json, split.json, and the folders train and test with samples.safetensors (memory) or with
+    samples.json, a list of files.
+
+    Raises:
+        UserError: pictures or settings that cannot be used; the message names the offenders.
+    """
+    _clear(destination)
+    source = read_source(settings, report)
+    train, test = _divide(source, settings, seed)
+    stored = store(train, test, source.classes, settings, destination, report)
+    _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
+    split = _split(stored.train.labels, settings, seed)
+    mean, std = moments(
+        settings.source, stored.train, stored.channels, stored.height, settings.fit, generator(seed, "data", "moments")
+    )
+    view = "" if isinstance(stored.train, Pixels) else f"{stored.channels} x {stored.height} {settings.fit}"
+    labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
+    manifest = Manifest(
+        source=settings.source,
+        storage="memory" if isinstance(stored.train, Pixels) else "files",
+        classes=source.classes,
+        channels=stored.channels,
+        height=stored.height,
+        width=stored.width,
+        fit=settings.fit,
+        mean=mean,
+        std=std,
+        counts={
+            part: dict(zip(source.classes, class_counts(of, len(source.classes)), strict=True))
+            for part, of in labels.items()
+        },
+        content_hash=content_hash(stored.train, stored.test, source.classes, split, view),
+        copies=stored.copies,
+        seed=seed,
+        workers=settings.workers,
+    )
+    _write_samples(destination, "train", stored.train)
+    _write_samples(destination, "test", stored.test)
+    write_json(destination / SPLIT, split)
+    write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
+    report(_summary(manifest))
+    return manifest
+
+
+def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
+    """Return indices by role: the two halves of the search and, where it does not see all pictures, the rest."""
+    rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(labels_N))
+    if settings.search_fraction < 1:
+        rest_N, seen_N = stratified(labels_N, settings.search_fraction, generator(seed, "data", "seen"))
+        _refuse_unsplittable(labels_N, seen_N, settings.search_fraction)
+    halves = stratified(labels_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
+    split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
+    return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
+
+
+def _refuse_unsplittable(labels_N: Tensor, seen_N: Tensor, share: float) -> None:
+    """Refuse a share of the pictures that leaves a class out of either half of the search."""
+    counts_K = torch.bincount(labels_N)
+    if int(torch.bincount(labels_N[seen_N], minlength=len(counts_K)).min()) < len(ROLES):
+        smallest = int(counts_K.min())
+        least = math.ceil(10_000 * len(ROLES) / smallest) / 10_000
+        raise UserError(
+            "data.search_fraction: leaves the search less than two pictures of a class, one for either half"
+            f" (got {share}); the smallest class has {smallest}, so give at least {least}"
+        )
+
+
+def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples, Samples]:
+    """Training and test samples, the test set split off where the source has none, both cut down to the limit."""
+    train, test = source.train, source.test
+    _refuse_small(source, train.labels, 3 if test is None else 2)
+    if test is None:
+        kept, held_out = stratified(train.labels, settings.test_fraction, generator(seed, "data", "test"))
+        train, test = train.take(kept), train.take(held_out)
+        _refuse_small(source, train.labels, 2)
+    if settings.limit is None or settings.limit >= len(train):
+        return train, test
+    if settings.limit < 2 * len(source.classes):
+        raise UserError(
+            f"data.limit: {len(source.classes)} classes need at least {2 * len(source.classes)} training pictures,"
+            f" one of each class in either half (got {settings.limit})"
+        )
+    test_limit = max(round(len(test) * settings.limit / len(train)), len(source.classes))
+    return _limited(train, settings.limit, seed, "train"), _limited(test, test_limit, seed, "test")
+
+
+def _limited(samples: Samples, limit: int, seed: int, name: str) -> Samples:
+    quotas = balanced(torch.bincount(samples.labels), limit)
+    return samples.take(pick(samples.labels, quotas, generator(seed, "data", "limit", name))[0])
+
+
+def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:
+    counts = zip(source.classes, class_counts(labels, len(source.classes)), strict=True)
+    small = [f"{name} has {count}" for name, count in counts if count < fewest]
+    if small:
+        raise UserError(
+            f"data: every class needs at least {fewest} pictures to be split: {some(small)};"
+            " add pictures, or leave the classes out with data.classes"
+        )
+
+
+def _clear(destination: Path) -> None:
+    destination.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST, SPLIT):
+        (destination / name).unlink(missing_ok=True)
+    for name in SETS:
+        shutil.rmtree(destination / name, ignore_errors=True)
+
+
+def _write_samples(folder: Path, name: str, samples: Samples) -> None:
+    if isinstance(samples, Pixels):
+        write_tensors(folder / name / "samples.safetensors", {"images": samples.images, "labels": samples.labels})
+        return
+    inside = samples.root.is_relative_to(folder / name)
+    root = samples.root.relative_to(folder / name) if inside else samples.root
+    tree = {"root": root.as_posix(), "paths": samples.names, "labels": samples.labels.tolist()}
+    write_json(folder / name / "samples.json", tree)
+
+
+def _summary(manifest: Manifest) -> str:
+    parts = ", ".join(f"{sum(counts.values())} {part}" for part, counts in manifest.counts.items())
+    shape = f"{manifest.channels} x {manifest.height} x {manifest.width}"
+    return (
+        f"{manifest.source}: {len(manifest.classes)} classes, {parts}; pictures {shape}, stored as {manifest.storage}"
+    )
