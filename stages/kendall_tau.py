@@ -40,7 +40,10 @@ def main(
     params: ParamsFile = Path("params.yaml"),
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Analyse two columns of numbers of a CSV file instead: search score, retrain score."),
+        typer.Option(
+            help="Analyse two columns of numbers of a CSV file instead: search score, retrain score. Its first row "
+            "names the columns unless all its cells are numbers; lines that begin with # are left out."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --pairs: print JSON.")] = False,
 ) -> None:
@@ -83,12 +86,15 @@ def skip() -> None:
 
 def analyse(path: Path, *, as_json: bool) -> None:
     """Print the rank correlation of two columns."""
-    first, second, names = read_pairs(path)
-    ranking = rank_correlation(first, second)
+    pairs = read_pairs(path)
+    ranking = rank_correlation(pairs.x, pairs.y)
+    read = {"columns": list(pairs.names), "header": pairs.header, "comments": pairs.comments}
     if as_json:
-        typer.echo(json.dumps({"columns": list(names), **ranking.as_dict()}, indent=2))
+        typer.echo(json.dumps({**read, **ranking.as_dict()}, indent=2))
         return
-    summary(f"{path}: {names[0]} against {names[1]}", describe_ranking(ranking), [])
+    first_row = "names of the columns" if pairs.header else "an architecture, since all its cells are numbers"
+    rows = {"first row": first_row, **({"comments": f"{pairs.comments} left out"} if pairs.comments else {})}
+    summary(f"{path}: {' against '.join(pairs.names)}", rows | describe_ranking(ranking), [])
 
 
 def rounds_of(run: Run) -> dict[str, NetworkSettings]:

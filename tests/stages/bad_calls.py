@@ -79,7 +79,7 @@ CALLS = (
     Call("pairs of three columns", "kendall_tau", "--pairs FILE", r"FILE: exactly two columns .* found 3 \(a, b, c\)", b"a,b,c\n1,2,3\n4,5,6\n7,8,9\n"),
     Call("pairs with a hole", "kendall_tau", "--pairs FILE", r"FILE:3: b: a number is missing \(got ''\)", b"a,b\n1,2\n3,\n5,6\n7,8\n"),
     Call("pairs with NaN", "kendall_tau", "--pairs FILE", r"FILE:3: b: a number is missing \(got 'nan'\)", b"a,b\n1,2\n3,nan\n5,6\n7,8\n"),
-    Call("pairs ragged", "kendall_tau", "--pairs FILE", r"FILE:3: 3 columns, but 2 in the first line", b"a,b\n1,2\n3,4,5\n"),
+    Call("pairs ragged", "kendall_tau", "--pairs FILE", r"FILE:3: 3 columns, but 2 in line 1", b"a,b\n1,2\n3,4,5\n"),
     Call("pairs too few", "kendall_tau", "--pairs FILE", r"3 to \d+ architectures can be ranked, got 2", b"a,b\n1,2\n3,4\n"),
     Call("pairs of bytes", "kendall_tau", "--pairs FILE", r"FILE: not a UTF-8 text file", b"\xff\xfe1"),
     Call("pairs are a folder", "kendall_tau", "--pairs .", r"cannot be read \(Is a directory\)"),

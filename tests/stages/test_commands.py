@@ -121,11 +121,23 @@ def test_the_published_points_give_the_published_tau(tmp_path: Path, method: str
     assert tree["columns"] == ["retrain_acc", "search_acc"]
 
 
+def test_a_header_of_numbers_is_no_architecture(tmp_path: Path) -> None:
+    rows = [f"net {number},{90 + number / 10},{97 - number / 20}%" for number in range(12)]
+    (tmp_path / "points.csv").write_text("\n".join(["# seed 0", "arch,25,600", *rows]), encoding="utf-8")
+    tree = json.loads(run("kendall_tau", tmp_path, "--pairs", "points.csv", "--json").out)
+    assert (tree["n"], tree["tau_b"]) == (12, pytest.approx(-1))
+    assert (tree["columns"], tree["header"], tree["comments"]) == (["25", "600"], True, 1)
+    said = run("kendall_tau", tmp_path, "--pairs", "points.csv").out
+    assert re.search(r"first row +names of the columns\n +comments +1 left out", said)
+
+
 def test_pairs_without_json_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("1,10\n2,20\n3,30\n4,40\n", encoding="utf-8")
     said = run("kendall_tau", tmp_path, "--pairs", "points.csv")
     assert said.status == 0
     assert "column 1 against column 2" in said.out
+    assert "first row" in said.out
+    assert "an architecture" in said.out
     assert re.search(r"tau +a 1\.000", said.out)
 
 
