@@ -113,7 +113,7 @@ def kendall_estimate(
 ) -> Estimate:
     """Estimate the retrainings of the ranking, the deep ones included."""
     cost = training_cost(settings.network, settings.training, shape, "data.size", device, precision)
-    networks = settings.architectures * (1 + settings.noise_ceiling)
+    networks = settings.architectures * (1 + settings.retest)
     estimate = training_estimate("kendall_tau", cost, settings.training, images, networks)
     if settings.deep_network is None:
         return estimate

@@ -17,7 +17,7 @@ from nascommon.analysis.candidates import FEWEST, Architecture, scored
 from nascommon.analysis.figures import save_figure
 from nascommon.analysis.pairs import read_pairs
 from nascommon.analysis.plots import plot_ranking
-from nascommon.analysis.ranking import Ranking, rank_correlation, trajectory
+from nascommon.analysis.ranking import Ranking, attainable_tau, rank_correlation, trajectory
 from nascommon.data.pictures import some
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
@@ -101,7 +101,7 @@ def rounds_of(run: Run) -> dict[str, NetworkSettings]:
     """Return the network of each round of retraining: once, once more with another seed, and once deep."""
     settings = run.params.kendall_tau
     rounds = {"first": settings.network}
-    if settings.noise_ceiling:
+    if settings.retest:
         rounds["second"] = settings.network
     if settings.deep_network is not None:
         rounds["deep"] = settings.deep_network
@@ -202,14 +202,18 @@ def write_ranking(
         }
     )
     ranking = rank_correlation(table["search_score"], table["retrain_first"], seed=run.params.seed)
+    others = {
+        name: rank_correlation(scores["first"], scores[which], seed=run.params.seed)
+        for name, which in (("retest", "second"), ("depth", "deep"))
+        if which in scores
+    }
     tree: dict[str, Any] = {
         "mode": settings.mode, "source": settings.source, "search_score": settings.search_score,
         "ranking": ranking.as_dict(), "diverged": diverged,
+        **{name: other.as_dict() for name, other in others.items()},
     }  # fmt: skip
-    if settings.noise_ceiling:
-        tree["noise_ceiling"] = rank_correlation(scores["first"], scores["second"], seed=run.params.seed).as_dict()
-    if "deep" in scores:
-        tree["depth"] = rank_correlation(scores["first"], scores["deep"], seed=run.params.seed).as_dict()
+    if "retest" in others:
+        tree["ceiling_tau_b"] = attainable_tau(others["retest"].tau_b)
     if settings.mode == "trajectory":
         tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
     write_json(KENDALL / "ranking.json", {**tree, "provenance": run.provenance()})
@@ -227,10 +231,11 @@ def write_ranking(
     run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
     run.tracker.artefact(KENDALL, "kendall_tau")
     shown = describe_ranking(ranking)
-    if "noise_ceiling" in tree:
-        shown["noise ceiling"] = f"tau-b {number(tree['noise_ceiling']['tau_b'])} between two seeds of retraining"
-    if "depth" in tree:
-        shown["depth"] = f"tau-b {number(tree['depth']['tau_b'])} between search depth and retraining depth"
+    if "retest" in others:
+        shown["retest agreement"] = f"tau-b {others['retest'].in_words()}, of two seeds of retraining"
+        shown["perfect score"] = f"would reach tau-b {number(tree['ceiling_tau_b'])} against one of them, on average"
+    if "depth" in others:
+        shown["depth"] = f"tau-b {others['depth'].in_words()}, of search depth and retraining depth"
     summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown,
             [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
 
@@ -251,34 +256,34 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
     """Return the figures that DVC compares."""
     ranking = tree["ranking"]
     metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
-    low, high = ranking["interval"] or (None, None)
-    ceiling = tree.get("noise_ceiling", {}).get("tau_b")
-    depth = tree.get("depth", {})
-    depth_low, depth_high = depth.get("interval") or (None, None)
+    for prefix, part in (("", ranking), ("retest_", tree.get("retest", {})), ("depth_", tree.get("depth", {}))):
+        low, high = part.get("interval") or (None, None)
+        metrics |= {
+            f"{prefix}tau_b": part.get("tau_b"), f"{prefix}tau_b_low": low, f"{prefix}tau_b_high": high,
+        }  # fmt: skip
     return {
-        **metrics, "tau_b_low": low, "tau_b_high": high, "noise_ceiling_tau_b": ceiling,
+        **metrics,
+        "ceiling_tau_b": tree.get("ceiling_tau_b"),
         "diverged": len(tree["diverged"]),
-        "depth_tau_b": depth.get("tau_b"), "depth_tau_b_low": depth_low, "depth_tau_b_high": depth_high,
-    }  # fmt: skip
+    }
 
 
 def describe_ranking(ranking: Ranking) -> dict[str, str]:
     """Return the lines that a person reads."""
-    low, high = ranking.interval or (None, None)
+    others = {"a": ranking.tau_a, "c": ranking.tau_c, "weighted": ranking.weighted_tau}
     return {
         "architectures": str(ranking.n),
-        "tau": f"a {number(ranking.tau_a)}, b {number(ranking.tau_b)}, c {number(ranking.tau_c)}, "
-        f"weighted {number(ranking.weighted_tau)}",
-        "p-value": f"{number(ranking.p_value)} ({ranking.p_value_method})",
-        f"{ranking.confidence:.0%} interval of tau-b": f"{number(low)} to {number(high)}",
+        "tau-b": ranking.in_words(),
+        "tau": ", ".join(f"{which} {number(tau)}" for which, tau in others.items()),
+        "p-value": "undefined" if ranking.p_value is None else f"{ranking.p_value:.2g} ({ranking.p_value_method})",
         "agreement": ranking.label,
         "top-k overlap": ", ".join(f"{k}: {share:.2f}" for k, share in ranking.top_k_overlap.items()),
     }
 
 
 def number(value: float | None) -> str:
-    """Write a number, or that there is none."""
-    return "undefined" if value is None else f"{value:.3f}"
+    """Write a tau, or that there is none."""
+    return "undefined" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

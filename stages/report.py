@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nascommon.analysis.ranking import tau_in_words
 from nascommon.runtime.progress import duration
 from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
 from stages.shell import Run
@@ -70,7 +71,8 @@ def findings(results: dict[str, Any]) -> list[str]:
         f"recalibrated {100 * gap['kept_recalibrated']:.1f} %)."
     )
     lines.append(operations(gap))
-    lines += [ranking(stages["kendall_tau"]), *depth(stages["kendall_tau"])]
+    kendall = stages["kendall_tau"]
+    lines += [ranking(kendall), *retest(kendall), *depth(kendall)]
     cost = results["cost_seconds"]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
@@ -110,20 +112,26 @@ def depth(kendall: dict[str, Any]) -> list[str]:
     """Say whether deeper training ranks as training at search depth does, if that was measured."""
     if kendall.get("depth_tau_b") is None:
         return []
-    interval = f"95 % interval {kendall['depth_tau_b_low']:.2f} to {kendall['depth_tau_b_high']:.2f}"
-    return [f"Search depth against retraining depth: Kendall tau-b {kendall['depth_tau_b']:.2f} ({interval})."]
+    return [f"Search depth against retraining depth: Kendall tau-b {tau(kendall, 'depth_')}."]
 
 
 def ranking(kendall: dict[str, Any]) -> str:
     """Say how well search scores rank architectures."""
     if kendall["n"] == 0:
         return "No search score to rank by: the search trained no supernet."
-    if kendall["tau_b"] is None:
-        return f"Kendall tau is undefined: all {kendall['n']} architectures have the same score."
-    ceiling = kendall["noise_ceiling_tau_b"]
-    limit = f"; two seeds of retraining agree with tau-b {ceiling:.2f}" if ceiling is not None else ""
-    return (
-        f"Search score against retraining: Kendall tau-b {kendall['tau_b']:.2f} (95 % interval "
-        f"{kendall['tau_b_low']:.2f} to {kendall['tau_b_high']:.2f}, p = {kendall['p_value']:.2f}, "
-        f"n = {kendall['n']}){limit}."
-    )
+    chance = "" if kendall["p_value"] is None else f", p = {kendall['p_value']:.2g}, n = {kendall['n']}"
+    return f"Search score against retraining: Kendall tau-b {tau(kendall)}{chance}."
+
+
+def retest(kendall: dict[str, Any]) -> list[str]:
+    """Say how far retraining repeats its own order, and what that leaves to a score, if that was measured."""
+    if kendall.get("retest_tau_b") is None:
+        return []
+    agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau(kendall, 'retest_')}."
+    ceiling = f"{kendall['ceiling_tau_b']:.2f} against one of them on average (corrected for attenuation)"
+    return [f"{agreement} A perfect score would reach {ceiling}."]
+
+
+def tau(kendall: dict[str, Any], prefix: str = "") -> str:
+    """Write a tau-b of the stage's metrics with its interval."""
+    return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ("", "_low", "_high")))

@@ -84,7 +84,7 @@ def test_pictures_vary_as_in_the_papers_by_default(least: Params) -> None:
 def test_kendall_trains_a_short_annealed_schedule_without_drop_path_by_default(least: Params) -> None:
     kendall = least.kendall_tau
     assert (kendall.mode, kendall.architectures, kendall.source) == ("single_run", 10, "epochs")
-    assert kendall.noise_ceiling
+    assert kendall.retest
     assert (kendall.network.channels, kendall.network.cells, kendall.network.auxiliary) == (16, 8, False)
     assert kendall.training.drop_path == 0
     assert kendall.training.schedule == "cosine"

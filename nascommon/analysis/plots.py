@@ -72,12 +72,8 @@ def plot_ranking(search: ArrayLike, retrain: ArrayLike, names: Sequence[str], ra
 
 
 def _caption(ranking: Ranking) -> str:
-    if ranking.tau_b is None:
-        return f"tau undefined: one of the scores is constant (n = {ranking.n})"
-    interval = ""
-    if ranking.interval is not None:
-        interval = "{:.0%} interval {:.2f} to {:.2f}, ".format(ranking.confidence, *ranking.interval)
-    return f"Kendall tau-b {ranking.tau_b:.2f}, {interval}p = {ranking.p_value:.2f}, n = {ranking.n}"
+    chance = "" if ranking.p_value is None else f"\np = {ranking.p_value:.2g}, n = {ranking.n}"
+    return f"Kendall tau-b {ranking.in_words()}{chance}"
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -41,8 +41,9 @@ class KendallSettings(Settings):
     """supernet_val: accuracy of the supernet with its mixing weights at that epoch. inherited_val: of the architecture
     alone with the supernet's weights, batch norm recalibrated."""
     calibration_batches: Count = 50
-    noise_ceiling: bool = True
-    """Retrain every architecture once more with another seed: no score can rank better than retraining ranks itself."""
+    retest: bool = True
+    """Retrain every architecture once more with another seed. How far two retrainings agree says how much of the order
+    is noise; a perfect score, which has none of its own, reaches more, and that ceiling is reported beside it."""
     network: NetworkSettings = NetworkSettings(channels=16, cells=8, auxiliary=False)
     """Of the search's depth and width: the search score is compared with it, and the difference is structure."""
     deep_network: NetworkSettings | None = NetworkSettings(channels=16, cells=20, auxiliary=False)

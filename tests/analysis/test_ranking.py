@@ -13,18 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from nascommon.analysis.published import kendall_figure1
 from nascommon.analysis.ranking import (
+    FEWEST_FOR_INTERVAL,
     MOST,
     NORMAL_FROM,
     Floats,
+    attainable_tau,
     bootstrap_interval,
     permutation_p_value,
     rank_correlation,
     tau_a_and_b,
+    tau_in_words,
     top_k_overlap,
     trajectory,
+    weighted_tau,
 )
 from nascommon.settings import UserError
 
@@ -156,17 +161,40 @@ def test_bootstrap_interval_equals_a_slow_twin_on_the_same_resamples() -> None:
 
 
 def test_resamples_with_a_constant_score_are_counted_not_used() -> None:
-    x = np.array([0.0, 0.0, 1.0])
-    interval, degenerate = bootstrap_interval(x, x, 2000, 0.95, 0)
-    # Constant: the third architecture in none (8/27) or in all three (1/27) of the draws.
-    assert degenerate == pytest.approx(2000 / 3, abs=4 * math.sqrt(2000 * 2 / 9))
-    assert interval == (1.0, 1.0)
+    x, y = np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.array([0.0, 2.0, 3.0, 4.0, 1.0])
+    interval, degenerate = bootstrap_interval(x, y, 2000, 0.95, 0)
+    share = 0.8**5 + 0.2**5  # constant: the last architecture in none or in all of the draws
+    assert degenerate == pytest.approx(2000 * share, abs=4 * math.sqrt(2000 * share * (1 - share)))
+    assert interval is not None
 
 
 def test_a_single_degenerate_resample_leaves_no_interval() -> None:
-    x = np.array([0.0, 0.0, 1.0])
+    x = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
     seed = next(seed for seed in range(50) if bootstrap_interval(x, x, 1, 0.95, seed)[1] == 1)
     assert bootstrap_interval(x, x, 1, 0.95, seed) == (None, 1)
+
+
+def test_a_handful_of_architectures_is_too_few_for_an_interval_and_said_to_be() -> None:
+    x, y = correlated(FEWEST_FOR_INTERVAL, 2.0)
+    assert rank_correlation(x, y).interval is not None
+    few = rank_correlation(x[1:], y[1:])
+    assert (few.n, few.interval) == (4, None)
+    assert few.in_words() == f"{few.tau_b:.2f} (no interval: 4 architectures are too few, 5 are needed)"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_architectures_in_one_order_give_no_interval_without_width(sign: int) -> None:
+    result = rank_correlation(np.arange(10.0), sign * np.arange(10.0))
+    assert result.interval is None
+    assert result.in_words() == f"{sign:.2f} (no interval: all resamples agree)"
+
+
+def test_a_tau_is_written_with_its_interval_or_as_undefined() -> None:
+    assert tau_in_words(6, 0.2, -1.0, 0.875) == "0.20 (95 % interval -1.00 to 0.88)"
+    assert (
+        rank_correlation([1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5], confidence=0.9).in_words().startswith("0.73 (90 % in")
+    )
+    assert tau_in_words(3, None, None, None) == "undefined, since a score is the same for all 3 architectures"
 
 
 def test_more_confidence_gives_a_wider_interval_around_tau() -> None:
@@ -184,7 +212,6 @@ def test_identical_and_reversed_orders_are_labelled_so(sign: int, label: str) ->
     assert (result.tau_a, result.tau_b, result.label) == (sign, sign, label)
     assert result.tau_c == pytest.approx(sign)
     assert result.weighted_tau == pytest.approx(sign)
-    assert result.interval == (sign, sign)
 
 
 def test_weighted_tau_punishes_a_swap_among_the_best_more() -> None:
@@ -194,6 +221,74 @@ def test_weighted_tau_punishes_a_swap_among_the_best_more() -> None:
     swapped = [rank_correlation(x, y, resamples=10, permutations=10) for y in (best, worst)]
     assert swapped[0].tau_b == swapped[1].tau_b
     assert (swapped[0].weighted_tau or 0) < (swapped[1].weighted_tau or 0)
+
+
+def test_weighted_tau_is_scipys_where_nothing_is_tied() -> None:
+    for seed in range(5):
+        x, y = correlated(20, 1.0, seed)
+        assert weighted_tau(x, y) == pytest.approx(stats.weightedtau(x, y, rank=True).statistic, abs=1e-12)
+
+
+def test_weighted_tau_weighs_ties_by_the_mean_over_their_orders() -> None:
+    x, y = np.array([3.0, 2.0, 2.0, 2.0, 1.0]), np.array([5.0, 3.0, 4.0, 1.0, 2.0])
+    orders = [(0, *order, 4) for order in itertools.permutations((1, 2, 3))]
+    by_x = np.mean([[1 / (order.index(i) + 1) for i in range(5)] for order in orders], axis=0)
+    by_y = 1 / np.array([1.0, 3.0, 2.0, 5.0, 4.0])
+    taus = []
+    for w in (by_x, by_y):
+        sums = np.zeros(3)
+        for i, j in itertools.combinations(range(5), 2):
+            a, b = np.sign(x[i] - x[j]), np.sign(y[i] - y[j])
+            sums += (w[i] + w[j]) * np.array([a * b, abs(a), abs(b)])
+        taus.append(sums[0] / math.sqrt(sums[1] * sums[2]))
+    assert weighted_tau(x, y) == pytest.approx(np.mean(taus), abs=1e-12)
+
+
+def test_weighted_tau_of_independent_scores_with_ties_is_zero() -> None:
+    # Every level of one as often with every level of the other: exactly independent; scipy says 0.24.
+    assert weighted_tau(np.repeat([0.0, 1.0, 2.0], 9), np.tile([0.0, 1.0, 2.0], 9)) == pytest.approx(0, abs=1e-12)
+    draw = np.random.default_rng(0)
+    taus = [weighted_tau(*draw.integers(3, size=(2, 100)).astype(float)) for _ in range(400)]
+    assert abs(np.mean(taus)) < 4 * np.std(taus) / math.sqrt(len(taus)) < 0.03
+
+
+@given(FEW_VALUES)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_weighted_tau_is_one_for_equal_scores_and_changes_sign_with_one_of_them(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=np.float64).T
+    if np.ptp(x) and np.ptp(y):
+        assert weighted_tau(x, x) == pytest.approx(1)
+        assert weighted_tau(x, -x) == pytest.approx(-1)
+        assert weighted_tau(x, y) == pytest.approx(weighted_tau(y, x))
+        assert abs(weighted_tau(x, y)) <= 1 + 1e-12
+
+
+# (noise of a retraining, tau-b of a perfect score and a retraining, of two retrainings, predicted from the latter)
+NOISE = [(0.5, 0.708, 0.598, 0.710), (1.0, 0.500, 0.339, 0.505), (1.5, 0.373, 0.194, 0.369)]
+
+
+@pytest.mark.parametrize(("noise", "perfect", "retest", "predicted"), NOISE)
+def test_a_perfect_score_beats_retest_agreement_and_reaches_what_that_predicts(
+    noise: float, perfect: float, retest: float, predicted: float
+) -> None:
+    draw = np.random.default_rng(1)
+    taus = []
+    for _ in range(3000):
+        quality = draw.normal(size=10)
+        first, second = quality + noise * draw.normal(size=(2, 10))
+        taus.append((tau_a_and_b(quality, first)[1], tau_a_and_b(first, second)[1]))
+    found_perfect, found_retest = np.mean(taus, axis=0)
+    error = 5 * 0.25 / math.sqrt(3000)
+    assert (found_perfect, found_retest) == (pytest.approx(perfect, abs=error), pytest.approx(retest, abs=error))
+    assert attainable_tau(retest) == pytest.approx(predicted, abs=1e-3)
+    assert attainable_tau(float(found_retest)) == pytest.approx(found_perfect, abs=2 * error)
+    assert np.mean([one > other for one, other in taus]) > 0.6
+
+
+def test_the_ceiling_of_whole_no_and_unknown_agreement() -> None:
+    assert attainable_tau(1.0) == pytest.approx(1)
+    assert attainable_tau(0.0) == attainable_tau(-0.3) == 0
+    assert attainable_tau(None) is None
 
 
 def test_too_few_architectures_are_never_called_positive() -> None:

@@ -36,7 +36,7 @@ def few_steps(folder: Path) -> dict[str, Any]:
     params["transfer"]["data"] |= {"path": str(folder / "imagenette"), "limit": 20, "workers": 1}
     params["transfer"]["training"] |= {"epochs": 1, "batch_size": 8}
     params["kendall_tau"] |= {"architectures": 3, "source": "sampled", "search_score": "inherited_val"}
-    params["kendall_tau"] |= {"calibration_batches": 1, "noise_ceiling": False, "deep_network": None}
+    params["kendall_tau"] |= {"calibration_batches": 1, "retest": False, "deep_network": None}
     params["kendall_tau"]["training"] |= {"epochs": 1, "batch_size": 8}
     params["evaluate"]["batch_size"] = 8
     return params

@@ -138,7 +138,7 @@ def test_pairs_without_json_are_told_in_words(tmp_path: Path) -> None:
     assert "column 1 against column 2" in said.out
     assert "first row" in said.out
     assert "an architecture" in said.out
-    assert re.search(r"tau +a 1\.000", said.out)
+    assert re.search(r"tau-b +1\.00 \(no interval", said.out)
 
 
 def test_a_name_that_is_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:

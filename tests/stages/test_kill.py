@@ -138,7 +138,7 @@ def logits_of(project: Project, stage: str) -> Tensor:
 
 def test_the_further_searches_of_multi_run_go_on_too(longer: Project, tmp_path: Path) -> None:
     longer_multi = longer.copy(tmp_path / "whole").change(
-        kendall_tau__mode="multi_run", kendall_tau__noise_ceiling=False, kendall_tau__training__epochs=1
+        kendall_tau__mode="multi_run", kendall_tau__retest=False, kendall_tau__training__epochs=1
     )
     project = longer_multi.copy(tmp_path / "project")
     longer_multi.stage("kendall_tau")

@@ -74,7 +74,7 @@ def test_the_values_that_are_set_here_are_all_there_are() -> None:
     assert set(DiscretizeSettings.model_fields) == {"calibration_batches", "batch_size", "worth_images", "genotype"}
     assert set(BaselineSettings.model_fields) == {"architectures"}
     assert set(KendallSettings.model_fields) == {
-        "mode", "architectures", "source", "search_score", "calibration_batches", "noise_ceiling", "network",
+        "mode", "architectures", "source", "search_score", "calibration_batches", "retest", "network",
         "deep_network", "training",
     }  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_kendall_tau_trains_as_many_architectures_in_as_many_rounds_as_are_set(s
                       for i in range(3)]  # fmt: skip
     shallow = handed(searched, "kendall_tau", kendall_tau__deep_network=None)
     assert [job.name for job in shallow["jobs"]] == [f"{name}_{i}" for name in ("first", "second") for i in range(3)]
-    once = handed(searched, "kendall_tau", kendall_tau__noise_ceiling=False, kendall_tau__architectures=4)
+    once = handed(searched, "kendall_tau", kendall_tau__retest=False, kendall_tau__architectures=4)
     assert [job.name for job in once["jobs"]] == [f"first_{i}" for i in range(4)]
 
 

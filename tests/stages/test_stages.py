@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from nascommon.analysis.complexity import network_complexity
+from nascommon.analysis.ranking import attainable_tau
 from nascommon.data.prepared import open_prepared
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
@@ -23,6 +24,7 @@ from nascommon.training import many
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import train_network
 from stages.memory import Shape, shape_of
+from stages.report import ranking, retest
 from tests.stages.bad_projects import picture
 from tests.stages.project import Project
 
@@ -48,7 +50,7 @@ METRICS = {
         "train_seconds", "params", "mult_adds", "paper_flops", "peak_memory_mib",
     },
     "transfer": {"train_accuracy", "params", "mult_adds", "paper_flops", "images_per_second"},
-    "kendall_tau": {"tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n", "noise_ceiling_tau_b"},
+    "kendall_tau": {"tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n", "retest_tau_b"},
     "baseline": {"architectures", "train_seconds"},
     "evaluate": {
         "test_accuracy", "test_error_percent", "random_mean_accuracy", "percentile_vs_random", "p_value_vs_random",
@@ -268,11 +270,11 @@ def test_a_ranking_of_too_few_that_did_not_diverge_is_refused(searched: Project)
 
 
 def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
-    searched.change(kendall_tau__mode="multi_run", kendall_tau__noise_ceiling=False).stage("kendall_tau")
+    searched.change(kendall_tau__mode="multi_run", kendall_tau__retest=False).stage("kendall_tau")
     table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")
     assert list(table["architecture"]) == ["seed of this run", "other seed 1", "other seed 2"]
     assert searched.json("data/kendall_tau/ranking.json")["mode"] == "multi_run"
-    assert searched.json("data/metrics/kendall_tau.json")["noise_ceiling_tau_b"] is None
+    assert searched.json("data/metrics/kendall_tau.json")["retest_tau_b"] is None
 
 
 def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
@@ -286,7 +288,7 @@ def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
 def test_epochs_of_one_search_are_ranked(prepared: Project, score: str) -> None:
     prepared.change(
         methods__darts__epochs=6, search__snapshots=6, kendall_tau__source="epochs", kendall_tau__search_score=score,
-        kendall_tau__noise_ceiling=False,
+        kendall_tau__retest=False,
     ).stages("search", "kendall_tau")  # fmt: skip
     table = pd.read_csv(prepared.folder / "data/kendall_tau/architectures.csv")
     assert 3 <= len(table) <= 6
@@ -354,3 +356,35 @@ def test_height_and_width_of_rectangular_pictures_are_counted(searched: Project)
         counts = network_complexity(genotype, network.spec, 8, 16).as_dict()
         told = searched.json(f"data/{folder}/network.json")["metrics"]
         assert {name: told[name] for name in counts} == counts
+
+
+# --- what the report says of the ranking
+
+
+def test_the_report_gives_retest_agreement_the_ceiling_and_why_there_is_no_interval(finished_once: Project) -> None:
+    written = (finished_once.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "no interval: 3 architectures are too few, 5 are needed" in written
+    figures = finished_once.json("data/metrics/kendall_tau.json")
+    assert (figures["tau_b_low"], figures["retest_tau_b_high"], figures["depth_tau_b_low"]) == (None, None, None)
+    if figures["retest_tau_b"] is None:
+        assert figures["ceiling_tau_b"] is None
+    else:
+        assert figures["ceiling_tau_b"] == attainable_tau(figures["retest_tau_b"])
+        assert f"A perfect score would reach {figures['ceiling_tau_b']:.2f}" in written
+
+
+RANKED = {
+    "n": 6, "tau_b": 0.2, "tau_b_low": -1.0, "tau_b_high": 1.0, "p_value": 0.0028,
+    "retest_tau_b": 0.339, "retest_tau_b_low": -0.5, "retest_tau_b_high": 0.9, "ceiling_tau_b": 0.506,
+}  # fmt: skip
+
+
+def test_the_ranking_is_told_with_intervals_and_a_p_value_that_is_not_rounded_to_nothing() -> None:
+    assert ranking(RANKED) == (
+        "Search score against retraining: Kendall tau-b 0.20 (95 % interval -1.00 to 1.00), p = 0.0028, n = 6."
+    )
+    (agreement,) = retest(RANKED)
+    assert "Kendall tau-b 0.34 (95 % interval -0.50 to 0.90). A perfect score would reach 0.51 against" in agreement
+    alike = {"n": 3, "tau_b": None, "p_value": None, "retest_tau_b": None}
+    assert ranking(alike).endswith("tau-b undefined, since a score is the same for all 3 architectures.")
+    assert retest(alike) == []
