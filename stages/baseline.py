@@ -31,10 +31,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     run continues after the last finished epoch.
     """
     inputs = [TARGET / "manifest.json"]
-    with stage_run(
-        "baseline", params, lambda p: [p.data.augment, p.search.nodes, p.retrain, p.baseline], inputs
-    ) as run:
-        task = Task(run.params.retrain, open_data(run, TARGET, run.params.data), BASELINE)
+    with stage_run("baseline", params, lambda p: [p.search.nodes, p.retrain, p.baseline], inputs) as run:
+        task = Task(run.params.retrain, open_data(run, TARGET), BASELINE)
         # As DVC does: what a killed run left half written is none of the results.
         shutil.rmtree(BASELINE, ignore_errors=True)
         BASELINE.mkdir(parents=True)

@@ -81,7 +81,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     """
     inputs = [METRICS / f"{stage}.json" for stage in ("search", "discretize", "retrain", "transfer")]
     with stage_run("evaluate", params, lambda p: [p.evaluate], inputs) as run:
-        target = open_data(run, TARGET, run.params.data)
+        target = open_data(run, TARGET)
         ours = tested(run, target, RETRAIN, "retrain")
         random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
         comparisons = compare_with_random(run, ours, random)
@@ -190,7 +190,7 @@ def transfer_row(run: Run) -> list[dict[str, Any]]:
     settings = run.params.transfer.data
     if settings is None:
         return []
-    result = tested(run, open_data(run, TRANSFER, settings), TRANSFERRED, "transfer")
+    result = tested(run, open_data(run, TRANSFER), TRANSFERRED, "transfer")
     return [
         {
             "what": f"{found(run)}, transferred (ImageNet network)",

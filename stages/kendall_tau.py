@@ -61,9 +61,7 @@ def main(
         SEARCH / SUMMARY,
         SEARCH / "final.safetensors",
     ]
-    with stage_run(
-        "kendall_tau", params, lambda p: [p.data.augment, p.kendall_tau, p.search, p.method_settings()], inputs
-    ) as run:
+    with stage_run("kendall_tau", params, lambda p: [p.kendall_tau, p.search, p.method_settings()], inputs) as run:
         ranked = Ranked.open(run)
         if not ranked.trained():
             skip()

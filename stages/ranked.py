@@ -34,7 +34,7 @@ class Ranked:
     @staticmethod
     def open(run: Run) -> Ranked:
         """Open the search and the data."""
-        data = open_data(run, TARGET, run.params.data)
+        data = open_data(run, TARGET)
         valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
         return Ranked(run, run.params.method(), load_search(SEARCH), data, valid)
 

@@ -14,8 +14,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
     inputs = [GENOTYPE, TARGET / "manifest.json"]
-    with stage_run("retrain", params, lambda p: [p.data.augment, p.retrain], inputs) as run:
-        data = open_data(run, TARGET, run.params.data)
+    with stage_run("retrain", params, lambda p: [p.retrain], inputs) as run:
+        data = open_data(run, TARGET)
         train_genotype(run, Task(run.params.retrain, data, RETRAIN))
 
 

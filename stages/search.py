@@ -49,8 +49,8 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
     inputs = [TARGET / "manifest.json"]
-    with stage_run("search", params, lambda p: [p.data.augment, p.search, p.method_settings()], inputs) as run:
-        method, data = run.params.method(), open_data(run, TARGET, run.params.data)
+    with stage_run("search", params, lambda p: [p.search, p.method_settings()], inputs) as run:
+        method, data = run.params.method(), open_data(run, TARGET)
         if run.params.discretize.genotype is not None:
             find_genotype(run.params.discretize.genotype)  # refused now, not after the search
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)

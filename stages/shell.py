@@ -20,7 +20,6 @@ import nascommon
 from nascommon.config import Params, load_params
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.prepared import Part, Prepared, open_prepared
-from nascommon.data.settings import DataSettings
 from nascommon.runtime.artefacts import digest
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
@@ -192,7 +191,6 @@ class Data:
     """A prepared set and how its batches are made."""
 
     prepared: Prepared
-    settings: DataSettings
     seed: int
     device: torch.device
 
@@ -206,7 +204,8 @@ class Data:
     ) -> Batches:
         """Return augmented, shuffled batches; ``purpose`` and seed decide order and augmentation."""
         number = derive(self.seed if seed is None else seed, "batches", purpose)
-        return training_batches(part, batch_size, self.settings.augment, seed=number, device=self.device, cutout=cutout)
+        augment = self.prepared.manifest.augment
+        return training_batches(part, batch_size, augment, seed=number, device=self.device, cutout=cutout)
 
     def calibration(self, purpose: str, batch_size: int, count: int) -> ImageBatches:
         """Return ``count`` batches of the weight half for batch-norm statistics, seen as in the search."""
@@ -218,9 +217,9 @@ class Data:
         return evaluation_batches(part, batch_size, device=self.device)
 
 
-def open_data(run: Run, folder: Path, settings: DataSettings) -> Data:
+def open_data(run: Run, folder: Path) -> Data:
     """Open a prepared set for this run."""
-    return Data(open_prepared(folder), settings, run.params.seed, run.device)
+    return Data(open_prepared(folder), run.params.seed, run.device)
 
 
 def input_hash(path: Path) -> str:

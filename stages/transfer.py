@@ -23,7 +23,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     with stage_run("transfer", params, lambda p: [p.transfer], inputs) as run:
         settings = run.params.transfer
         assert settings.data is not None
-        data = open_data(run, TRANSFER, settings.data)
+        data = open_data(run, TRANSFER)
         if settings.data.source != "imagenet":
             print(
                 f"transfer: the ImageNet network and its training run on {settings.data.source} at "

@@ -299,7 +299,13 @@ def test_a_search_does_not_depend_on_the_settings_of_other_methods() -> None:
 
 def test_what_does_not_change_numbers_reruns_nothing() -> None:
     for stage in graph()["stages"].values():
-        assert not {*MACHINE, "data.workers"} & set(stage["params"])
+        assert not {*MACHINE} & set(stage["params"])
+
+
+def test_only_prepare_watches_the_section_data() -> None:
+    for name, stage in graph()["stages"].items():  # how pictures vary is in the manifest, so no key of it must be there
+        watched = {key for key in stage["params"] if key.partition(".")[0] == "data"}
+        assert watched == ({"data"} if name == "prepare" else set()), name
 
 
 def test_how_many_jobs_run_at_a_time_is_no_part_of_what_was_run(least: Params) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from nascommon.data.copies import Copies
 from nascommon.data.fitting import Fit
 from nascommon.data.samples import Paths, Pixels, Samples
+from nascommon.data.settings import Augment
 from nascommon.runtime.artefacts import read_json, read_tensors
 from nascommon.runtime.records import anew, read_record
 from nascommon.settings import Count, Processes, Seed, Settings, UserError
@@ -47,6 +48,8 @@ class Manifest(Settings):
     mean: PerChannel
     """Per channel, for pixels in [0, 1]."""
     std: PerChannel
+    augment: Augment
+    """How training pictures vary; here, so that stages which train on them need not watch the section ``data``."""
     counts: dict[str, dict[str, int]]
     """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str

@@ -53,6 +53,7 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
         fit=settings.fit,
         mean=mean,
         std=std,
+        augment=settings.augment,
         counts={
             part: dict(zip(source.classes, class_counts(of, len(source.classes)), strict=True))
             for part, of in labels.items()
