@@ -15,7 +15,8 @@ from nascommon.analysis.statistics import summarise
 from nascommon.settings import UserError
 
 LEVEL = 0.05
-"""p-value up to which the verdict says "better" or "worse"."""
+"""p-value up to which the verdict says "better" or "worse", which are 5 % of random architectures together."""
+SIDES = 2
 PERCENT = 100
 
 
@@ -35,7 +36,7 @@ class NullDistribution:
     @property
     def smallest_p(self) -> float:
         """The smallest p-value that `n` random architectures can give."""
-        return 1 / (self.n + 1)
+        return SIDES / (self.n + 1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Comparison:
     percentile: float
     """Percent of the random architectures that are worse; ties count half."""
     p_value: float
-    """One-sided: that a random architecture is at least as good."""
+    """Two-sided: twice the chance that a random architecture is as far out on the same side, ties included."""
     standard_distance: float | None
     """(accuracy - mean) / sd of the random ones; `None` where they have no spread."""
     null_mean: float
@@ -86,12 +87,16 @@ def published_null(epoch: Literal["last_epoch", "best_epoch"] = "last_epoch") ->
 
 
 def compare(accuracy_percent: float, null: NullDistribution) -> Comparison:
-    """Place an accuracy (percent) among the random ones: percentile, p-value (b + 1) / (n + 1), distance, verdict."""
+    """Place an accuracy (percent) among the random ones: percentile, p-value, distance in sd, verdict.
+
+    The p-value is 2 (b + 1) / (n + 1), b being the number of random architectures that are at least as good, or at
+    least as bad where these are fewer.
+    """
     _check_percent(accuracy_percent)
     worse, equal = _counts(accuracy_percent, null)
     percentile = PERCENT * (worse + equal / 2) / null.n
-    p_value = (null.n - worse + 1) / (null.n + 1)
-    p_worse = (worse + equal + 1) / (null.n + 1)
+    as_good, as_bad = null.n - worse, worse + equal
+    p_value = min(1.0, SIDES * (min(as_good, as_bad) + 1) / (null.n + 1))
     return Comparison(
         accuracy_percent=accuracy_percent,
         percentile=percentile,
@@ -102,7 +107,7 @@ def compare(accuracy_percent: float, null: NullDistribution) -> Comparison:
         n=null.n,
         smallest_p=null.smallest_p,
         source=null.source,
-        verdict=_verdict(percentile, p_value, p_worse, null),
+        verdict=_verdict(percentile, p_value, null, better=as_good < as_bad),
     )
 
 
@@ -128,15 +133,13 @@ def _counts(accuracy: float, null: NullDistribution) -> tuple[float, float]:
     return share * (null.n - 1), 1.0
 
 
-def _verdict(percentile: float, p_value: float, p_worse: float, null: NullDistribution) -> str:
+def _verdict(percentile: float, p_value: float, null: NullDistribution, *, better: bool) -> str:
     place = f"ahead of {math.floor(percentile)} % of {null.n} random architectures, p = {p_value:.2g}"
     if p_value <= LEVEL:
-        return f"better than random: {place}"
-    if p_worse <= LEVEL:
-        return f"worse than random: {place}"
+        return f"{'better' if better else 'worse'} than random: {place}"
     if null.smallest_p <= LEVEL:
-        return f"no better than random: {place}"
-    needed = math.ceil(1 / LEVEL) - 1
+        return f"not shown to be better than random: {place}"
+    needed = math.ceil(SIDES / LEVEL) - 1
     return (
         f"not shown to be better than random: {place}; {null.n} are too few to show it "
         f"(p cannot fall below {null.smallest_p:.2g}, {needed} are needed for {LEVEL})"

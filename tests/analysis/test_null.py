@@ -27,7 +27,7 @@ def test_the_published_null_holds_the_214_networks() -> None:
     assert len(null.quantiles) == 21
     assert (null.quantiles[0], null.quantiles[10], null.quantiles[20]) == (96.03, 96.99, 97.41)
     assert "last epoch" in null.source
-    assert null.smallest_p == pytest.approx(1 / 215)
+    assert null.smallest_p == pytest.approx(2 / 215)
 
 
 def test_best_epochs_have_a_null_of_their_own() -> None:
@@ -53,27 +53,39 @@ def test_between_quantiles_the_count_is_interpolated(accuracy: float, worse: flo
     # 97.005 lies halfway between the quantiles at 50 and 55 percent: 0.525 * 213 = 111.8.
     result = compare(accuracy, published_null())
     assert result.percentile == pytest.approx(100 * (worse + equal / 2) / 214, abs=0.1)
-    assert result.p_value == pytest.approx((214 - worse + 1) / 215, abs=1e-3)
+    further_out = min(214 - worse, worse + equal)
+    assert result.p_value == pytest.approx(min(1, 2 * (further_out + 1) / 215), abs=2e-3)
 
 
-def test_a_better_accuracy_never_has_a_larger_p_value() -> None:
+def test_an_accuracy_further_out_never_has_a_larger_p_value() -> None:
     results = [compare(95.9 + i / 100, published_null()) for i in range(170)]
     p_values, percentiles = ([getattr(result, name) for result in results] for name in ("p_value", "percentile"))
-    assert p_values == sorted(p_values, reverse=True)
+    middle = p_values.index(1.0)
+    assert p_values[:middle] == sorted(p_values[:middle])
+    assert p_values[middle:] == sorted(p_values[middle:], reverse=True)
     assert percentiles == sorted(percentiles)
-    assert (p_values[0], p_values[-1]) == (1.0, pytest.approx(1 / 215))
+    assert p_values[0] == p_values[-1] == pytest.approx(2 / 215)
+
+
+def test_one_of_twenty_random_architectures_is_called_better_or_worse_than_random() -> None:
+    values = [90 + i / 100 for i in range(40)]
+    verdicts = [
+        compare(own, null_from_accuracies([other for other in values if other != own])).verdict.split(" than")[0]
+        for own in values
+    ]
+    assert verdicts == ["worse", *["not shown to be better"] * 38, "better"]
 
 
 @pytest.mark.parametrize(
     ("accuracy", "percentile", "p_value"),
-    [(90.0, 0, 1.0), (92.0, 40, 5 / 6), (92.5, 60, 3 / 6), (95.0, 90, 2 / 6), (99.0, 100, 1 / 6)],
+    [(90.0, 0, 2 / 6), (92.0, 40, 1.0), (92.5, 60, 1.0), (95.0, 90, 4 / 6), (99.0, 100, 2 / 6)],
 )
 def test_own_samples_are_counted_and_ties_count_half(accuracy: float, percentile: float, p_value: float) -> None:
     result = compare(accuracy, FIVE)
     assert result.percentile == pytest.approx(percentile)
     assert result.p_value == pytest.approx(p_value)
     assert result.n == 5
-    assert result.smallest_p == pytest.approx(1 / 6)
+    assert result.smallest_p == pytest.approx(2 / 6)
 
 
 def test_the_distance_is_in_standard_deviations() -> None:
@@ -91,9 +103,9 @@ def test_random_architectures_without_spread_give_no_distance(accuracies: list[f
 @pytest.mark.parametrize(
     ("accuracy", "n", "verdict"),
     [
-        (99.0, 19, "better than random: ahead of 100 % of 19 random architectures, p = 0.05"),
-        (80.0, 19, "worse than random: ahead of 0 % of 19 random architectures, p = 1"),
-        (90.1, 19, "no better than random: ahead of 55 % of 19 random architectures, p = 0.5"),
+        (99.0, 39, "better than random: ahead of 100 % of 39 random architectures, p = 0.05"),
+        (80.0, 39, "worse than random: ahead of 0 % of 39 random architectures, p = 0.05"),
+        (90.305, 39, "not shown to be better than random: ahead of 79 % of 39 random architectures, p = 0.45"),
     ],
 )
 def test_enough_random_architectures_allow_a_verdict(accuracy: float, n: int, verdict: str) -> None:
@@ -101,10 +113,10 @@ def test_enough_random_architectures_allow_a_verdict(accuracy: float, n: int, ve
 
 
 def test_too_few_random_architectures_are_said_to_show_nothing() -> None:
-    verdict = compare(99.0, many(18)).verdict
-    assert verdict.startswith("not shown to be better than random: ahead of 100 % of 18")
-    assert "18 are too few" in verdict
-    assert "below 0.053, 19 are needed for 0.05" in verdict
+    verdict = compare(99.0, many(38)).verdict
+    assert verdict.startswith("not shown to be better than random: ahead of 100 % of 38")
+    assert "38 are too few" in verdict
+    assert "below 0.051, 39 are needed for 0.05" in verdict
 
 
 def test_as_dict_is_json() -> None:
