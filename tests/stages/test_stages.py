@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from nascommon.analysis.complexity import network_complexity
 from nascommon.analysis.ranking import attainable_tau
+from nascommon.analysis.settings import EvaluateSettings
 from nascommon.data.prepared import open_prepared
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
@@ -57,6 +58,7 @@ METRICS = {
         "linear_error_percent", "transfer_error_percent", "total_seconds",
     },
 }  # fmt: skip
+RESULTS = "data/evaluate/results.json"
 BEFORE_EVALUATE = ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")
 
 
@@ -118,6 +120,17 @@ def test_the_table_sets_ours_beside_the_paper_and_names_the_yardsticks(finished_
     report = (finished_once.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
     assert "Kendall" in report
     assert "Cost:" in report
+
+
+def test_no_setting_of_evaluate_is_ignored_and_the_size_of_its_batches_changes_no_figure(finished: Project) -> None:
+    assert set(EvaluateSettings.model_fields) == {"batch_size", "linear_classifier", "published_protocol"}
+    before, nulls = finished.metrics("evaluate")["evaluate"], len(finished.json(RESULTS)["comparisons"])
+    assert before["linear_error_percent"] is not None
+    finished.change(evaluate__batch_size=7).stage("evaluate")
+    assert finished.metrics("evaluate")["evaluate"] == pytest.approx(before)
+    finished.change(evaluate__linear_classifier=False, evaluate__published_protocol=True).stage("evaluate")
+    assert finished.metrics("evaluate")["evaluate"]["linear_error_percent"] is None
+    assert len(finished.json(RESULTS)["comparisons"]) == nulls + 1  # with the published random architectures
 
 
 def test_the_smoke_run_is_repeated_exactly_by_the_same_seed(finished_once: Project, prepared: Project) -> None:
