@@ -139,7 +139,8 @@ def test_every_way_to_vary_images_reaches_the_training_images(
 ) -> None:
     before = training_batches(handed(here, stage))
     other = {f"{section}__augment__{name}": value for name, value in change.items()}
-    assert not equal(training_batches(handed(here, stage, **other)), before)
+    here.change(**other).stage("prepare")  # writes it down for the stages after it
+    assert not equal(training_batches(handed(here, stage)), before)
 
 
 # -- ranking --
