@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nascommon.data.names import label
 from nascommon.data.pictures import some
 from nascommon.data.settings import DataSettings
-from nascommon.data.walk import folders_in, has_pictures, holds_pictures
+from nascommon.data.walk import folders_in, has_pictures, holds_pictures, is_folder
 from nascommon.settings import UserError
 
 WORDS = {
@@ -63,8 +64,10 @@ def picture_root(settings: DataSettings) -> Path:
     Raises:
         UserError: there is none.
     """
-    root = Path(settings.path or "").expanduser()
-    if not root.is_dir():
+    root = Path(settings.path or "")
+    with suppress(RuntimeError):  # ~ of a user that there is not stays as it is
+        root = root.expanduser()
+    if not is_folder(root):
         raise UserError(f"data.path: {root} is not a folder; name the folder that holds the pictures")
     return root.resolve()
 
@@ -108,7 +111,7 @@ def _test(root: Path, train: str, roles: dict[str, str], settings: DataSettings)
 
 
 def _named(root: Path, key: str, name: str) -> str:
-    if not (root / name).is_dir():
+    if not is_folder(root / name):
         raise UserError(f"data.{key}: {root / name} is not a folder; there are {some(folders_in(root)) or 'none'}")
     return "" if Path(name) == Path() else Path(name).as_posix()
 

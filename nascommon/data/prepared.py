@@ -15,6 +15,7 @@ from nascommon.data.copies import Copies
 from nascommon.data.fitting import Fit
 from nascommon.data.samples import Paths, Pixels, Samples
 from nascommon.data.settings import Augment
+from nascommon.data.walk import is_folder
 from nascommon.runtime.artefacts import read_json, read_tensors
 from nascommon.runtime.records import anew, read_record
 from nascommon.settings import Count, Processes, Seed, Settings, UserError
@@ -148,7 +149,7 @@ def _read_samples(folder: Path, name: str, storage: str) -> Samples:
             samples = Paths(folder / name / root, tuple(paths), _indices(path, labels))
         case _:
             raise UserError(f"{path}: must hold root, paths and as many whole numbers as labels; {anew(STAGE)}")
-    if not samples.root.is_dir():
+    if not is_folder(samples.root):
         raise UserError(f"{path}: the pictures are no longer at {samples.root}; {anew(STAGE)}")
     return samples
 

@@ -13,7 +13,7 @@ from nascommon.settings import UserError
 def folders_in(folder: Path) -> list[str]:
     """Names of the folders in ``folder``, sorted; hidden ones and links to a folder around it are left out."""
     around = _around(folder)
-    return sorted(entry.name for entry in _entries(folder) if _is_folder(entry) and not _leads_back(entry, around))
+    return sorted(entry.name for entry in _entries(folder) if is_folder(entry) and not _leads_back(entry, around))
 
 
 def files_below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -23,7 +23,7 @@ def files_below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator
     """
     around = entered | _around(folder)
     entries = sorted(_entries(folder), key=lambda entry: entry.name)
-    inner = [entry for entry in entries if _is_folder(entry) and not _leads_back(entry, around)]
+    inner = [entry for entry in entries if is_folder(entry) and not _leads_back(entry, around)]
     yield from (entry.name for entry in entries if entry not in inner)
     for entry in inner:
         yield from (f"{entry.name}/{name}" for name in files_below(folder / entry.name, around))
@@ -34,7 +34,7 @@ def has_pictures(folder: Path, entered: frozenset[str] = frozenset()) -> bool:
     around = entered | _around(folder)
     inner = []
     for entry in _entries(folder):
-        if not _is_folder(entry):
+        if not is_folder(entry):
             if is_picture(entry.name):
                 return True
         elif not _leads_back(entry, around):
@@ -44,7 +44,7 @@ def has_pictures(folder: Path, entered: frozenset[str] = frozenset()) -> bool:
 
 def holds_pictures(folder: Path) -> bool:
     """Whether a picture lies in ``folder`` itself."""
-    return any(is_picture(entry.name) and not _is_folder(entry) for entry in _entries(folder))
+    return any(is_picture(entry.name) and not is_folder(entry) for entry in _entries(folder))
 
 
 def is_picture(name: str) -> bool:
@@ -65,10 +65,11 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); check the folder and its permissions") from error
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(path: os.DirEntry[str] | Path) -> bool:
+    """Whether it is a folder, or a link to one."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself; as a file it is named when it is opened
+        return path.is_dir()
+    except OSError:  # a link to itself, which as a file is named when it is opened; or a name longer than allowed
         return False
 
 
