@@ -20,7 +20,8 @@ from nascommon.space.topology import Topology
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
-from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, open_data, run_stage, stage_run
+from stages.command import run_stage
+from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, open_data, stage_run
 from stages.training import Task, divide
 
 

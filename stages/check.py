@@ -15,9 +15,10 @@ from nascommon.method import REGISTRY
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
 from nascommon.search.choose import find_genotype
+from stages.command import run_stage
 from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
-from stages.shell import ParamsFile, prepare_device, run_stage
+from stages.shell import ParamsFile, prepare_device
 
 Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
 Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]

@@ -18,18 +18,8 @@ from nascommon.search.artefact import SUMMARY, load_search
 from nascommon.search.choose import choose_genotype, find_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
-from stages.shell import (
-    DISCRETIZE,
-    METRICS,
-    SEARCH,
-    TARGET,
-    Data,
-    ParamsFile,
-    open_data,
-    percent,
-    run_stage,
-    stage_run,
-)
+from stages.command import run_stage
+from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, open_data, percent, stage_run
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""

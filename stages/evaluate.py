@@ -23,8 +23,9 @@ from nascommon.runtime.tracker import finished_runs
 from nascommon.space.genotype import genotype_from_json
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import predict
+from stages.command import run_stage
 from stages.report import write_report
-from stages.shell import (
+from stages.shell import (  # fmt: skip
     BASELINE,
     DISCRETIZE,
     EVALUATE,
@@ -40,9 +41,8 @@ from stages.shell import (
     method_hash,
     open_data,
     protocol,
-    run_stage,
     stage_run,
-)  # fmt: skip
+)
 
 TOP = 5
 

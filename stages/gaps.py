@@ -7,7 +7,8 @@ from pathlib import Path
 from nascommon.analysis.gap_table import gap_table, to_markdown
 from nascommon.config import load_params
 from nascommon.runtime.tracker import finished_runs
-from stages.shell import ROOT, ParamsFile, protocol, run_stage
+from stages.command import run_stage
+from stages.shell import ROOT, ParamsFile, protocol
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

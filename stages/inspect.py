@@ -14,7 +14,7 @@ from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from nascommon.space.network import NetworkSpec, check_image_size
-from stages.shell import run_stage
+from stages.command import run_stage
 
 CLASSES = {"cifar": 10, "imagenet": 1000}
 SIDES = {"cifar": 32, "imagenet": 224}

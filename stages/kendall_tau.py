@@ -28,10 +28,11 @@ from nascommon.settings import UserError
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
 from nascommon.training.settings import NetworkSettings
+from stages.command import run_stage
 from stages.memory import shape_of
 from stages.pieces import with_pieces
 from stages.ranked import Ranked, scorer
-from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, run_stage, stage_run
+from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, stage_run
 
 Scores = dict[str, list[float]]
 

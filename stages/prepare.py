@@ -9,7 +9,8 @@ from nascommon.config import load_params
 from nascommon.data.preparing import prepare
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
-from stages.shell import TARGET, TRANSFER, ParamsFile, run_stage
+from stages.command import run_stage
+from stages.shell import TARGET, TRANSFER, ParamsFile
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

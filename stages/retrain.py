@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.shell import RETRAIN, TARGET, ParamsFile, open_data, run_stage, stage_run
+from stages.command import run_stage
+from stages.shell import RETRAIN, TARGET, ParamsFile, open_data, stage_run
 from stages.training import GENOTYPE, Task, train_genotype
 
 

@@ -24,21 +24,10 @@ from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
+from stages.command import run_stage
 from stages.footprint import search_pieces
 from stages.memory import said, shape_of
-from stages.shell import (
-    METRICS,
-    PLOTS,
-    SEARCH,
-    TARGET,
-    Data,
-    ParamsFile,
-    Run,
-    open_data,
-    percent,
-    run_stage,
-    stage_run,
-)
+from stages.shell import METRICS, PLOTS, SEARCH, TARGET, Data, ParamsFile, Run, open_data, percent, stage_run
 
 SHOWN = {"train_accuracy": "train acc", "valid_accuracy": "valid acc", "train_loss": "train loss"}
 

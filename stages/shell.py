@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -57,8 +56,6 @@ NUMERICS = (
 """Code whose change makes a checkpoint foreign."""
 MACHINE = ("device", "threads", "jobs", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
-INTERRUPTED = 130
-
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
 
 
@@ -231,32 +228,6 @@ def input_hash(path: Path) -> str:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run `dvc repro` to make what comes before it")
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def run_stage(command: Callable[..., None]) -> None:
-    """Run a stage's command line; what the user can mend is one message and status 2, Ctrl-C ends with status 130."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text; standard error does so by itself
-        sys.stdout.reconfigure(errors="backslashreplace")
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(command)
-    try:
-        status = app(standalone_mode=False)
-    except UserError as error:
-        sys.exit(_fail(f"error: {error}", 2))
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_fail("stopped; `dvc repro` continues from the last finished epoch", INTERRUPTED))
-    except Exception as error:
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
-            error.show()
-            sys.exit(2)
-        raise
-    if status == INTERRUPTED:  # what typer makes of Ctrl-C outside of its standalone mode
-        sys.exit(_fail("stopped; `dvc repro` continues from the last finished epoch", INTERRUPTED))
-
-
-def _fail(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
-    return status
 
 
 def _plain(section: Any) -> Any:

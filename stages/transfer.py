@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json, write_text
-from stages.shell import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, open_data, run_stage, stage_run
+from stages.command import run_stage
+from stages.shell import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, open_data, stage_run
 from stages.training import CURVES, GENOTYPE, Task, train_genotype
 
 

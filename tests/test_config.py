@@ -350,6 +350,7 @@ WITHOUT_NUMBERS = (
     "nascommon.config",
     "nascommon.secrets",
     "nascommon.settings",
+    "stages.command",
     "stages.shell",
     "stages.report",
     "stages.memory",

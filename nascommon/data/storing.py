@@ -19,6 +19,7 @@ from nascommon.data.pictures import COLOUR, GRAY, MODES, Seen, conversions, deco
 from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
 from nascommon.data.settings import DataSettings
 from nascommon.data.verifying import decode_all, in_threads, read_headers
+from nascommon.runtime.artefacts import writing
 from nascommon.settings import UserError
 
 LARGEST_IN_MEMORY = 2_000_000_000
@@ -109,7 +110,8 @@ def _write_pictures(part: Pixels, folder: Path, name: str, classes: tuple[str, .
     for index, (image_CHW, label) in enumerate(zip(part.images, part.labels.tolist(), strict=True)):
         names.append(f"{classes[label]}/{index:06d}.png")
         pixels = image_CHW.permute(1, 2, 0).squeeze(-1).numpy()
-        Image.fromarray(pixels).save(folder / name / names[-1])
+        with writing(file := folder / name / names[-1]):
+            Image.fromarray(pixels).save(file)
     return Paths(folder / name, tuple(names), part.labels, tuple(_digests(part)))
 
 

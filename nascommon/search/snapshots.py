@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nascommon.runtime.artefacts import read_json, write_json
+from nascommon.runtime.artefacts import atomic, read_json, write_json
 from nascommon.search.artefact import describe_state, save_state
 from nascommon.search.state import SearchState
 
@@ -29,9 +29,10 @@ class Snapshots:
 
     def move_to(self, destination: Path) -> list[dict[str, Any]]:
         """Bring the kept files to their place among the outputs; return their descriptions by epoch."""
-        destination.mkdir(parents=True, exist_ok=True)
         kept = []
         for description in sorted(self.folder.glob("epoch_*.json")):
-            shutil.copy2(description.with_suffix(".safetensors"), destination)
+            source = description.with_suffix(".safetensors")
+            with atomic(destination / source.name) as temporary:
+                shutil.copyfile(source, temporary)
             kept.append(read_json(description))
         return kept

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
+import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,17 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let this process write no larger files: what is written beyond fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def break_off(path: Path) -> None:
     with artefacts.atomic(path) as temporary:
         temporary.write_text("half of the n")
@@ -62,6 +77,46 @@ def test_ctrl_c_in_the_middle_leaves_no_file_where_there_was_none(tmp_path: Path
     with pytest.raises(KeyboardInterrupt), artefacts.atomic(tmp_path / "a.txt"):
         raise KeyboardInterrupt
     assert names(tmp_path) == []
+
+
+@FORMATS
+def test_where_nothing_more_can_be_written_the_file_is_named_and_the_old_one_stays(
+    tmp_path: Path, name: str, write: Write, read: Read
+) -> None:
+    path = tmp_path / name
+    write(path)
+    old = path.read_bytes()
+    with files_of_at_most(5), pytest.raises(UserError) as caught:
+        write(path)
+    assert re.fullmatch(
+        rf"{re.escape(str(path))}: cannot be written \(.*File too large.*\); .*again", str(caught.value)
+    )
+    assert path.read_bytes() == old
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"), [("file/a.json", "Not a directory|File exists"), ("a" * 300, "File name too long")]
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match=rf"{place}: cannot be written \(({reason})\)"):
+        artefacts.write_json(tmp_path / place, {})
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].csv"
+    if not (child := os.fork()):
+        with artefacts.atomic(path) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = names(tmp_path)
+    assert left == f".a[1].{child}.part.csv"
+    (tmp_path / f".a[1].{os.getppid()}.part.csv").write_text("of one who is still at it")
+    artefacts.write_text(path, "new")
+    assert names(tmp_path) == [f".a[1].{os.getppid()}.part.csv", "a[1].csv"]
 
 
 def test_until_it_is_whole_the_new_file_has_another_name(tmp_path: Path) -> None:

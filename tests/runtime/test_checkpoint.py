@@ -259,7 +259,7 @@ def test_a_write_that_fails_leaves_the_old_state(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"search\.ckpt: cannot be written \(No space left on device\)"):
         checkpoint.save({"epoch": 2})
     monkeypatch.undo()
     assert checkpoint.load() == {"epoch": 1}

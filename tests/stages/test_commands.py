@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nascommon.space.published import PUBLISHED
-from stages.shell import run_stage
+from stages.command import run_stage
 from tests.stages.project import Said, command
 
 STAGES = {

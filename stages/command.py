@@ -1,0 +1,71 @@
+"""A stage as a command: whatever ends it, the user reads a line and the shell gets a status."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import typer
+
+from nascommon.settings import UserError, one_line
+from stages import INTERRUPTED, leave
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
+"""What the system says where a file or the output takes no more."""
+RESUMED = "`dvc repro` continues from the last finished epoch"
+
+
+def run_stage(command: Callable[..., None]) -> None:
+    """Run a stage's command line; what the user can mend is one message and status 2, Ctrl-C ends with status 130."""
+    _prepare()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
+            error.show()
+            sys.exit(2)
+        if not (message := _mendable(error)):
+            raise
+        sys.exit(_fail(f"error: {message}", 2))
+    if status == INTERRUPTED:  # also what typer makes of Ctrl-C outside of its standalone mode
+        sys.exit(_fail(f"stopped; {RESUMED}", INTERRUPTED))
+
+
+def _prepare() -> None:
+    """Let Ctrl-C unwind from here on, and let the output take any name of a file, or nothing where it is closed."""
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.stdout is None:
+        sys.stdout = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text; standard error does so by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _mendable(error: Exception) -> str:
+    """Say what the user can mend; nothing where it is a fault of this program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = error.filename2 or error.filename or "the output"
+        return one_line(f"{where}: cannot be written ({error.strerror}); mend that, then {RESUMED}")
+    return ""
+
+
+def _fail(message: str, status: int) -> int:
+    with suppress(OSError):
+        print(message, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status

@@ -1,0 +1,119 @@
+"""However a command ends, the user reads one line, the shell gets a status, and nothing that was finished is lost."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.command import run_stage
+from tests.stages.project import ROOT, Project
+
+FULL = Path("/dev/full")
+
+
+def ended(work: object, monkeypatch: pytest.MonkeyPatch, out: io.TextIOBase | None) -> tuple[int, str]:
+    """Run a command that does ``work``; return its status and what it said of errors."""
+
+    def command() -> None:
+        work()  # type: ignore[operator]
+
+    err = io.StringIO()
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    try:
+        run_stage(command)
+    except SystemExit as end:
+        return int(end.code or 0), err.getvalue()
+    return 0, err.getvalue()
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_an_output_that_takes_no_more_is_one_line(monkeypatch: pytest.MonkeyPatch, flush: bool) -> None:
+    if not FULL.exists():
+        pytest.skip("the system has no /dev/full")
+    with FULL.open("w") as out:
+        status, said = ended(lambda: print("epoch 1", flush=flush), monkeypatch, out)
+    assert status == 2
+    assert said == (
+        "error: the output: cannot be written (No space left on device); "
+        "mend that, then `dvc repro` continues from the last finished epoch\n"
+    )
+
+
+def test_a_closed_output_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        print("epoch 1", flush=True)
+        assert not sys.stdout.isatty()
+
+    assert ended(work, monkeypatch, None) == (0, "")
+
+
+def test_a_file_that_takes_no_more_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "data/x\n.bin")
+
+    status, said = ended(work, monkeypatch, io.StringIO())
+    assert status == 2
+    assert said.startswith(r"error: data/x\n.bin: cannot be written (Disk quota exceeded); ")
+    assert len(said.splitlines()) == 1
+
+
+def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        ended(work, monkeypatch, io.StringIO())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_stays(prepared: Project) -> None:
+    prepared.change(search__watch_every=0, search__snapshots=0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        said = prepared.command("search")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert said.status == 2
+    complaint = r"error: \.checkpoints/search/\w+/state\.ckpt: cannot be written \(File too large\); .* run it again\n"
+    assert re.fullmatch(complaint, said.err)
+    assert prepared.checkpoints() == []
+    assert not (prepared.folder / "data/search").exists()
+    assert prepared.command("search").status == 0
+
+
+def test_a_command_takes_ctrl_c_back_from_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = importlib.import_module("stages").leave
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        status, said = ended(lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch, io.StringIO())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (status, said) == (130, "stopped; `dvc repro` continues from the last finished epoch\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has loaded")
+def test_ctrl_c_during_the_imports_ends_without_a_word(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.search"],
+        cwd=tmp_path, env=Project.environment(PYTHONPATH=str(ROOT)),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    maps = Path(f"/proc/{process.pid}/maps")
+    while process.poll() is None and "libtorch_cpu" not in maps.read_text(encoding="utf-8"):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 130
