@@ -1,4 +1,4 @@
-"""Every registered method goes through every stage to the report, with its gaps measured."""
+"""Every registered method goes through every stage to the report, with its gaps measured, and so does bfloat16."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ def test_a_method_goes_through_the_whole_graph(prepared: Project, name: str) -> 
     assert f"# {name} on digits" in report
     assert f"| {name} " in report
     assert "Operation gap:" in report
+
+
+@pytest.mark.slow
+def test_the_whole_graph_in_bfloat16(prepared: Project) -> None:
+    prepared.change(precision="bfloat16").stages("prepare", *STAGES)
+    for file in (
+        "search/search.json",
+        "retrain/network.json",
+        "transfer/network.json",
+        "baseline/random_001/network.json",
+    ):
+        tree = prepared.json(f"data/{file}")
+        assert tree.get("provenance", tree)["precision"] == "bfloat16"
+    assert math.isfinite(prepared.json("data/metrics/evaluate.json")["test_accuracy"])
+    assert prepared.json("data/metrics/kendall_tau.json")["n"] == 3
