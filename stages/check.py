@@ -18,6 +18,7 @@ from nascommon.search.choose import find_genotype
 from stages.command import run_stage
 from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
+from stages.inventory import INVENTORY, present
 from stages.shell import ParamsFile, prepare_device
 
 Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
@@ -55,7 +56,12 @@ def what_reruns(params: Path) -> str:
     asked = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
     if asked.returncode:
         return f"unknown: dvc status failed ({asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else '?'})"
-    changed = list(json.loads(asked.stdout))
+    # The inventory always runs; whether it will find something new is not for DVC to know.
+    changed = [stage for stage, why in json.loads(asked.stdout).items() if why != ["always changed"]]
+    if "prepare" not in changed and (
+        not INVENTORY.is_file() or present(params) != INVENTORY.read_text(encoding="utf-8")
+    ):
+        changed.insert(0, "prepare (the pictures have changed)")
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 

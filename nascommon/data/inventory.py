@@ -5,25 +5,31 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-DIGEST_BYTES = 16
-"""Of a hash that tells pictures apart; two of 10**7 different ones agree by chance in one of 10**24 cases."""
+from nascommon.data.pictures import DIGEST_BYTES
+from nascommon.data.walk import files_below, is_picture
+
 CACHE = "gapless-nas/inventory"
 """Below the user's folder of caches: what all projects and experiments know of files, one of it for each folder."""
 SETTLED = 2 * 10**9
 """Nanoseconds: a file changed more recently may change again within the resolution of its times; it is not noted."""
 THREADS = 16
 """Hashing and reading let other threads run, and a disk far away answers many at a time."""
+CHUNK = 100
+"""Files that a thread is given at a time."""
 
 Stamp = tuple[int, int, int]
 """Size in bytes, and the times in nanoseconds of the last change of content (mtime) and of anything else (ctime).
 
 The second tells of tools that set the first one back, and of a file that took another one's name.
 """
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Known = dict[bytes, tuple[Stamp, bytes]]
 """Stamp and digest by name."""
 
@@ -33,60 +39,65 @@ def file_digests(root: Path, names: Sequence[str]) -> list[bytes]:
 
     What was read is noted in the user's folder of caches, so that a file that did not change is not read again.
     """
-    known = _noted(root)
+    known, keys = _noted(root), [os.fsencode(name) for name in names]
+    fresh: Known = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        stamps = list(pool.map(lambda name: _stamp(root / name), names))
-        keys = [os.fsencode(name) for name in names]
+        stamps = list(_chunkwise(lambda name: _stamp(f"{root}/{name}"), names, pool))
         new = [row for row, key in enumerate(keys) if key not in known or known[key][0] != stamps[row]]
-        read = list(pool.map(lambda row: _digest(root / names[row]), new))
-    fresh = {keys[row]: (stamps[row], digest) for row, digest in zip(new, read, strict=True)}
-    limit = time.time_ns() - SETTLED
-    if settled := {key: value for key, value in fresh.items() if max(value[0][1:]) < limit}:
-        _note(root, known | settled)
+        read = _chunkwise(lambda row: _digest(f"{root}/{names[row]}"), new, pool)
+        try:
+            for row, digest in zip(new, _watched(read, len(new)), strict=True):
+                fresh[keys[row]] = stamps[row], digest
+        finally:  # also what was read until Ctrl-C
+            _note(root, known, fresh)
     known |= fresh
     return [known[key][1] for key in keys]
 
 
-def inventory(root: Path, suffixes: frozenset[str]) -> tuple[int, str]:
-    """Return how many files with one of these suffixes lie in and below ``root``, and a digest of names and contents.
+def inventory(root: Path) -> tuple[int, str]:
+    """Return how many pictures lie in and below ``root``, and a digest (hex) of their names and contents.
 
-    Hidden ones are left out, links are followed, but no folder twice on one path; a folder that is not there is empty.
+    Raises:
+        UserError: a folder cannot be read.
     """
-    names = sorted(name for name in _walk(root, root, ()) if Path(name).suffix.lower() in suffixes)
+    names = list(filter(is_picture, files_below(root)))
     whole = hashlib.sha256()
     for name, digest in zip(names, file_digests(root, names), strict=True):
         whole.update(os.fsencode(name) + b"\0" + digest)
     return len(names), whole.hexdigest()
 
 
-def _walk(root: Path, folder: Path, above: tuple[str, ...]) -> Iterator[str]:
-    """Yield the names of all files below ``root``, with forward slashes."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _walk(root, folder / entry.name, (*above, real))
-        else:
-            yield (folder / entry.name).relative_to(root).as_posix()
+def _chunkwise(work: Callable[[Item], Result], items: Sequence[Item], pool: ThreadPoolExecutor) -> Iterator[Result]:
+    """Yield ``work(item)`` in order; a thread is given some at a time, for a million of tasks are slow to hand out."""
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    for results in pool.map(lambda chunk: list(map(work, chunk)), chunks):
+        yield from results
 
 
-def _stamp(path: Path) -> Stamp:
+def _watched(digests: Iterator[bytes], total: int) -> Iterator[bytes]:
+    """Pass on what is read; on a terminal a line says how far it is."""
+    if not total:
+        return
+    from nascommon.runtime.progress import progress  # not needed where nothing has changed
+
+    with progress("reading pictures", 1, unit="pass") as shown:
+        for done, digest in enumerate(digests, 1):
+            shown.batch(done, total)
+            yield digest
+
+
+def _stamp(path: str) -> Stamp:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 -- a Path for each of a million names is slow
     except OSError:
         return (-1, 0, 0)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: str) -> bytes:
     content = hashlib.blake2b(digest_size=DIGEST_BYTES)
     with suppress(OSError):
-        content.update(path.read_bytes())
+        content.update(Path(path).read_bytes())
     return content.digest()
 
 
@@ -99,16 +110,21 @@ def _noted(root: Path) -> Known:
             name: ((int(size), int(changed), int(touched)), bytes.fromhex(digest.decode()))
             for size, changed, touched, digest, name in fields
         }
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last where nobody knows the user's home
         return {}
 
 
-def _note(root: Path, known: Known) -> None:
+def _note(root: Path, known: Known, fresh: Known) -> None:
     """Write what is known; a folder of caches that cannot be written costs time only, at the next call."""
-    rows = [b"%d %d %d %s %s\0" % (*stamp, digest.hex().encode(), name) for name, (stamp, digest) in known.items()]
-    path = _notes(root)
-    part = path.with_suffix(f".{os.getpid()}")
-    with suppress(OSError):
+    limit = time.time_ns() - SETTLED
+    settled = {key: value for key, value in fresh.items() if max(value[0][1:]) < limit}
+    if not settled:
+        return
+    entries = (known | settled).items()
+    rows = [b"%d %d %d %s %s\0" % (*stamp, digest.hex().encode(), name) for name, (stamp, digest) in entries]
+    with suppress(OSError, RuntimeError):
+        path = _notes(root)
+        part = path.with_suffix(f".{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"".join(rows))
         part.replace(path)

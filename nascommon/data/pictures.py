@@ -15,13 +15,14 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from nascommon.data.inventory import DIGEST_BYTES
 from nascommon.settings import UserError
 
 SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff",
 })  # fmt: skip
 SHOWN = 5
+DIGEST_BYTES = 16
+"""Of a hash that tells pictures apart; two of 10**7 different ones agree by chance in one of 10**24 cases."""
 GRAY, COLOUR = 1, 3
 MODES = {GRAY: "L", COLOUR: "RGB"}
 """Pillow's name for pictures of so many channels."""

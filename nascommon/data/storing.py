@@ -14,8 +14,8 @@ from torch import Tensor
 
 from nascommon.data.copies import Copies, complaints, find_copies
 from nascommon.data.fitting import cut_off, square_view
-from nascommon.data.inventory import DIGEST_BYTES, file_digests
-from nascommon.data.pictures import COLOUR, GRAY, MODES, Seen, conversions, decode_picture, in_mode
+from nascommon.data.inventory import file_digests
+from nascommon.data.pictures import COLOUR, DIGEST_BYTES, GRAY, MODES, Seen, conversions, decode_picture, in_mode
 from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
 from nascommon.data.settings import DataSettings
 from nascommon.data.verifying import decode_all, in_threads, read_headers

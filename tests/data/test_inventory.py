@@ -10,7 +10,7 @@ import pytest
 
 from nascommon.data import inventory as module
 from nascommon.data.inventory import file_digests, inventory
-from nascommon.data.pictures import SUFFIXES
+from nascommon.settings import UserError
 
 Draw = Callable[..., None]
 NAMES = ["cat/00.png", "cat/01.png", "dog/06.png"]
@@ -22,8 +22,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     digest = module._digest
 
-    def noticed(path: Path) -> bytes:
-        done.append(path.name)
+    def noticed(path: str) -> bytes:
+        done.append(Path(path).name)
         return digest(path)
 
     monkeypatch.setattr(module, "_digest", noticed)
@@ -60,20 +60,20 @@ def exchanged(path: Path) -> None:
 def test_other_content_of_equal_size_and_time_is_noticed(
     folder: Path, read: list[str], change: Callable[[Path], None]
 ) -> None:
-    first, whole = file_digests(folder, NAMES), inventory(folder, SUFFIXES)
+    first, whole = file_digests(folder, NAMES), inventory(folder)
     read.clear()
     change(folder / NAMES[1])
     second = file_digests(folder, NAMES)
     assert [a == b for a, b in zip(first, second, strict=True)] == [True, False, True]
     assert read == ["01.png"]
-    assert inventory(folder, SUFFIXES) != whole
+    assert inventory(folder) != whole
 
 
 def test_a_file_that_was_only_touched_is_read_again_and_is_the_same(folder: Path, read: list[str]) -> None:
-    first = inventory(folder, SUFFIXES)
+    first = inventory(folder)
     read.clear()
     (folder / NAMES[0]).touch()
-    assert inventory(folder, SUFFIXES) == first
+    assert inventory(folder) == first
     assert read == ["00.png"]
 
 
@@ -93,6 +93,25 @@ def test_notes_that_cannot_be_read_are_made_anew(folder: Path, read: list[str], 
     assert len(read) == 6
 
 
+def test_what_was_read_until_ctrl_c_is_noted(folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = module._digest
+    monkeypatch.setattr(module, "CHUNK", 1)
+    monkeypatch.setattr(module, "THREADS", 1)
+
+    def stops(path: str) -> bytes:
+        if path.endswith(NAMES[2]):
+            raise KeyboardInterrupt
+        return digest(path)
+
+    monkeypatch.setattr(module, "_digest", stops)
+    with pytest.raises(KeyboardInterrupt):
+        file_digests(folder, NAMES)
+    monkeypatch.setattr(module, "_digest", digest)
+    read.clear()
+    file_digests(folder, NAMES)
+    assert read == ["06.png"]
+
+
 def test_without_a_folder_for_notes_all_is_read_each_time(
     folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,28 +121,29 @@ def test_without_a_folder_for_notes_all_is_read_each_time(
 
 
 def test_the_inventory_follows_names_contents_and_links(folder: Path, draw: Draw, tmp_path: Path) -> None:
-    seen = [inventory(folder, SUFFIXES)]
+    seen = [inventory(folder)]
     (folder / "notes.txt").write_text("no picture")
     draw(folder / ".hidden.png")
     (folder / "cat" / "loop").symlink_to(folder)
-    assert inventory(folder, SUFFIXES) == seen[0] == (12, seen[0][1])
+    assert inventory(folder) == seen[0] == (12, seen[0][1])
     draw(tmp_path / "elsewhere" / "new.png", number=50)
     (folder / "bird").symlink_to(tmp_path / "elsewhere")
-    seen.append(inventory(folder, SUFFIXES))
+    seen.append(inventory(folder))
     draw(tmp_path / "elsewhere" / "new.png", number=51)
-    seen.append(inventory(folder, SUFFIXES))
+    seen.append(inventory(folder))
     (folder / "cat" / "00.png").rename(folder / "dog" / "00.png")
-    seen.append(inventory(folder, SUFFIXES))
+    seen.append(inventory(folder))
     (folder / "dog" / "00.png").unlink()
-    seen.append(inventory(folder, SUFFIXES))
+    seen.append(inventory(folder))
     assert len(set(seen)) == len(seen)
     assert [count for count, _ in seen] == [12, 13, 13, 13, 12]
-    assert inventory(tmp_path / "nowhere", SUFFIXES)[0] == 0
+    with pytest.raises(UserError, match="nowhere: cannot be read"):
+        inventory(tmp_path / "nowhere")
 
 
 def test_files_that_cannot_be_read_are_as_good_as_empty(folder: Path) -> None:
     (folder / "cat" / "gone.png").symlink_to(folder / "nowhere")
-    assert inventory(folder, SUFFIXES)[0] == 13
+    assert inventory(folder)[0] == 13
 
 
 def test_names_that_are_not_utf_8_are_names(folder: Path, read: list[str]) -> None:
@@ -131,4 +151,4 @@ def test_names_that_are_not_utf_8_are_names(folder: Path, read: list[str]) -> No
     (folder / name).write_bytes(b"picture")
     assert file_digests(folder, [name]) == file_digests(folder, [name])
     assert len(read) == 1
-    assert inventory(folder, SUFFIXES)[0] == 13
+    assert inventory(folder)[0] == 13

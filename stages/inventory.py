@@ -1,0 +1,64 @@
+"""Which pictures are there, by content: what lets DVC see that a folder outside of the project has changed.
+
+This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from nascommon.data.inventory import inventory
+from stages.command import run_stage
+
+INVENTORY = Path("data/inventory.json")
+SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
+FOLDERS = ("image_folder", "imagenet")
+"""Sources whose pictures may change; the others come with a library or are guarded by checksums."""
+
+
+def main(
+    params: Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)] = Path("params.yaml"),
+) -> None:
+    """Write data/inventory.json: how many pictures the folders in data.path hold, and a hash of names and contents.
+
+    A file is read once, and again only where its size or times have changed.
+    """
+    INVENTORY.parent.mkdir(exist_ok=True)
+    INVENTORY.write_text(present(params), encoding="utf-8")
+
+
+def present(params: Path) -> str:
+    """Return what the inventory says now; a section that has no folder, or not yet a valid one, has nothing."""
+    tree = _read(params)
+    count = cache(inventory)  # both sections may name one folder
+    return json.dumps({key: _counted(tree, keys, count) for key, keys in SECTIONS.items()}, indent=2) + "\n"
+
+
+def _read(params: Path) -> Any:
+    try:
+        # Scalars stay text, which is what a path is.
+        return yaml.load(params.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - makes no objects
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+
+
+def _counted(tree: Any, keys: tuple[str, ...], count: Any) -> dict[str, Any] | None:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or tree.get("source") not in FOLDERS or not isinstance(tree.get("path"), str):
+        return None
+    try:
+        files, digest = count(Path(tree["path"]).expanduser())
+    except (ValueError, RuntimeError):  # no such folder, no path at all, or that of a user who is not there
+        return None
+    return {"files": files, "sha256": digest}
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,89 @@
+"""The inventory follows the pictures of both sections, says nothing of anything else, and never fails on settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from stages.check import what_reruns
+from stages.inventory import INVENTORY, main, present
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("RGB", (2, 2), (len(name), 0, 0)).save(tmp_path / "pictures" / name / "0.bmp")
+
+
+def counted(data: str, transfer: str = "null") -> Any:
+    Path("params.yaml").write_text(f"data: {data}\ntransfer: {{data: {transfer}}}\n", encoding="utf-8")
+    main(Path("params.yaml"))
+    return json.loads(INVENTORY.read_text(encoding="utf-8"))
+
+
+def test_folders_of_both_sections_are_counted_and_hashed_by_content() -> None:
+    shutil.copytree("pictures", "same")
+    found = counted("{source: image_folder, path: pictures}", "{source: imagenet, path: same}")
+    assert found["data"] == found["transfer.data"]
+    assert found["data"]["files"] == 2
+    (Path("same") / "a" / "0.bmp").write_bytes(b"other")
+    assert counted("{source: image_folder, path: same}")["data"]["sha256"] != found["data"]["sha256"]
+
+
+def test_what_cannot_change_is_not_looked_at() -> None:
+    assert counted("{source: digits}") == {"data": None, "transfer.data": None}
+    assert counted("{source: cifar10, path: pictures}") == {"data": None, "transfer.data": None}
+
+
+def test_the_home_folder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert counted('{source: image_folder, path: "~/pictures"}')["data"]["files"] == 2
+
+
+@pytest.mark.parametrize(
+    "section", ["null", "[]", "text", "{source: image_folder}", "{source: image_folder, path: [a]}",
+                "{source: image_folder, path: nowhere}", f"{{source: image_folder, path: {'x' * 5000}}}",
+                "{source: image_folder, path: ~nobody-of-that-name/x}", '{source: image_folder, path: "a\\0b"}']
+)  # fmt: skip
+def test_settings_that_are_wrong_are_left_to_prepare(section: str) -> None:
+    assert counted(section)["data"] is None
+    assert counted("{source: digits}", section)["transfer.data"] is None
+
+
+def test_a_params_file_that_is_no_yaml_is_left_to_prepare() -> None:
+    Path("params.yaml").write_text("data: [", encoding="utf-8")
+    assert json.loads(present(Path("params.yaml"))) == {"data": None, "transfer.data": None}
+
+
+def test_it_starts_without_what_is_slow_to_import() -> None:
+    code = "import sys, stages.inventory; print([name for name in ('torch', 'pandas', 'rich') if name in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("status", "told"), [
+    ({}, "nothing: all stages are up to date"),
+    ({"inventory": ["always changed"]}, "nothing: all stages are up to date"),
+    ({"inventory": ["always changed"], "search": [{"changed deps": {}}]}, "search, and what depends on them"),
+])  # fmt: skip
+def test_check_says_what_will_rerun_and_looks_at_the_pictures(
+    monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], told: str
+) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout=json.dumps(status), stderr="")
+    monkeypatch.setattr("stages.check.shutil.which", lambda name: name)
+    counted("{source: image_folder, path: pictures}")
+    monkeypatch.setattr("stages.check.subprocess.run", lambda *words, **options: done)
+    assert what_reruns(Path("params.yaml")) == told
+    Path("pictures/a/0.bmp").write_bytes(b"other")
+    assert what_reruns(Path("params.yaml")).startswith("prepare (the pictures have changed)")
