@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -29,7 +29,15 @@ RATES = ("weights.lr", "architecture.lr")
 """Settings of a method that make a search diverge where they are too high."""
 
 
-def _ignore(*_arguments: object) -> None:
+class OnSnapshot(Protocol):
+    """Looks at the state in which an epoch ended."""
+
+    def __call__(self, row: dict[str, Any], state: SearchState, *, last: bool) -> None:
+        """Take the epoch's row of the history and the state; ``last`` says that no epoch follows."""
+        ...
+
+
+def _ignore(*_arguments: object, **_options: object) -> None:
     """Do nothing: the default of every hook."""
 
 
@@ -41,13 +49,14 @@ class Hooks:
         on_resume: (epochs done by an earlier process), before the first epoch of this one.
         on_batch: (batches done, batches in all) within a pass.
         on_epoch: the row of the history, after the checkpoint of that epoch is on disk.
-        on_snapshot: (row of the history, state), before the checkpoint of that epoch is written.
+        on_snapshot: (row of the history, state, whether it is the last), before the checkpoint of that epoch is
+            written.
     """
 
     on_resume: Callable[[int], None] = _ignore
     on_batch: OnBatch = _ignore
     on_epoch: Callable[[dict[str, Any]], None] = _ignore
-    on_snapshot: Callable[[dict[str, Any], SearchState], None] = _ignore
+    on_snapshot: OnSnapshot = _ignore
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,8 @@ def _run_phase(search: _Search, state: SearchState, index: int, first_epoch: int
         history.architecture.append(architecture_snapshot(state))
         if "watch_gap" in row:
             history.rows[-1]["warnings"] = _warnings(state, history)
-        search.hooks.on_snapshot(history.rows[-1], state)
-        ends = method.stop is not None and method.stop(state.genotype())
+        ends = epoch + 1 == phase.epochs or (method.stop is not None and method.stop(state.genotype()))
+        search.hooks.on_snapshot(history.rows[-1], state, last=ends and index + 1 == len(method.phases))
         if search.checkpoint:
             following = phase.epochs if ends else epoch + 1
             search.checkpoint.save(
@@ -163,7 +172,7 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
     refuse_divergence(metrics, index, RATES)
     if search.watch_every and (index + 1) % search.watch_every == 0:
-        metrics |= collapse_signs(state, genotype, search.data, valid_accuracy)
+        metrics |= collapse_signs(state, genotype, search.data, valid_accuracy, seed=search.seed)
     return {
         **metrics,
         **architecture_scalars(architecture_snapshot(state), genotype),

@@ -12,7 +12,10 @@ from nascommon.search.state import SearchState
 
 
 class Snapshots:
-    """Keeps evenly spaced epochs, the last included, in a folder that survives a kill, until the search is done."""
+    """Keeps evenly spaced epochs, the last included, in a folder that survives a kill, until the search is done.
+
+    A search that stops early keeps its last epoch too, whichever that is; those that it did not reach are missing.
+    """
 
     def __init__(self, folder: Path, epochs: int, count: int) -> None:
         """Choose ``count`` of ``epochs`` epochs; fewer where there are not so many."""
@@ -20,9 +23,9 @@ class Snapshots:
         count = min(count, epochs)
         self.epochs = {round((index + 1) * epochs / count) - 1 for index in range(count)}
 
-    def keep(self, row: dict[str, Any], state: SearchState) -> None:
-        """Write the state if its epoch is one of the chosen."""
-        if row["epoch"] in self.epochs:
+    def keep(self, row: dict[str, Any], state: SearchState, *, last: bool) -> None:
+        """Write the state if its epoch is one of the chosen, or the last where any is to be kept."""
+        if row["epoch"] in self.epochs or (last and self.epochs):
             file = f"epoch_{row['epoch']:04d}.safetensors"
             save_state(self.folder / file, state)
             write_json(self.folder / f"epoch_{row['epoch']:04d}.json", describe_state(f"snapshots/{file}", state, row))

@@ -39,24 +39,30 @@ STEEP_RISE = 0.75
 """R-DARTS stops a search when the earlier eigenvalue is less than this part of the present one."""
 
 
-def collapse_signs(state: SearchState, genotype: Genotype, data: SearchData, soft_accuracy: float) -> dict[str, float]:
-    """Return the raw discretization gap and the largest Hessian eigenvalue of the validation loss in alpha."""
+def collapse_signs(
+    state: SearchState, genotype: Genotype, data: SearchData, soft_accuracy: float, *, seed: int
+) -> dict[str, float]:
+    """Return the raw discretization gap and the largest Hessian eigenvalue of the validation loss in alpha.
+
+    The same ``seed`` measures the eigenvalue on the same images from the same start in every epoch.
+    """
     kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
     kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.
-        images, labels = next(iter(data.architecture.epoch(derive(0, "hessian"))))
-        signs["watch_eigenvalue"] = hessian_eigenvalue(state, Batch(images[:HESSIAN_IMAGES], labels[:HESSIAN_IMAGES]))
+        images, labels = next(iter(data.architecture.epoch(derive(seed, "hessian"))))
+        batch = Batch(images[:HESSIAN_IMAGES], labels[:HESSIAN_IMAGES])
+        signs["watch_eigenvalue"] = hessian_eigenvalue(state, batch, seed=seed)
     return signs
 
 
-def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
+def hessian_eigenvalue(state: SearchState, batch: Batch, *, seed: int = 0) -> float:
     """Return the largest eigenvalue of the Hessian of the validation loss in the logits (R-DARTS, section 4).
 
     Power iteration with exact Hessian-vector products. It finds the eigenvalue of largest magnitude; where that is
     negative, a second run on the Hessian shifted by it finds the largest. Batch norm uses the batch and leaves the
-    running statistics alone; methods that sample are measured at their mixing weights.
+    running statistics alone; methods that sample are measured at their mixing weights. ``seed`` decides the start.
     """
     logits = state.logits.tensors()
     buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
@@ -75,7 +81,7 @@ def hessian_eigenvalue(state: SearchState, batch: Batch) -> float:
             parts = torch.autograd.grad(slope @ vector, logits, retain_graph=True)
             return torch.cat([part.flatten() for part in parts])
 
-        start = torch.randn(slope.shape, generator=generator(0, "hessian")).to(slope)
+        start = torch.randn(slope.shape, generator=generator(seed, "hessian")).to(slope)
         extreme = power_iteration(product, start)
         if extreme >= 0:
             return extreme
@@ -127,7 +133,8 @@ def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, ope
             f"discretization would cost {100 * row['watch_gap']:.0f} points of the supernet's validation accuracy: "
             "the supernet leans on operations that will be cut"
         )
-    values = [r["watch_eigenvalue"] for r in rows if "watch_eigenvalue" in r]
+    # Of this phase only: another phase has another supernet, whose eigenvalues are on another scale.
+    values = [r["watch_eigenvalue"] for r in rows if "watch_eigenvalue" in r and r["phase"] == row["phase"]]
     if "watch_eigenvalue" in row and len(values) > 1 and values[-1] > 0 and values[-2] < STEEP_RISE * values[-1]:
         found.append(
             f"the largest eigenvalue of the validation loss in alpha rose from {values[-2]:.3g} to {values[-1]:.3g}: "

@@ -64,6 +64,18 @@ def test_snapshots_hold_the_state_of_their_epoch_and_phase(searched: tuple[Outco
         assert saved.valid_accuracy == outcome.history.rows[saved.epoch]["valid_accuracy"]
 
 
+def test_a_search_that_stops_early_keeps_the_state_that_it_ends_in(tmp_path: Path) -> None:
+    method = tiny_method(phases=(Phase(5, 2, 3),), initialise=normal_alpha(1.0), stop=lambda _genotype: True)
+    snapshots = Snapshots(tmp_path / "kept", method.epochs, 2)
+    assert snapshots.epochs == {1, 4}
+    outcome = run_search(method, tiny_spec(), DATA, seed=0, device=CPU, hooks=Hooks(on_snapshot=snapshots.keep))
+    assert len(outcome.history.rows) == 1
+    assert [kept["epoch"] for kept in snapshots.move_to(tmp_path / "snapshots")] == [0]
+    none = Snapshots(tmp_path / "none", method.epochs, 0)
+    none.keep(outcome.history.rows[-1], outcome.state, last=True)
+    assert none.move_to(tmp_path / "nothing") == []
+
+
 def test_the_tables_survive_their_files(searched: tuple[Outcome, Path]) -> None:
     outcome, folder = searched
     pd.testing.assert_frame_equal(read_table(folder / "history.parquet"), outcome.history.table())

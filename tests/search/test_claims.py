@@ -313,7 +313,7 @@ def test_pdarts_starts_every_phase_with_fresh_weights_and_logits(monkeypatch: py
         return state
 
     monkeypatch.setattr("nascommon.search.loop.new_state", recording)
-    search(progressive((5, 3), CANDIDATES), on_snapshot=lambda _row, state: ends.append(tensors(state)))
+    search(progressive((5, 3), CANDIDATES), on_snapshot=lambda _row, state, **_last: ends.append(tensors(state)))
     assert len(fresh) == len(ends) == 3
     for phase in (1, 2):
         for name, tensor in fresh[phase].items():

@@ -74,7 +74,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def two_phases() -> Watched:
     states: list[SearchState] = []
-    outcome = search(TWO_PHASES, on_snapshot=lambda _row, state: states.append(copy.deepcopy(state)))
+    outcome = search(TWO_PHASES, on_snapshot=lambda _row, state, **_last: states.append(copy.deepcopy(state)))
     return Watched(outcome, states)
 
 
@@ -150,7 +150,7 @@ def test_a_search_of_no_epochs_ends_where_it_begins() -> None:
 def test_rates_dropout_and_waiting_alphas_follow_the_epoch_of_their_phase() -> None:
     seen: list[tuple[float, float, dict[str, float]]] = []
 
-    def on_snapshot(_row: dict[str, Any], state: SearchState) -> None:
+    def on_snapshot(_row: dict[str, Any], state: SearchState, **_last: bool) -> None:
         dropouts = {m.p for m in state.supernet.modules() if isinstance(m, nn.Dropout)}
         assert dropouts == {state.supernet.skip_dropout}
         rates = {group["name"]: group["lr"] for group in state.arch_optimiser.param_groups}
@@ -255,7 +255,7 @@ def killer(after: int) -> Callable[..., None]:
     """Return a hook that raises when it is called for the ``after``-th time."""
     calls = iter(range(1, after + 1))
 
-    def hook(*_arguments: object) -> None:
+    def hook(*_arguments: object, **_options: object) -> None:
         if next(calls) == after:
             raise KilledError
 
@@ -351,7 +351,7 @@ def test_hooks_are_told_batches_snapshots_and_epochs_in_order(tmp_path: Path) ->
     told: list[object] = []
     checkpoint = Checkpoint(tmp_path / "a", "x")
 
-    def on_snapshot(row: dict[str, Any], state: SearchState) -> None:
+    def on_snapshot(row: dict[str, Any], state: SearchState, **_last: bool) -> None:
         saved = checkpoint.load()
         told.append(("snapshot", row["epoch"], state.spec.cells, saved["epoch"] if saved else 0))
 

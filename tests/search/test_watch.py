@@ -18,7 +18,7 @@ from nascommon.search.watch import collapse_signs, hessian_eigenvalue, power_ite
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from tests.search.small import CPU, batch, double_state, equal, frozen, tiny_data, tiny_method, tiny_spec
 
-ROW = {"epoch": 7, "skips_normal": 1, "entropy_normal": 1.0}
+ROW = {"epoch": 7, "phase": 0, "skips_normal": 1, "entropy_normal": 1.0}
 
 
 def exact_hessian(state: Any, data: Any) -> Tensor:
@@ -60,7 +60,7 @@ def test_measuring_leaves_the_search_untouched() -> None:
     state, data = double_state(), tiny_data(torch.float64)
     state.supernet.set_skip_dropout(0.5)
     before = frozen(state)
-    signs = collapse_signs(state, state.genotype(), data, 0.75)
+    signs = collapse_signs(state, state.genotype(), data, 0.75, seed=0)
     assert set(signs) == {"watch_gap", "watch_eigenvalue"}
     assert equal(frozen(state), before)
     assert state.supernet.training
@@ -71,12 +71,12 @@ def test_the_gap_is_soft_minus_kept_accuracy() -> None:
     state, data = double_state(), tiny_data(torch.float64)
     kept = one_hot(state.genotype(), state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
     accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
-    assert collapse_signs(state, state.genotype(), data, 0.75)["watch_gap"] == 0.75 - accuracy
+    assert collapse_signs(state, state.genotype(), data, 0.75, seed=0)["watch_gap"] == 0.75 - accuracy
 
 
 def test_a_method_that_learns_nothing_has_no_eigenvalue() -> None:
     state = double_state(tiny_method(arch_gradient=None))
-    assert set(collapse_signs(state, state.genotype(), tiny_data(torch.float64), 0.5)) == {"watch_gap"}
+    assert set(collapse_signs(state, state.genotype(), tiny_data(torch.float64), 0.5, seed=0)) == {"watch_gap"}
 
 
 def test_a_search_is_the_same_watched_or_not_and_its_history_holds_the_signs() -> None:
@@ -110,6 +110,19 @@ def test_each_sign_has_its_warning(row: dict[str, Any], words: str) -> None:
     rows = [{**ROW, "watch_eigenvalue": 1.0}, {**ROW, **row}]
     assert len(warnings(rows, progress=0.8, edges=8, operations=8)) == 1
     assert words in warnings(rows, progress=0.8, edges=8, operations=8)[0]
+
+
+def test_eigenvalues_of_two_supernets_are_not_compared() -> None:
+    rows = [{**ROW, "watch_eigenvalue": 1.0}, {**ROW, "phase": 1, "watch_eigenvalue": 9.0}]
+    assert warnings(rows, progress=0.8, edges=8, operations=8) == []
+    later = {**ROW, "phase": 1, "watch_eigenvalue": 20.0}
+    assert "rose from 9 to 20" in warnings([*rows, later], progress=0.8, edges=8, operations=8)[0]
+
+
+def test_the_seed_of_the_run_decides_where_the_eigenvalue_is_measured() -> None:
+    state, data = double_state(), tiny_data(torch.float64)
+    signs = [collapse_signs(state, state.genotype(), data, 0.5, seed=seed)["watch_eigenvalue"] for seed in (0, 0, 1)]
+    assert signs[0] == signs[1] != signs[2]
 
 
 def test_a_healthy_epoch_warns_of_nothing_and_flat_weights_early_are_no_sign() -> None:
