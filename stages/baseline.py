@@ -21,7 +21,7 @@ from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
 from stages.command import run_stage
-from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, open_data, stage_run
+from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, epoch_figures, open_data, stage_run
 from stages.training import Task, divide
 
 
@@ -75,9 +75,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
                 bar.step(next(done), {})
                 return
             figures = trained.summary()
-            bar.step(
-                next(done), {name: figures[name] for name in ("train_accuracy", "valid_accuracy") if name in figures}
-            )
+            bar.step(next(done), epoch_figures(figures))
             counts = network_complexity(job.genotype, trained.network.spec, manifest.height, manifest.width).as_dict()
             save_network(
                 BASELINE / job.name,

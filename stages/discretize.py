@@ -13,13 +13,13 @@ from torch import Tensor
 from nascommon.analysis.drawing import save_drawing
 from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
 from nascommon.runtime.artefacts import write_json, write_table
-from nascommon.runtime.progress import summary
+from nascommon.runtime.progress import points, summary
 from nascommon.search.artefact import SUMMARY, load_search
 from nascommon.search.choose import choose_genotype, find_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from stages.command import run_stage
-from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, open_data, percent, stage_run
+from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, open_data, stage_run
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""
@@ -71,10 +71,17 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
             "genotype",
             {
                 **{kind: format_cell(genotype.cell(kind)) for kind in CELL_KINDS},
-                **percent(metrics, "discretization_gap", "discretization_gap_recalibrated"),
+                "discretization gap": gap_in_words(gap, ""),
+                "… recalibrated": gap_in_words(gap, "_recalibrated"),
             },
             [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],
         )
+
+
+def gap_in_words(gap: dict[str, float], suffix: str) -> str:
+    """Write one of the discretization gaps with its interval."""
+    value, low, high = (gap[f"discretization_gap{suffix}{end}"] for end in ("", "_low", "_high"))
+    return f"{points(value)} of accuracy lost (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def worth_batches(data: Data, images: int) -> list[tuple[Tensor, Tensor]] | None:

@@ -32,7 +32,7 @@ from stages.command import run_stage
 from stages.memory import shape_of
 from stages.pieces import with_pieces
 from stages.ranked import Ranked, scorer
-from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, stage_run
+from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, stage_run
 
 Scores = dict[str, list[float]]
 
@@ -162,7 +162,7 @@ def tell(bar: Progress, done: int, job: Job, trained: Trained | DivergenceError)
         bar.say(f"warning: {job.name} {trained.what}; its architecture is left out of the ranking")
         bar.step(done, {})
     else:
-        bar.step(done, {"valid_accuracy": accuracy(trained)})
+        bar.step(done, epoch_figures({"valid_accuracy": accuracy(trained)}))
 
 
 def accuracy(trained: Trained) -> float:

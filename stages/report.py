@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nascommon.analysis.ranking import tau_in_words
-from nascommon.runtime.progress import duration
+from nascommon.runtime.progress import duration, percent, points
 from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
 from stages.shell import Run
 
@@ -53,7 +53,7 @@ def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> st
 def findings(results: dict[str, Any]) -> list[str]:
     """Return the sentences a reader wants first."""
     metrics, stages = results["metrics"], results["stages"]
-    lines = [f"Test accuracy {100 * metrics['test_accuracy']:.2f} % (last epoch, test images read once)."]
+    lines = [f"Test accuracy {percent(metrics['test_accuracy'])} (last epoch, test images read once)."]
     if given := results["given"]:
         lines.append(
             f"The retrained architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
@@ -66,9 +66,9 @@ def findings(results: dict[str, Any]) -> list[str]:
         lines.append("Not compared with random architectures: set baseline.architectures.")
     gap = stages["discretize"]
     lines.append(
-        f"Discretization gap: the supernet's validation accuracy falls from {100 * gap['soft']:.1f} % to "
-        f"{100 * gap['kept']:.1f} % (learned weights on what is kept {100 * gap['kept_weighted']:.1f} %, batch norm "
-        f"recalibrated {100 * gap['kept_recalibrated']:.1f} %)."
+        f"Discretization gap: {points(gap['discretization_gap'])} of accuracy lost; the supernet's validation accuracy "
+        f"goes from {percent(gap['soft'])} to {percent(gap['kept'])} (learned weights on what is kept "
+        f"{percent(gap['kept_weighted'])}, batch norm recalibrated {percent(gap['kept_recalibrated'])})."
     )
     lines.append(operations(gap))
     kendall = stages["kendall_tau"]
@@ -100,7 +100,7 @@ def against_random(comparison: dict[str, Any]) -> str:
 def operations(gap: dict[str, Any]) -> str:
     """Say whether weight follows worth."""
     excess = (
-        f"Operation gap: {100 * gap['operation_gap_excess']:+.1f} points of weight on skips and pools against their "
+        f"Operation gap: {points(gap['operation_gap_excess'])} of weight on skips and pools against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
         f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skip connections in the normal cell"
     )

@@ -27,9 +27,7 @@ from nascommon.space.topology import Topology
 from stages.command import run_stage
 from stages.footprint import search_pieces
 from stages.memory import said, shape_of
-from stages.shell import METRICS, PLOTS, SEARCH, TARGET, Data, ParamsFile, Run, open_data, percent, stage_run
-
-SHOWN = {"train_accuracy": "train acc", "valid_accuracy": "valid acc", "train_loss": "train loss"}
+from stages.shell import METRICS, PLOTS, SEARCH, TARGET, Data, ParamsFile, Run, epoch_figures, open_data, stage_run
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:
@@ -46,7 +44,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         with progress("search", method.epochs) as bar:
 
             def on_epoch(row: dict[str, Any]) -> None:
-                bar.step(row["epoch"], {label: row[name] for name, label in SHOWN.items()})
+                bar.step(row["epoch"], epoch_figures(row))
                 for warning in row.get("warnings", []):
                     bar.say(f"warning: {warning}")
                 run.tracker.epoch(row["epoch"], {k: v for k, v in row.items() if isinstance(v, int | float)})
@@ -133,7 +131,7 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
     summary(
         f"search with {run.params.search.method}: {len(history.rows)} epochs in {history.seconds:.0f} s",
-        percent(metrics, "valid_accuracy"),
+        epoch_figures(metrics),
         [SEARCH / "search.json", SEARCH / "history.parquet", SEARCH / "architecture.parquet"],
     )
 

@@ -23,6 +23,7 @@ from nascommon.runtime.artefacts import digest
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
+from nascommon.runtime.progress import number, percent
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
 from nascommon.search.choose import calibration_batches
@@ -234,7 +235,8 @@ def _plain(section: Any) -> Any:
     return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
 
 
-def percent(mapping: Mapping[str, float | None], *names: str) -> dict[str, str]:
-    """Return the named shares as percentages to print."""
-    known = {name: share for name in names if (share := mapping.get(name)) is not None}
-    return {name.replace("_", " "): f"{100 * share:.2f} %" for name, share in known.items()}
+def epoch_figures(figures: Mapping[str, float | None]) -> dict[str, str]:
+    """Return accuracies and training loss of an epoch as its line and the stage's summary write them."""
+    written = (("train_accuracy", "train acc", percent), ("valid_accuracy", "valid acc", percent),
+               ("train_loss", "train loss", number))  # fmt: skip
+    return {label: write(value) for name, label, write in written if (value := figures.get(name)) is not None}

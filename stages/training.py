@@ -24,10 +24,9 @@ from nascommon.training.loop import Trained, TrainingHooks, train_network
 from nascommon.training.settings import TrainingSettings
 from stages.memory import shape_of
 from stages.pieces import with_pieces
-from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, percent
+from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, epoch_figures
 
 GENOTYPE = DISCRETIZE / "genotype.json"
-SHOWN = {"train_accuracy": "train acc", "valid_accuracy": "valid acc", "train_loss": "train loss"}
 CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 
 
@@ -68,7 +67,7 @@ def train_genotype(run: Run, task: Task) -> None:
 
         def on_epoch(row: dict[str, Any]) -> None:
             figures = {name: row[name] for name in CURVES[1:] if name in row}
-            bar.step(row["epoch"], {label: row[name] for name, label in SHOWN.items() if name in row})
+            bar.step(row["epoch"], epoch_figures(row))
             run.tracker.epoch(row["epoch"], figures)
 
         trained = train_network(
@@ -111,7 +110,7 @@ def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, pa
         {
             "parameters": f"{counts['params']:,}",
             "mult-adds": f"{counts['mult_adds']:,} (paper_flops {counts['paper_flops']:,})",
-            **percent(metrics, "train_accuracy", "valid_accuracy"),
+            **epoch_figures(metrics),
             "speed": f"{metrics['images_per_second']:.0f} images/s, {metrics['train_seconds']:.0f} s in all",
         },
         [task.folder / "network.safetensors", task.folder / "network.json", PLOTS / f"{run.stage}.csv"],

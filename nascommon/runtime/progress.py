@@ -38,21 +38,21 @@ class Progress:
         self._done = done
         self._print(f"{self._title}: continuing after {self._unit} {done} of {self._total}")
 
-    def step(self, epoch: int, metrics: Mapping[str, float], note: str = "") -> None:
+    def step(self, epoch: int, figures: Mapping[str, str], note: str = "") -> None:
         """Print the line of an epoch that has ended.
 
         Args:
             epoch: Its index; the first is 0 and is shown as 1.
-            metrics: Numbers to show, the most important first; those that do not fit on the line are left out.
+            figures: What to show, the most important first; those that do not fit on the line are left out.
             note: A few words at the end of the line.
         """
         now = time.monotonic()
         self._seconds.append(now - self._began)
         self._began = now
         self._done = epoch + 1
-        numbers = [f"{name} {_number(value)}" for name, value in metrics.items()]
+        shown = [f"{name} {_plain(value)}" for name, value in figures.items()]
         tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _plain(note)]
-        self._print(_fitted(self._head(self._done), numbers, [word for word in tail if word]))
+        self._print(_fitted(self._head(self._done), shown, [word for word in tail if word]))
 
     def say(self, text: str) -> None:
         """Print a sentence between the epochs, on as many lines as it needs."""
@@ -128,17 +128,28 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def _fitted(head: str, numbers: Sequence[str], tail: Sequence[str]) -> str:
-    """Join with two blanks, leaving out the last numbers until the line fits; the note is cut only after that."""
-    for keep in range(len(numbers), -1, -1):
-        line = "  ".join([head, *numbers[:keep], *tail])
+def number(value: float) -> str:
+    """Write a number that is neither a share nor a difference of shares, such as a loss."""
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"  # noqa: PLR2004 - readable range
+
+
+def percent(share: float) -> str:
+    """Write an accuracy or another share."""
+    return f"{100 * share:.2f} %"
+
+
+def points(difference: float) -> str:
+    """Write a difference of two shares: 3 % less than 50 % are 48.5 %, 3 points less are 47 %."""
+    return f"{100 * difference:+.1f} points"
+
+
+def _fitted(head: str, figures: Sequence[str], tail: Sequence[str]) -> str:
+    """Join with two blanks, leaving out the last figures until the line fits; the note is cut only after that."""
+    for keep in range(len(figures), -1, -1):
+        line = "  ".join([head, *figures[:keep], *tail])
         if len(line) <= WIDTH:
             return line
     return "  ".join([head, *tail])[: WIDTH - 3] + "..."
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"  # noqa: PLR2004 - readable range
 
 
 def _short(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nascommon.runtime.progress import WIDTH, duration, progress, summary
+from nascommon.runtime.progress import WIDTH, duration, number, percent, points, progress, summary
 
 Wait = Callable[[float], None]
 
@@ -49,11 +49,11 @@ def test_in_a_file_there_is_one_line_per_epoch(capsys: pytest.CaptureFixture[str
             for batch in range(4):
                 wait(0.5)
                 show.batch(batch + 1, 4)
-            show.step(epoch, {"train loss": 1.5 - epoch / 2, "accuracy": 0.25})
+            show.step(epoch, {"train loss": number(1.5 - epoch / 2), "accuracy": "25.00 %"})
     assert printed(capsys) == [
-        "search epoch 1/3  train loss 1.5000  accuracy 0.2500  2.0s/epoch  eta 4.0s",
-        "search epoch 2/3  train loss 1.0000  accuracy 0.2500  2.0s/epoch  eta 2.0s",
-        "search epoch 3/3  train loss 0.5000  accuracy 0.2500  2.0s/epoch",
+        "search epoch 1/3  train loss 1.5000  accuracy 25.00 %  2.0s/epoch  eta 4.0s",
+        "search epoch 2/3  train loss 1.0000  accuracy 25.00 %  2.0s/epoch  eta 2.0s",
+        "search epoch 3/3  train loss 0.5000  accuracy 25.00 %  2.0s/epoch",
     ]
 
 
@@ -67,8 +67,8 @@ def test_a_line_is_written_when_its_epoch_ends(capsys: pytest.CaptureFixture[str
 def test_the_note_ends_the_line_and_the_unit_is_named(capsys: pytest.CaptureFixture[str], wait: Wait) -> None:
     with progress("kendall", 2, unit="cell") as show:
         wait(65)
-        show.step(0, {"accuracy": 0.5}, note="best so far")
-    assert printed(capsys) == ["kendall cell 1/2  accuracy 0.5000  1m05s/cell  eta 1m05s  best so far"]
+        show.step(0, {"accuracy": percent(0.5)}, note="best so far")
+    assert printed(capsys) == ["kendall cell 1/2  accuracy 50.00 %  1m05s/cell  eta 1m05s  best so far"]
 
 
 def test_the_eta_follows_the_last_five_epochs(capsys: pytest.CaptureFixture[str], wait: Wait) -> None:
@@ -93,14 +93,14 @@ def test_a_resumed_loop_says_where_it_goes_on_and_counts_on(capsys: pytest.Captu
 def test_the_counts_stand_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("search", 100) as show:
         for epoch in (0, 9, 99):
-            show.step(epoch, {"loss": 1.0})
+            show.step(epoch, {"loss": number(1.0)})
     assert {line.index("/100") for line in printed(capsys)} == {len("search epoch 100")}
 
 
 def test_metrics_that_do_not_fit_are_left_out_from_the_end(capsys: pytest.CaptureFixture[str], wait: Wait) -> None:
     with progress("search", 2) as show:
         wait(1)
-        show.step(0, {f"long name {index}": 0.5 for index in range(9)}, note="skip fades")
+        show.step(0, {f"long name {index}": "0.5000" for index in range(9)}, note="skip fades")
     (line,) = printed(capsys)
     assert len(line) <= WIDTH
     assert "  long name 0 0.5000  long name 1 0.5000  1.0s/epoch" in line
@@ -110,7 +110,7 @@ def test_metrics_that_do_not_fit_are_left_out_from_the_end(capsys: pytest.Captur
 
 def test_a_note_too_long_for_the_line_is_cut_visibly(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("search", 2) as show:
-        show.step(0, {"loss": 1.0}, note="x" * 300)
+        show.step(0, {"loss": number(1.0)}, note="x" * 300)
     (line,) = printed(capsys)
     assert len(line) == WIDTH
     assert line.endswith("xxx...")
@@ -134,10 +134,13 @@ def test_control_characters_of_a_note_do_not_reach_the_log(capsys: pytest.Captur
         (7, "7.0000"),
     ],
 )
-def test_numbers_stay_short(capsys: pytest.CaptureFixture[str], value: float, shown: str) -> None:
-    with progress("search", 1) as show:
-        show.step(0, {"loss": value})
-    assert f"  loss {shown}  " in printed(capsys)[0]
+def test_numbers_stay_short(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_a_share_is_in_percent_and_a_difference_of_shares_in_points() -> None:
+    assert (percent(0.46296), percent(1.0)) == ("46.30 %", "100.00 %")
+    assert (points(0.117), points(-0.5)) == ("+11.7 points", "-50.0 points")
 
 
 def test_an_exception_passes_through(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +166,7 @@ def test_on_a_terminal_a_live_line_shows_the_epoch_under_way(monkeypatch: pytest
         show.batch(1, 4)
         assert re.search(r"search epoch 1/2 +25% +30s so far +eta 3m30s", terminal.getvalue())
         wait(90)
-        show.step(0, {"loss": 1.0})
+        show.step(0, {"loss": number(1.0)})
         wait(60)
         show.batch(2, 4)
         assert re.search(r"search epoch 2/2 +50% +1m00s so far +eta 1m00s", terminal.getvalue())
@@ -184,7 +187,7 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, wait:
     with progress("search", 1) as show:
         wait(1)
         show.batch(1, 2)
-        show.step(0, {"loss": 1.0})
+        show.step(0, {"loss": number(1.0)})
     assert terminal.getvalue() == "search epoch 1/1  loss 1.0000  1.0s/epoch\n"
 
 
