@@ -17,6 +17,8 @@ from stages import INTERRUPTED, leave
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
 """What the system says where a file or the output takes no more."""
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
 RESUMED = "`dvc repro` continues from the last finished epoch"
 
 
@@ -58,6 +60,11 @@ def _mendable(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:
         where = error.filename2 or error.filename or "the output"
         return one_line(f"{where}: cannot be written ({error.strerror}); mend that, then {RESUMED}")
+    if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
+        reason = str(error).partition("\n")[0] or "no more is to be had"
+        return one_line(
+            f"the memory is full ({reason}); make some free, and {RESUMED}; or set more pieces or a smaller batch_size"
+        )
     return ""
 
 

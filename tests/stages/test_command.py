@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from stages.command import run_stage
 from tests.stages.project import ROOT, Project
@@ -67,6 +68,24 @@ def test_a_file_that_takes_no_more_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     status, said = ended(work, monkeypatch, io.StringIO())
     assert status == 2
     assert said.startswith(r"error: data/x\n.bin: cannot be written (Disk quota exceeded); ")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "no more is to be had"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "CUDA out of memory. Tried to"),
+    ],
+)
+def test_full_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
+    def work() -> None:
+        raise error
+
+    status, said = ended(work, monkeypatch, io.StringIO())
+    assert status == 2
+    assert said.startswith(f"error: the memory is full ({reason}")
+    assert "pieces" in said
     assert len(said.splitlines()) == 1
 
 
