@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from nascommon.data.names import label
 from nascommon.data.pictures import SHOWN
 from nascommon.settings import Settings, Whole
 
@@ -85,4 +86,4 @@ def complaints(copies: Copies, tests: int) -> list[str]:
 
 
 def _places(members_N: np.ndarray, trained: int, names: Sequence[str]) -> Places:
-    return tuple(f"{'train' if n < trained else 'test'} {names[n]}" for n in np.flatnonzero(members_N)[:SHOWN])
+    return tuple(f"{'train' if n < trained else 'test'} {label(names[n])}" for n in np.flatnonzero(members_N)[:SHOWN])

@@ -235,13 +235,17 @@ def test_names_composed_and_taken_apart_are_one_class_in_one_folder(
 def test_names_that_are_not_utf_8_work(fill: Fill, read: Callable[..., dict[str, Any]], draw: Draw, make: Make) -> None:
     latin = os.fsdecode(b"caf\xe9")
     root = fill(latin, "b")
-    draw(root / "b" / f"{latin}.png", number=99)
+    for name in ("1", "2"):  # a copy under another label, so that the manifest lists its places
+        draw(root / "b" / f"{latin}{name}.png", number=99)
+    draw(root / latin / f"{latin}.png", number=99)
     found = read(root)
     assert found["classes"] == ("b", r"caf\xe9")
     files = [*found["train"], *found["test"]]
-    assert len(files) == len(set(files)) == 7
-    assert f"b/{latin}.png" in files
-    assert make(source="image_folder", path=str(root)).manifest.classes == found["classes"]
+    assert len(files) == len(set(files)) == 9
+    assert f"b/{latin}1.png" in files
+    manifest = make(source="image_folder", path=str(root)).manifest
+    assert manifest.classes == found["classes"]
+    assert any(r"b/caf\xe91.png" in place for row in manifest.copies.listed for place in row)
 
 
 def test_a_folder_that_links_to_itself_is_read_once(
