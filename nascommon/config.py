@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 import nascommon.methods  # noqa: F401 -- fills the registry
@@ -17,9 +18,15 @@ from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, cut
+from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, cut, nearest
+from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
+Complaint = tuple[Position, str]
+"""Where something is wrong, and what."""
+WATCHED = ("seed", "precision", "search.nodes", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
+"""Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
+which may be hours later. The section of the selected method is one more."""
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
 
@@ -54,12 +61,6 @@ MethodsSettings = create_model("MethodsSettings", __base__=Settings, **_METHOD_F
 """The section ``methods``: one entry per registered method."""
 
 
-def _known_method(search: SearchSettings) -> SearchSettings:
-    if search.method not in REGISTRY:
-        raise ValueError(f"method: unknown method {search.method!r}{_nearest(search.method, list(REGISTRY))}")
-    return search
-
-
 def _jobs(value: object) -> object:
     if value != "auto" and (type(value) is not int or not 1 <= value <= MOST_JOBS):
         raise ValueError(f"must be auto or a whole number from 1 to {MOST_JOBS}")
@@ -84,7 +85,7 @@ class Params(Settings):
     tracking: str = "sqlite:///mlflow.db"
     """Where MLflow keeps its runs: a URI, or ``none``."""
     data: DataSettings
-    search: Annotated[SearchSettings, AfterValidator(_known_method)]
+    search: SearchSettings
     methods: MethodsSettings
     discretize: DiscretizeSettings = DiscretizeSettings()
     retrain: RetrainSettings = RetrainSettings()
@@ -94,12 +95,27 @@ class Params(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
 
     @model_validator(mode="after")
-    def _method_fits(self) -> Self:
-        try:
-            self.method()
-        except ValueError as error:  # what only shows when the method meets the size of the search
-            raise ValueError(f"methods.{self.search.method}.{error}") from error
+    def _parts_fit(self) -> Self:
+        if misfits := list(self._misfits()):
+            raise ValueError("\n".join(misfits))
         return self
+
+    def _misfits(self) -> Iterator[str]:
+        """Yield what only shows when one section meets another, a line each."""
+        networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
+        stems = {network.stem for network in networks if network is not None}
+        try:
+            stems.add(self.method().stem)
+        except ValueError as error:
+            yield f"methods.{self.search.method}.{error}"
+        sides = {"data.size": (self.data.size, stems)}
+        if self.transfer.data is not None:
+            sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})
+        for key, (side, seen_by) in sides.items():
+            try:
+                check_image_size(side or 0, side or 0, max(seen_by, key=TOTAL_STRIDE.__getitem__), key)
+            except ValueError as error:
+                yield str(error)
 
     def method_settings(self) -> Settings:
         """Return the settings of the selected method."""
@@ -113,21 +129,78 @@ class Params(Settings):
         return REGISTRY[search.method].recipe(self.method_settings(), size)
 
 
-def load_params(path: Path) -> Params:
+def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = lambda _tree: []) -> Params:
     """Read and check a params file.
+
+    Args:
+        path: of the file.
+        look: what else to complain of in its tree, each with the way to the key; told together with the rest.
 
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
     tree, lines = read_yaml(path)
+    complete = _with_defaults(Params, tree)
+    details = sorted(_mistakes(complete), key=lambda detail: _line(detail["loc"], lines))
+    complaints = [*_unwritten(tree), *look(tree)]
+    if not details and not complaints:
+        return Params.model_validate_json(json.dumps(complete))
+    complaints += [complaint for detail in details[:MOST_LINES] for complaint in _explain(detail)]
+    located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
+    told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]
+    raise UserError(*told, *("counted only" for _ in details[MOST_LINES:]))
+
+
+def _mistakes(tree: dict[str, Any]) -> list[ErrorDetails]:
+    """Return what pydantic finds, and what it finds without the unknown keys.
+
+    A rule over the keys of a section is only looked at where each of them is right, so an unknown key would hide it.
+    """
     try:
-        return Params.model_validate_json(json.dumps(_with_defaults(Params, tree)))
+        Params.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        details = sorted(error.errors(include_url=False), key=lambda detail: _line(detail["loc"], lines))
-        complaints = [_explain(detail) for detail in details[:MOST_LINES]]
-        located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
-        told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]
-        raise UserError(*told, *("counted only" for _ in details[MOST_LINES:])) from error
+        details = error.errors(include_url=False)
+        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+        known = _without(tree, {detail["loc"] for detail in unknown})
+        return details if known == tree else unknown + _mistakes(known)
+    return []
+
+
+def _without(tree: Any, dropped: set[Position], here: Position = ()) -> Any:
+    """Return a copy of a tree without the keys at some positions."""
+    match tree:
+        case dict():
+            kept = {key: value for key, value in tree.items() if (*here, key) not in dropped}
+            return {key: _without(value, dropped, (*here, key)) for key, value in kept.items()}
+        case list():
+            return [_without(value, dropped, (*here, index)) for index, value in enumerate(tree)]
+    return tree
+
+
+def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
+    """Complain of keys that are left out although DVC watches them."""
+    method = _at(tree, ("search", "method"))
+    selected = [f"methods.{method}"] if isinstance(method, str) and method in REGISTRY else []
+    for key in (*WATCHED, *selected):
+        *section, name = position = tuple(key.split("."))
+        given = _at(tree, tuple(section))
+        if not isinstance(given, dict) or name in given:
+            continue
+        misspelt = difflib.get_close_matches(name, given.keys() - set(_keys_at(tuple(section))))
+        if not misspelt:  # or it is told as an unknown key
+            yield position, f"is missing, and DVC stops without it; write {name}: {_default(position)} for the default"
+
+
+def _default(position: Position) -> str:
+    least = {"data": {"source": "digits"}, "search": {"method": "darts"}, "methods": {}, "transfer": {"data": None}}
+    default = _at(Params.model_validate(least).model_dump(mode="json"), position)
+    return "{}" if isinstance(default, dict) else str(default)
+
+
+def _at(tree: Any, position: Position) -> Any:
+    for key in position:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
 
 def _with_defaults(model: type[Settings], tree: dict[str, Any]) -> dict[str, Any]:
@@ -158,21 +231,25 @@ def _settings_type(annotation: Any) -> type[Settings] | None:
     return next((c for c in choices if isinstance(c, type) and issubclass(c, Settings)), None)
 
 
-def _explain(detail: ErrorDetails) -> tuple[Position, str]:
-    """Return where a complaint belongs and what it says."""
+def _explain(detail: ErrorDetails) -> list[Complaint]:
+    """Return where complaints belong and what they say."""
     position: Position = detail["loc"]
     if detail["type"] == "extra_forbidden":
-        return position, f"unknown key{_nearest(str(position[-1]), _keys_at(position[:-1]))}"
+        return [(position, f"unknown key{nearest(str(position[-1]), _keys_at(position[:-1]))}")]
     if detail["type"] == "missing":
-        return position, "is missing"
+        return [(position, "is missing")]
     if detail["type"] == "value_error":
-        # A validator over several keys says first which one it means.
-        key, _, rest = str(detail["ctx"]["error"]).partition(": ")
-        if rest and re.fullmatch(r"[\w.]+", key):
-            return (*position, *key.split(".")), rest
-        return position, f"{key}{': ' + rest if rest else ''} (got {_short(detail['input'])})"
+        return [_said(position, line, detail["input"]) for line in str(detail["ctx"]["error"]).splitlines()]
     text = detail["msg"].replace("Input should be", "must be", 1)
-    return position, f"{text[0].lower()}{text[1:]} (got {_short(detail['input'])})"
+    return [(position, f"{text[0].lower()}{text[1:]} (got {_short(detail['input'])})")]
+
+
+def _said(position: Position, line: str, value: Any) -> Complaint:
+    """Place what a validator says; one over several keys says first which one it means."""
+    key, _, rest = line.partition(": ")
+    if rest and re.fullmatch(r"[\w.]+", key):
+        return (*position, *key.split(".")), rest
+    return position, f"{line} (got {_short(value)})"
 
 
 def _keys_at(position: Position) -> list[str]:
@@ -184,13 +261,6 @@ def _keys_at(position: Position) -> list[str]:
             return []
         fields = model.model_fields
     return list(fields)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known)
-    close.sort(key=lambda name: sorted(name) != sorted(word))  # two letters swapped are the likeliest slip
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known are {', '.join(known)}" if close else f"; known are {', '.join(known)}" if known else ""
 
 
 def _line(position: Position, lines: Lines) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,6 +49,14 @@ def cut(text: str, longest: int = 60) -> str:
         return text
     head = (longest - 3) * 2 // 3
     return f"{text[:head]}...{text[head + 3 - longest :]}"
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return the end of a complaint about a word that is none of those known: which one may be meant, and all."""
+    close = difflib.get_close_matches(word, known)
+    close.sort(key=lambda name: sorted(name) != sorted(word))  # two letters swapped are the likeliest slip
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known are {', '.join(known)}" if close else f"; known are {', '.join(known)}" if known else ""
 
 
 class Settings(BaseModel):

@@ -61,6 +61,62 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
         assert key.rpartition(".")[2] in row
 
 
+def told(folder: Path, *edits: tuple[str, str]) -> list[str]:
+    """What is said, key by key, of the smoke preset with these edits."""
+    text = SMOKE.read_text(encoding="utf-8")
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_params(folder / "params.yaml")
+    return [line.split(": ", 1)[1] for line in str(caught.value).splitlines()]
+
+
+def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        ("method: darts, channels: 2", "method: drats, chanels: 2"),
+        ("source: digits\n  test_fraction", "source: image_folder\n  colour: 3\n  test_fraction"),
+        ("evaluate: {", "evaluate: {linear: true, "),
+    )
+    assert [re.sub("[;(].*", "", line).strip() for line in lines] == [
+        "data.path: source image_folder needs the folder of the pictures", "data.colour: unknown key",
+        "search.chanels: unknown key", "search.method: unknown method", "evaluate.linear: unknown key",
+    ]  # fmt: skip
+
+
+def test_what_does_not_fit_together_is_told_at_once_and_in_spite_of_unknown_keys(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        ("method: darts, channels: 2", "method: pcdarts, channels: 3"),
+        ("limit: 160", "limit: 160\n  size: 30"),
+        ("size: 32", "size: 40"),
+        ("evaluate: {", "evaluate: {linear: true, "),
+    )
+    assert [re.sub("[;(,].*", "", line).strip() for line in lines] == [
+        "data.size: images of 30 x 30 do not fit the cifar stem",
+        "methods.pcdarts.channel_divisor: must divide the 3 channels of the supernet",
+        "transfer.data.size: images of 40 x 40 do not fit the imagenet stem",
+        "evaluate.linear: unknown key",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("channels: 4, cells: 3, auxiliary: true}", "channels: 4, cells: 3, stem: imagenet}"),
+        ("network: {channels: 2, cells: 3, ", "network: {channels: 2, cells: 3, stem: imagenet, "),
+        ("deep_network: {", "deep_network: {stem: imagenet, "),
+        ("method: darts", "method: custom"),
+    ],
+)
+def test_the_size_must_suit_every_network_that_sees_the_pictures(tmp_path: Path, edit: tuple[str, str]) -> None:
+    stem = ("custom: {", "custom: {mixed_op: {stem: imagenet}, ")
+    lines = told(tmp_path, ("limit: 160", "limit: 160\n  size: 36"), edit, stem)
+    assert [line.split(",")[0] for line in lines] == ["data.size: images of 36 x 36 do not fit the imagenet stem"]
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
 def test_a_params_file_that_is_none_is_refused(tmp_path: Path, text: Text) -> None:
     path = tmp_path / "params.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +24,18 @@ from stages.shell import MACHINE, protocol
 ROOT = Path(__file__).parents[1]
 PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
 SHIPPED = {"params", "smoke", "cifar10", "laptop", "imagenet"}
-LEAST = "data: {source: digits}\nsearch: {method: darts}\nmethods: {}\ntransfer: {data: null}\n"
+LEAST = """seed: 0
+precision: auto
+data: {source: digits}
+search: {method: darts, nodes: 4}
+methods: {darts: {}}
+discretize: {}
+retrain: {}
+transfer: {data: null}
+kendall_tau: {}
+baseline: {}
+evaluate: {}
+"""
 STAGES = {"prepare", "search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate"}
 SCRIPTS = {"inventory", *STAGES}
 
@@ -155,12 +167,12 @@ def test_the_cifar10_preset_is_the_protocol_of_the_papers() -> None:
     [("3e-4", 3e-4), ("3E-4", 3e-4), (".5", 0.5), ("5.", 5.0), ("+1", 1.0), ("012", 12.0), ("1e2", 100.0), ("7", 7.0)],
 )
 def test_numbers_are_read_by_yaml_1_2(tmp_path: Path, written: str, read: float) -> None:
-    params = loaded(tmp_path, LEAST.replace("methods: {}", f"methods: {{darts: {{alpha_scale: {written}}}}}"))
+    params = loaded(tmp_path, LEAST.replace("darts: {}", f"darts: {{alpha_scale: {written}}}"))
     assert params.method_settings().model_dump()["alpha_scale"] == read
 
 
 def test_a_leading_zero_makes_no_octal_number(tmp_path: Path) -> None:
-    assert loaded(tmp_path, f"seed: 012\n{LEAST}").seed == 12
+    assert loaded(tmp_path, LEAST.replace("seed: 0", "seed: 012")).seed == 12
 
 
 @pytest.mark.parametrize("word", ["yes", "no", "on", "off", "y", "N"])
@@ -170,18 +182,18 @@ def test_yes_and_no_are_words(tmp_path: Path, word: str) -> None:
 
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("False", False), ("TRUE", True)])
 def test_true_and_false_are_truths(tmp_path: Path, word: str, value: bool) -> None:
-    params = loaded(tmp_path, f"evaluate: {{linear_classifier: {word}}}\n{LEAST}")
+    params = loaded(tmp_path, LEAST.replace("evaluate: {}", f"evaluate: {{linear_classifier: {word}}}"))
     assert params.evaluate.linear_classifier is value
 
 
 @pytest.mark.parametrize("quoted", ["'3'", '"3"', "!!str 3"])
 def test_a_quoted_number_is_a_word(tmp_path: Path, quoted: str) -> None:
     with pytest.raises(UserError, match=r"seed: must be a valid integer"):
-        loaded(tmp_path, f"seed: {quoted}\n{LEAST}")
+        loaded(tmp_path, LEAST.replace("seed: 0", f"seed: {quoted}"))
 
 
 def test_anchors_and_json_are_yaml(tmp_path: Path) -> None:
-    text = LEAST.replace("{}", "{darts: &d {epochs: 7, batch_size: 9}, random: *d}")
+    text = LEAST.replace("{darts: {}}", "{darts: &d {epochs: 7, batch_size: 9}, random: *d}")
     assert loaded(tmp_path, text).methods.model_dump()["random"]["epochs"] == 7
     params = load_params(PRESETS["smoke"])
     assert loaded(tmp_path, params.model_dump_json()) == params
@@ -206,7 +218,8 @@ def test_the_methods_section_is_the_registry(least: Params) -> None:
 
 
 def test_the_selected_method_gets_the_size_of_the_search_section(tmp_path: Path) -> None:
-    params = loaded(tmp_path, LEAST.replace("darts}", "random, channels: 6, cells: 5, nodes: 3}"))
+    text = LEAST.replace("darts, nodes: 4}", "random, channels: 6, cells: 5, nodes: 3}").replace("{darts:", "{random:")
+    params = loaded(tmp_path, text)
     phase = params.method().phases[0]
     assert (phase.channels, phase.cells) == (6, 5)
     assert params.method().arch_gradient is None
@@ -220,7 +233,7 @@ def test_a_record_is_varied_by_replace(least: Params) -> None:
 
 
 def test_data_needs_a_source(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"params\.yaml:1: data\.source: is missing"):
+    with pytest.raises(UserError, match=r"params\.yaml:3: data\.source: is missing"):
         loaded(tmp_path, LEAST.replace("{source: digits}", "{}"))
     assert DataSettings(source="digits").test_fraction == 0.2
 
@@ -251,6 +264,23 @@ def test_every_stage_of_the_graph_is_a_script_of_that_name() -> None:
         assert stage["cmd"] == f"python -m stages.{name}"
         assert f"stages/{name}.py" in stage["deps"]
         assert stage["desc"]
+
+
+KEYS = sorted({key for stage in graph()["stages"].values() for key in stage["params"]})
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_dvc_watches_must_be_in_the_file(tmp_path: Path, key: str) -> None:
+    tree = section = yaml.safe_load(LEAST)
+    *way, last = key.split(".")
+    for part in way:
+        section = section[part]
+    del section[last]
+    with pytest.raises(UserError, match=rf"^\S+params\.yaml:\d+: {re.escape(key)}: is missing") as caught:
+        loaded(tmp_path, json.dumps(tree, indent=1))
+    if advice := re.search(r"DVC stops without it; write (.*) for the default$", str(caught.value)):
+        section |= yaml.safe_load(advice[1])
+        assert loaded(tmp_path, json.dumps(tree)) == loaded(tmp_path, LEAST)
 
 
 @pytest.mark.parametrize("method", sorted(REGISTRY))

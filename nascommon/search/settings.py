@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from nascommon.settings import BatchSize, Channels, Nodes, SearchCells, Settings, Whole
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.method import REGISTRY
+from nascommon.settings import BatchSize, Channels, Nodes, SearchCells, Settings, Whole, nearest
+
+
+def _known_method(name: str) -> str:
+    if name not in REGISTRY:
+        raise ValueError(f"unknown method{nearest(name, list(REGISTRY))}")
+    return name
 
 
 class SearchSettings(Settings):
     """What is the same for every method; how a method trains stands in its own section ``methods.<name>``."""
 
-    method: str
+    method: Annotated[str, AfterValidator(_known_method)]
     """A name of the registry."""
     channels: Channels = 16
     """Of the supernet's first cell."""

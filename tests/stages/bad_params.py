@@ -62,7 +62,7 @@ EDITS = (
     Edit("no underscores in numbers", "seed: 0", "seed: 1_000", r'seed: must be a valid integer.*\(got "1_000"\)'),
     Edit("3e-4 is no whole number", "calibration_batches: 2,", "calibration_batches: 3e-4,",
          r"discretize\.calibration_batches: must be a valid integer.*\(got 0\.0003\)"),
-    Edit("unknown method", "method: darts", "method: drats", r"search\.method: unknown method 'drats'; did you mean 'darts'\? Known are .*random"),
+    Edit("unknown method", "method: darts", "method: drats", r"search\.method: unknown method; did you mean 'darts'\? Known are .*random"),
     Edit("unknown operation", "darts: {epochs: 3", "darts: {candidates: [none, skip_conect], epochs: 3",
          r"methods\.darts\.candidates: unknown operation 'skip_conect'; known are none, max_pool_3x3"),
     Edit("operation twice", "darts: {epochs: 3", "darts: {candidates: [none, skip_connect, none], epochs: 3",

@@ -180,9 +180,9 @@ REFUSALS = (
     Refusal("share of the search below the classes", "prepared", change(data__search_fraction=1e-9), "prepare",
             r"data\.search_fraction: leaves the search less than two pictures of a class.*\(got 1e-09\); the smallest class has 16, so give at least 0\.125"),
     Refusal("CIFAR folder empty", "prepared", change(data={"source": "cifar10", "path": "."}), "prepare", r"data\.path: .* lacks CIFAR10 files"),
-    Refusal("pictures that do not fit the cifar stem", "prepared", pictures(lambda root: None, size=30), "prepare-search",
+    Refusal("pictures that do not fit the cifar stem", "prepared", pictures(lambda root: None, size=30), "prepare",
             r"data\.size: images of 30 x 30 do not fit the cifar stem.*multiple of 4"),
-    Refusal("pictures that do not fit the imagenet stem", "searched", change(transfer__data__size=40), "prepare-transfer",
+    Refusal("pictures that do not fit the imagenet stem", "searched", change(transfer__data__size=40), "prepare",
             r"transfer\.data\.size: images of 40 x 40 do not fit the imagenet stem.*multiple of 32"),
     # prepared data
     Refusal("nothing prepared", "prepared", remove(MANIFEST), "search", rf"{MANIFEST}: no such file; run `dvc repro`"),
