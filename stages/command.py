@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from contextlib import suppress
 
 import typer
 
+from nascommon.secrets import masked
 from nascommon.settings import UserError, one_line
 from stages import INTERRUPTED, leave
 
@@ -43,8 +45,18 @@ def run_stage(command: Callable[..., None]) -> None:
         sys.exit(_fail(f"stopped; {RESUMED}", INTERRUPTED))
 
 
+class _Masked(logging.Formatter):
+    """Leaves out the passwords of whatever any library logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
 def _prepare() -> None:
     """Let Ctrl-C unwind from here on, and let the output take any name of a file, or nothing where it is closed."""
+    log = logging.StreamHandler()
+    log.setFormatter(_Masked("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[log])
     if signal.getsignal(signal.SIGINT) is leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stdout is None:

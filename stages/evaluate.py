@@ -106,7 +106,9 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
 def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Return method, settings and figures of this run and of earlier ones of the same protocol."""
     this = (run.params.search.method, method_hash(run.params), run.params.seed)
-    earlier = finished_runs(run.params.tracking, ROOT, run.stage, protocol(run.params))
+    # Not asked again where tracking has just failed: a mute server would hold the stage up once more.
+    asked = run.params.tracking if run.tracker.active else "none"
+    earlier = finished_runs(asked, ROOT, run.stage, protocol(run.params))
     others = [e for e in earlier if (e.method, e.settings, e.seed) != this]
     return [(*this[:2], metrics), *((e.method, e.settings, dict(e.metrics)) for e in others)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,7 +104,6 @@ def stage_run(
         sections: what of them changes the stage's numbers.
         inputs: files that the stage reads; their hashes, the sections, the code and torch make the fingerprint.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     params = load_params(params_file)
     device = prepare_device(params)
     numbers = [params.seed, params.precision, *(_plain(section) for section in sections(params))]

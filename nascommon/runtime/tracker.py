@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from nascommon.runtime import tracking as store
 from nascommon.runtime.stage_run import StageRun, sigterm_unwinds
+from nascommon.secrets import masked
+from nascommon.settings import cut, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -166,10 +167,10 @@ def _saved(network: torch.nn.Module, example: torch.Tensor, folder: Path) -> boo
 
 
 def _warn(uri: str, problem: Exception) -> None:
-    text = f"MLflow at {uri} failed: {_first_line(problem)}"
-    without_passwords = re.sub(r"//[^/@\s]*@", "//", text)
-    _log.warning("%s. The rest of this stage is not tracked; its files are complete without it", without_passwords)
+    text = masked(f"MLflow at {uri} failed: {_first_line(problem, uri)}", uri)
+    _log.warning("%s. The rest of this stage is not tracked; its files are complete without it", one_line(text))
 
 
-def _first_line(problem: Exception) -> str:
-    return next((line.strip()[:300] for line in str(problem).splitlines() if line.strip()), type(problem).__name__)
+def _first_line(problem: Exception, uri: str = "") -> str:
+    lines = masked(str(problem), uri).splitlines()
+    return next((cut(line.strip(), 300) for line in lines if line.strip()), type(problem).__name__)

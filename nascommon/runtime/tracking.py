@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from nascommon.runtime.stage_run import StageRun, has_died, is_alive, owner
+from nascommon.secrets import ambiguous
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +49,10 @@ _SQLITE: Final = "sqlite:///"
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # A server that does not answer holds a stage up once, for so many seconds; after that the stage is not tracked.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "PGCONNECT_TIMEOUT": "4",
 }
 _LOCK_SECONDS: Final = 60
 
@@ -75,10 +79,11 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
     artefacts = None
     if uri.startswith(_SQLITE):
         database = stage_run.root / uri.removeprefix(_SQLITE)
-        uri, artefacts = f"{_SQLITE}{database}", (database.parent / "mlartifacts").as_uri()
+        uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
     else:
         # Two people with the same settings must not continue or replace each other's runs on a common server.
-        mine = f"@{socket.gethostname()}:{stage_run.root}"
+        # Hashed, because a quote in the name of the folder would end the filter that looks for it.
+        mine = hashlib.sha256(f"{socket.gethostname()}:{stage_run.root}".encode()).hexdigest()[:16]
         stage_run = replace(stage_run, key=stage_run.key + mine, pipeline=stage_run.pipeline + mine)
     name = hashlib.sha256(f"{stage_run.root} {uri}".encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir(), f"gapless-nas-{name}.lock"), timeout=_LOCK_SECONDS):
@@ -110,7 +115,7 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[Finis
         database = root / uri.removeprefix(_SQLITE)
         if not database.is_file():
             return []
-        uri = f"{_SQLITE}{database}"
+        uri = _address(database)
     client = _connect(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
@@ -123,7 +128,18 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[Finis
     return [newest[key] for key in sorted(newest)]
 
 
+def _address(database: Path) -> str:
+    """Return the address of a SQLite file, whatever stands in the names of its folders.
+
+    With its driver in it, because MLflow makes the folder of a plain ``sqlite:///`` without decoding its name.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite+pysqlite:///{quote(str(database))}"
+
+
 def _connect(uri: str) -> MlflowClient:
+    if ambiguous(uri):  # or a part of the password would be looked up as the name of a host
+        raise ValueError("its user name or password holds one of / ? # @, to be written as %2F, %3F, %23, %40")
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -132,8 +148,9 @@ def _connect(uri: str) -> MlflowClient:
     if not uri.startswith("http"):
         from mlflow.store.db import utils
 
-        # Ten tries with doubling pauses would hold up the stage for minutes when a database cannot be opened.
-        utils.MAX_RETRY_COUNT = 3
+        # Ten tries with doubling pauses would hold up the stage for minutes when a database cannot be opened; a file
+        # may be locked by another stage for a moment.
+        utils.MAX_RETRY_COUNT = 3 if uri.startswith("sqlite") else 1
     return MlflowClient(uri)
 
 

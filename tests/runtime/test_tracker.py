@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -214,8 +215,31 @@ def test_a_dead_server_holds_the_stage_up_for_seconds_only(tmp_path: Path, caplo
     with follow(tmp_path, "25", uri="http://me:secret@127.0.0.1:9") as tracker:
         use(tracker)
     assert time.monotonic() - began < 15
-    assert_told_once(caplog, "MLflow at http://127.0.0.1:9 failed: ")
+    assert_told_once(caplog, "MLflow at http://***@127.0.0.1:9 failed: ")
     assert "secret" not in caplog.text
+
+
+def test_a_mute_server_holds_the_stage_up_for_seconds_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("mlflow.tracking")  # imported before the clock runs
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        began = time.monotonic()
+        with follow(tmp_path, "2a", uri=f"http://me:p%40ss@{address}/?token=t0ken") as tracker:
+            use(tracker)
+        assert time.monotonic() - began < 8
+    assert_told_once(caplog, f"MLflow at http://***@{address}/?token=*** failed: ")
+    assert not {word for word in ("p@ss", "p%40ss", "t0ken") if word in caplog.text}
+
+
+@pytest.mark.parametrize("uri", ["postgresql://user:p@s3/cret@host/db", "http://user:p/w0rd@host"])
+def test_a_password_at_which_an_address_would_be_cut_is_not_sent_anywhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, uri: str
+) -> None:
+    pytest.importorskip("mlflow")
+    with follow(tmp_path, "2b", uri=uri) as tracker:
+        use(tracker)
+    assert_told_once(caplog, "://***@host", "to be written as %2F, %3F, %23, %40")
+    assert not {word for word in ("p@s3", "s3/cret", "cret", "w0rd", "user:") if word in caplog.text}
 
 
 def test_an_unknown_kind_of_store_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

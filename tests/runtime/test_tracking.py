@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from nascommon.runtime.tracker import finished_runs
-from tests.runtime.store import QUIET, URI, Store, warned
+from nascommon.runtime.tracking import _address
+from tests.runtime.store import QUIET, URI, Store, follow, warned
 
 pytestmark = QUIET
 
@@ -56,6 +57,42 @@ def test_params_are_flat_on_the_stage_and_on_the_pipeline(store: Store) -> None:
     (parent,) = store.runs("tags.`gapless.pipeline` = 'beef07'")
     assert store.stage("07").data.params == flat
     assert parent.data.params == flat
+
+
+def test_a_quote_in_the_name_of_the_project_does_not_end_a_filter(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "it's"
+    root.mkdir()
+    server = f"sqlite+pysqlite:///{store.root / 'mlflow.db'}"  # as any other store than a file of the project
+    for epoch in (0, 1):
+        with follow(root, "0a", uri=server, pipeline="beef0a") as tracker:
+            tracker.epoch(epoch, {"loss": 1.0})
+            assert tracker.active
+    assert warned(caplog) == []
+
+
+@pytest.mark.parametrize("name", ["it's", "100%20", "what?", "a;b&c=#d", "\u00e4"])
+def test_the_database_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine = sqlalchemy.create_engine(_address(tmp_path / name / "mlflow.db"))
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE a (b INTEGER)"))
+    engine.dispose()
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*")] == [Path(name), Path(name, "mlflow.db")]
+
+
+@pytest.mark.slow  # an MLflow database of its own
+def test_a_project_of_any_name_is_tracked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "it's 100%20 what?"
+    root.mkdir()
+    with follow(root, "0b") as tracker:
+        tracker.artefact(Path(__file__))
+        assert tracker.active
+    assert warned(caplog) == []
+    assert sorted(path.name for path in root.iterdir()) == ["mlartifacts", "mlflow.db"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [root.name]
+    assert len(list(root.rglob(Path(__file__).name))) == 1
 
 
 def test_the_headline_is_also_on_the_pipeline(store: Store) -> None:

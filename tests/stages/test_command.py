@@ -136,3 +136,37 @@ def test_ctrl_c_during_the_imports_ends_without_a_word(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("stage", "tracking"),
+    [
+        ("discretize", "http://me:s3cr3t@127.0.0.1:9/?token=t0ken"),
+        ("evaluate", "postgresql://me:s3cr3t/t0ken@host/db"),
+    ],
+)
+def test_a_password_reaches_no_file_and_no_line(finished: Project, stage: str, tracking: str) -> None:
+    said = finished.change(tracking=tracking).command(stage)
+    assert said.status == 0
+    assert not re.search("s3cr3t|t0ken", said.out + said.err)
+    written = [path for path in finished.folder.rglob("*") if path.is_file() and path != finished.params]
+    assert len(written) > 50
+    assert not [path for path in written if re.search(b"s3cr3t|t0ken", path.read_bytes())]
+
+
+def test_a_password_in_a_mistake_is_masked(prepared: Project) -> None:
+    text = prepared.params.read_text(encoding="utf-8")
+    prepared.params.write_text(text.replace("tracking: none", "tracking: [http://me:s3cr3t@host]"), encoding="utf-8")
+    said = prepared.command("search")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "tracking: must be a valid string" in said.err
+    assert "s3cr3t" not in said.err
+
+
+def test_what_a_library_logs_is_masked() -> None:
+    program = (
+        "import logging; from stages.command import run_stage\n"
+        "run_stage(lambda: logging.getLogger('any').warning('no answer from http://me:s3cr3t@host/?a=1&token=t0ken'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == "WARNING: no answer from http://***@host/?a=1&token=***\n"
