@@ -111,6 +111,7 @@ def shipped_way(search: Search) -> Step:
 
 
 NCHW, NHWC = torch.contiguous_format, torch.channels_last
+PLAIN_NETWORK = "network in NCHW"
 TWIN, SHIPPED, REPLAYED = "plain twin", "as shipped", "replayed as a CUDA graph"
 RUNGS: dict[str, Callable[[Search], Step]] = {
     "batch norm in one kernel": partial(plain_way, forward=fused_twin_forward, layout=NCHW),
@@ -144,25 +145,36 @@ def search_ways(name: str, search: Search, authors: Released | None, rungs: Sequ
     return {baseline: partial(way, search), **{rung: partial(RUNGS[rung], search) for rung in rungs}}
 
 
+def training_way(
+    sizes: Sizes, batch: Batch, precision: Precision, *, layout: torch.memory_format = NHWC, replay: bool = False
+) -> Step:
+    """Take training steps of the stand-alone network as the library does."""
+    settings, device = TrainingSettings(drop_path=DROP_PATH), batch.images.device
+    network, optimiser = new_network(sizes, settings, device, layout)
+    network.spec = replace(network.spec, precision=precision)
+    step = partial(train_step, network, optimiser, settings)
+    repeat = replayed(step, device) if replay else step
+    return lambda: repeat(*batch)
+
+
+def new_network(
+    sizes: Sizes, settings: TrainingSettings, device: torch.device, layout: torch.memory_format
+) -> tuple[Network, torch.optim.SGD]:
+    """Return a network in training mode, half-way through its drop-path, and its optimiser."""
+    spec = NetworkSpec(sizes.retrain_channels, sizes.retrain_cells, images.CLASSES)
+    made = Network(PUBLISHED[GENOTYPE], spec).to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
+    made.drop_probability = settings.drop_path
+    return made, sgd(made, settings.lr, settings.momentum, settings.weight_decay)
+
+
 def retrain_ways(sizes: Sizes, batch: Batch, authors: Released | None) -> Ways:
     """Return a training step of the stand-alone network, ours beside theirs or beside plain PyTorch's."""
     settings, device = TrainingSettings(drop_path=DROP_PATH), batch.images.device
-    channels, cells = sizes.retrain_channels, sizes.retrain_cells
-
-    def network(layout: torch.memory_format) -> tuple[Network, torch.optim.SGD]:
-        made = Network(PUBLISHED[GENOTYPE], NetworkSpec(channels, cells, images.CLASSES))
-        made = made.to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
-        made.drop_probability = DROP_PATH
-        return made, sgd(made, settings.lr, settings.momentum, settings.weight_decay)
-
-    def ours() -> Step:
-        made, optimiser = network(NHWC)
-        made.spec = replace(made.spec, precision=resolve_precision("auto", device))
-        step = replayed(partial(train_step, made, optimiser, settings), device)
-        return lambda: step(*batch)
-
+    ours = partial(training_way, sizes, batch, resolve_precision("auto", device), replay=True)
     if authors is None:
-        return {"network in NCHW": lambda: plain.retrain_step(*network(NCHW), batch, settings), "ours": ours}
+        plainly = partial(plain.retrain_step, batch=batch, settings=settings)
+        return {PLAIN_NETWORK: lambda: plainly(*new_network(sizes, settings, device, NCHW)), "ours": ours}
+    channels, cells = sizes.retrain_channels, sizes.retrain_cells
     theirs = partial(released.retrain_step, authors, channels, cells, batch, settings, DROP_PATH)
     return {authors.name: theirs, "ours": ours}
 

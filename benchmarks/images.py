@@ -25,6 +25,8 @@ from nascommon.search.gradients import Batch
 
 CLASSES = 10
 SIDE = 32
+HALF = 25_000
+"""Images of either half of CIFAR-10's training set."""
 MEAN, STD = PUBLISHED["cifar10"]
 WORKERS = 2
 """As the released codes have it."""

@@ -19,7 +19,7 @@ import typer
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from benchmarks.clock import REST, Clock, TimedBatches, watched
-from benchmarks.images import random_part
+from benchmarks.images import HALF, random_part
 from nascommon.config import Params, load_params
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.prepared import Part, open_prepared
@@ -37,9 +37,6 @@ from nascommon.settings import UserError
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-
-HALF = 25_000
-"""Images of either half of CIFAR-10's training set."""
 
 
 @dataclass(frozen=True)

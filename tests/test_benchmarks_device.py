@@ -1,0 +1,232 @@
+"""The command that measures a GPU runs on a CPU, part by part, and being cut off loses nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import device, kernels, measured
+from benchmarks.cases import SHIPPED, TWIN
+from benchmarks.device import Report, Task
+from benchmarks.markdown import markdown
+from benchmarks.measured import EAGER, RETRAIN, Bench, Deadline
+from nascommon.config import load_params
+from tests.test_benchmarks import call
+
+CPU = torch.device("cpu")
+TINY = """
+seed: 0
+data: {source: digits}
+search: {method: pcdarts, channels: 4, cells: 3, nodes: 1, watch_every: 1}
+methods:
+  darts: {batch_size: 4}
+  pcdarts: {epochs: 3, batch_size: 4, warmup: 1, channel_divisor: 2}
+retrain: {network: {channels: 4, cells: 3, auxiliary: false}, training: {batch_size: 4}}
+transfer: {data: null}
+"""
+PARTS = ["gate", "steps", "steps", "profile", "memory", "search"]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def bench(params: Path) -> Bench:
+    return Bench(load_params(params), CPU, (), 8, 8, None, Deadline(None))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "CASE_SECONDS", 0.0)
+    monkeypatch.setattr(device, "METHODS", ("pcdarts",))
+    monkeypatch.setattr(device, "TIMED", ("pcdarts", RETRAIN))
+    monkeypatch.setattr(device, "PROFILED", (RETRAIN,))
+    monkeypatch.setattr(device, "WEIGHED", (RETRAIN,))
+    monkeypatch.setitem(kernels.COPIED, "cpu", 2**20)
+
+
+def options(params: Path, out: Path) -> list[str]:
+    return ["--device", "cpu", "--params", str(params), "--out", str(out), "--side", "8", "--pictures", "8",
+            "--commit", "abc"]  # fmt: skip
+
+
+def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    result = call(device.main, *options(params, out))
+    assert result.exit_code == 0, result.output
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["finished"]
+    assert report["commit"] == "abc"
+    assert report["machine"]["torch"] == torch.__version__
+    rows = report["rows"]
+    assert [row["part"] for row in rows] == PARTS
+    gate, steps, retrain, profile, memory, search = rows
+    assert gate["passed"]
+    assert list(steps["ms"]) == [TWIN, EAGER, SHIPPED]
+    assert list(retrain["times_faster"]) == [TWIN]
+    assert profile["eager"]["kernels"] > 100
+    assert profile["repeated"]["bandwidth_share"] > 0
+    assert memory["predicted_mib"] == pytest.approx(memory["eager_mib"], rel=0.5)
+    assert (search["epochs"], search["of_epochs"], search["images"]) == (3, 3, 8)
+    assert search["predicted_seconds"] == search["search_seconds"] == pytest.approx(sum(search["epoch_seconds"]))
+    assert all(f"## {part}" in result.output for part in PARTS)
+    assert "| pcdarts | yes |" in result.output
+    assert "| pcdarts | random | 3 of 3 |" in result.output
+
+
+def tasks(monkeypatch: pytest.MonkeyPatch, *made: Task) -> None:
+    monkeypatch.setattr(device, "tasks", lambda _bench: iter(made))
+
+
+def good(case: str) -> Task:
+    return Task(
+        "gate", case, lambda _tell: {"passed": True, "twin": 0.0, "replayed": 0.0, "bfloat16": 0.0, "recordings": 0}
+    )
+
+
+def fails(_tell: Any) -> dict[str, Any]:
+    raise RuntimeError("CUDA out of memory")
+
+
+def test_a_part_that_fails_is_a_line_of_the_report_and_the_next_one_runs(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.json"
+    tasks(monkeypatch, Task("gate", "darts", fails), good("pcdarts"))
+    result = call(device.main, *options(params, out))
+    assert result.exit_code == 1
+    assert "- darts: RuntimeError: CUDA out of memory" in result.output
+    assert [row.get("passed") for row in json.loads(out.read_text())["rows"]] == [None, True]
+
+
+def test_wrong_results_end_with_a_status_of_their_own(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.json"
+    wrong = {"passed": False, "twin": float("nan"), "replayed": 0.0, "bfloat16": 0.0, "recordings": 0}
+    tasks(monkeypatch, Task("gate", "darts", lambda _tell: wrong))
+    result = call(device.main, *options(params, out))
+    assert result.exit_code == 1
+    assert "| darts | **no** | nan |" in result.output
+    assert json.loads(out.read_text())["rows"][0]["twin"] == "nan"
+
+
+def test_without_time_nothing_is_begun(params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "report.json"
+    monkeypatch.setattr(device, "LEAST_SECONDS", 1e6)
+    result = call(device.main, *options(params, out), "--seconds", "60")
+    assert result.exit_code == 0
+    report = json.loads(out.read_text())
+    assert [row["skipped"] for row in report["rows"]] == ["no time was left"] * len(PARTS)
+
+
+def test_cut_off_in_a_part_what_was_found_before_is_in_the_file(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.json"
+
+    def cut(tell: Any) -> dict[str, Any]:
+        tell({"epochs": 7})
+        raise KeyboardInterrupt
+
+    tasks(monkeypatch, good("darts"), Task("search", "pcdarts", cut))
+    call(device.main, *options(params, out))
+    report = json.loads(out.read_text())
+    assert not report["finished"]
+    assert [row["case"] for row in report["rows"]] == ["darts", "pcdarts"]
+    assert report["rows"][1] == {"part": "search", "case": "pcdarts", "epochs": 7, "finished": False}
+
+
+class Clock(Deadline):
+    """Some seconds for the first epoch, none after it."""
+
+    def left(self) -> float:
+        return 0.0
+
+
+def test_a_search_ends_where_its_next_epoch_would_be_too_late(bench: Bench) -> None:
+    told: list[dict[str, Any]] = []
+    late = Bench(bench.params, CPU, (), 8, 8, None, Clock(None))
+    row = measured.search(late, "pcdarts", told.append)
+    assert (row["epochs"], row["of_epochs"]) == (1, 3)
+    assert row["predicted_seconds"] == pytest.approx(3 * row["search_seconds"])
+    assert told == [row]
+
+
+def test_a_deadline_counts_from_its_beginning() -> None:
+    assert Deadline(None).left() == float("inf")
+    soon = Deadline(1000.0)
+    time.sleep(0.01)
+    assert 900 < soon.left() < 1000
+
+
+def test_what_cannot_be_opened_is_refused(params: Path, tmp_path: Path) -> None:
+    for more in (["--against", str(tmp_path)], ["--device", "tpu"], ["--params", str(tmp_path / "none.yaml")]):
+        result = call(device.main, *options(params, tmp_path / "report.json"), *more)
+        assert result.exit_code == 2, result.output
+        assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_search_is_predicted_with_its_precision(bench: Bench) -> None:
+    found = measured.memory(bench, "pcdarts")
+    assert found["predicted_mib"] == pytest.approx(found["eager_mib"], rel=0.5)  # so small, the libraries' part counts
+    assert found["batch"] == 4
+
+
+def test_ways_are_compared_pair_by_pair() -> None:
+    found = measured.compared({TWIN: [2.0, 6.0, 4.0], SHIPPED: [1.0, 2.0, 4.0]})
+    assert found["ms"] == {TWIN: 4000.0, SHIPPED: 2000.0}
+    assert found["times_faster"] == {TWIN: [2.0, 1.0, 3.0]}
+    assert found["repeats"] == 3
+
+
+# -- kernels --
+
+
+def test_gaps_are_what_no_kernel_covers() -> None:
+    found = kernels.summary([("a", (0.0, 10.0)), ("b", (5.0, 20.0)), ("a", (30.0, 40.0)), ("c", (31.0, 32.0))])
+    assert (found["kernels"], found["span_ms"], found["busy_ms"], found["gap_ms"]) == (4, 0.04, 0.03, 0.01)
+    assert found["gap_share"] == pytest.approx(0.25)
+    assert found["longest"][0] == {"name": "a", "ms": 0.02, "calls": 2}
+
+
+def test_a_profiler_that_sees_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match="CUPTI"):
+        kernels.summary([])
+
+
+def test_traffic_is_what_operators_read_and_write_and_views_are_free() -> None:
+    x, y = torch.ones(100), torch.ones(10, 10)
+    assert kernels.traffic(lambda: x.view(10, 10) + y) == 3 * 400
+    assert kernels.traffic(x.view(10, 10)[2:].t) == 0
+    assert kernels.traffic(lambda: x.add_(1)) == 2 * 400
+
+
+def test_numbers_that_json_lacks_are_words(tmp_path: Path) -> None:
+    report = Report(tmp_path / "report.json", {"machine": {"device": "x"}})
+    report.add({"part": "gate", "figures": [float("nan"), (float("inf"), 1.5)]})
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["figures"] == ["nan", ["inf", 1.5]]
+
+
+def test_the_tables_of_a_gpu_have_all_its_ways() -> None:
+    rows: list[dict[str, Any]] = [
+        {"part": "steps", "case": "darts", "batch": 64, "ms": {TWIN: 9.0, "quark0/darts (f276dd34)": 8.0, SHIPPED: 1.0},
+         "times_faster": {TWIN: [9.0, 8.5, 9.5], "quark0/darts (f276dd34)": [8.0, 7.5, 8.5]}},
+        {"part": "memory", "case": "darts", "batch": 64, "predicted_mib": 1500.0, "eager_mib": 1600.0,
+         "recorded_mib": 1650.0, "reserved_mib": 3000.0, "plain_mib": 2e4},
+        {"part": "search", "case": "pcdarts", "skipped": "no time was left"},
+    ]  # fmt: skip
+    said = markdown({"machine": {"device": "NVIDIA H100"}, "command": "c", "commit": "abc", "rows": rows})
+    assert "| darts | 64 | 9 | 8 | 1 | plain twin: 9.00 (8.50 to 9.50); quark0/darts (f276dd34): 8.00" in said
+    assert "| darts | 64 | 1,500 | 1,600 | 1,650 | 3,000 | 20,000 |" in said
+    assert "- pcdarts: no time was left" in said
