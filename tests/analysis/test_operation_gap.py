@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,7 +136,23 @@ def test_a_paired_difference_is_narrower_than_two_separate_ones_and_covers_its_m
     assert low < mean < high
     separate = 1.96 * ((first.var() + second.var()) / 400) ** 0.5
     assert (high - low) / 2 < 0.8 * separate
-    assert paired_difference(first, first) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("images", "half"), [(40, 0.066), (500, 0.0055)])
+def test_what_differs_on_no_image_may_still_differ_a_little(images: int, half: float) -> None:
+    hits = np.arange(images, dtype=np.float64) % 2
+    assert paired_difference(hits, hits) == pytest.approx((0, -half, half), rel=0.01)
+
+
+@pytest.mark.parametrize("lost", [0.01, 0.1])
+def test_nine_of_ten_intervals_of_a_small_difference_cover_it(lost: float) -> None:
+    draw, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        first = (draw.random(40) < 0.7).astype(np.float64)
+        second = first * (draw.random(40) >= lost / 0.7)
+        _, low, high = paired_difference(first, second)
+        covered += low <= lost <= high
+    assert covered / 400 >= 0.9  # 0.31 at lost = 0.01 with the interval that needs a difference to have a width
 
 
 def test_the_bootstrap_of_a_mean_is_seeded_and_shrinks_with_the_sample() -> None:
