@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ DIGEST_BYTES = 16
 GRAY, COLOUR = 1, 3
 MODES = {GRAY: "L", COLOUR: "RGB"}
 """Pillow's name for pictures of so many channels."""
+
+# Half-broken EXIF data are common. What can be read of them is, and no viewer complains; Pillow would, in every process
+# that decodes such a picture.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 # What Pillow raises on a broken file, by decoder.
 BROKEN = (

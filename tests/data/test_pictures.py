@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +126,17 @@ def test_exif_data_that_cannot_be_read_leave_the_photo_as_it_is_and_are_told(tmp
     Image.fromarray(photo()).save(tmp_path / "a.png", exif=b"Exif\0\0no TIFF header")
     assert open_picture(tmp_path / "a.png", 3).size == (24, 16)
     assert decode_picture(tmp_path / "a.png").oddity == "unreadable EXIF data, taken as upright"
+
+
+def test_exif_data_that_break_off_say_what_they_can_and_nobody_complains(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, 5 * "a maker of cameras"
+    Image.fromarray(photo()).save(tmp_path / "a.jpg", exif=exif.tobytes()[:-40])
+    code = "import sys, pathlib, nascommon.data.pictures as p; print(p.open_picture(pathlib.Path(sys.argv[1]), 3).size)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.jpg")], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("(16, 24)\n", "")
 
 
 def test_a_phones_photo_with_a_second_picture_behind_it_is_its_first_picture(
