@@ -13,6 +13,7 @@ from torch import Tensor
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.parts.relaxation import cross_edge_softmax
 from nascommon.search.choose import choose_genotype
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.loop import Outcome, run_search
@@ -35,7 +36,7 @@ from tests.search.small import CPU
 
 SEEDS = (0, 1, 2)
 CLEARLY = 1.25
-"""Times the weight of the second best operation of its edge that the planted one must have."""
+"""Times the weight of the best that it competes with that the planted operation must have."""
 LEARNED, BLIND = 0.9, 0.65
 """Held-out accuracy, with two classes, of what sees both dots of a pair and of what never does."""
 
@@ -91,7 +92,7 @@ CASES = {
     "dartsminus": Case("dartsminus", {"skip_strength": 0.3}),
     "dartsplus": Case("dartsplus"),
     "drnas": Case("drnas", {"architecture": {"lr": 0.05}}),
-    "ecdarts": Case("ecdarts", {"epochs": 5, "architecture": {"lr": 0.03}, "candidates": FEW}),
+    "ecdarts": Case("ecdarts", {"epochs": 5, "architecture": {"lr": 0.06}, "candidates": FEW}),
     "fairdarts": Case("fairdarts", {"threshold": 0.5, "zero_one_weight": 0.1}),
     "gdas": Case("gdas", {"epochs": 16, "architecture": {"lr": 0.03}, "candidates": FEW}),
     "pcdarts": Case("pcdarts", {"channel_divisor": 2, "epochs": 9, "candidates": FEW}),
@@ -103,8 +104,8 @@ CASES = {
 - da2s, fairdarts: at the published weight the penalty made other operations as heavy as the planted one.
 - betadarts: a small decay, since there are few steps; the published 25 was not tried.
 - dartsminus: with an auxiliary skip of strength 1 the supernet had not learned the task after 5 epochs.
-- ecdarts: an operation competes with itself on the other edge, not with others; with six candidates, 5 epochs and
-  lr 0.02 one seed of three missed.
+- ecdarts: an operation competes with itself on the other edge, not with others: there the planted one has 8 times its
+  weight, and is heavier than any other by 0.12 of at most 1.
 - gdas, pcdarts: one operation a step, or half the channels, learn late; with six candidates both had a seed that
   learned nothing in 12 and 6 epochs.
 """
@@ -119,7 +120,7 @@ def chosen(outcome: Outcome, seed: int) -> Genotype:
 
 
 def prefers(state: SearchState) -> bool:
-    """Say whether the heaviest operation of the normal cell is the planted one, clearly above the rest of its edge."""
+    """Say whether the planted operation is the heaviest of the normal cell, clearly above what it competes with."""
     with torch.no_grad():
         products_EO = state.mixing().normal.products().tolist()
     edges: list[dict[str, float]] = [
@@ -127,8 +128,14 @@ def prefers(state: SearchState) -> bool:
         for names, weights_O in zip(state.spec.candidates.normal, products_EO, strict=True)
     ]
     strongest = max(edges, key=lambda weights: max(weights.values()))
-    planted = strongest.pop(PLANTED, 0.0)
-    return planted > CLEARLY * max(strongest.values(), default=0.0)
+    planted = strongest.get(PLANTED, 0.0)
+    if planted < max(strongest.values()):
+        return False
+    if state.method.relax is cross_edge_softmax:  # an operation competes with itself on the other edges
+        rivals = [weights[PLANTED] for weights in edges if weights is not strongest]
+    else:
+        rivals = [weight for name, weight in strongest.items() if name != PLANTED]
+    return planted > CLEARLY * max(rivals, default=0.0)
 
 
 def finds_clearly(outcome: Outcome, seed: int) -> bool:
