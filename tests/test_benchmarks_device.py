@@ -16,27 +16,20 @@ from benchmarks.device import Report, Task
 from benchmarks.markdown import markdown
 from benchmarks.measured import EAGER, RETRAIN, Bench, Deadline
 from nascommon.config import load_params
+from tests.stages.project import new_project
 from tests.test_benchmarks import call
 
 CPU = torch.device("cpu")
-TINY = """
-seed: 0
-data: {source: digits}
-search: {method: pcdarts, channels: 4, cells: 3, nodes: 1, watch_every: 1}
-methods:
-  darts: {batch_size: 4}
-  pcdarts: {epochs: 3, batch_size: 4, warmup: 1, channel_divisor: 2}
-retrain: {network: {channels: 4, cells: 3, auxiliary: false}, training: {batch_size: 4}}
-transfer: {data: null}
-"""
 PARTS = ["gate", "steps", "steps", "profile", "memory", "search"]
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY, encoding="utf-8")
-    return path
+    project = new_project(tmp_path / "project").change(
+        search__channels=4, search__nodes=1, search__watch_every=1, methods__pcdarts__batch_size=4,
+        retrain__training__batch_size=4, retrain__network__auxiliary=False,
+    )  # fmt: skip
+    return project.params
 
 
 @pytest.fixture
