@@ -134,15 +134,16 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
 
     Args:
         path: of the file.
-        look: what else to complain of in its tree, each with the way to the key; told together with the rest.
+        look: what else to complain of in the tree of known keys; told together with the rest.
 
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
     tree, lines = read_yaml(path)
     complete = _with_defaults(Params, tree)
-    details = sorted(_mistakes(complete), key=lambda detail: _line(detail["loc"], lines))
-    complaints = [*_unwritten(tree), *look(tree)]
+    mistakes, known = _mistakes(complete)
+    details = sorted(mistakes, key=lambda detail: _line(detail["loc"], lines))
+    complaints = [*_unwritten(tree), *look(known)]
     if not details and not complaints:
         return Params.model_validate_json(json.dumps(complete))
     complaints += [complaint for detail in details[:MOST_LINES] for complaint in _explain(detail)]
@@ -151,8 +152,8 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
     raise UserError(*told, *("counted only" for _ in details[MOST_LINES:]))
 
 
-def _mistakes(tree: dict[str, Any]) -> list[ErrorDetails]:
-    """Return what pydantic finds, and what it finds without the unknown keys.
+def _mistakes(tree: dict[str, Any]) -> tuple[list[ErrorDetails], dict[str, Any]]:
+    """Return what pydantic finds and what it finds without the unknown keys, and the tree without them.
 
     A rule over the keys of a section is only looked at where each of them is right, so an unknown key would hide it.
     """
@@ -162,8 +163,11 @@ def _mistakes(tree: dict[str, Any]) -> list[ErrorDetails]:
         details = error.errors(include_url=False)
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         known = _without(tree, {detail["loc"] for detail in unknown})
-        return details if known == tree else unknown + _mistakes(known)
-    return []
+        if known != tree:
+            others, known = _mistakes(known)
+            return unknown + others, known
+        return details, tree
+    return [], tree
 
 
 def _without(tree: Any, dropped: set[Position], here: Position = ()) -> Any:
@@ -179,11 +183,11 @@ def _without(tree: Any, dropped: set[Position], here: Position = ()) -> Any:
 
 def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
     """Complain of keys that are left out although DVC watches them."""
-    method = _at(tree, ("search", "method"))
+    method = value_at(tree, ("search", "method"))
     selected = [f"methods.{method}"] if isinstance(method, str) and method in REGISTRY else []
     for key in (*WATCHED, *selected):
         *section, name = position = tuple(key.split("."))
-        given = _at(tree, tuple(section))
+        given = value_at(tree, tuple(section))
         if not isinstance(given, dict) or name in given:
             continue
         misspelt = difflib.get_close_matches(name, given.keys() - set(_keys_at(tuple(section))))
@@ -193,11 +197,12 @@ def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
 
 def _default(position: Position) -> str:
     least = {"data": {"source": "digits"}, "search": {"method": "darts"}, "methods": {}, "transfer": {"data": None}}
-    default = _at(Params.model_validate(least).model_dump(mode="json"), position)
+    default = value_at(Params.model_validate(least).model_dump(mode="json"), position)
     return "{}" if isinstance(default, dict) else str(default)
 
 
-def _at(tree: Any, position: Position) -> Any:
+def value_at(tree: Any, position: Position) -> Any:
+    """Return what stands at a position of a tree, None if nothing does."""
     for key in position:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree

@@ -14,11 +14,11 @@ from nascommon.config import load_params
 from nascommon.method import REGISTRY
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
-from nascommon.search.choose import find_genotype
 from stages.command import run_stage
 from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
 from stages.inventory import INVENTORY, present
+from stages.looking import complaints
 from stages.shell import ParamsFile, prepare_device
 
 Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
@@ -26,7 +26,7 @@ Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each
 
 
 def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True, table: Table = False) -> None:
-    """Say everything that is wrong with the params file, or print what it stands for.
+    """Say everything that is wrong with the params file and the folders it names, or print what it stands for.
 
     Prints the record of the selected method, which stages `dvc repro` would run, and per stage an estimate of time,
     from a few real steps of full size on this machine, and of peak memory, within 15 %. Changes nothing.
@@ -34,9 +34,7 @@ def main(params: ParamsFile = Path("params.yaml"), estimate: Estimating = True, 
     if table:
         print(method_table())
         return
-    settings = load_params(params)
-    if settings.discretize.genotype is not None:
-        find_genotype(settings.discretize.genotype)
+    settings = load_params(params, look=complaints)
     device = prepare_device(settings)
     method = settings.method()
     print(f"{params}: no mistakes found")

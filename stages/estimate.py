@@ -13,15 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nascommon.analysis.settings import KendallSettings
 from nascommon.config import Params
-from nascommon.data.prepared import open_prepared
-from nascommon.data.settings import DataSettings
 from nascommon.method import Method
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
@@ -29,7 +26,6 @@ from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES
-from nascommon.settings import UserError
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_size
 from nascommon.space.precision import Precision
@@ -37,8 +33,8 @@ from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.many import simultaneous, threads_of_each
 from nascommon.training.settings import NetworkSettings, TrainingSettings
-from stages import memory
 from stages.footprint import costliest_candidates, search_pieces, search_steps, with_fixed_draw
+from stages.looking import shape_of
 from stages.memory import DRAWING_BYTES, DRAWING_STAGES, Shape, memory_of, process_bytes
 from stages.pieces import training_pieces, training_program
 from stages.shell import TARGET, TRANSFER
@@ -51,9 +47,6 @@ QUICK_SECONDS = 2.0
 """A step that promises to be quicker is measured at its real batch."""
 EVALUATION_SHARE = 0.35
 """Time of an image in evaluation as a share of its time in training: the forward pass."""
-KNOWN = {"digits": (1797, 1, 8, 10), "cifar10": (50_000, 3, 32, 10), "cifar100": (50_000, 3, 32, 100),
-         "imagenet": (1_281_167, 3, 224, 1000)}  # fmt: skip
-"""Training images, channels, side and classes of sets that need not be prepared to be known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Estimate:
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
     """Measure and yield the long stages one by one."""
-    target = shape_of(params.data, TARGET, "data")
+    target = shape_of(params.data, TARGET)
     process = process_bytes(device, tracked=params.tracking != "none")
     seen = round(target.images * params.data.search_fraction)
     half = round(seen * (1 - params.data.architecture_fraction))
@@ -79,7 +72,7 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     images = round(target.images * (1 - params.retrain.holdout))
     yield with_process(training_estimate("retrain", retrain, params.retrain.training, images, 1), process, target)
     if params.transfer.data is not None:
-        shape = shape_of(params.transfer.data, TRANSFER, "transfer.data")
+        shape = shape_of(params.transfer.data, TRANSFER)
         transfer, key = params.transfer, "transfer.data.size"
         cost = training_cost(transfer.network, transfer.training, shape, key, device, precision)
         yield with_process(
@@ -142,30 +135,6 @@ def with_process(estimate: Estimate, process: int, shape: Shape) -> Estimate:
     drawing = DRAWING_BYTES if process and estimate.stage in DRAWING_STAGES else 0
     steps = max(estimate.memory_mib, drawing / MIB)
     return replace(estimate, memory_mib=steps + (process + shape.resident_bytes()) / MIB)
-
-
-def shape_of(settings: DataSettings, folder: Path, key: str) -> Shape:
-    """Return the shape of a prepared set, or of a well-known one that is not prepared yet.
-
-    Raises:
-        UserError: nothing is known of the pictures before they are prepared.
-    """
-    try:
-        prepared = open_prepared(folder)
-        if prepared.manifest.source == settings.source:
-            return memory.shape_of(prepared)
-    except UserError:
-        pass  # not prepared yet
-    if settings.source not in KNOWN:
-        raise UserError(f"{key}: run `dvc repro prepare` first, then the estimate knows the pictures")
-    images, channels, side, classes = KNOWN[settings.source]
-    if settings.source == "digits":
-        images = round(images * (1 - settings.test_fraction))
-    images = min(images, settings.limit or images)
-    classes = len(settings.classes or range(classes))
-    in_memory = settings.storage != "files" and settings.source != "imagenet"
-    side = settings.size or side
-    return Shape(images, settings.channels or channels, side, side, classes, in_memory)
 
 
 def search_estimate(

@@ -22,7 +22,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     settings = load_params(params)
     for key, folder, data in (("data", TARGET, settings.data), ("transfer.data", TRANSFER, settings.transfer.data)):
         if data is None:  # DVC wants every output: an empty set that nobody opens
-            for name in ("manifest.json", "split.json"):
+            for name in ("manifest.json", "split.json", "settings.json"):
                 write_json(folder / name, {"skipped": "transfer.data is null"})
             for name in ("train", "test"):
                 shutil.rmtree(folder / name, ignore_errors=True)

@@ -38,16 +38,17 @@ def read_folders(settings: DataSettings, report: Callable[[str], None]) -> tuple
     layout = find_layout(settings, report)
     train = _scan(layout.root, layout.train, layout.test)
     classes = _chosen(train, settings.classes)
+    trained = _paths(train, classes)
     if layout.test is None:
         if settings.source == "imagenet":
             raise UserError(_without_validation(layout))
         _tell(train, report)
-        return classes, _paths(train, classes), None
+        return classes, trained, None
     test = _scan(layout.root, layout.test, None)
     _tell(train, report)
     _tell(test, report)
     _refuse_difference(train, test, classes if settings.classes else None)
-    return classes, _paths(train, classes), _paths(test, classes)
+    return classes, trained, _paths(test, classes)
 
 
 def _without_validation(layout: Layout) -> str:

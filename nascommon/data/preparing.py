@@ -18,23 +18,25 @@ from nascommon.data.settings import DataSettings
 from nascommon.data.sources import Source, read_source
 from nascommon.data.split import balanced, pick, stratified
 from nascommon.data.storing import store
-from nascommon.runtime.artefacts import write_json, write_tensors
+from nascommon.runtime.artefacts import read_json, write_json, write_tensors
 from nascommon.runtime.seeding import generator
 from nascommon.settings import UserError
+
+ASKED = "settings.json"
+"""What was asked for; apart from the manifest, so that what changes no picture changes nothing that a stage reads."""
 
 
 def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
     """Read, check, split and write the pictures; everything of an earlier preparation in ``destination`` is removed.
 
-    Writes manifest.json, split.json, and the folders train and test with samples.safetensors (memory) or with
-    samples.json, a list of files.
+    Writes manifest.json, split.json, settings.json, and the folders train and test with samples.safetensors (memory)
+    or with samples.json, a list of files.
 
     Raises:
         UserError: pictures or settings that cannot be used; the message names the offenders.
     """
     _clear(destination)
-    source = read_source(settings, report)
-    train, test = _divide(source, settings, seed)
+    source, train, test = look(settings, seed, report)
     stored = store(train, test, source.classes, settings, destination, report)
     _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
     split = _split(stored.train.labels, settings, seed)
@@ -66,9 +68,28 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     _write_samples(destination, "train", stored.train)
     _write_samples(destination, "test", stored.test)
     write_json(destination / SPLIT, split)
+    write_json(destination / ASKED, settings.model_dump(mode="json"))
     write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
     report(_summary(manifest))
     return manifest
+
+
+def look(settings: DataSettings, seed: int, report: Callable[[str], None] = print) -> tuple[Source, Samples, Samples]:
+    """Return what there is, with training and test samples; of a folder nothing but names is read.
+
+    Raises:
+        UserError: something is missing or contradictory; the message names it.
+    """
+    source = read_source(settings, report)
+    return source, *_divide(source, settings, seed)
+
+
+def is_prepared(settings: DataSettings, folder: Path) -> bool:
+    """Whether a folder holds what these settings ask for, and not what others did."""
+    try:
+        return bool(read_json(folder / ASKED) == settings.model_dump(mode="json"))
+    except UserError:
+        return False
 
 
 def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
@@ -130,7 +151,7 @@ def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:
 
 def _clear(destination: Path) -> None:
     destination.mkdir(parents=True, exist_ok=True)
-    for name in (MANIFEST, SPLIT):
+    for name in (MANIFEST, SPLIT, ASKED):
         (destination / name).unlink(missing_ok=True)
     for name in SETS:
         shutil.rmtree(destination / name, ignore_errors=True)

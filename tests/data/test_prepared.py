@@ -150,7 +150,7 @@ def test_preparing_again_leaves_nothing_of_the_other_storage(tmp_path: Path) -> 
     prepare(DataSettings(source="digits", limit=40, storage="files", size=8), 0, tmp_path, say)
     prepare(DataSettings(source="digits", limit=40), 0, tmp_path, say)
     names = {file.name for file in tmp_path.iterdir()}
-    assert names == {"manifest.json", "split.json", "train", "test"}
+    assert names == {"manifest.json", "settings.json", "split.json", "train", "test"}
     assert [file.name for file in (tmp_path / "train").iterdir()] == ["samples.safetensors"]
 
 
