@@ -27,14 +27,17 @@ def main(
             help="A published name, such as DARTS_V2, or a file: ours, or a genotype as a released code prints it."
         ),
     ],
-    channels: Annotated[int, typer.Option(min=2, help="Of the first cell.")] = 36,
-    cells: Annotated[int, typer.Option(min=1, help="Depth.")] = 20,
+    channels: Annotated[int, typer.Option(min=2, max=4096, help="Of the first cell.")] = 36,
+    cells: Annotated[int, typer.Option(min=1, max=1000, help="Depth.")] = 20,
     stem: Annotated[Literal["cifar", "imagenet"], typer.Option(help="Which network.")] = "cifar",
-    classes: Annotated[int | None, typer.Option(min=1, help="10 for cifar and 1000 for imagenet unless told.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the images; 32 for cifar and 224 for imagenet unless told.")
+    classes: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="10 for cifar and 1000 for imagenet unless told.")
     ] = None,
-    image_channels: Annotated[int, typer.Option(min=1, help="3 for colour.")] = 3,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, max=4096, help="Side of the images; 32 for cifar and 224 for imagenet unless told."),
+    ] = None,
+    image_channels: Annotated[int, typer.Option(min=1, max=4096, help="3 for colour.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     draw: Annotated[Path | None, typer.Option(help="Write a drawing to this .svg or .png file.")] = None,
 ) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import torch
 
 from nascommon.runtime import artefacts
 from nascommon.settings import UserError
+from tests.runtime.full import files_of_at_most
 
 Write = Callable[[Path], None]
 Read = Callable[[Path], object]
@@ -45,17 +44,6 @@ def umask() -> Any:
 
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let this process write no larger files: what is written beyond fails as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def break_off(path: Path) -> None:

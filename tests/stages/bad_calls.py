@@ -66,6 +66,8 @@ CALLS = (
     Call("released form without a cell", "inspect", "FILE", r"FILE: normal: must be a list .*\(got None\)", b'{"reduce": [], "normal_concat": [2]}'),
     Call("one channel", "inspect", "DARTS_V2 --channels 1", r"--channels.*2"),
     Call("no cells", "inspect", "DARTS_V2 --cells 0", r"--cells"),
+    Call("cells without end", "inspect", "DARTS_V2 --cells 1000000", r"--cells.*1<=x<=1000"),
+    Call("pictures without end", "inspect", "DARTS_V2 --size 10000000", r"--size.*1<=x<=4096"),
     Call("unknown stem", "inspect", "DARTS_V2 --stem svhn", r"--stem.*svhn.*cifar.*imagenet"),
     Call("size that does not fit", "inspect", "DARTS_V2 --size 30", r"--size: images of 30 x 30 do not fit the cifar stem"),
     Call("odd channels for imagenet", "inspect", "DARTS_V2 --stem imagenet --channels 47", r"--channels: .*even number \(got 47\)"),

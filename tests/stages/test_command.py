@@ -7,7 +7,6 @@ import importlib
 import io
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 import torch
 
 from stages.command import run_stage
+from tests.runtime.full import files_of_at_most
 from tests.stages.project import ROOT, Project
 
 FULL = Path("/dev/full")
@@ -99,18 +99,29 @@ def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_stays(prepared: Project) -> None:
     prepared.change(search__watch_every=0, search__snapshots=0)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    try:
+    with files_of_at_most(20_000):
         said = prepared.command("search")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert said.status == 2
     complaint = r"error: \.checkpoints/search/\w+/state\.ckpt: cannot be written \(File too large\); .* run it again\n"
     assert re.fullmatch(complaint, said.err)
     assert prepared.checkpoints() == []
     assert not (prepared.folder / "data/search").exists()
     assert prepared.command("search").status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "stage", ["prepare", "search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate"]
+)
+def test_every_stage_tells_in_one_line_what_it_cannot_write(finished: Project, stage: str) -> None:
+    finished.change(jobs=1)
+    with files_of_at_most(1000):
+        said = finished.command(stage)
+    assert said.status == 2
+    assert re.fullmatch(
+        r"error: [^\n]*: cannot be written \([^\n]*File too large[^\n]*\); [^\n]* run it again\n", said.err
+    )
+    assert not list(finished.folder.rglob("*.part*"))
 
 
 def test_a_command_takes_ctrl_c_back_from_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
