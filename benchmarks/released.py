@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.method import Method
-from nascommon.runtime.hardware import git_revision
+from nascommon.runtime.revision import revision
 from nascommon.search.gradients import Batch
 from nascommon.training.settings import TrainingSettings
 
@@ -77,7 +77,7 @@ def load(checkout: Path) -> Released:
         for name in NAMES:
             sys.modules.pop(name, None)
         sys.modules.update(kept)
-    return Released(kind, git_revision(checkout), modules)
+    return Released(kind, str(revision(checkout)), modules)
 
 
 def _kind(folder: Path) -> Kind:

@@ -27,7 +27,8 @@ from nascommon.data.settings import Augment
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.checkpoint import Checkpoint
-from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
+from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
+from nascommon.runtime.revision import revision
 from nascommon.search.gradients import Batch
 from nascommon.search.loop import run_search
 from nascommon.search.passes import SearchData, architecture_step, weight_step
@@ -152,7 +153,7 @@ def report(plan: Plan, seconds: dict[str, float]) -> dict[str, Any]:
         "batch": plan.method.batch_size,
         "size": asdict(SearchSize(plan.settings.channels, plan.settings.cells, plan.settings.nodes)),
         "device": describe(plan.device),
-        "commit": git_revision(Path(__file__).parent),
+        "commit": str(revision(Path(__file__).parent)),
         "torch": torch.__version__,
     }
 

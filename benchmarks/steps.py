@@ -36,7 +36,8 @@ from benchmarks.images import random_batch, random_halves
 from benchmarks.released import Released
 from benchmarks.timing import Case, Row, measure, table
 from nascommon.runtime.artefacts import write_json
-from nascommon.runtime.hardware import describe, git_revision, resolve_device, tune
+from nascommon.runtime.hardware import describe, resolve_device, tune
+from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 
 CASES = ("search", "ladder", "retrain", "data")
@@ -152,7 +153,7 @@ def main(
         chosen(cases, CASES, "--cases"), chosen(methods or default_methods(authors), known, "--methods"),
         sizes, authors, where, batch, quick,
     )  # fmt: skip
-    typer.echo(f"{describe(where)}, torch {torch.__version__}, commit {git_revision(Path(__file__).parent)}")
+    typer.echo(f"{describe(where)}, torch {torch.__version__}, commit {revision(Path(__file__).parent)!s}")
     rows: list[Row] = []
     for case in planned(plan):
         rows += measure(case, repeats or (QUICK_REPEATS if quick else REPEATS), where)

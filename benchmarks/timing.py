@@ -14,7 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascommon.runtime.allocator import LARGEST_IN_HEAP, set_thresholds
-from nascommon.runtime.hardware import describe, git_revision
+from nascommon.runtime.hardware import describe
+from nascommon.runtime.revision import revision
 
 Step = Callable[[], object]
 """Does the work once."""
@@ -109,7 +110,7 @@ def _row(name: str, batch: int, baseline: str, ours: Measured, theirs: Measured,
         baseline_ms=MILLI * median(theirs.seconds),
         peak_memory_ratio=theirs.peak / ours.peak if theirs.peak and ours.peak else None,
         device=describe(device),
-        commit=git_revision(Path(__file__).parent),
+        commit=str(revision(Path(__file__).parent)),
         batch=batch,
         repeats=len(pairs),
         torch=torch.__version__,

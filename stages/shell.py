@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,15 +13,15 @@ from typing import Annotated, Any
 import torch
 import typer
 
-import nascommon
 from nascommon.config import Params, load_params
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.prepared import Part, Prepared, open_prepared
 from nascommon.runtime.artefacts import digest
-from nascommon.runtime.checkpoint import CheckpointFolder
+from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.hardware import describe, git_revision, resolve_device, resolve_precision, tune
+from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
 from nascommon.runtime.progress import number, percent
+from nascommon.runtime.revision import code_version, revision
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
 from nascommon.search.choose import calibration_batches
@@ -40,20 +39,6 @@ EVALUATE = Path("data/evaluate")
 METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
 """Apart from the folders above, because DVC wants metrics and plots as outputs of their own."""
 
-NUMERICS = (
-    "space",
-    "parts",
-    "method.py",
-    "methods",
-    "search",
-    "training",
-    "data",
-    "analysis/candidates.py",
-    "runtime/optimisers.py",
-    "runtime/replay.py",
-    "runtime/seeding.py",
-)
-"""Code whose change makes a checkpoint foreign."""
 MACHINE = ("device", "threads", "jobs", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
@@ -85,11 +70,27 @@ class Run:
             "command": f"python -m stages.{self.stage}",
             "method": self.params.search.method,
             "seed": self.params.seed,
-            "commit": git_revision(ROOT),
+            "commit": str(revision(ROOT)),
+            "code": code_version(self.stage, self.params.search.method),
             "hardware": describe(self.device),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
             "precision": self.precision,
+            "pieces": self.pieces,
             "torch": torch.__version__,
         }
+
+    @property
+    def pieces(self) -> int | None:
+        """Into how many pieces a batch of the stage is cut; None where it trains nothing."""
+        params = self.params
+        return {
+            "search": params.search.pieces,
+            "retrain": params.retrain.training.pieces,
+            "baseline": params.retrain.training.pieces,
+            "transfer": params.transfer.training.pieces,
+            "kendall_tau": params.kendall_tau.training.pieces,
+        }.get(self.stage)
 
 
 @contextmanager
@@ -107,7 +108,9 @@ def stage_run(
     params = load_params(params_file)
     device = prepare_device(params)
     numbers = [params.seed, params.precision, *(_plain(section) for section in sections(params))]
-    fingerprint = digest(stage, numbers, [input_hash(path) for path in inputs], code_version(), torch.__version__)
+    code = code_version(stage, params.search.method)
+    identity = Identity(digest(numbers), digest([input_hash(path) for path in inputs]), code, torch.__version__)
+    fingerprint = identity.fingerprint(stage)
     pipeline = digest(
         params.model_dump(mode="json", exclude={*MACHINE, "methods"}),
         _plain(params.method_settings()),
@@ -126,11 +129,11 @@ def stage_run(
     ) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
-            yield Run(stage, params, device, tracker, checkpoints)
+            with checkpoints.held(identity):
+                yield Run(stage, params, device, tracker, checkpoints)
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))
             raise UserError(f"{params_file}: {stage} {advice}") from diverged
-        checkpoints.clear()
 
 
 def section_of(stage: str, params: Params, diverged: DivergenceError) -> str:
@@ -168,18 +171,6 @@ def prepare_device(params: Params) -> torch.device:
     device = resolve_device(params.device)
     tune(device)
     return device
-
-
-@functools.cache
-def code_version() -> str:
-    """Return a hash of the code that decides what numbers come out."""
-    package = Path(nascommon.__file__).parent
-    roots = [package / name for name in NUMERICS]
-    files = sorted(file for root in roots for file in ([root] if root.is_file() else root.rglob("*.py")))
-    content = hashlib.sha256()
-    for file in files:
-        content.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
-    return content.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

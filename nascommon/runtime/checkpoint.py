@@ -6,22 +6,30 @@ by ``torch.load(weights_only=True)``, which builds tensors and plain containers 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
 import pickle
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
-from nascommon.runtime.artefacts import write_bytes
+from nascommon.runtime.artefacts import digest, write_bytes, write_json
 from nascommon.settings import UserError
 
 FORMAT = "gapless-checkpoint-1"
+LOCK, IDENTITY = "lock", "identity.json"
+KEPT_DAYS = 30
+"""How long unfinished work of other settings waits for them to come back."""
+SUPERSEDED = (["code"], ["torch"], ["code", "torch"])
+"""Differences after which the same settings on the same inputs have been computed anew."""
 
 
 class _ForeignError(ValueError):
@@ -108,6 +116,31 @@ def _state(payload: bytes) -> dict[str, Any]:
     return state
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a stage's unfinished work belongs to; only work of the very same is taken up.
+
+    Attributes:
+        settings: hash of what of params.yaml changes the stage's numbers.
+        inputs: hash of the files that the stage reads.
+        code: hash of the code that its numbers come from.
+        torch: version of PyTorch.
+    """
+
+    settings: str
+    inputs: str
+    code: str
+    torch: str
+
+    def fingerprint(self, stage: str) -> str:
+        """Return the hash of all of it."""
+        return digest(stage, asdict(self))
+
+    def differences(self, other: Identity) -> list[str]:
+        """Name the parts that differ."""
+        return [part.name for part in fields(self) if getattr(self, part.name) != getattr(other, part.name)]
+
+
 class CheckpointFolder:
     """The checkpoints of one stage run: ``.checkpoints/<stage>/<fingerprint>/``, outside of DVC's outputs.
 
@@ -124,6 +157,61 @@ class CheckpointFolder:
         """Return the checkpoint of one piece of the stage's work."""
         return Checkpoint(self.folder / f"{name}.ckpt", self.fingerprint, self.report)
 
+    @contextmanager
+    def held(self, identity: Identity) -> Iterator[None]:
+        """Keep other processes out of the folder, say what lies beside it, and remove it where the work is done.
+
+        Unfinished work of other settings stays: they may come back. That of other code on the same settings and inputs
+        is superseded by this work, and what was left for ``KEPT_DAYS`` is forgotten: both go when this work is done.
+
+        Raises:
+            UserError: another process is at the same work.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("a", encoding="ascii") as lock:
+            if not _locked(lock):
+                raise UserError(f"{self.folder}: another process does the same work; wait for it, or stop it")
+            write_json(self.folder / IDENTITY, asdict(identity))
+            beside = self._beside()
+            if not any(self.folder.glob("*.ckpt")) and beside:
+                told = [f"{one.name} (other {', '.join(identity.differences(its)) or 'format'})" for one, its in beside]
+                self.report(f"{self.folder.parent}: unfinished work is not taken up: {', '.join(told)}")
+            yield
+            for folder, other in beside:
+                if identity.differences(other) in SUPERSEDED or _days_old(folder) > KEPT_DAYS:
+                    shutil.rmtree(folder, ignore_errors=True)
+        self.clear()
+
+    def _beside(self) -> list[tuple[Path, Identity]]:
+        """Return the folders of the same stage that hold unfinished work at which no process is."""
+        found = []
+        for folder in sorted(self.folder.parent.iterdir()):
+            if folder == self.folder or not any(folder.glob("*.ckpt")):
+                continue
+            try:
+                with (folder / LOCK).open("a", encoding="ascii") as lock:
+                    idle = _locked(lock)
+                other = Identity(**json.loads((folder / IDENTITY).read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                idle, other = True, Identity("", "", "", "")
+            if idle:
+                found.append((folder, other))
+        return found
+
     def clear(self) -> None:
         """Remove the folder: the stage is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _locked(lock: TextIO) -> bool:
+    """Take the lock of an open file, unless another process has it; it ends with the process, however that ends."""
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: loader processes would inherit that
+    except OSError:
+        return False
+    return True
+
+
+def _days_old(folder: Path) -> float:
+    newest = max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
+    return (time.time() - newest) / 86_400

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import resource
-import subprocess
 import sys
 from pathlib import Path
 from typing import Literal
@@ -78,22 +77,6 @@ def process_status_bytes(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"Linux tells {field} of every process")
-
-
-def git_revision(folder: Path) -> str:
-    """Return the short commit hash, ``-dirty`` where tracked files differ from it, or ``unknown`` outside of git."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude", "*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 def _cpu_model() -> str:

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nascommon.runtime.revision import revision
+
 
 @dataclass(frozen=True)
 class StageRun:
@@ -51,7 +53,8 @@ class StageRun:
         }
         with suppress(OSError, KeyError):  # a container's user may have no name
             tags["mlflow.user"] = getpass.getuser()
-        return tags | revision(self.root)
+        code = revision(self.root)
+        return tags | ({"git": str(code), "mlflow.source.git.commit": code.commit} if code.commit else {})
 
     def flat_params(self) -> dict[str, str]:
         """The settings with dotted names: `search.channels`."""
@@ -64,24 +67,6 @@ def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def revision(root: Path) -> dict[str, str]:
-    """Tags that name the commit, `-dirty` when code or settings differ from it; none outside a git checkout."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if not commit:
-        return {}
-    # Only sources and settings: dvc.lock and the metrics change while a pipeline runs.
-    changed = _git(root, "status", "--porcelain", "--", "*.py", "*.yaml", "*.toml")
-    return {"git": commit[:7] + ("-dirty" if changed else ""), "mlflow.source.git.commit": commit}
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def owner() -> str:

@@ -6,13 +6,19 @@ import hashlib
 import json
 import os
 import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nascommon.runtime.checkpoint import FORMAT, Checkpoint, CheckpointFolder
+from nascommon.runtime.checkpoint import FORMAT, Checkpoint, CheckpointFolder, Identity
 from nascommon.settings import UserError
 
 STATE: dict[str, Any] = {
@@ -308,3 +314,106 @@ def test_refusals_inside_a_folder_go_to_its_reporter(tmp_path: Path, reports: Re
     work.path.parent.mkdir(parents=True)
     work.path.write_bytes(b"")
     assert_refused(work, reports, b"")
+
+
+# -- a folder held by one process --
+
+NOW = Identity("settings", "inputs", "code", "2.15")
+
+
+def folder_of(root: Path, identity: Identity, report: Callable[[str], None] = print) -> CheckpointFolder:
+    return CheckpointFolder(root, "search", identity.fingerprint("search"), report)
+
+
+def left_behind(root: Path, identity: Identity) -> Path:
+    """Leave unfinished work, as a killed stage does."""
+    folder = folder_of(root, identity)
+    with suppress(KeyboardInterrupt), folder.held(identity):
+        folder.file("state").save({"epoch": 1})
+        raise KeyboardInterrupt
+    return folder.folder
+
+
+def test_finished_work_leaves_nothing_and_broken_off_work_stays(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, NOW)
+    assert left_behind(tmp_path, NOW) == folder.folder
+    with folder.held(NOW):
+        assert folder.file("state").load() == {"epoch": 1}
+    assert not folder.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "stays"),
+    [
+        ({"settings": "others"}, "other settings", True),
+        ({"inputs": "others"}, "other inputs", True),
+        ({"code": "other"}, "other code", False),
+        ({"code": "other", "torch": "2.11"}, "other code, torch", False),
+        ({"settings": "others", "code": "other"}, "other settings, code", True),
+    ],
+)
+def test_work_of_another_kind_is_named_and_what_this_work_supersedes_goes_with_its_end(
+    tmp_path: Path, change: dict[str, str], told: str, stays: bool
+) -> None:
+    other = left_behind(tmp_path, replace(NOW, **change))
+    lines: list[str] = []
+    with folder_of(tmp_path, NOW, lines.append).held(NOW):
+        assert other.is_dir()
+    assert lines == [f"{tmp_path}/.checkpoints/search: unfinished work is not taken up: {other.name} ({told})"]
+    assert other.is_dir() == stays
+
+
+def test_nothing_is_said_where_the_work_is_taken_up(tmp_path: Path) -> None:
+    left_behind(tmp_path, replace(NOW, settings="others"))
+    left_behind(tmp_path, NOW)
+    lines: list[str] = []
+    with folder_of(tmp_path, NOW, lines.append).held(NOW):
+        pass
+    assert lines == []
+
+
+def test_what_nobody_came_back_for_is_forgotten_after_a_month(tmp_path: Path) -> None:
+    old, young = (left_behind(tmp_path, replace(NOW, settings=name)) for name in ("old", "young"))
+    month_ago = time.time() - 31 * 86_400
+    for file in old.iterdir():
+        os.utime(file, (month_ago, month_ago))
+    with folder_of(tmp_path, NOW, lambda _line: None).held(NOW):
+        pass
+    assert not old.exists()
+    assert young.is_dir()
+
+
+HOLDER = """
+import sys
+from nascommon.runtime.checkpoint import CheckpointFolder, Identity
+identity = Identity("settings", "inputs", sys.argv[2], "2.15")
+folder = CheckpointFolder(__import__("pathlib").Path(sys.argv[1]), "search", identity.fingerprint("search"))
+with folder.held(identity):
+    folder.file("state").save({"epoch": 1})
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_running_process_keeps_its_folder_and_its_death_lets_go(tmp_path: Path) -> None:
+    def start(code: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), code], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    same, other = start("code"), start("other")
+    try:
+        folder = folder_of(tmp_path, NOW)
+        with pytest.raises(UserError, match="another process does the same work"), folder.held(NOW):
+            pass
+        same.kill()
+        same.wait()
+        with folder.held(NOW):
+            assert folder.file("state").load() == {"epoch": 1}
+        assert (tmp_path / ".checkpoints/search" / replace(NOW, code="other").fingerprint("search")).is_dir()
+    finally:
+        for process in (same, other):
+            process.kill()
+            process.communicate()

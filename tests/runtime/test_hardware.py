@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nascommon.runtime.hardware import describe, git_revision, resolve_device, tune
+from nascommon.runtime.hardware import describe, resolve_device, tune
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -83,52 +83,6 @@ def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -
     before, after = map(int, done.stdout.split())
     assert before < after < parent
     assert after - before == pytest.approx(256 * 2**20, rel=0.05)
-
-
-def git(folder: Path, *words: str) -> None:
-    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    git(tmp_path, "init")
-    (tmp_path / "a.py").write_text("1\n")
-    git(tmp_path, "add", "a.py")
-    git(tmp_path, "commit", "-m", "first")
-    git(tmp_path, "tag", "-a", "v1", "-m", "a tag is not a hash")
-    return tmp_path
-
-
-def test_a_clean_checkout_is_named_by_its_commit(repository: Path) -> None:
-    (repository / "untracked.txt").write_text("a")
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
-    assert git_revision(repository) == head.stdout[:8]
-
-
-def test_a_changed_checkout_is_called_dirty(repository: Path) -> None:
-    clean = git_revision(repository)
-    (repository / "a.py").write_text("2\n")
-    assert git_revision(repository) == f"{clean}-dirty"
-
-
-def test_outside_of_git_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git_revision(tmp_path) == "unknown"
-
-
-def test_without_git_or_the_folder_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert git_revision(tmp_path / "missing") == "unknown"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_revision(tmp_path) == "unknown"
-
-
-def test_a_git_that_hangs_does_not_hold_up_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(*words: object, timeout: float, **options: object) -> None:
-        raise subprocess.TimeoutExpired("git", timeout)
-
-    monkeypatch.setattr(subprocess, "run", hang)
-    assert git_revision(tmp_path) == "unknown"
 
 
 @pytest.mark.parametrize("name", ["meta", "mps", "tpu", "cuda:x"])

@@ -1,0 +1,127 @@
+"""A commit is named, dirty where code or settings differ from it; a stage's code is what dvc.yaml says it is."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.method import REGISTRY
+from nascommon.runtime.revision import CODE, code_version, revision
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init")
+    (tmp_path / "a.py").write_text("1\n")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-m", "first")
+    git(tmp_path, "tag", "-a", "v1", "-m", "a tag is not a hash")
+    return tmp_path
+
+
+def test_a_clean_checkout_is_named_by_its_commit(repository: Path) -> None:
+    (repository / "untracked.txt").write_text("a")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
+    assert str(revision(repository)) == head.stdout[:8]
+
+
+def test_a_changed_checkout_is_called_dirty(repository: Path) -> None:
+    clean = str(revision(repository))
+    (repository / "a.py").write_text("2\n")
+    assert str(revision(repository)) == f"{clean}-dirty"
+
+
+def test_what_a_pipeline_writes_makes_nothing_dirty_but_new_code_and_settings_do(repository: Path) -> None:
+    clean = str(revision(repository))
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    git(repository, "add", "dvc.lock")
+    git(repository, "commit", "-m", "second")
+    clean = str(revision(repository))
+    (repository / "dvc.lock").write_text("schema: '3.0'\n")
+    (repository / "metrics.json").write_text("{}\n")
+    assert str(revision(repository)) == clean
+    (repository / "params.yaml").write_text("seed: 1\n")
+    assert str(revision(repository)) == f"{clean}-dirty"
+
+
+def test_outside_of_git_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert str(revision(tmp_path)) == "unknown"
+
+
+def test_without_git_or_the_folder_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(revision(tmp_path / "missing")) == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert str(revision(tmp_path)) == "unknown"
+
+
+def test_a_git_that_hangs_does_not_hold_up_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*words: object, timeout: float, **options: object) -> None:
+        raise subprocess.TimeoutExpired("git", timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert str(revision(tmp_path)) == "unknown"
+
+
+GRAPH = """
+stages:
+  search:
+    deps: [stages/search.py, nascommon/space, "nascommon/methods/${search.method}.py", data/prepared]
+  retrain:
+    deps: [stages/retrain.py]
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A folder of code with a graph."""
+    root = tmp_path / "code"
+    for name in ("stages/search.py", "stages/retrain.py", "nascommon/space/cell.py", "nascommon/methods/darts.py",
+                 "nascommon/methods/gdas.py", "nascommon/report.py"):  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"# {name}\n")
+    (root / "dvc.yaml").write_text(GRAPH)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("changed", "searches", "retrains"),
+    [
+        ("nascommon/methods/gdas.py", False, False),
+        ("nascommon/report.py", False, False),
+        ("nascommon/methods/darts.py", True, False),
+        ("nascommon/space/cell.py", True, False),
+        ("stages/retrain.py", False, True),
+    ],
+)
+def test_only_code_that_a_stage_depends_on_changes_its_version(
+    code: Path, changed: str, searches: bool, retrains: bool
+) -> None:
+    before = [code_version(stage, "darts", code) for stage in ("search", "retrain")]
+    code_version.cache_clear()
+    (code / changed).write_text("# changed\n")
+    after = [code_version(stage, "darts", code) for stage in ("search", "retrain")]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [searches, retrains]
+
+
+def test_without_a_graph_all_code_counts(code: Path) -> None:
+    (code / "dvc.yaml").unlink()
+    before = code_version("search", "darts", code)
+    code_version.cache_clear()
+    (code / "nascommon/report.py").write_text("# changed\n")
+    assert code_version("search", "darts", code) != before
+
+
+def test_every_stage_of_the_graph_has_a_version_for_every_method() -> None:
+    versions = {code_version("search", method) for method in REGISTRY}
+    assert len(versions) == len(REGISTRY)
+    assert len({code_version("retrain", method) for method in REGISTRY}) == 1
+    assert CODE.joinpath("dvc.yaml").is_file()
