@@ -33,7 +33,8 @@ from benchmarks.measured import RETRAIN, Bench, Deadline, Tell
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.crew import cores
-from nascommon.runtime.hardware import describe, git_revision, resolve_device, tune
+from nascommon.runtime.hardware import describe, resolve_device, tune
+from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +162,7 @@ def main(
     except (ValueError, ImportError, UserError) as error:
         raise typer.BadParameter(str(error)) from error
     command = " ".join(["python -m benchmarks.device", *sys.argv[1:]])
-    head = {"command": command, "commit": commit or git_revision(ROOT), "machine": machine(where)}
+    head = {"command": command, "commit": commit or str(revision(ROOT)), "machine": machine(where)}
     report = Report(out, head)
     for task in tasks(bench):
         row = attempt(task, deadline, report)
