@@ -77,9 +77,8 @@ class Params(Settings):
     """CPU threads of a training; null lets torch take all cores, and trainings that run at a time divide them evenly.
     Small networks gain nothing from more than one."""
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
-    """Retrainings that kendall_tau and baseline run at a time; with a number of ``threads`` changes none, unless memory
-    is so short that batches are cut. auto: as many as fill the cores, one where threads is null; on a GPU up to 4, as
-    memory allows."""
+    """Retrainings that kendall_tau and baseline run at a time; with a number of ``threads`` changes none. auto: as many
+    as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the convolutions in search and training; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"

@@ -60,7 +60,7 @@ def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
 
 def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
     """Train the random architectures like the winner and save each network that did not diverge."""
-    seed, training = run.params.seed, task.training(run, run.processes)
+    seed, training = run.params.seed, task.settings.training
     genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
     spec = task.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
@@ -92,7 +92,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
             device=run.device,
             validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            processes=run.processes,
+            processes=task.at_a_time(run, len(jobs)),
             threads=run.params.threads,
             hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
         )

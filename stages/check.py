@@ -65,6 +65,8 @@ def what_reruns(params: Path) -> str:
 
 def tell(line: Estimate) -> str:
     """Write an estimate as a person says it."""
+    if line.trouble is not None:
+        return f"does not fit: {line.trouble}"
     memory = f", about {line.memory_mib:,.0f} MiB" if line.memory_mib else ""
     return f"{duration(line.seconds)}{memory} ({line.how})"
 

@@ -2,12 +2,12 @@
 
 Steps run the models at their full size, in the precision and with the threads of the stages. On a CPU they run on two
 small batches, and the line through both times gives the step at the real batch; where that is quick, it is measured
-itself, and so it is on a GPU, with steps replayed as in the stages. For memory the step with all that belongs to it is
-run once more at the real batch: on a GPU for real, for a CPU on tensors without data.
+itself, and so it is on a GPU, with steps replayed as in the stages. What does not fit into the free memory is not run.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,26 +17,23 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nascommon.analysis.settings import KendallSettings
 from nascommon.config import Params
 from nascommon.method import Method
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
-from nascommon.search.state import SearchState, new_state, supernet_spec
-from nascommon.search.watch import HESSIAN_IMAGES
+from nascommon.search.state import SearchState, new_state
 from nascommon.space.mixing import uniform_candidates
-from nascommon.space.network import check_image_size
-from nascommon.space.precision import Precision
+from nascommon.space.network import NetworkSpec, check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from nascommon.training.many import simultaneous, threads_of_each
+from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings, TrainingSettings
-from stages.footprint import costliest_candidates, search_pieces, search_steps, with_fixed_draw
+from stages.fitting import search_trouble, trainings_that_fit
+from stages.footprint import search_peak, supernets, training_peak, training_program
 from stages.looking import shape_of
-from stages.memory import DRAWING_BYTES, DRAWING_STAGES, Shape, memory_of, process_bytes
-from stages.pieces import training_pieces, training_program
+from stages.memory import DRAWING_BYTES, DRAWING_STAGES, Shape, process_bytes
 from stages.shell import TARGET, TRANSFER
 
 MIB = 2**20
@@ -51,12 +48,27 @@ EVALUATION_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage will cost."""
+    """What a stage will cost, or, where its steps do not fit into the free memory, what to set."""
 
     stage: str
-    seconds: float
-    memory_mib: float
-    how: str
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+    how: str = ""
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The networks that a stage trains: how many of each size, by which protocol, on how many of which images."""
+
+    stage: str
+    section: str
+    """Of params.yaml, whose ``training`` is the protocol."""
+    training: TrainingSettings
+    networks: tuple[tuple[NetworkSettings, int], ...]
+    shape: Shape
+    images: int
+    origin: str = "data.size"
 
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
@@ -67,27 +79,70 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     half = round(seen * (1 - params.data.architecture_fraction))
     search = search_estimate(params, method, target, (half, seen - half), device)
     yield with_process(search, process, target)
+    seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
+    for work in all_trainings(params, target, half):
+        yield with_process(trainings_estimate(work, params, device, seconds_of), process, work.shape)
+
+
+def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Trainings]:
+    """Yield what is trained from scratch, stage by stage; ``half`` is the images of the weight half."""
+    retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
+    images = round(target.images * (1 - retrain.holdout))
+    yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, 1),), target, images)
+    if transfer.data is not None:
+        shape, origin = shape_of(transfer.data, TRANSFER), "transfer.data.size"
+        one = ((transfer.network, 1),)
+        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin)
+    ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]
+    if kendall.deep_network is not None:
+        ranked.append((kendall.deep_network, kendall.architectures))
+    yield Trainings("kendall_tau", "kendall_tau", kendall.training, tuple(ranked), target, half)
+    random = ((retrain.network, params.baseline.architectures),)
+    yield Trainings("baseline", "retrain", retrain.training, random, target, images)
+
+
+def trainings_estimate(
+    work: Trainings, params: Params, device: torch.device, seconds_of: Callable[..., float]
+) -> Estimate:
+    """Estimate all networks of a stage; the memory is that of each of those that are trained at a time.
+
+    Args:
+        work: what the stage trains.
+        params: of the pipeline.
+        device: where it is trained.
+        seconds_of: ``step_seconds``, which may remember.
+    """
+    shape, training = work.shape, work.training
+    check_image_size(shape.height, shape.width, work.networks[0][0].stem, work.origin)
     precision = resolve_precision(params.precision, device)
-    retrain = training_cost(params.retrain.network, params.retrain.training, target, "data.size", device, precision)
-    images = round(target.images * (1 - params.retrain.holdout))
-    yield with_process(training_estimate("retrain", retrain, params.retrain.training, images, 1), process, target)
-    if params.transfer.data is not None:
-        shape = shape_of(params.transfer.data, TRANSFER)
-        transfer, key = params.transfer, "transfer.data.size"
-        cost = training_cost(transfer.network, transfer.training, shape, key, device, precision)
-        yield with_process(
-            training_estimate("transfer", cost, params.transfer.training, shape.images, 1), process, shape
-        )
-    at_a_time = simultaneous(params.jobs, device, params.threads)
-    with threads_set(threads_of_each(params.threads, at_a_time)):
-        ranking = kendall_estimate(params.kendall_tau, target, half, device, precision)
-        if at_a_time > 1:
-            retrain = training_cost(
-                params.retrain.network, params.retrain.training, target, "data.size", device, precision
-            )
-    yield with_process(side_by_side(ranking, at_a_time), process, target)
-    baseline = training_estimate("baseline", retrain, params.retrain.training, images, params.baseline.architectures)
-    yield with_process(side_by_side(baseline, at_a_time), process, target)
+    sizes = [network.spec(classes=shape.classes, image_channels=shape.channels) for network, _ in work.networks]
+    specs = [replace(spec, precision=precision) for spec in sizes]
+    counts = [count for _, count in work.networks]
+    steps = max(work.images // training.batch_size, 1)
+    how = f"{counts[0]} x {training.epochs} epochs of {steps} steps{in_pieces(training.pieces)}"
+    if not any(counts):
+        return Estimate(work.stage, how=how)
+    key = f"{work.section}.training.pieces"
+    at_a_time, trouble = trainings_that_fit(key, training, specs, shape, params, device, sum(counts))
+    if trouble is not None:
+        return Estimate(work.stage, trouble=trouble)
+    threads = threads_of_each(params.threads, at_a_time)
+    seconds = sum(
+        count * training.epochs * steps * seconds_of(training, spec, shape, device, threads)
+        for spec, count in zip(specs, counts, strict=True)
+    )
+    how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
+    how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
+    memory = max(training_peak(training, spec, shape, device) for spec in specs)
+    return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
+
+
+def step_seconds(
+    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int
+) -> float:
+    """Measure a training step of a network of that size."""
+    with threads_set(threads):
+        return measure(training_program(training, spec, device), shape, training.batch_size, device)
 
 
 @contextmanager
@@ -99,33 +154,6 @@ def threads_set(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def kendall_estimate(
-    settings: KendallSettings, shape: Shape, images: int, device: torch.device, precision: Precision
-) -> Estimate:
-    """Estimate the retrainings of the ranking, the deep ones included."""
-    cost = training_cost(settings.network, settings.training, shape, "data.size", device, precision)
-    networks = settings.architectures * (1 + settings.retest)
-    estimate = training_estimate("kendall_tau", cost, settings.training, images, networks)
-    if settings.deep_network is None:
-        return estimate
-    cost = training_cost(settings.deep_network, settings.training, shape, "data.size", device, precision)
-    deep = training_estimate("kendall_tau", cost, settings.training, images, settings.architectures)
-    return Estimate(
-        "kendall_tau",
-        estimate.seconds + deep.seconds,
-        max(estimate.memory_mib, deep.memory_mib),
-        f"{estimate.how}, and {settings.architectures} deeper networks",
-    )
-
-
-def side_by_side(estimate: Estimate, at_a_time: int) -> Estimate:
-    """Say what it means that several networks are trained at a time; the memory is that of each."""
-    if at_a_time == 1 or not estimate.seconds:
-        return estimate
-    how = f"{estimate.how}, {at_a_time} at a time with as much memory each"
-    return replace(estimate, seconds=estimate.seconds / at_a_time, how=how)
 
 
 def with_process(estimate: Estimate, process: int, shape: Shape) -> Estimate:
@@ -146,13 +174,13 @@ def search_estimate(
     candidates = uniform_candidates(method.candidates, topology)
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels, precision=precision)
-    watched = HESSIAN_IMAGES if params.search.watch_every else 0
-    pieces = params.search.pieces or search_pieces(method, base, shape, device)
-    seconds, memory = 0.0, 0
-    for index, phase in enumerate(method.phases):
-        spec = supernet_spec(phase, candidates, base, method)
-        state = new_state(method, spec, seed=0, phase=index, device=device)
-        state.pieces = pieces
+    trouble = search_trouble(method, base, shape, params.search, device)
+    if trouble is not None:
+        return Estimate("search", trouble=trouble)
+    seconds = 0.0
+    for phase, spec in zip(method.phases, supernets(method, base), strict=True):
+        state = new_state(method, spec, seed=0, phase=0, device=device)
+        state.pieces = params.search.pieces
         plain = measure(partial(weight_step, state), shape, method.batch_size, device, partial(steady, state))
         both = plain
         if method.arch_gradient is not None:
@@ -160,16 +188,10 @@ def search_estimate(
         steps = max(halves[0] // method.batch_size, 1)
         check = halves[1] / method.batch_size * plain * EVALUATION_SHARE
         warm = min(phase.warmup, phase.epochs)
-        sweeps = len(method.passes)
         training = steps * (warm * plain + (phase.epochs - warm) * both) + phase.epochs * check
-        seconds += sweeps * training
-        fixed = with_fixed_draw(method, state)
-        del state
-        program = partial(search_steps, fixed, spec, shape, watched, pieces)
-        memory = max(memory, memory_of(program, device))
-        candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)
-    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps{in_pieces(pieces)}"
-    return Estimate("search", seconds, memory / MIB, how)
+        seconds += len(method.passes) * training
+    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps{in_pieces(params.search.pieces)}"
+    return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how)
 
 
 def in_pieces(pieces: int) -> str:
@@ -186,40 +208,6 @@ def bilevel(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
 def steady(state: SearchState) -> bool:
     """Whether a GPU may replay the steps of a search."""
     return not state.varies
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Time of a training step, and memory of the steps."""
-
-    seconds: float
-    memory_bytes: int
-    pieces: int
-
-
-def training_cost(
-    network: NetworkSettings,
-    training: TrainingSettings,
-    shape: Shape,
-    origin: str,
-    device: torch.device,
-    precision: Precision,
-) -> Cost:
-    """Measure a training step of a network of that size."""
-    check_image_size(shape.height, shape.width, network.stem, origin)
-    spec = replace(network.spec(classes=shape.classes, image_channels=shape.channels), precision=precision)
-    cut = training.model_copy(update={"pieces": training.pieces or training_pieces(training, spec, shape, device)})
-    seconds = measure(training_program(cut, spec, device), shape, training.batch_size, device)
-    memory = memory_of(lambda on: training_program(cut, spec, on)(Batch(*shape.batch(training.batch_size, on))), device)
-    return Cost(seconds, memory, cut.pieces or 1)
-
-
-def training_estimate(stage: str, step: Cost, training: TrainingSettings, images: int, networks: int) -> Estimate:
-    """Estimate a number of trainings."""
-    steps = max(images // training.batch_size, 1)
-    how = f"{networks} x {training.epochs} epochs of {steps} steps{in_pieces(step.pieces)}"
-    memory = step.memory_bytes / MIB if networks else 0.0
-    return Estimate(stage, networks * training.epochs * steps * step.seconds, memory, how)
 
 
 def measure(

@@ -29,8 +29,8 @@ from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, train_many
 from nascommon.training.settings import NetworkSettings
 from stages.command import run_stage
+from stages.fitting import require_trainings
 from stages.memory import shape_of
-from stages.pieces import with_pieces
 from stages.ranked import Ranked, scorer
 from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, stage_run
 
@@ -124,15 +124,17 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
     """Train every architecture in every round."""
     rounds, data = rounds_of(run), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
-    training = with_pieces(
-        run.params.kendall_tau.training, list(specs.values()), shape_of(data.prepared), run, run.processes
-    )
+    training = run.params.kendall_tau.training
     weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
     jobs = [
         Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))
         for which, spec in specs.items()
         for i, architecture in enumerate(architectures)
     ]
+    at_a_time = require_trainings(
+        "kendall_tau.training.pieces", training, list(specs.values()), shape_of(data.prepared), run.params, run.device,
+        len(jobs),
+    )  # fmt: skip
     done = itertools.count()
     with progress("kendall_tau", len(jobs), unit="network") as bar:
         results = train_many(
@@ -142,7 +144,7 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
             device=run.device,
             validation=partial(data.evaluation, valid, training.batch_size),
             checkpoints=run.checkpoints,
-            processes=run.processes,
+            processes=at_a_time,
             threads=run.params.threads,
             hooks=ManyHooks(
                 on_resume=bar.resume,

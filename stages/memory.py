@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.data.prepared import Prepared
-from nascommon.runtime.hardware import peak_memory_bytes
-from nascommon.runtime.memory import META, available_bytes, in_heap, peak_bytes, resident_bytes
+from nascommon.runtime.memory import META, in_blocks, in_heap, peak_bytes, resident_bytes
+from nascommon.space.home import standing_for
 
 STAGES = ("search", "retrain", "kendall_tau")
 """Whose imports a process of a long stage has."""
@@ -23,9 +23,8 @@ TRACKING_BYTES = 100 * 2**20
 KERNEL_BYTES = 30 * 2**20
 """What the kernels take that oneDNN makes for the shapes of a network; 42 to 60 MiB measured in a supernet of 8 cells,
 less in small ones."""
-TENSORS_OF_AN_OPERATION = 6
-"""That a step keeps at most."""
-FLOAT_BYTES = 4
+SIZES = {"cpu": in_heap, "cuda": in_blocks}
+"""What a tensor costs on each kind of device."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,6 @@ def shape_of(prepared: Prepared) -> Shape:
     return Shape(images, manifest.channels, manifest.height, manifest.width, len(manifest.classes), in_memory)
 
 
-def said(pieces: int, key: str) -> int:
-    """Tell the user where the free memory has decided, since batch norm then sees less at a time."""
-    if pieces > 1:
-        print(f"{key}: every batch is computed in {pieces} pieces, so that it fits into the free memory")
-    return pieces
-
-
 def process_bytes(device: torch.device, *, tracked: bool) -> int:
     """Return the memory of a stage's process before its first step; none of it is counted on a GPU."""
     if device.type == "cuda":
@@ -79,19 +71,9 @@ def process_bytes(device: torch.device, *, tracked: bool) -> int:
 
 
 def memory_of(program: Callable[[torch.device], object], device: torch.device) -> int:
-    """Return the most bytes that ``program`` takes on a device: measured there on a GPU, counted for a CPU."""
-    if device.type != "cuda":
-        return peak_bytes(lambda: program(META), in_heap)
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    program(device)
-    return peak_memory_bytes(device) - before
-
-
-def surely_fits(operations: int, channels: int, shape: Shape, batch_size: int, device: torch.device) -> bool:
-    """Whether even a very generous guess is within half of the free memory, so that nothing need be counted."""
-    maps = shape.height * shape.width * channels * batch_size * FLOAT_BYTES
-    return operations * TENSORS_OF_AN_OPERATION * maps < available_bytes(device) / 2
+    """Predict the most bytes that ``program`` takes on a device, by running it on tensors that have no data."""
+    with standing_for(device.type):
+        return peak_bytes(lambda: program(META), SIZES[device.type])
 
 
 def settle(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:

@@ -11,13 +11,13 @@ from nascommon.method import Method
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
-from nascommon.search.loop import run_search
+from nascommon.search.loop import Hooks
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
 from nascommon.training.settings import NetworkSettings
-from stages.search import base_spec, search_data
+from stages.search import search_on
 from stages.shell import SEARCH, TARGET, Data, Run, open_data
 
 
@@ -94,14 +94,8 @@ class Ranked:
         """Search with another seed; a search that an earlier process finished or began is taken up."""
         seed = derive(self.run.params.seed, "run", index)
         print(f"kendall_tau: search {index + 1}, of another seed", flush=True)
-        outcome = run_search(
-            self.method,
-            base_spec(self.run, self.data, self.method),
-            search_data(self.data, self.method.batch_size, seed),
-            seed=seed,
-            device=self.run.device,
-            checkpoint=self.run.checkpoints.file(f"search_{index}"),
-        )
+        file = self.run.checkpoints.file(f"search_{index}")
+        outcome = search_on(self.run, self.data, self.method, seed=seed, checkpoint=file, hooks=Hooks())
         accuracy = outcome.history.rows[-1]["valid_accuracy"] if outcome.history.rows else 0.0
         return Source(f"other seed {index}", accuracy, lambda: outcome.state)
 

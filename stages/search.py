@@ -11,6 +11,7 @@ from nascommon.analysis.figures import save_figure
 from nascommon.analysis.plots import plot_alphas
 from nascommon.method import Method
 from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.runtime.progress import progress, summary
 from nascommon.search.artefact import HISTORY, describe_state, save_history, save_state, save_summary
@@ -25,8 +26,8 @@ from nascommon.space.network import check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from stages.command import run_stage
-from stages.footprint import search_pieces
-from stages.memory import said, shape_of
+from stages.fitting import require_search
+from stages.memory import shape_of
 from stages.shell import METRICS, PLOTS, SEARCH, TARGET, Data, ParamsFile, Run, epoch_figures, open_data, stage_run
 
 
@@ -49,17 +50,9 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
                     bar.say(f"warning: {warning}")
                 run.tracker.epoch(row["epoch"], {k: v for k, v in row.items() if isinstance(v, int | float)})
 
-            base = base_spec(run, data, method)
-            outcome = run_search(
-                method,
-                base,
-                search_data(data, method.batch_size),
-                seed=run.params.seed,
-                device=run.device,
-                checkpoint=run.checkpoints.file("state"),
-                hooks=Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep),
-                watch_every=run.params.search.watch_every,
-                pieces=pieces_of(run, data, method, base),
+            hooks = Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep)
+            outcome = search_on(
+                run, data, method, seed=run.params.seed, checkpoint=run.checkpoints.file("state"), hooks=hooks
             )
         write_outcome(run, outcome, snapshots)
 
@@ -81,15 +74,28 @@ def base_spec(run: Run, data: Data, method: Method) -> SupernetSpec:
     )
 
 
-def pieces_of(run: Run, data: Data, method: Method, base: SupernetSpec) -> int:
-    """Return into how many pieces a batch is cut, and say so where memory asks for it."""
-    settings = run.params.search
-    if settings.pieces is not None:
-        return settings.pieces
-    return said(search_pieces(method, base, shape_of(data.prepared), run.device), "search.pieces")
+def search_on(run: Run, data: Data, method: Method, *, seed: int, checkpoint: Checkpoint, hooks: Hooks) -> Outcome:
+    """Run a search as the settings say.
+
+    Raises:
+        UserError: its steps do not fit into the free memory.
+    """
+    base, settings = base_spec(run, data, method), run.params.search
+    require_search(method, base, shape_of(data.prepared), settings, run.device)
+    return run_search(
+        method,
+        base,
+        search_data(data, method.batch_size, seed),
+        seed=seed,
+        device=run.device,
+        checkpoint=checkpoint,
+        hooks=hooks,
+        watch_every=settings.watch_every,
+        pieces=settings.pieces,
+    )
 
 
-def search_data(data: Data, batch_size: int, seed: int | None = None) -> SearchData:
+def search_data(data: Data, batch_size: int, seed: int) -> SearchData:
     """Return the batches of both halves; the test set is not among them."""
     weights, architecture = data.prepared.part("weights"), data.prepared.part("architecture")
     return SearchData(

@@ -27,7 +27,6 @@ from nascommon.runtime.tracker import Tracker, tracked
 from nascommon.search.choose import calibration_batches
 from nascommon.settings import UserError
 from nascommon.space.precision import Precision
-from nascommon.training.many import simultaneous
 from nascommon.training.scoring import ImageBatches
 
 ROOT = Path()
@@ -53,11 +52,6 @@ class Run:
     device: torch.device
     tracker: Tracker
     checkpoints: CheckpointFolder
-
-    @property
-    def processes(self) -> int:
-        """How many retrainings run at a time."""
-        return simultaneous(self.params.jobs, self.device, self.params.threads)
 
     @property
     def precision(self) -> Precision:

@@ -21,9 +21,8 @@ from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, ch
 from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
-from nascommon.training.settings import TrainingSettings
+from stages.fitting import require_trainings
 from stages.memory import shape_of
-from stages.pieces import with_pieces
 from stages.shell import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, epoch_figures
 
 GENOTYPE = DISCRETIZE / "genotype.json"
@@ -50,16 +49,22 @@ class Task:
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
 
-    def training(self, run: Run, at_a_time: int = 1) -> TrainingSettings:
-        """Return the protocol with the pieces that a batch is cut into for memory's sake."""
-        settings, spec = self.settings.training, self.spec(run.precision)
-        return with_pieces(settings, [spec], shape_of(self.data.prepared), run, at_a_time)
+    def at_a_time(self, run: Run, networks: int = 1) -> int:
+        """Return how many of so many networks are trained at a time.
+
+        Raises:
+            UserError: a step does not fit into the free memory.
+        """
+        key = f"{'transfer' if self.folder == TRANSFERRED else 'retrain'}.training.pieces"
+        spec, shape = self.spec(run.precision), shape_of(self.data.prepared)
+        return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
 
 
 def train_genotype(run: Run, task: Task) -> None:
     """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
-    spec, training = task.spec(run.precision), task.training(run)
+    spec, training = task.spec(run.precision), task.settings.training
+    task.at_a_time(run)
     manifest = task.data.prepared.manifest
     say_auxiliary(spec, manifest.height, manifest.width)
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)

@@ -388,12 +388,12 @@ WITHOUT_NUMBERS = (
     "stages.report",
     "stages.memory",
     "stages.footprint",
-    "stages.pieces",
+    "stages.fitting",
     *(f"nascommon.runtime.{name}" for name in RUNTIME),
     *(f"nascommon.analysis.{name}" for name in ("drawing", "figures", "layout", "plots")),
 )
 """Settings are watched as params; the shell, the tracking, the words and the pictures change no number. Nor does what
-memory a step needs, but where too little is free: then a batch is cut, and the stage says so."""
+memory a step needs: it only says whether the stage may start."""
 NOT_USED_THERE = {
     "evaluate": {  # nothing is trained
         "nascommon/parts/schedule.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,14 @@ def resolve_precision(name: str, device: torch.device) -> Literal["float32", "bf
     if name == "auto":
         return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if name == "bfloat16" else "float32"
+
+
+def birthplace(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which to make a model that will be moved to a device.
+
+    On the CPU, so that a seed gives the same weights everywhere; without data from the start where it is to have none.
+    """
+    return device if device.type == "meta" else nullcontext()
 
 
 def tune(device: torch.device) -> None:

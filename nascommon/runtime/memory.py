@@ -20,7 +20,6 @@ from torch.utils._pytree import tree_leaves
 
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
 from nascommon.runtime.hardware import peak_memory_bytes, process_status_bytes
-from nascommon.settings import UserError
 
 META = torch.device("meta")
 Size = Callable[[int], int]
@@ -33,6 +32,10 @@ of supernets and networks leave 0.20 to 0.51 unexplained without it, mostly 0.27
 64 KiB, which maps nearly every tensor by itself, the holes all but vanish."""
 
 
+BLOCK = 512
+"""Bytes."""
+
+
 def exact(size: int) -> int:
     """Return the bytes of the tensor themselves."""
     return size
@@ -41,6 +44,11 @@ def exact(size: int) -> int:
 def in_heap(size: int) -> int:
     """Return the bytes that a tensor costs in the resident memory of a process: with its share of the heap's holes."""
     return size if size > LARGEST_IN_HEAP else round(size * (1 + HOLES))
+
+
+def in_blocks(size: int) -> int:
+    """Return the bytes that a tensor takes of a GPU, whose allocator of PyTorch hands out whole blocks."""
+    return -(-size // BLOCK) * BLOCK
 
 
 def peak_bytes(program: Callable[[], object], size: Size = exact) -> int:
@@ -108,8 +116,6 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
 
-FILLED = 0.9
-"""Of the free memory that a stage may plan to take."""
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -126,32 +132,3 @@ def available_bytes(device: torch.device) -> int:
         limit, used = (int((CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
         found.append(limit - used)
     return min(found)
-
-
-def fewest_pieces(batch_size: int, needs: Callable[[int], int], device: torch.device) -> int:
-    """Return the smallest power of two of pieces of a batch with which a step fits into the free memory.
-
-    Args:
-        batch_size: images; there are never more pieces.
-        needs: pieces -> bytes of a step; may raise ``torch.OutOfMemoryError``.
-        device: where the step is to fit.
-
-    Raises:
-        UserError: a step does not fit with a single image in a piece.
-    """
-    free, pieces = FILLED * available_bytes(device), 1
-    while not _fits(needs, pieces, free):
-        if pieces == batch_size:
-            raise UserError(
-                f"batch_size: a step takes more than the {free / 2**20:,.0f} MiB that are free, even image by image; "
-                "take a smaller network or smaller images"
-            )
-        pieces = min(2 * pieces, batch_size)
-    return pieces
-
-
-def _fits(needs: Callable[[int], int], pieces: int, free: float) -> bool:
-    try:
-        return needs(pieces) <= free
-    except torch.OutOfMemoryError:
-        return False

@@ -120,6 +120,7 @@ def _gradient(
         # The graph from the logits to the mixing weights serves all pieces.
         gradients = torch.autograd.grad(loss, wanted, retain_graph=left > 0, materialize_grads=True)
         total = tuple(map(torch.add, total, gradients)) if total else gradients
+        del loss  # with the graph, which would else be held while that of the next piece grows
     return total
 
 

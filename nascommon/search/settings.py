@@ -27,9 +27,9 @@ class SearchSettings(Settings):
     cells: SearchCells = 8
     nodes: Nodes = 4
     """Intermediate nodes of a cell; 4 in all papers."""
-    pieces: BatchSize | None = None
+    pieces: BatchSize = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
-    whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
+    whole batch, but batch norm sees a piece at a time, so other numbers come out."""
     watch_every: Whole = 5
     """Epochs between two measurements of the signs of collapse (discretization gap, Hessian eigenvalue); 0: none."""
     snapshots: Whole = 10

@@ -10,6 +10,7 @@ import torch
 from nascommon.method import Method, Phase, Use
 from nascommon.parts.logits import Logits, initial_logits
 from nascommon.parts.relaxation import Relaxation
+from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.seeding import generator, seed_globals
 from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
@@ -140,7 +141,9 @@ def weight_optimiser(method: Method, supernet: Supernet) -> torch.optim.SGD:
 def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, device: torch.device) -> SearchState:
     """Make a fresh supernet and fresh logits; a pure function of the seed and the phase."""
     seed_globals(seed, "supernet", phase)
-    supernet = Supernet(spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with birthplace(device):
+        supernet = Supernet(spec)
+    supernet.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits = initial_logits(method.initialise, spec.topology, spec.candidates, generator(seed, "logits", phase), device)
     arch = method.architecture
     groups = [{"params": [tensor], "name": name} for name, tensor in logits.named().items()]

@@ -74,11 +74,13 @@ def hessian_eigenvalue(state: SearchState, batch: Batch, *, seed: int = 0) -> fl
     state.supernet.spec = replace(spec, precision="float32")  # second derivatives drown in the rounding of bfloat16
     try:
         out = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.mixing()))
-        slopes = torch.autograd.grad(functional.cross_entropy(out, batch.labels), logits, create_graph=True)
+        loss = functional.cross_entropy(out, batch.labels)
+        # Logits without a say, such as those of edges among which there is no choice, have zeros.
+        slopes = torch.autograd.grad(loss, logits, create_graph=True, materialize_grads=True)
         slope = torch.cat([part.flatten() for part in slopes])
 
         def product(vector: Tensor) -> Tensor:
-            parts = torch.autograd.grad(slope @ vector, logits, retain_graph=True)
+            parts = torch.autograd.grad(slope @ vector, logits, retain_graph=True, materialize_grads=True)
             return torch.cat([part.flatten() for part in parts])
 
         start = torch.randn(slope.shape, generator=generator(seed, "hessian")).to(slope)

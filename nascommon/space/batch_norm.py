@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.space.home import on_cpu
+
 LANES = 16
 """Numbers in a vector register."""
 WIDE = 128
@@ -97,12 +99,12 @@ def normalised(
 
 
 def folds(x_BCHW: Tensor) -> bool:
-    """Whether neighbouring pixels are better taken for one: on a CPU, and where tensors without data stand for it."""
+    """Whether neighbouring pixels are better taken for one: on a CPU."""
     channels = x_BCHW.shape[1]
     pixels = x_BCHW.numel() // channels
     return (
         channels % LANES > 0
-        and x_BCHW.device.type in ("cpu", "meta")
+        and on_cpu(x_BCHW)
         and x_BCHW.dtype in (torch.float32, torch.float64)
         and pixels >= WORTHWHILE
         and pixels % _fold(channels) == 0

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nascommon.space.home import on_cpu
+
 WINDOW = 3
 """Columns of the widest kernel whose gradient has a fast path in oneDNN."""
 LANES = 16
@@ -26,12 +28,8 @@ WORTHWHILE = 2**15
 
 
 def applies(x_BCHW: Tensor, kernel: Tensor) -> bool:
-    """Whether ``depthwise`` is the faster way for this input: on a CPU, without autocast (which casts op by op).
-
-    Tensors without data take it too: they stand for those of a CPU where its memory is predicted.
-    """
-    at_home = x_BCHW.device.type in ("cpu", "meta")
-    return at_home and x_BCHW.dtype == kernel.dtype and not torch.is_autocast_enabled("cpu")
+    """Whether ``depthwise`` is the faster way for this input: on a CPU, without autocast (which casts op by op)."""
+    return on_cpu(x_BCHW) and x_BCHW.dtype == kernel.dtype and not torch.is_autocast_enabled("cpu")
 
 
 def depthwise(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int = 1) -> Tensor:

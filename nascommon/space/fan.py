@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nascommon.space.batch_norm import BatchNorm, average, normalised
 from nascommon.space.depthwise import narrow, wide
+from nascommon.space.home import on_cpu
 from nascommon.space.operations import Convolution, Halves, ReluFirst, State
 
 Place = tuple[int, int]
@@ -34,8 +35,8 @@ STACKED = 2**18
 
 
 def stacks(x_BCHW: Tensor) -> bool:
-    """Whether equal operations on a state are faster as one; tensors without data stand for those of a CPU."""
-    return x_BCHW.device.type not in ("cpu", "meta") or x_BCHW.numel() <= STACKED
+    """Whether equal operations on a state are faster as one."""
+    return not on_cpu(x_BCHW) or x_BCHW.numel() <= STACKED
 
 
 def scales(weights_EO: Tensor, channels: int) -> Scales:

@@ -173,8 +173,8 @@ def train_step(
     Computed in several pieces, the gradient is that of the whole batch, except that batch norm sees a piece at a time.
     """
     optimiser.zero_grad(set_to_none=True)
-    losses, hits, pieces = [], [], settings.pieces or 1
-    for batch, answers in zip(images.chunk(pieces), labels.chunk(pieces), strict=True):
+    losses, hits = [], []
+    for batch, answers in zip(images.chunk(settings.pieces), labels.chunk(settings.pieces), strict=True):
         share = len(answers) / len(labels)
         logits_BK, auxiliary_BK = network.forward_auxiliary(batch)
         loss = main = functional.cross_entropy(logits_BK, answers, label_smoothing=settings.label_smoothing)

@@ -53,9 +53,9 @@ class TrainingSettings(Settings):
 
     epochs: Epochs = 600
     batch_size: BatchSize = 96
-    pieces: BatchSize | None = None
+    pieces: BatchSize = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
-    whole batch, but batch norm sees a piece at a time. null: as few as fit into the free memory."""
+    whole batch, but batch norm sees a piece at a time, so other numbers come out."""
     lr: Positive = 0.025
     schedule: Literal["cosine", "exponential", "linear"] = "cosine"
     """cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0, slower in the last 5 epochs."""

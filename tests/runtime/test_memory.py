@@ -16,12 +16,11 @@ from nascommon.runtime.memory import (
     META,
     LiveBytes,
     available_bytes,
-    fewest_pieces,
+    in_blocks,
     in_heap,
     peak_bytes,
     resident_bytes,
 )
-from nascommon.settings import UserError
 
 KILO = 1024
 FLOAT = 4
@@ -108,6 +107,10 @@ def test_large_tensors_leave_no_holes_in_the_heap() -> None:
     assert in_heap(LARGEST_IN_HEAP + 1) == LARGEST_IN_HEAP + 1
 
 
+def test_a_gpu_hands_out_whole_blocks() -> None:
+    assert [in_blocks(size) for size in (0, 1, 512, 513)] == [0, 512, 512, 1024]
+
+
 def test_a_number_read_from_a_tensor_without_data_is_one() -> None:
     read: list[float] = []
     peak_bytes(lambda: read.append(float(made(META).sum())))
@@ -128,33 +131,6 @@ def test_the_resident_memory_is_that_of_the_moment() -> None:
     assert resident_bytes() - before == pytest.approx(2**28, rel=0.1)
     del block
     assert resident_bytes() - before < 2**26
-
-
-# -- how many pieces fit --
-
-
-@pytest.mark.parametrize(("free", "pieces"), [(1000, 1), (999, 2), (500, 2), (130, 8), (100, 10)])
-def test_a_batch_is_cut_as_little_as_fits(monkeypatch: pytest.MonkeyPatch, free: int, pieces: int) -> None:
-    monkeypatch.setattr(memory, "FILLED", 1.0)
-    monkeypatch.setattr(memory, "available_bytes", lambda _device: free)
-    assert fewest_pieces(10, lambda count: 1000 // count, CPU) == pieces
-
-
-def test_a_step_that_runs_out_of_memory_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_bytes", lambda _device: 10**9)
-
-    def needs(pieces: int) -> int:
-        if pieces < 4:
-            raise torch.OutOfMemoryError
-        return 1
-
-    assert fewest_pieces(64, needs, CPU) == 4
-
-
-def test_what_does_not_fit_image_by_image_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_bytes", lambda _device: 2**20)
-    with pytest.raises(UserError, match=r"batch_size: a step takes more than the 1 MiB that are free"):
-        fewest_pieces(10, lambda _count: 2**30, CPU)
 
 
 def test_free_memory_is_that_of_the_machine_within_the_limit_of_the_container(

@@ -65,7 +65,7 @@ def test_the_training_step_is_that_of_the_whole_batch(pieces: int) -> None:
     network = Network(PUBLISHED["DARTS_V2"], NetworkSpec(4, 3, CLASSES)).double()
     settled(network)
     data, found = seven(), []
-    for count in (None, pieces):
+    for count in (1, pieces):
         mine = copy.deepcopy(network)
         optimiser = torch.optim.SGD(mine.parameters(), lr=0.1)
         loss, correct = train_step(mine, optimiser, TrainingSettings(pieces=count), *data)

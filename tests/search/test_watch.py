@@ -12,11 +12,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from nascommon.parts.logits import CellLogits
 from nascommon.search.loop import run_search
 from nascommon.search.scores import supernet_scores
 from nascommon.search.watch import collapse_signs, hessian_eigenvalue, power_iteration, warnings
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
-from tests.search.small import CPU, batch, double_state, equal, frozen, tiny_data, tiny_method, tiny_spec
+from nascommon.space.topology import Topology
+from tests.search.small import CPU, batch, double_state, equal, frozen, tiny_data, tiny_method, tiny_spec, wide_alpha
 
 ROW = {"epoch": 7, "phase": 0, "skips_normal": 1, "entropy_normal": 1.0}
 
@@ -44,6 +46,19 @@ def test_the_eigenvalue_is_the_largest_of_the_exact_hessian(monkeypatch: pytest.
     state, data = double_state(nodes=1), batch(3)
     expected = float(torch.linalg.eigvalsh(exact_hessian(state, data))[-1])
     assert hessian_eigenvalue(state, data) == pytest.approx(expected, rel=1e-3)
+
+
+def test_logits_without_a_say_do_not_change_the_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nascommon.search.watch.ITERATIONS", 400)
+    monkeypatch.setattr("nascommon.search.watch.TOLERANCE", 1e-9)
+
+    def with_beta(topology: Topology, operations: int, draws: torch.Generator) -> CellLogits:
+        edges = torch.zeros(len(topology.edges), dtype=torch.float64)  # which the relaxation does not read
+        return replace(wide_alpha(topology, operations, draws), beta_E=edges)
+
+    methods = tiny_method(), tiny_method(initialise=with_beta)
+    expected, found = (hessian_eigenvalue(double_state(method, nodes=1), batch(3)) for method in methods)
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(("diagonal", "expected"), [((3.0, 1.0, -2.0), 3.0), ((1.0, -5.0, 0.5), -5.0)])

@@ -16,7 +16,7 @@ from nascommon.search.gradients import Batch
 from nascommon.space import network, supernet
 from nascommon.space.precision import Precision, computing
 from nascommon.training import many
-from stages import estimate
+from stages import estimate, footprint
 from stages.memory import Shape
 from tests.stages.project import SMOKE
 
@@ -55,13 +55,17 @@ def test_every_step_is_measured_in_the_precision_of_the_stages(
         return 1
 
     monkeypatch.setattr(estimate, "measure", once)
-    monkeypatch.setattr(estimate, "memory_of", uncounted)
+    for peak in (footprint.search_peak, footprint.training_peak):
+        peak.cache_clear()  # what is uncounted here shall not be remembered
+    monkeypatch.setattr(footprint, "memory_of", uncounted)
     monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     params = smoke(precision="bfloat16")
     stages = [line.stage for line in estimate.estimates(params, params.method(), CPU)]
     assert stages == ["search", "retrain", "transfer", "kendall_tau", "baseline"]
     assert precisions == {"bfloat16"}
+    for peak in (footprint.search_peak, footprint.training_peak):
+        peak.cache_clear()
 
 
 @pytest.fixture
@@ -73,10 +77,10 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("threads", "shared"), [(None, 2), (3, 3)])
+@pytest.mark.parametrize(("threads", "expected"), [(None, [4] * 4 + [2] * 3), (3, [3] * 6)])
 @pytest.mark.usefixtures("four_threads")
 def test_trainings_at_a_time_are_measured_with_the_threads_that_each_will_have(
-    threads: int | None, shared: int, monkeypatch: pytest.MonkeyPatch
+    threads: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []
 
@@ -85,14 +89,17 @@ def test_trainings_at_a_time_are_measured_with_the_threads_that_each_will_have(
         return 1.0
 
     monkeypatch.setattr(estimate, "measure", fake)
-    monkeypatch.setattr(estimate, "memory_of", lambda *_: 1)
+    for peak in ("search_peak", "training_peak"):
+        monkeypatch.setattr(estimate, peak, lambda *_: 1)
     monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     params = smoke(threads=threads, jobs=2)
+    torch.set_num_threads(threads or 4)
     list(estimate.estimates(params, params.method(), CPU))
-    # Search: with and without the architecture step. Then retrain and transfer; ranking, its deep networks, baseline.
-    assert used == [4] * 4 + [shared] * 3
-    assert torch.get_num_threads() == 4
+    # Search: with and without the architecture step. Then retrain and transfer; ranking, its deep networks, baseline,
+    # which is measured anew only where its threads are others than those of retrain.
+    assert used == expected
+    assert torch.get_num_threads() == (threads or 4)
 
 
 class Counted:
@@ -151,7 +158,7 @@ def test_what_varies_from_step_to_step_is_told_to_the_replay() -> None:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(estimate, "measure", once)
-            patch.setattr(estimate, "memory_of", lambda *_: 1)
+            patch.setattr(estimate, "search_peak", lambda *_: 1)
             shape = Shape(100, 1, 8, 8, 10)
             estimate.search_estimate(changed, changed.method(), shape, (50, 50), CPU)
     assert told == {"darts": {True}, "gdas": {False}}

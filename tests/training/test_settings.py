@@ -13,7 +13,7 @@ from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 def test_the_defaults_are_darts_protocol_on_cifar10() -> None:
     assert TrainingSettings().model_dump() == {
-        "epochs": 600, "batch_size": 96, "pieces": None, "lr": 0.025, "schedule": "cosine", "lr_min": 0.0,
+        "epochs": 600, "batch_size": 96, "pieces": 1, "lr": 0.025, "schedule": "cosine", "lr_min": 0.0,
         "gamma": 0.97,
         "warmup_epochs": 0, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0, "label_smoothing": 0.0,
         "auxiliary_weight": 0.4, "drop_path": 0.2, "cutout": 16,
