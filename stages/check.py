@@ -17,7 +17,7 @@ from nascommon.runtime.progress import duration, summary
 from stages.command import run_stage
 from stages.describe import method_table, record
 from stages.estimate import Estimate, estimates
-from stages.inventory import INVENTORY, present
+from stages.inventory import GIVEN, INVENTORY, given, present
 from stages.looking import complaints
 from stages.shell import ParamsFile, prepare_device
 
@@ -60,6 +60,8 @@ def what_reruns(params: Path) -> str:
         not INVENTORY.is_file() or present(params) != INVENTORY.read_text(encoding="utf-8")
     ):
         changed.insert(0, "prepare (the pictures have changed)")
+    if "discretize" not in changed and GIVEN.is_file() and given(params) != GIVEN.read_text(encoding="utf-8"):
+        changed.append("discretize (the given genotype has changed)")
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 

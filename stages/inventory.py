@@ -1,10 +1,11 @@
-"""Which pictures are there, by content: what lets DVC see that a folder outside of the project has changed.
+"""Which pictures and which given genotype are there, by content: DVC sees no file outside of the project by itself.
 
 This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from nascommon.data.inventory import inventory
 from stages.command import run_stage
 
-INVENTORY = Path("data/inventory.json")
+INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
 FOLDERS = ("image_folder", "imagenet")
 """Sources whose pictures may change; the others come with a library or are guarded by checksums."""
@@ -27,10 +28,12 @@ def main(
 ) -> None:
     """Write data/inventory.json: how many pictures the folders in data.path hold, and a hash of names and contents.
 
-    A file is read once, and again only where its size or times have changed.
+    A file is read once, and again only where its size or times have changed. data/given.json has the hash of the file
+    that discretize.genotype names, if any.
     """
     INVENTORY.parent.mkdir(exist_ok=True)
     INVENTORY.write_text(present(params), encoding="utf-8")
+    GIVEN.write_text(given(params), encoding="utf-8")
 
 
 def present(params: Path) -> str:
@@ -38,6 +41,18 @@ def present(params: Path) -> str:
     tree = _read(params)
     count = cache(inventory)  # both sections may name one folder
     return json.dumps({key: _counted(tree, keys, count) for key, keys in SECTIONS.items()}, indent=2) + "\n"
+
+
+def given(params: Path) -> str:
+    """Return the hash of the file that ``discretize.genotype`` names, as JSON; null where it names none."""
+    tree = _read(params)
+    section = tree.get("discretize") if isinstance(tree, dict) else None
+    name = section.get("genotype") if isinstance(section, dict) else None
+    try:
+        digest = hashlib.sha256(Path(str(name)).expanduser().read_bytes()).hexdigest()
+    except (OSError, ValueError, RuntimeError):  # a published name, none, or no file: not for this stage to judge
+        digest = None
+    return json.dumps({"discretize.genotype": digest}) + "\n"
 
 
 def _read(params: Path) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from stages.check import what_reruns
-from stages.inventory import INVENTORY, main, present
+from stages.inventory import GIVEN, INVENTORY, main, present
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +87,17 @@ def test_check_says_what_will_rerun_and_looks_at_the_pictures(
     assert what_reruns(Path("params.yaml")) == told
     Path("pictures/a/0.bmp").write_bytes(b"other")
     assert what_reruns(Path("params.yaml")).startswith("prepare (the pictures have changed)")
+
+
+def test_the_file_of_a_given_genotype_is_seen_by_its_content() -> None:
+    def hashed(genotype: str) -> Any:
+        Path("params.yaml").write_text(f"discretize: {{genotype: {genotype}}}\n", encoding="utf-8")
+        main(Path("params.yaml"))
+        return json.loads(GIVEN.read_text(encoding="utf-8"))["discretize.genotype"]
+
+    Path("found.txt").write_text("Genotype(a)", encoding="utf-8")
+    first = hashed("found.txt")
+    assert first == hashed("./found.txt")
+    Path("found.txt").write_text("Genotype(b)", encoding="utf-8")
+    assert hashed("found.txt") not in (first, None)
+    assert hashed("DARTS_V2") is hashed("null") is hashed("pictures") is hashed("nowhere.txt") is None
