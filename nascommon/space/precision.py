@@ -48,7 +48,7 @@ class _Narrowing(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call a function of torch."""
-        if function in (torch.conv2d, nn.functional.linear):
+        if function in (torch.conv2d, nn.functional.linear) and torch.is_autocast_enabled("cpu"):
             wide = (isinstance(arg, Tensor) and arg.dtype == torch.float32 for arg in args)
             args = tuple(arg.bfloat16() if is_wide else arg for arg, is_wide in zip(args, wide, strict=True))
         return function(*args, **(kwargs or {}))

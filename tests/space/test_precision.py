@@ -15,7 +15,8 @@ from nascommon.search.gradients import Batch, arch_gradient
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec
-from nascommon.space.precision import Precision
+from nascommon.space.operations import search_operation
+from nascommon.space.precision import Precision, computing
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
@@ -109,3 +110,20 @@ def test_tensors_without_data_have_the_types_that_a_cpu_computes_in(precision: P
     without_data = made(torch.device("meta"))
     assert without_data == made(CPU)
     assert (("aten.convolution.default", torch.bfloat16) in without_data) == (precision == "bfloat16")
+
+
+@pytest.mark.parametrize("name", ["dil_conv_3x3", "dil_conv_5x5", "sep_conv_3x3", "sep_conv_5x5"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_every_kernel_of_a_candidate_has_nearly_the_gradient_of_float32(name: str, stride: int) -> None:
+    torch.manual_seed(0)
+    candidate = search_operation(name, 16, stride)
+    images = torch.randn(4, 16, 32, 32).contiguous(memory_format=torch.channels_last)
+    slope = torch.randn(4, 16, 32 // stride, 32 // stride)
+
+    def gradients(precision: Precision) -> tuple[Tensor, ...]:
+        with computing(images, precision):
+            out = candidate(images)
+        return torch.autograd.grad((out.float() * slope).sum(), list(candidate.parameters()))
+
+    for narrow, wide in zip(gradients("bfloat16"), gradients("float32"), strict=True):
+        assert torch.cosine_similarity(narrow.flatten(), wide.flatten(), dim=0) > 0.98
