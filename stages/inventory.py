@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from nascommon.data.inventory import inventory
+from nascommon.runtime.atomic import atomic
+from nascommon.runtime.yaml_lines import read_yaml
+from nascommon.settings import UserError
 from stages.command import run_stage
 
 INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
@@ -31,9 +33,9 @@ def main(
     A file is read once, and again only where its size or times have changed. data/given.json has the hash of the file
     that discretize.genotype names, if any.
     """
-    INVENTORY.parent.mkdir(exist_ok=True)
-    INVENTORY.write_text(present(params), encoding="utf-8")
-    GIVEN.write_text(given(params), encoding="utf-8")
+    for file, text in ((INVENTORY, present(params)), (GIVEN, given(params))):
+        with atomic(file) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def present(params: Path) -> str:
@@ -57,9 +59,8 @@ def given(params: Path) -> str:
 
 def _read(params: Path) -> Any:
     try:
-        # Scalars stay text, which is what a path is.
-        return yaml.load(params.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - makes no objects
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return read_yaml(params)[0]
+    except UserError:
         return None
 
 

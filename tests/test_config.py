@@ -367,6 +367,7 @@ def source(module: str) -> Path | None:
 RUNTIME = (
     "allocator",
     "artefacts",
+    "atomic",
     "checkpoint",
     "crew",
     "divergence",

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from nascommon.data.pictures import DIGEST_BYTES
 from nascommon.data.walk import files_below, is_picture
+from nascommon.runtime.atomic import atomic
+from nascommon.settings import UserError
 
 CACHE = "gapless-nas/inventory"
 """Below the user's folder of caches: what all projects and experiments know of files, one of it for each folder."""
@@ -122,12 +124,8 @@ def _note(root: Path, known: Known, fresh: Known) -> None:
         return
     entries = (known | settled).items()
     rows = [b"%d %d %d %s %s\0" % (*stamp, digest.hex().encode(), name) for name, (stamp, digest) in entries]
-    with suppress(OSError, RuntimeError):
-        path = _notes(root)
-        part = path.with_suffix(f".{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(UserError, RuntimeError), atomic(_notes(root)) as part:
         part.write_bytes(b"".join(rows))
-        part.replace(path)
 
 
 def _notes(root: Path) -> Path:

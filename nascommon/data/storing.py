@@ -19,7 +19,7 @@ from nascommon.data.pictures import COLOUR, DIGEST_BYTES, GRAY, MODES, Seen, con
 from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
 from nascommon.data.settings import DataSettings
 from nascommon.data.verifying import decode_all, in_threads, read_headers
-from nascommon.runtime.artefacts import writing
+from nascommon.runtime.atomic import writing
 from nascommon.settings import UserError
 
 LARGEST_IN_MEMORY = 2_000_000_000

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nascommon.runtime.artefacts import atomic, read_json, write_json
+from nascommon.runtime.artefacts import read_json, write_json
+from nascommon.runtime.atomic import atomic
 from nascommon.search.artefact import describe_state, save_state
 from nascommon.search.state import SearchState
 

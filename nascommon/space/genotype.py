@@ -97,7 +97,7 @@ def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
     if not isinstance(tree, dict):
         raise UserError(f"{origin}: a genotype is a JSON object (got {type(tree).__name__})")
     try:
-        if "normal_concat" in tree or "reduce" in tree:
+        if "normal_concat" in tree or "reduce" in tree or isinstance(tree.get("normal"), list):
             return _from_released(tree)
         if tree.get("schema") != SCHEMA:
             raise UserError(f"schema: must be {SCHEMA} (got {tree.get('schema')!r})")

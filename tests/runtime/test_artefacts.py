@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -46,27 +45,6 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def break_off(path: Path) -> None:
-    with artefacts.atomic(path) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError("broken off")
-
-
-def test_an_exception_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    artefacts.write_text(path, "old")
-    with pytest.raises(RuntimeError, match="broken off"):
-        break_off(path)
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_ctrl_c_in_the_middle_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), artefacts.atomic(tmp_path / "a.txt"):
-        raise KeyboardInterrupt
-    assert names(tmp_path) == []
-
-
 @FORMATS
 def test_where_nothing_more_can_be_written_the_file_is_named_and_the_old_one_stays(
     tmp_path: Path, name: str, write: Write, read: Read
@@ -91,39 +69,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str, rea
     with pytest.raises(UserError, match=rf"{place}: cannot be written \(({reason})\)"):
         artefacts.write_json(tmp_path / place, {})
     assert names(tmp_path) == ["file"]
-
-
-def test_what_a_killed_process_left_goes_with_the_next_try(tmp_path: Path) -> None:
-    path = tmp_path / "a[1].csv"
-    if not (child := os.fork()):
-        with artefacts.atomic(path) as temporary:
-            temporary.write_text("half")
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    (left,) = names(tmp_path)
-    assert left == f".a[1].{child}.part.csv"
-    (tmp_path / f".a[1].{os.getppid()}.part.csv").write_text("of one who is still at it")
-    artefacts.write_text(path, "new")
-    assert names(tmp_path) == [f".a[1].{os.getppid()}.part.csv", "a[1].csv"]
-
-
-def test_until_it_is_whole_the_new_file_has_another_name(tmp_path: Path) -> None:
-    path = tmp_path / "a.parquet"
-    artefacts.write_text(path, "old")
-    with artefacts.atomic(path) as temporary:
-        temporary.write_text("new")
-        assert temporary.parent == path.parent
-        assert temporary.suffix == ".parquet"
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert names(tmp_path) == ["a.parquet"]
-
-
-def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, seen = tmp_path / "a.txt", []
-    monkeypatch.setattr(os, "fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists())))
-    artefacts.write_text(path, "seven..")
-    assert seen == [(7, False)]
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
