@@ -23,7 +23,7 @@ from stages.shell import MACHINE, protocol
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
-SHIPPED = {"params", "smoke", "cifar10", "laptop", "imagenet"}
+SHIPPED = {"params", "smoke", "cifar10", "laptop", "imagenet", "own-pictures"}
 LEAST = """seed: 0
 precision: auto
 data: {source: digits}

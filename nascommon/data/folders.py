@@ -60,14 +60,14 @@ def _without_validation(layout: Layout) -> str:
 
 
 def _scan(root: Path, part: str, test: str | None) -> ClassFolders:
-    folder = root / part
+    folder, inside = root / part, f"{part}/" if part else ""
     names: dict[str, tuple[str, ...]] = {}
     others = [name for name in files_below(folder) if "/" not in name]
     for name in folders_in(folder):
         if test is not None and folder / name == root / test:
             continue
         below = [f"{name}/{file}" for file in files_below(folder / name)]
-        pictures = tuple((Path(part) / file).as_posix() for file in below if is_picture(file))
+        pictures = tuple(inside + file for file in below if is_picture(file))
         names[label(name)] = names.get(label(name), ()) + pictures
         others += [file for file in below if not is_picture(file)]
     return ClassFolders(root, folder, dict(sorted(names.items())), tuple(others))

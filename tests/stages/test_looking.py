@@ -14,7 +14,7 @@ from nascommon.data.settings import DataSettings
 from nascommon.settings import UserError
 from stages.looking import looked, shape_of
 from tests.stages.bad_projects import picture
-from tests.stages.project import SMOKE, Project, new_project
+from tests.stages.project import ROOT, SMOKE, Project, new_project
 
 
 @pytest.fixture(autouse=True)
@@ -134,3 +134,13 @@ def test_the_check_of_own_pictures_needs_nothing_prepared(tmp_path: Path, pictur
     said = project.command("check")
     assert said.status == 0, said.err
     assert "estimate for" in said.out
+
+
+def test_the_preset_of_own_pictures_is_whole_but_for_the_path(tmp_path: Path, pictures: Path) -> None:
+    project = new_project(tmp_path / "project", ROOT / "presets" / "own-pictures.yaml")
+    said = project.command("check", "--no-estimate")
+    assert re.fullmatch(r"error: params\.yaml:\d+: data\.path: pictures is not a folder; .*\n", said.err)
+    pictures.rename(project.folder / "pictures")
+    assert project.command("check", "--no-estimate").status == 0
+    assert project.command("prepare").status == 0
+    assert project.json("data/prepared/target/manifest.json")["classes"] == ["a", "b"]
