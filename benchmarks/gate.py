@@ -33,6 +33,9 @@ more.
 """
 CLOSE = 0.15
 """The same for losses and statistics in bfloat16, measured on a CPU: 1e-3 to 0.1."""
+ASTRAY = 0.03
+"""Share of the tensors whose gradient in bfloat16 may differ from that in float32 by more than its length: none in most
+methods, 2 % in PC-DARTS with two mixed channels. A kernel that is wrong for one kind of candidate makes 5 %."""
 
 Pairs = Sequence[tuple[Batch, Batch]]
 """Batches of the weight half and of the architecture half, a pair a step."""
@@ -56,13 +59,14 @@ class Verdict:
     """CUDA graphs made in ``STEPS`` steps."""
     bfloat16: float
     """Of steps as they are repeated in bfloat16 from eager ones in float32: losses and statistics."""
+    astray: float
+    """Share of the tensors whose gradient in bfloat16 has little to do with that in float32."""
 
     @property
     def passed(self) -> bool:
         """Whether the speed of such steps is worth knowing; NaN is not."""
-        return (
-            self.twin <= EXACT and self.replayed <= SAME and self.replayed_loss <= SAME_LOSS and self.bfloat16 <= CLOSE
-        )
+        found = (self.twin, self.replayed, self.replayed_loss, self.bfloat16, self.astray)
+        return all(each <= most for each, most in zip(found, (EXACT, SAME, SAME_LOSS, CLOSE, ASTRAY), strict=True))
 
     def as_dict(self) -> dict[str, float | bool]:
         """Return the figures and the verdict as JSON."""
@@ -86,9 +90,11 @@ def judge(make: Make, pairs: Pairs, record: Record | None = None) -> Verdict:
         same, recordings = walk(make("float32"), pairs, record)
         narrow, _ = walk(make("bfloat16"), pairs, record)
         exact = from_twin(make("float32"), pairs[0][0])
+        lost = astray(*(gradients(make(precision), pairs[0][0]) for precision in ("bfloat16", "float32")))
     moved, close = apart(same, eager, start), apart(narrow, eager, start)
     loss = moved.pop("losses")
-    return Verdict(exact, largest(moved.values()), loss, recordings, largest([close["losses"], close["statistics"]]))
+    bfloat16 = largest([close["losses"], close["statistics"]])
+    return Verdict(exact, largest(moved.values()), loss, recordings, bfloat16, lost)
 
 
 @contextmanager
@@ -155,13 +161,28 @@ def from_twin(state: SearchState, batch: Batch) -> float:
     mixing, images = state.draw("architecture"), batch.images.double()
     weights = dict(state.supernet.named_parameters())
     outputs = state.supernet(images, mixing), Twin(state.spec, weights, mixing).logits(images)
-    slope = torch.linspace(-1, 1, outputs[0].numel(), dtype=torch.float64, device=images.device).view_as(outputs[0])
-    wanted = [*weights.values(), *state.logits.tensors()]
-    ours, theirs = (
-        [out.detach(), *torch.autograd.grad((out * slope).sum(), wanted, retain_graph=True, materialize_grads=True)]
-        for out in outputs
-    )
+    ours, theirs = ([out.detach(), *_slopes(state, out)] for out in outputs)
     return largest(_relative(mine, other) for mine, other in zip(ours, theirs, strict=True))
+
+
+def gradients(state: SearchState, batch: Batch) -> list[Tensor]:
+    """Return the gradients of all weights and logits under the first draw, without dropout on skips."""
+    state.supernet.set_skip_dropout(0.0)
+    torch.manual_seed(0)
+    return _slopes(state, state.supernet(batch.images, state.draw("architecture")))
+
+
+def _slopes(state: SearchState, out_BK: Tensor) -> list[Tensor]:
+    """Return the gradients of a weighted sum of the outputs, in which no two weigh the same."""
+    slope = torch.linspace(-1, 1, out_BK.numel(), dtype=out_BK.dtype, device=out_BK.device).view_as(out_BK)
+    wanted = [*state.supernet.parameters(), *state.logits.tensors()]
+    return list(torch.autograd.grad((out_BK * slope).sum(), wanted, retain_graph=True, materialize_grads=True))
+
+
+def astray(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """Return the share of tensors that differ from theirs by more than its length, as one without relation does."""
+    lost = [not bool((mine - other).norm() <= other.norm()) for mine, other in zip(ours, theirs, strict=True)]
+    return sum(lost) / len(lost)
 
 
 def largest(numbers: Iterable[float]) -> float:

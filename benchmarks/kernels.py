@@ -33,7 +33,9 @@ def profiled(step: Step, device: torch.device) -> dict[str, Any]:
     with profile(activities=[kind], acc_events=True) as profiler:
         step()
         synchronise(device)
-    kernels = [event for event in profiler.events() or [] if event.device_type.name == device.type.upper()]
+    there = [event for event in profiler.events() or [] if event.device_type.name == device.type.upper()]
+    # What PyTorch only gives a name, such as the step of an optimiser, spans the kernels inside of it.
+    kernels = [event for event in there if not event.is_user_annotation]
     return summary([(event.name, (event.time_range.start, event.time_range.end)) for event in kernels])
 
 

@@ -38,8 +38,16 @@ def _cell(value: object) -> str:
 
 
 def _gate(rows: Sequence[Row]) -> list[str]:
-    heads = ("method", "right", "from the plain twin", "replayed from eager", "bfloat16 from float32", "recordings")
-    keys = ("twin", "replayed", "bfloat16", "recordings")
+    heads = (
+        "method",
+        "right",
+        "from the plain twin",
+        "replayed from eager",
+        "bfloat16 from float32",
+        "gradients astray",
+        "recordings",
+    )
+    keys = ("twin", "replayed", "bfloat16", "astray", "recordings")
     return table(
         heads, [(row["case"], "yes" if row["passed"] else "**no**", *(row[key] for key in keys)) for row in rows]
     )

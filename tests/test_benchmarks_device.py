@@ -82,7 +82,9 @@ def tasks(monkeypatch: pytest.MonkeyPatch, *made: Task) -> None:
 
 def good(case: str) -> Task:
     return Task(
-        "gate", case, lambda _tell: {"passed": True, "twin": 0.0, "replayed": 0.0, "bfloat16": 0.0, "recordings": 0}
+        "gate",
+        case,
+        lambda _tell: {"passed": True, "twin": 0.0, "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0},
     )
 
 
@@ -105,7 +107,7 @@ def test_wrong_results_end_with_a_status_of_their_own(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.json"
-    wrong = {"passed": False, "twin": float("nan"), "replayed": 0.0, "bfloat16": 0.0, "recordings": 0}
+    wrong = {"passed": False, "twin": float("nan"), "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0}
     tasks(monkeypatch, Task("gate", "darts", lambda _tell: wrong))
     result = call(device.main, *options(params, out))
     assert result.exit_code == 1

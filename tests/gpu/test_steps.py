@@ -125,13 +125,23 @@ def test_the_gate_is_shut_to_a_supernet_that_is_not_the_twin(monkeypatch: pytest
 
 
 def test_the_gate_is_shut_to_what_is_not_a_number() -> None:
-    good = Verdict(twin=0.0, replayed=0.0, replayed_loss=0.0, recordings=1, bfloat16=0.0)
+    good = Verdict(twin=0.0, replayed=0.0, replayed_loss=0.0, recordings=1, bfloat16=0.0, astray=0.0)
     assert good.passed
     nan = float("nan")
     worse = (
         replace(good, twin=nan), replace(good, replayed=nan), replace(good, replayed_loss=nan),
-        replace(good, bfloat16=nan),
+        replace(good, bfloat16=nan), replace(good, astray=0.05),
     )  # fmt: skip
     assert not any(verdict.passed for verdict in worse)
     assert math.isnan(gate.largest([0.1, nan]))
     assert math.isnan(gate.largest([nan, 0.1]))
+
+
+def test_a_gradient_without_relation_to_the_right_one_is_astray() -> None:
+    right = [torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]), torch.zeros(2)]
+    assert gate.astray(right, right) == 0
+    rounded = [right[0] + 2.0, *right[1:]]
+    assert gate.astray(rounded, right) == 0
+    for wrong in (torch.tensor([-4.0, 3.0]), torch.tensor([math.inf, 4.0]), torch.tensor([3.0, math.nan])):
+        assert gate.astray([wrong, *right[1:]], right) == pytest.approx(1 / 3)
+    assert gate.astray([*right[:2], torch.ones(2)], right) == pytest.approx(1 / 3)
