@@ -13,6 +13,7 @@ import json
 import pickle
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -108,7 +109,9 @@ class Checkpoint:
 
 def _state(payload: bytes) -> dict[str, Any]:
     try:
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of a foreign pickle's version; that it is foreign is told in our own words
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError) as error:
         raise _ForeignError("it holds more than tensors and plain containers") from error
     if not isinstance(state, dict):

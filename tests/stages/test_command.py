@@ -97,14 +97,14 @@ def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.
         ended(work, monkeypatch, io.StringIO())
 
 
-def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_last_one_stays(prepared: Project) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_next_run_finishes(prepared: Project) -> None:
     prepared.change(search__watch_every=0, search__snapshots=0)
     with files_of_at_most(20_000):
         said = prepared.command("search")
     assert said.status == 2
     complaint = r"error: \.checkpoints/search/\w+/state\.ckpt: cannot be written \(File too large\); .* run it again\n"
     assert re.fullmatch(complaint, said.err)
-    assert prepared.checkpoints() == []
+    assert not [path for path in prepared.checkpoints() if path.suffix in {".ckpt", ".part"}]
     assert not (prepared.folder / "data/search").exists()
     assert prepared.command("search").status == 0
 
