@@ -179,7 +179,12 @@ class CheckpointFolder:
             if not any(self.folder.glob("*.ckpt")) and beside:
                 told = [f"{one.name} (other {', '.join(identity.differences(its)) or 'format'})" for one, its in beside]
                 self.report(f"{self.folder.parent}: unfinished work is not taken up: {', '.join(told)}")
-            yield
+            try:
+                yield
+            except BaseException:
+                if {file.name for file in self.folder.iterdir()} == {LOCK, IDENTITY}:
+                    self.clear()  # refused before anything was done
+                raise
             for folder, other in beside:
                 if identity.differences(other) in SUPERSEDED or _days_old(folder) > KEPT_DAYS:
                     shutil.rmtree(folder, ignore_errors=True)

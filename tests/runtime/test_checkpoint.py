@@ -342,6 +342,13 @@ def test_finished_work_leaves_nothing_and_broken_off_work_stays(tmp_path: Path) 
     assert not folder.folder.exists()
 
 
+def test_work_that_is_refused_before_its_first_checkpoint_leaves_nothing(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, NOW)
+    with pytest.raises(UserError, match="too large"), folder.held(NOW):
+        raise UserError("too large")
+    assert not folder.folder.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "told", "stays"),
     [
