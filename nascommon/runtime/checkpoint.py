@@ -165,7 +165,8 @@ class CheckpointFolder:
         """Keep other processes out of the folder, say what lies beside it, and remove it where the work is done.
 
         Unfinished work of other settings stays: they may come back. That of other code on the same settings and inputs
-        is superseded by this work, and what was left for ``KEPT_DAYS`` is forgotten: both go when this work is done.
+        is superseded by this work, and what was left for ``KEPT_DAYS`` is forgotten: both go when this work is done. A
+        folder without a checkpoint is of no use to anybody.
 
         Raises:
             UserError: another process is at the same work.
@@ -176,25 +177,30 @@ class CheckpointFolder:
                 raise UserError(f"{self.folder}: another process does the same work; wait for it, or stop it")
             write_json(self.folder / IDENTITY, asdict(identity))
             beside = self._beside()
-            if not any(self.folder.glob("*.ckpt")) and beside:
-                told = [f"{one.name} (other {', '.join(identity.differences(its)) or 'format'})" for one, its in beside]
+            told = [
+                f"{one.name} (other {', '.join(identity.differences(its)) or 'format'})"
+                for one, its in beside
+                if _has_work(one)
+            ]
+            if told and not _has_work(self.folder):
                 self.report(f"{self.folder.parent}: unfinished work is not taken up: {', '.join(told)}")
             try:
                 yield
             except BaseException:
-                if {file.name for file in self.folder.iterdir()} == {LOCK, IDENTITY}:
-                    self.clear()  # refused before anything was done
+                if not _has_work(self.folder):
+                    self.clear()
                 raise
             for folder, other in beside:
-                if identity.differences(other) in SUPERSEDED or _days_old(folder) > KEPT_DAYS:
+                outdone = identity.differences(other) in SUPERSEDED
+                if outdone or not _has_work(folder) or _days_old(folder) > KEPT_DAYS:
                     shutil.rmtree(folder, ignore_errors=True)
         self.clear()
 
     def _beside(self) -> list[tuple[Path, Identity]]:
-        """Return the folders of the same stage that hold unfinished work at which no process is."""
+        """Return the other folders of the same stage at which no process is."""
         found = []
         for folder in sorted(self.folder.parent.iterdir()):
-            if folder == self.folder or not any(folder.glob("*.ckpt")):
+            if folder == self.folder or not folder.is_dir():
                 continue
             try:
                 with (folder / LOCK).open("a", encoding="ascii") as lock:
@@ -218,6 +224,10 @@ def _locked(lock: TextIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def _has_work(folder: Path) -> bool:
+    return any(folder.glob("*.ckpt"))
 
 
 def _days_old(folder: Path) -> float:
