@@ -24,7 +24,7 @@ from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Complaint = tuple[Position, str]
 """Where something is wrong, and what."""
-WATCHED = ("seed", "precision", "search.nodes", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
+WATCHED = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
 """Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
 which may be hours later. The section of the selected method is one more."""
 MOST_JOBS = 128

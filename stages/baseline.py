@@ -12,27 +12,27 @@ from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
+from nascommon.space.discrete import FILE, DiscreteSpace
 from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import equal_mixing, uniform_candidates
-from nascommon.space.operations import CANDIDATES
-from nascommon.space.topology import Topology
+from nascommon.space.mixing import equal_mixing
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, ManyHooks, train_many
+from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 from stages.command import run_stage
-from stages.shell import BASELINE, METRICS, TARGET, ParamsFile, Run, epoch_figures, open_data, stage_run
+from stages.shell import BASELINE, METRICS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, open_data, stage_run
 from stages.training import Task, divide
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:
     """Train baseline.architectures random architectures by the protocol of retrain and write data/baseline.
 
-    They do not depend on the search method, so DVC trains them once for all methods. Killed at any moment, the next
-    run continues after the last finished epoch.
+    They depend on the space of the search, not on its method, so DVC trains them once for all methods of a space.
+    Killed at any moment, the next run continues after the last finished epoch.
     """
-    inputs = [TARGET / "manifest.json"]
-    with stage_run("baseline", params, lambda p: [p.search.nodes, p.retrain, p.baseline], inputs) as run:
+    inputs = [TARGET / "manifest.json", SEARCH / FILE]
+    with stage_run("baseline", params, lambda p: [p.retrain, p.baseline], inputs) as run:
         task = Task(run.params.retrain, open_data(run, TARGET), BASELINE)
         # As DVC does: what a killed run left half written is none of the results.
         shutil.rmtree(BASELINE, ignore_errors=True)
@@ -50,10 +50,9 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         summary("baseline: random architectures", told, [BASELINE])
 
 
-def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
-    """Draw genotypes uniformly from the space of the papers' candidates."""
-    topology = Topology(nodes)
-    candidates = uniform_candidates(CANDIDATES, topology)
+def random_genotypes(count: int, space: DiscreteSpace, seed: int) -> list[Genotype]:
+    """Draw genotypes uniformly from a space."""
+    topology, candidates = space.topology(), space.candidates()
     mixing = equal_mixing(candidates)
     return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
 
@@ -61,12 +60,14 @@ def random_genotypes(count: int, nodes: int, seed: int) -> list[Genotype]:
 def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
     """Train the random architectures like the winner and save each network that did not diverge."""
     seed, training = run.params.seed, task.settings.training
-    genotypes = random_genotypes(run.params.baseline.architectures, run.params.search.nodes, seed)
+    space = read_record(SEARCH / FILE, DiscreteSpace, "search")
+    genotypes = random_genotypes(run.params.baseline.architectures, space, seed)
     spec = task.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
     part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
     manifest, data = task.data.prepared.manifest, task.data
-    done = itertools.count()
+    at_a_time, done = task.at_a_time(run, len(jobs)), itertools.count()
+    provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
     with progress("baseline", len(jobs), unit="network") as bar:
 
         def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
@@ -81,7 +82,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
                 BASELINE / job.name,
                 trained.network,
                 job.genotype,
-                provenance=run.provenance(),
+                provenance=provenance,
                 metrics={**figures, **counts},
             )
 
@@ -92,7 +93,7 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
             device=run.device,
             validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            processes=task.at_a_time(run, len(jobs)),
+            processes=at_a_time,
             threads=run.params.threads,
             hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
         )

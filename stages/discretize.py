@@ -55,7 +55,9 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
         title = f"{run.params.search.method}, seed {seed}"
         gaps = {**metrics, "policies": policies(state, calibration, valid), "last_epoch": last_epoch(state)}
         searched = {**gaps, "samples": samples, "searched": genotype.to_json()}
-        write_json(DISCRETIZE / "discretize.json", {**searched, "provenance": run.provenance()})
+        write_json(
+            DISCRETIZE / "discretize.json", {**searched, "provenance": run.provenance(precision=state.spec.precision)}
+        )
         if given is not None:
             genotype, origin, title = given, {"given": settings.genotype}, f"given: {settings.genotype}"
             print(f"discretize: {settings.genotype} will be retrained; the gaps are those of the search's own genotype")

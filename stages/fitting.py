@@ -103,7 +103,9 @@ def trainings_that_fit(
         device: where they are trained.
         networks: how many in all.
     """
-    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), max(networks, 1))
+    if networks == 0:
+        return 1, None
+    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
     process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
     if wanted * (bound + process) < free / 2:

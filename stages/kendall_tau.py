@@ -26,11 +26,8 @@ from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SUMMARY
 from nascommon.settings import UserError
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, ManyHooks, train_many
-from nascommon.training.settings import NetworkSettings
+from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 from stages.command import run_stage
-from stages.fitting import require_trainings
-from stages.memory import shape_of
 from stages.ranked import Ranked, scorer
 from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, stage_run
 
@@ -67,11 +64,13 @@ def main(
         if not ranked.trained():
             skip()
             return
-        settings = run.params.kendall_tau
+        settings, at_a_time = run.params.kendall_tau, ranked.at_a_time()
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
-        retrained = retrain_all(run, ranked, architectures)
-        write_ranking(run, ranked, *sound(run, architectures, retrained), diverged=retrained.diverged)
+        retrained = retrain_all(run, ranked, architectures, at_a_time)
+        provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
+        sound_ones = sound(run, architectures, retrained)
+        write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
 
 
 def skip() -> None:
@@ -96,17 +95,6 @@ def analyse(path: Path, *, as_json: bool) -> None:
     summary(f"{path}: {' against '.join(pairs.names)}", rows | describe_ranking(ranking), [])
 
 
-def rounds_of(run: Run) -> dict[str, NetworkSettings]:
-    """Return the network of each round of retraining: once, once more with another seed, and once deep."""
-    settings = run.params.kendall_tau
-    rounds = {"first": settings.network}
-    if settings.retest:
-        rounds["second"] = settings.network
-    if settings.deep_network is not None:
-        rounds["deep"] = settings.deep_network
-    return rounds
-
-
 @dataclass(frozen=True)
 class Retrained:
     """What came of all retrainings.
@@ -120,9 +108,9 @@ class Retrained:
     diverged: dict[str, str]
 
 
-def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> Retrained:
+def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture], at_a_time: int) -> Retrained:
     """Train every architecture in every round."""
-    rounds, data = rounds_of(run), ranked.data
+    rounds, data = ranked.rounds(), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
     training = run.params.kendall_tau.training
     weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
@@ -131,10 +119,6 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture]) -> 
         for which, spec in specs.items()
         for i, architecture in enumerate(architectures)
     ]
-    at_a_time = require_trainings(
-        "kendall_tau.training.pieces", training, list(specs.values()), shape_of(data.prepared), run.params, run.device,
-        len(jobs),
-    )  # fmt: skip
     done = itertools.count()
     with progress("kendall_tau", len(jobs), unit="network") as bar:
         results = train_many(
@@ -190,7 +174,13 @@ def sound(run: Run, architectures: list[Architecture], retrained: Retrained) -> 
 
 
 def write_ranking(
-    run: Run, ranked: Ranked, architectures: list[Architecture], scores: Scores, *, diverged: dict[str, str]
+    run: Run,
+    ranked: Ranked,
+    architectures: list[Architecture],
+    scores: Scores,
+    *,
+    diverged: dict[str, str],
+    provenance: dict[str, Any],
 ) -> None:
     """Write the pairs, the ranking and its picture."""
     settings = run.params.kendall_tau
@@ -217,7 +207,7 @@ def write_ranking(
         tree["ceiling_tau_b"] = attainable_tau(others["retest"].tau_b)
     if settings.mode == "trajectory":
         tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
-    write_json(KENDALL / "ranking.json", {**tree, "provenance": run.provenance()})
+    write_json(KENDALL / "ranking.json", {**tree, "provenance": provenance})
     write_table(KENDALL / "architectures.csv", table)
     write_table(PLOTS / "kendall_tau.csv", table.drop(columns="genotype"))
     save_figure(

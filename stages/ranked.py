@@ -17,6 +17,8 @@ from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
 from nascommon.training.settings import NetworkSettings
+from stages.fitting import require_trainings
+from stages.memory import shape_of
 from stages.search import search_on
 from stages.shell import SEARCH, TARGET, Data, Run, open_data
 
@@ -47,6 +49,27 @@ class Ranked:
         manifest = self.data.prepared.manifest
         spec = network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=self.run.precision)
+
+    def rounds(self) -> dict[str, NetworkSettings]:
+        """Return the network of each round of retraining: once, once more with another seed, and once deep."""
+        settings = self.run.params.kendall_tau
+        rounds = {"first": settings.network}
+        if settings.retest:
+            rounds["second"] = settings.network
+        if settings.deep_network is not None:
+            rounds["deep"] = settings.deep_network
+        return rounds
+
+    def at_a_time(self) -> int:
+        """Return how many retrainings run at a time.
+
+        Raises:
+            UserError: not even one fits into the free memory.
+        """
+        settings, shape = self.run.params.kendall_tau, shape_of(self.data.prepared)
+        specs = [self.network_spec(network) for network in self.rounds().values()]
+        networks, key = settings.architectures * len(specs), "kendall_tau.training.pieces"
+        return require_trainings(key, settings.training, specs, shape, self.run.params, self.run.device, networks)
 
     def snapshots(self) -> list[Source]:
         """Return the snapshots of the search, by epoch.

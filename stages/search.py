@@ -20,6 +20,7 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
 from nascommon.search.snapshots import Snapshots
+from nascommon.space.discrete import FILE, DiscreteSpace
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_size
@@ -115,6 +116,8 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
         "search_seconds": history.seconds,
         "peak_memory_mib": peak_memory_bytes(run.device) / 2**20,
     }
+    space = DiscreteSpace.of(run.params.method().candidates, run.params.search.nodes)
+    write_json(SEARCH / FILE, space.model_dump(mode="json", by_alias=True))
     save_state(SEARCH / "final.safetensors", state)
     save_history(SEARCH, history, state.spec.topology)
     kept = snapshots.move_to(SEARCH / "snapshots")

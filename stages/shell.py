@@ -58,8 +58,8 @@ class Run:
         """In which numbers networks are computed."""
         return resolve_precision(self.params.precision, self.device)
 
-    def provenance(self) -> dict[str, Any]:
-        """Return the birth certificate of a figure."""
+    def provenance(self, **otherwise: Any) -> dict[str, Any]:
+        """Return the birth certificate of a figure; ``otherwise`` says what was computed in another way than usual."""
         return {
             "command": f"python -m stages.{self.stage}",
             "method": self.params.search.method,
@@ -72,6 +72,7 @@ class Run:
             "precision": self.precision,
             "pieces": self.pieces,
             "torch": torch.__version__,
+            **otherwise,
         }
 
     @property

@@ -19,6 +19,7 @@ from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
 from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.operations import OPERATIONS
+from nascommon.space.precision import Precision
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
@@ -63,6 +64,7 @@ class StateRecord(Settings):
     candidates: CandidateRecord
     channel_divisor: Channels
     stem: Stem
+    precision: Precision
     induced: InducedRecord | None
 
     @model_validator(mode="after")
@@ -84,7 +86,7 @@ class StateRecord(Settings):
         candidates = candidates_from_json(self.candidates.model_dump())
         return SupernetSpec(
             self.channels, self.cells, self.classes, candidates, Topology(self.nodes), self.image_channels,
-            self.channel_divisor, self.stem,
+            self.channel_divisor, self.stem, self.precision,
         )  # fmt: skip
 
 
@@ -168,6 +170,7 @@ def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[s
         candidates=CandidateRecord(normal=spec.candidates.normal, reduction=spec.candidates.reduction),
         channel_divisor=spec.channel_divisor,
         stem=spec.stem,
+        precision=spec.precision,
         induced=None if state.induced is None else InducedRecord(**state.induced.to_json()),
     )
     return record.model_dump(mode="json")

@@ -173,6 +173,7 @@ def test_the_largest_network_decides_and_the_pieces_are_named(monkeypatch: pytes
     with pytest.raises(UserError, match=r"^retrain\.training\.pieces: .*; set retrain\.training\.pieces: 4 "):
         require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU)
     assert require_trainings("retrain.training.pieces", settings, specs[1:], shape, params(3), CPU) == 1
+    assert require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU, networks=0) == 1
 
 
 # -- in the stages --

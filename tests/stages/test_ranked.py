@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nascommon.search.artefact import load_search
 from stages.ranked import Ranked, scorer
 from stages.shell import stage_run
 from tests.search.small import equal
@@ -34,3 +35,31 @@ def test_batch_norm_is_measured_on_whole_images_whatever_retraining_cuts_out(
     assert equal(calibration(searched.change(kendall_tau__training__cutout=4), monkeypatch), whole)
     fewer = calibration(searched.change(kendall_tau__calibration_batches=1), monkeypatch)
     assert equal(fewer, whole[:1])
+
+
+def test_what_a_search_has_learned_is_scored_in_its_own_precision(prepared: Project) -> None:
+    prepared.change(precision="bfloat16").stage("search")
+    found = load_search(prepared.folder / "data/search")
+    assert {state.spec.precision for state in (found.final, *found.snapshots)} == {"bfloat16"}
+    prepared.change(precision="float32").stage("discretize")  # which the setting does not concern
+    assert prepared.json("data/discretize/discretize.json")["provenance"]["precision"] == "bfloat16"
+
+
+def test_searches_of_other_seeds_are_run_as_the_first_was(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In kendall_tau's mode multi_run: pieces, precision and watch come from the same settings."""
+    calls: list[dict[str, Any]] = []
+
+    def noted(method: Any, base: Any, _data: Any, **settings: Any) -> Any:
+        calls.append({"precision": base.precision, "pieces": settings["pieces"], "watch": settings["watch_every"]})
+        raise ReachedError
+
+    monkeypatch.setattr("stages.search.run_search", noted)
+    searched.change(search__pieces=3, search__watch_every=7, precision="bfloat16", kendall_tau__mode="multi_run")
+    for stage in ("search", "kendall_tau"):
+        with pytest.raises(ReachedError):
+            searched.stage(stage)
+    assert calls == [{"precision": "bfloat16", "pieces": 3, "watch": 7}] * 2
+
+
+class ReachedError(Exception):
+    """The search would begin."""

@@ -159,8 +159,8 @@ def test_kendall_tau_trains_as_many_architectures_in_as_many_rounds_as_are_set(s
 
 
 @pytest.mark.parametrize("architectures", [1, 3])
-def test_baseline_trains_as_many_architectures_as_are_set(prepared: Project, architectures: int) -> None:
-    jobs = handed(prepared, "baseline", baseline__architectures=architectures)["jobs"]
+def test_baseline_trains_as_many_architectures_as_are_set(searched: Project, architectures: int) -> None:
+    jobs = handed(searched, "baseline", baseline__architectures=architectures)["jobs"]
     assert len({job.genotype for job in jobs}) == len(jobs) == architectures
 
 
