@@ -18,7 +18,7 @@ from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, cut, nearest
+from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
@@ -67,6 +67,13 @@ def _jobs(value: object) -> object:
     return value
 
 
+def _too_many_pieces(pieces: int, batch_size: int) -> Iterator[str]:
+    try:
+        check_pieces(pieces, batch_size)
+    except ValueError as error:
+        yield f"search.{error}"
+
+
 class Params(Settings):
     """All of ``params.yaml``."""
 
@@ -104,9 +111,12 @@ class Params(Settings):
         networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
         stems = {network.stem for network in networks if network is not None}
         try:
-            stems.add(self.method().stem)
+            method = self.method()
         except ValueError as error:
             yield f"methods.{self.search.method}.{error}"
+        else:
+            stems.add(method.stem)
+            yield from _too_many_pieces(self.search.pieces, method.batch_size)
         sides = {"data.size": (self.data.size, stems)}
         if self.transfer.data is not None:
             sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})

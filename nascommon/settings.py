@@ -77,8 +77,12 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 """A whole number from 0 to a million, where no narrower unit below fits."""
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
-BatchSize = Annotated[int, Field(ge=1, le=65_536)]
-"""Images of a batch, or the pieces that a batch is cut into."""
+FEWEST_IN_BATCH_NORM = 2
+"""Images that batch norm must see at a time: of one, nothing varies where a feature map is a single pixel."""
+BatchSize = Annotated[int, Field(ge=FEWEST_IN_BATCH_NORM, le=65_536)]
+"""Images of a batch."""
+Pieces = Annotated[int, Field(ge=1, le=32_768)]
+"""That a batch is cut into."""
 Side = Annotated[int, Field(ge=1, le=4096)]
 """Pixels."""
 Margin = Annotated[int, Field(ge=0, le=4096)]
@@ -103,3 +107,17 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 """A share that leaves something on both sides."""
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def check_pieces(pieces: int, batch_size: int) -> None:
+    """Refuse pieces of a batch that are too small for batch norm.
+
+    Raises:
+        ValueError: naming the key and the most pieces that are possible.
+    """
+    most = batch_size // FEWEST_IN_BATCH_NORM
+    if pieces > most:
+        raise ValueError(
+            f"pieces: must leave batch norm at least {FEWEST_IN_BATCH_NORM} images of a batch of {batch_size}, so be "
+            f"at most {most} (got {pieces})"
+        )

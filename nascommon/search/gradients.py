@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from nascommon.data.batches import in_pieces
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 
@@ -27,8 +28,7 @@ class Batch(NamedTuple):
 
     def pieces(self, count: int) -> list[tuple[Batch, float]]:
         """Cut into at most ``count`` pieces, each with its share of the images."""
-        parts = zip(self.images.chunk(count), self.labels.chunk(count), strict=True)
-        return [(Batch(*part), len(part[1]) / len(self.labels)) for part in parts]
+        return [(Batch(images, labels), share) for images, labels, share in in_pieces(self.images, self.labels, count)]
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY
-from nascommon.settings import BatchSize, Channels, Nodes, SearchCells, Settings, Whole, nearest
+from nascommon.settings import Channels, Nodes, Pieces, SearchCells, Settings, Whole, nearest
 
 
 def _known_method(name: str) -> str:
@@ -27,7 +27,7 @@ class SearchSettings(Settings):
     cells: SearchCells = 8
     nodes: Nodes = 4
     """Intermediate nodes of a cell; 4 in all papers."""
-    pieces: BatchSize = 1
+    pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time, so other numbers come out."""
     watch_every: Whole = 5

@@ -14,10 +14,12 @@ from nascommon.settings import (
     Epochs,
     Margin,
     NonNegative,
+    Pieces,
     Positive,
     Probability,
     Settings,
     Whole,
+    check_pieces,
 )
 from nascommon.space.network import NetworkSpec
 from nascommon.space.stem import Stem
@@ -53,7 +55,7 @@ class TrainingSettings(Settings):
 
     epochs: Epochs = 600
     batch_size: BatchSize = 96
-    pieces: BatchSize = 1
+    pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time, so other numbers come out."""
     lr: Positive = 0.025
@@ -75,7 +77,8 @@ class TrainingSettings(Settings):
     """Side in pixels of the square cut out of every training image; 0 for none."""
 
     @model_validator(mode="after")
-    def _warmup_fits(self) -> Self:
+    def _fits_together(self) -> Self:
+        check_pieces(self.pieces, self.batch_size)
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
             raise ValueError(f"warmup_epochs: must be less than epochs ({self.epochs}) (got {self.warmup_epochs})")
         if self.lr_min > self.lr:

@@ -21,6 +21,12 @@ class Edit:
 EDITS = (
     Edit("unknown key", "snapshots: 3", "snapshot: 3", r"search\.snapshot: unknown key; did you mean 'snapshots'\?"),
     Edit("unknown key, nothing near", "seed: 0", "seed: 0\nzzzz: 1", r"zzzz: unknown key; known are seed, device", "zzzz"),
+    Edit("batches of one image", "batch_size: 40, lr: 0.1", "batch_size: 1, lr: 0.1",
+         r"retrain\.training\.batch_size: must be greater than or equal to 2 \(got 1\)"),
+    Edit("pieces of one image", "batch_size: 40, lr: 0.1", "batch_size: 40, pieces: 21, lr: 0.1",
+         r"retrain\.training\.pieces: must leave batch norm at least 2 images of a batch of 40, so be at most 20 \(got 21\)"),
+    Edit("pieces of one image in the search", "channels: 2, cells: 3, nodes", "pieces: 21, channels: 2, cells: 3, nodes",
+         r"search\.pieces: must leave batch norm at least 2 images of a batch of 40, so be at most 20 \(got 21\)"),
     Edit("unknown section", "discretize:", "discretise:", r"discretise: unknown key; did you mean 'discretize'\?"),
     Edit("unknown key deep down", "batch_size: 40, lr: 0.1", "batch_sizes: 40, lr: 0.1",
          r"retrain\.training\.batch_sizes: unknown key; did you mean 'batch_size'\?"),
