@@ -54,7 +54,7 @@ def one(method: str, seed: int) -> dict[str, Any]:
         shutil.rmtree(f"data/{stage.__name__.split('.')[1]}", ignore_errors=True)
         stage.main(PARAMS)
     with stage_run("evaluate", PARAMS, lambda p: [p.evaluate], []) as run:
-        accuracy = evaluate.tested(run, open_data(run, TARGET), RETRAIN).accuracy
+        accuracy = evaluate.tested(run, open_data(run, TARGET), RETRAIN, "retrain").accuracy
         birth = run.provenance()
     metrics = {
         f"{name}/{key}": value
