@@ -102,7 +102,11 @@ def stage_run(
     """
     params = load_params(params_file)
     device = prepare_device(params)
-    numbers = [params.seed, params.precision, *(_plain(section) for section in sections(params))]
+    numbers = [
+        params.seed,
+        resolve_precision(params.precision, device),
+        *(_plain(section) for section in sections(params)),
+    ]
     code = code_version(stage, params.search.method)
     identity = Identity(digest(numbers), digest([input_hash(path) for path in inputs]), code, torch.__version__)
     fingerprint = identity.fingerprint(stage)

@@ -13,8 +13,8 @@ import yaml
 
 import nascommon
 
-SOURCES = ("*.py", "*.yaml", "*.toml")
-"""What makes a checkout dirty: code and settings. dvc.lock and metrics change while a pipeline runs."""
+SOURCES = (":(top)*.py", ":(top)*.yaml", ":(top)*.toml")
+"""What makes a checkout dirty, wherever in it: code and settings. dvc.lock and metrics change while a pipeline runs."""
 CODE = Path(nascommon.__file__).parents[1]
 """The folder that holds the packages and, in a checkout, dvc.yaml."""
 PACKAGES = ("nascommon", "stages")

@@ -52,6 +52,13 @@ def test_what_a_pipeline_writes_makes_nothing_dirty_but_new_code_and_settings_do
     assert str(revision(repository)) == f"{clean}-dirty"
 
 
+def test_a_checkout_is_as_dirty_seen_from_a_folder_in_it(repository: Path) -> None:
+    clean, below = str(revision(repository)), repository / "benchmarks"
+    below.mkdir()
+    (repository / "a.py").write_text("2\n")
+    assert str(revision(below)) == f"{clean}-dirty"
+
+
 def test_outside_of_git_the_revision_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert str(revision(tmp_path)) == "unknown"

@@ -1,24 +1,29 @@
-"""What the stages share."""
+"""What a stage is known by: the same for what gives the same numbers, another for what does not."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
-import pytest
-import torch
-
-from nascommon.data.prepared import open_prepared
-from nascommon.data.preparing import prepare
-from nascommon.data.settings import Augment, DataSettings
-from stages.shell import Data
+from stages.shell import stage_run
+from tests.stages.project import Project
 
 
-@pytest.mark.parametrize("varies", [False, True])
-def test_pictures_vary_in_training_as_they_were_prepared_to(tmp_path: Path, varies: bool) -> None:
-    augment = Augment(crop_padding=2 if varies else 0, flip=varies)
-    prepare(DataSettings(source="digits", limit=20, augment=augment), 0, tmp_path, report=lambda line: None)
-    data = Data(open_prepared(tmp_path), 0, torch.device("cpu"))
-    part = data.prepared.part("train")
-    seen = torch.cat([images for images, _labels in data.training(part, 5, "test").epoch(0)])
-    plain = torch.cat([images for images, _labels in data.evaluation(part, 5).epoch(0)])
-    assert torch.equal(seen.flatten(1).sum(1).sort().values, plain.flatten(1).sum(1).sort().values) != varies
+def fingerprint(project: Project, **changes: str) -> str:
+    """Return by what the unfinished work of a search is known."""
+    project.change(**changes)
+    with (
+        contextlib.chdir(project.folder),
+        stage_run("search", Path("params.yaml"), lambda params: [params.search], []) as run,
+    ):
+        return run.checkpoints.fingerprint
+
+
+def test_work_belongs_to_the_precision_that_it_is_computed_in_whatever_the_setting_says(prepared: Project) -> None:
+    """A checkpoint of a GPU, where auto is bfloat16, is not gone on with in float32 on a CPU."""
+    auto, float32, bfloat16 = (fingerprint(prepared, precision=name) for name in ("auto", "float32", "bfloat16"))
+    assert auto == float32 != bfloat16
+
+
+def test_work_does_not_belong_to_a_machine(prepared: Project) -> None:
+    assert fingerprint(prepared, tracking="none", jobs="auto") == fingerprint(prepared, jobs="auto", device="auto")
