@@ -13,7 +13,8 @@ from nascommon.runtime.memory import available_bytes, resident_bytes
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
-from nascommon.space.network import NetworkSpec
+from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
+from nascommon.space.stem import STEM_MULTIPLIER, Stem
 from nascommon.space.supernet import SupernetSpec
 from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
@@ -21,16 +22,22 @@ from stages.footprint import search_peak, supernets, training_peak
 from stages.memory import Shape
 
 FILLED = 0.9
-"""Of the free memory, what an advice may fill."""
+"""Of the free memory, what may be filled by what is not counted, or advised."""
 OPERATIONS_OF_A_CELL = 10
 """Of a stand-alone network: two of each of four nodes, and the two that bring the inputs to its width."""
 TENSORS_OF_AN_OPERATION = 6
 """As large as its input, which a step keeps of an operation at most."""
 WATCHED_TENSORS = 2
 """So many times as much the watch of the Hessian keeps, which differentiates twice."""
-WEIGHTS_OF_AN_OPERATION = 4 * 4**2
-"""Numbers for each pair of channels of the first cell, at most: kernels, gradients, momenta and a copy of each, in the
-last cells of four times the channels."""
+STEM_WIDTH: dict[Stem, float] = {"cifar": STEM_MULTIPLIER, "imagenet": 1 / 4}
+"""Numbers that a stem makes of a pixel, for each channel of the first cell."""
+COPIES = 6
+"""Of every weight: itself, its gradient, its momentum and one that a step makes, with the holes of a heap."""
+WEIGHTS_OF_AN_OPERATION = COPIES * 4**2
+"""Numbers for each pair of channels of the first cell, at most: in the last cells they are four times as many."""
+AUXILIARY_WIDTH, AUXILIARY_WEIGHTS = 768, 4 * 128 * 768
+LAST_WIDTH = 4 * 32
+"""Channels of the last map for each of the first cell, at most."""
 FLOAT_BYTES = 4
 MIB = 2**20
 
@@ -54,7 +61,7 @@ def search_trouble(
     """Return what to set so that the largest step of a search fits into the free memory; None where it does."""
     free = available_bytes(device)
     images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0)
-    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < free / 2:
+    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < FILLED * free:
         return None
 
     def peak(pieces: int, watch_every: int = 0) -> int:
@@ -108,7 +115,7 @@ def trainings_that_fit(
     free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
     process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
-    if wanted * (bound + process) < free / 2:
+    if wanted * (bound + process) < FILLED * free:
         return wanted, None
 
     def peak(pieces: int) -> int:
@@ -148,16 +155,19 @@ def advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[
 def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
     """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
     operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.normal[0])
-    return _bound(operations, spec.channels, shape, images)
+    return _bound(operations, spec, shape, images)
 
 
 def _training_bound(settings: TrainingSettings, spec: NetworkSpec, shape: Shape) -> int:
-    return _bound(spec.cells * OPERATIONS_OF_A_CELL, spec.channels, shape, settings.batch_size)
+    return _bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size)
 
 
-def _bound(operations: int, channels: int, shape: Shape, images: int) -> int:
-    maps = TENSORS_OF_AN_OPERATION * shape.height * shape.width * channels * images
-    return FLOAT_BYTES * operations * (maps + WEIGHTS_OF_AN_OPERATION * channels**2)
+def _bound(operations: int, spec: SupernetSpec | NetworkSpec, shape: Shape, images: int) -> int:
+    pixels = shape.height * shape.width
+    before_cells, in_cells = STEM_WIDTH[spec.stem], (TOTAL_STRIDE["cifar"] / TOTAL_STRIDE[spec.stem]) ** 2
+    maps = TENSORS_OF_AN_OPERATION * spec.channels * pixels * images * (before_cells + operations * in_cells)
+    heads = COPIES * (AUXILIARY_WEIGHTS + spec.classes * (AUXILIARY_WIDTH + LAST_WIDTH * spec.channels))
+    return round(FLOAT_BYTES * (maps + heads + operations * WEIGHTS_OF_AN_OPERATION * spec.channels**2))
 
 
 def _too_much(what: str, needed: int, free: int, verb: str = "takes") -> str:

@@ -21,7 +21,7 @@ from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
 from stages import fitting
-from stages.fitting import WATCHED_TENSORS, _search_bound, advice, require_search, require_trainings
+from stages.fitting import WATCHED_TENSORS, _search_bound, _training_bound, advice, require_search, require_trainings
 from stages.footprint import search_peak, supernets, training_peak
 from stages.memory import Shape
 from tests.stages.project import SMOKE, Project
@@ -136,6 +136,15 @@ def test_what_is_not_counted_is_surely_less(name: str, channels: int) -> None:
     small = replace(IMAGES, height=4, width=4)
     bound = max(_search_bound(spec, small, images) for spec in supernets(method, base))
     assert search_peak(method, base, small, settings, device) < bound
+
+
+@pytest.mark.parametrize(
+    ("spec", "side"), [(NetworkSpec(36, 1), 8), (NetworkSpec(4, 4), 32), (NetworkSpec(128, 3), 4),
+                       (NetworkSpec(8, 1, stem="imagenet"), 64)]
+)  # fmt: skip
+def test_nor_is_a_network_that_is_not_counted(spec: NetworkSpec, side: int) -> None:
+    settings, shape = TrainingSettings(batch_size=4), replace(IMAGES, height=side, width=side)
+    assert training_peak(settings, spec, shape, CPU) < _training_bound(settings, spec, shape)
 
 
 # -- trainings --
