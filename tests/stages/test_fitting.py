@@ -125,11 +125,12 @@ def test_what_is_far_below_the_free_memory_is_not_counted(monkeypatch: pytest.Mo
     assert require_trainings("retrain.training.pieces", settings, specs, shape, params(1), CPU) == 1
 
 
-SLOWLY = [pytest.param(name, marks=pytest.mark.slow) for name in ("pcdarts", "da2s", "ecdarts")]
+SLOWLY = [("darts", 256), *((name, channels) for name in ("pcdarts", "da2s", "ecdarts") for channels in (4, 256))]
 
 
-@pytest.mark.parametrize("name", ["darts", *SLOWLY])
-@pytest.mark.parametrize("channels", [4, 256])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("darts", 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOWLY)]
+)
 def test_what_is_not_counted_is_surely_less(name: str, channels: int) -> None:
     method, base, _, settings, device = searching(name, channels, watch_every=5)
     images = method.batch_size + WATCHED_TENSORS * HESSIAN_IMAGES
