@@ -20,6 +20,7 @@ from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
+from nascommon.space.topology import Topology
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 Complaint = tuple[Position, str]
@@ -27,6 +28,8 @@ Complaint = tuple[Position, str]
 WATCHED = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
 """Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
 which may be hours later. The section of the selected method is one more."""
+MOST_OPERATIONS = 50_000
+"""Of a supernet: each is a module or several, and more take minutes to make."""
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
 
@@ -117,6 +120,13 @@ class Params(Settings):
         else:
             stems.add(method.stem)
             yield from _too_many_pieces(self.search.pieces, method.batch_size)
+            operations = max(phase.cells for phase in method.phases) * len(Topology(self.search.nodes).edges)
+            operations *= len(method.candidates)
+            if operations > MOST_OPERATIONS:
+                yield (
+                    f"search.nodes: cells, edges and candidates make {operations:,} operations, and a supernet may "
+                    f"have at most {MOST_OPERATIONS:,} (the papers' largest has 1,904); take fewer cells or nodes"
+                )
         sides = {"data.size": (self.data.size, stems)}
         if self.transfer.data is not None:
             sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})

@@ -9,7 +9,8 @@ MASK = "***"
 _USERINFO = re.compile(r"(?P<before>\w://)(?P<userinfo>[^\s/]\S*)(?=@)")
 """Up to the last ``@``, because a password may hold one; a file's address begins with a third slash and has none."""
 _QUERY = re.compile(
-    r"(?P<before>[?&;][\w.%-]*(?:token|passw|pwd|secret|key|auth|credential|sig)[\w.%-]*=)(?P<value>[^&\s'\"]+)",
+    r"(?P<before>(?:[?&;#]|%3[fFbB]|%26)[\w.-]*(?:token|pass|pwd?|secret|key|auth|code|credential|sig)[\w.-]*(?:=|%3D))"
+    r"(?P<value>.+?)(?=[&;\s]|%3B|%26|['\"]?$|['\"][\s,;)\]}])",
     re.IGNORECASE,
 )
 

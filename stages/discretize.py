@@ -15,11 +15,11 @@ from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.progress import points, summary
 from nascommon.search.artefact import SUMMARY, load_search
-from nascommon.search.choose import choose_genotype, find_genotype, inherited_accuracy
+from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from stages.command import run_stage
-from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, open_data, stage_run
+from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, given_genotype, open_data, stage_run
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""
@@ -35,7 +35,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [SEARCH / SUMMARY, SEARCH / "final.safetensors"]
     with stage_run("discretize", params, lambda p: [p.discretize, p.method_settings()], inputs) as run:
         settings, seed = run.params.discretize, run.params.seed
-        given = find_genotype(settings.genotype) if settings.genotype else None
+        given = given_genotype(run.params)
         started = time.perf_counter()
         search = load_search(SEARCH)
         state = search.final.load(run.params.method(), run.device)
@@ -73,7 +73,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
             "genotype",
             {
                 **{kind: format_cell(genotype.cell(kind)) for kind in CELL_KINDS},
-                "discretization gap": gap_in_words(gap, ""),
+                f"discretization gap{' of the search' if given else ''}": gap_in_words(gap, ""),
                 "… recalibrated": gap_in_words(gap, "_recalibrated"),
             },
             [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],

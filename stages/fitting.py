@@ -16,6 +16,7 @@ from nascommon.settings import UserError
 from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
 from nascommon.space.stem import STEM_MULTIPLIER, Stem
 from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import INPUTS
 from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
 from stages.footprint import search_peak, supernets, training_peak
@@ -60,6 +61,9 @@ def search_trouble(
 ) -> str | None:
     """Return what to set so that the largest step of a search fits into the free memory; None where it does."""
     free = available_bytes(device)
+    for spec in supernets(method, base):
+        if (least := _least(spec)) > free:
+            return f"search.channels: {_too_much('the supernet alone', least, free)}; take fewer channels or cells"
     images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0)
     if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < FILLED * free:
         return None
@@ -113,6 +117,9 @@ def trainings_that_fit(
     if networks == 0:
         return 1, None
     free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
+    if (least := max(map(_least, specs))) > free:
+        network = f"{key.partition('.')[0]}.network.channels"
+        return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
     process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
     if wanted * (bound + process) < FILLED * free:
@@ -150,6 +157,14 @@ def advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[
         if needed * pieces <= FILLED * free * count and (bytes_then := peak(count)) <= FILLED * free:
             return f"{trouble}; set {key}: {count} (about {_mib(bytes_then)}), or a smaller batch_size"
     return f"{trouble}, and no number of pieces makes it fit; take a smaller network, smaller images or another machine"
+
+
+def _least(spec: SupernetSpec | NetworkSpec) -> int:
+    """Return bytes that weights, gradients and momenta surely exceed: what is far too large need not be counted.
+
+    Every cell brings both of its inputs, which have at least as many channels as the first cell, to its own channels.
+    """
+    return 3 * FLOAT_BYTES * spec.cells * INPUTS * spec.channels**2
 
 
 def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:

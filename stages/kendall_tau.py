@@ -164,8 +164,9 @@ def sound(run: Run, architectures: list[Architecture], retrained: Retrained) -> 
     """
     whole = [not any(math.isnan(values[i]) for values in retrained.scores.values()) for i in range(len(architectures))]
     if sum(whole) < FEWEST:
+        how = some([f"{name} {what}" for name, what in retrained.diverged.items()])
         raise UserError(
-            f"kendall_tau: {len(retrained.diverged)} retrainings diverged ({some(list(retrained.diverged))}), so only "
+            f"kendall_tau: {len(retrained.diverged)} retrainings diverged ({how}), so only "
             f"{sum(whole)} of {len(architectures)} architectures could be ranked and {FEWEST} are needed; lower "
             f"kendall_tau.training.lr (got {run.params.kendall_tau.training.lr:g})"
         )

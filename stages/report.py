@@ -26,7 +26,7 @@ def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> st
     birth = results["provenance"]
     return "\n".join(
         [
-            f"# {run.params.search.method} on {run.params.data.source}, seed {run.params.seed}",
+            f"# {whose(run)} on {run.params.data.source}, seed {run.params.seed}",
             "",
             *[f"- {line}" for line in findings(results)],
             "",
@@ -47,6 +47,14 @@ def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> st
             f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",
             "",
         ]
+    )
+
+
+def whose(run: Run) -> str:
+    """Name the method, or the genotype that was given in its result's place."""
+    given = run.params.discretize.genotype
+    return (
+        run.params.search.method if given is None else f"{given} (given; beside a search by {run.params.search.method})"
     )
 
 

@@ -15,7 +15,6 @@ from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.runtime.progress import progress, summary
 from nascommon.search.artefact import HISTORY, describe_state, save_history, save_state, save_summary
-from nascommon.search.choose import find_genotype
 from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
@@ -29,7 +28,19 @@ from nascommon.space.topology import Topology
 from stages.command import run_stage
 from stages.fitting import require_search
 from stages.memory import shape_of
-from stages.shell import METRICS, PLOTS, SEARCH, TARGET, Data, ParamsFile, Run, epoch_figures, open_data, stage_run
+from stages.shell import (
+    METRICS,
+    PLOTS,
+    SEARCH,
+    TARGET,
+    Data,
+    ParamsFile,
+    Run,
+    epoch_figures,
+    given_genotype,
+    open_data,
+    stage_run,
+)
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:
@@ -40,8 +51,7 @@ def main(params: ParamsFile = Path("params.yaml")) -> None:
     inputs = [TARGET / "manifest.json"]
     with stage_run("search", params, lambda p: [p.search, p.method_settings()], inputs) as run:
         method, data = run.params.method(), open_data(run, TARGET)
-        if run.params.discretize.genotype is not None:
-            find_genotype(run.params.discretize.genotype)  # refused now, not after the search
+        given_genotype(run.params)  # refused now, not after the search
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
         with progress("search", method.epochs) as bar:
 

@@ -24,8 +24,9 @@ from nascommon.runtime.progress import number, percent
 from nascommon.runtime.revision import code_version, revision
 from nascommon.runtime.seeding import derive
 from nascommon.runtime.tracker import Tracker, tracked
-from nascommon.search.choose import calibration_batches
+from nascommon.search.choose import calibration_batches, find_genotype
 from nascommon.settings import UserError
+from nascommon.space.genotype import Genotype
 from nascommon.space.precision import Precision
 from nascommon.training.scoring import ImageBatches
 
@@ -133,6 +134,18 @@ def stage_run(
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))
             raise UserError(f"{params_file}: {stage} {advice}") from diverged
+
+
+def given_genotype(params: Params) -> Genotype | None:
+    """Return the genotype that ``discretize.genotype`` names; None where the search's own is to be retrained.
+
+    Raises:
+        UserError: it is nowhere, or no genotype.
+    """
+    try:
+        return None if params.discretize.genotype is None else find_genotype(params.discretize.genotype)
+    except UserError as error:
+        raise UserError(f"params.yaml: discretize.genotype: {error}") from error
 
 
 def section_of(stage: str, params: Params, diverged: DivergenceError) -> str:

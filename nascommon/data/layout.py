@@ -147,13 +147,14 @@ def _inside(root: Path, name: str) -> str:
 def _refuse_two_readings(layout: Layout) -> None:
     folder = layout.root / layout.train
     names = folders_in(folder)
-    first = _classes(folder / names[0]) if len(names) >= FEWEST else set()
-    if len(first) >= FEWEST and all(_classes(folder / name) == first for name in names[1:]):
+    divided = len(names) >= FEWEST and all(_is_divided(folder / name) for name in names)
+    common = set.intersection(*(_classes(folder / name) for name in names)) if divided else set()
+    if len(common) >= FEWEST:
         raise UserError(
-            f"{folder}: {some(names)} all hold the same folders {some(sorted(first))}, so either may be the classes;"
+            f"{folder}: {some(names)} all hold the same folders {some(sorted(common))}, so either may be the classes;"
             " name data.train_folder and data.test_folder, or data.train_folder '.' for the former"
         )
-    alike = [name for name in _aside(layout) if role_of(name) is None and holds_pictures(layout.root / name)]
+    alike = [name for name in _aside(layout) if role_of(name) is None and has_pictures(layout.root / name)]
     if layout.test is None and alike:
         raise UserError(
             f"{folder}: is either the training set or a class beside {some(alike)};"

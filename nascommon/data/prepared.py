@@ -158,8 +158,8 @@ def _read_split(folder: Path, name: str, total: int) -> Tensor:
     path = folder / SPLIT
     lists = read_json(path)
     numbers = lists.get(name) if isinstance(lists, dict) else None
-    if not isinstance(numbers, list) or not _all_are(int, numbers):
-        raise UserError(f"{path}: {name} must be a list of whole numbers; {anew(STAGE)}")
+    if not isinstance(numbers, list) or not _all_are(int, numbers) or len(set(numbers)) < len(numbers):
+        raise UserError(f"{path}: {name} must be a list of different whole numbers; {anew(STAGE)}")
     indices = _indices(path, numbers)
     if len(indices) == 0 or int(indices.min()) < 0 or int(indices.max()) >= total:
         raise UserError(f"{path}: {name} does not fit the training pictures; {anew(STAGE)}")

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from nascommon.settings import UserError
 
 
@@ -34,8 +37,10 @@ class DivergenceError(UserError):
         return f"{self.what}; lower {' or '.join(section + key for key in self.keys)}"
 
 
-def refuse_divergence(row: Mapping[str, Any], epoch: int, keys: tuple[str, ...]) -> None:
-    """Stop where a loss of an epoch is not finite.
+def refuse_divergence(
+    row: Mapping[str, Any], epoch: int, keys: tuple[str, ...], network: nn.Module | None = None
+) -> None:
+    """Stop where a loss of an epoch, or what the network holds at its end, is not finite.
 
     Called at the end of an epoch, before its checkpoint is written: that of the last good epoch stays.
 
@@ -43,10 +48,19 @@ def refuse_divergence(row: Mapping[str, Any], epoch: int, keys: tuple[str, ...])
         row: figures of the epoch; those whose names end in ``loss`` are looked at.
         epoch: counted from 0.
         keys: of the settings of which one is too high.
+        network: whose weights and batch-norm statistics are looked at, with a single wait for the device: the last step
+            of an epoch is in no loss.
 
     Raises:
-        DivergenceError: a loss is infinite or not a number.
+        DivergenceError: a loss, a weight or a statistic is infinite or not a number.
     """
     for name, value in row.items():
         if name.endswith("loss") and not math.isfinite(value):
             raise DivergenceError(f"diverged, {name} is {value} after epoch {epoch + 1}", keys)
+    if network is not None and not _finite(network):
+        raise DivergenceError(f"diverged, weights or statistics are not finite after epoch {epoch + 1}", keys)
+
+
+def _finite(network: nn.Module) -> bool:
+    held = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in held]).all())

@@ -26,7 +26,7 @@ from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
 
 RATES = ("weights.lr", "architecture.lr")
-"""Settings of a method that make a search diverge where they are too high."""
+"""Settings of a method that make a search diverge where they are too high; the second only where logits are learned."""
 
 
 class OnSnapshot(Protocol):
@@ -164,13 +164,14 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     lr = _set_epoch(state, phase, epoch)
     learns = state.method.arch_gradient is not None and epoch >= phase.warmup
     metrics: dict[str, float] = {}
+    rates = RATES if state.method.arch_gradient is not None else RATES[:1]
     for name in state.method.passes:
         metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
-        refuse_divergence(metrics, index, RATES)
+        refuse_divergence(metrics, index, rates)
     valid_loss, valid_accuracy = supernet_scores(state.supernet, state.scored(), search.data.validation.epoch(0))
     genotype = state.genotype()
     metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
-    refuse_divergence(metrics, index, RATES)
+    refuse_divergence(metrics, index, rates, state.supernet)
     if search.watch_every and (index + 1) % search.watch_every == 0:
         metrics |= collapse_signs(state, genotype, search.data, valid_accuracy, seed=search.seed)
     return {

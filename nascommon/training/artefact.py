@@ -66,7 +66,10 @@ def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Networ
     """
     path = folder / DESCRIPTION
     record = read_record(path, NetworkRecord, stage)
-    genotype = genotype_from_json(record.genotype, f"{path}: genotype")
+    try:
+        genotype = genotype_from_json(record.genotype, f"{path}: genotype")
+    except UserError as error:
+        raise UserError(f"{error}; {anew(stage)}") from error
     spec, weights = NetworkSpec(**record.spec.model_dump()), read_tensors(folder / WEIGHTS)
     # Compared before anything is built: a size edited by hand may be any.
     if spec.cells > len(weights) or _shapes(genotype, spec) != {name: tensor.shape for name, tensor in weights.items()}:

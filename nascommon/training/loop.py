@@ -129,7 +129,7 @@ def train_network(
         row = train_epoch(network, optimiser, settings, batches, epoch, hooks)
         if validation is not None:
             row |= dict(zip(("valid_loss", "valid_accuracy"), network_scores(network, validation), strict=True))
-        refuse_divergence(row, epoch, ("training.lr",))
+        refuse_divergence(row, epoch, ("training.lr",), network)
         rows.append({"epoch": epoch, **row, "learning_rate": lr, "seconds": time.perf_counter() - started})
         if checkpoint:
             checkpoint.save(

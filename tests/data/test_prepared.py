@@ -168,7 +168,10 @@ def spoil(folder: Path, name: str, change: Callable[[dict[str, object]], object]
         (lambda f: spoil(f, "manifest.json", lambda tree: tree.update(version=99)), r"version: must be 1 \(got 99\)"),
         (lambda f: spoil(f, "manifest.json", lambda tree: tree.pop("classes")), "classes is missing"),
         (lambda f: spoil(f, "manifest.json", lambda tree: tree.update(height=9)), "does not match"),
-        (lambda f: spoil(f, "split.json", lambda tree: tree.pop("weights")), "weights must be a list of whole numbers"),
+        (
+            lambda f: spoil(f, "split.json", lambda tree: tree.pop("weights")),
+            "weights must be a list of different whole numbers",
+        ),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1, 5000])), "does not fit"),
         (lambda f: spoil(f, "split.json", lambda tree: tree.update(weights=[0, 1])), "does not match"),
         (

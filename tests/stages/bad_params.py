@@ -21,6 +21,8 @@ class Edit:
 EDITS = (
     Edit("unknown key", "snapshots: 3", "snapshot: 3", r"search\.snapshot: unknown key; did you mean 'snapshots'\?"),
     Edit("unknown key, nothing near", "seed: 0", "seed: 0\nzzzz: 1", r"zzzz: unknown key; known are seed, device", "zzzz"),
+    Edit("a supernet without end", "channels: 2, cells: 3, nodes: 2", "channels: 2, cells: 1000, nodes: 32",
+         r"search\.nodes: cells, edges and candidates make 4,480,000 operations.*at most 50,000", "channels: 2, cells: 1000"),
     Edit("batches of one image", "batch_size: 40, lr: 0.1", "batch_size: 1, lr: 0.1",
          r"retrain\.training\.batch_size: must be greater than or equal to 2 \(got 1\)"),
     Edit("pieces of one image", "batch_size: 40, lr: 0.1", "batch_size: 40, pieces: 21, lr: 0.1",

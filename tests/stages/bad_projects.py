@@ -196,7 +196,7 @@ REFUSALS = (
             lambda project: save_file({"images": torch.zeros(9, 1, 8, 8)}, project.folder / TRAIN), "search", rf"{TRAIN}: lacks images or labels"),
     Refusal("split without a half", "prepared", edit_json(SPLIT, "architecture", to=[]), "search", rf"{SPLIT}: architecture does not fit"),
     Refusal("split beyond the images", "prepared", edit_json(SPLIT, "weights", to=[100000]), "search", rf"{SPLIT}: weights does not fit"),
-    Refusal("split that is a list", "prepared", overwrite(SPLIT, b"[]"), "search", rf"{SPLIT}: weights must be a list of whole numbers"),
+    Refusal("split that is a list", "prepared", overwrite(SPLIT, b"[]"), "search", rf"{SPLIT}: weights must be a list of different whole numbers"),
     Refusal("list of files torn", "searched", tear("data/prepared/transfer/train/samples.json"), "transfer", r"train/samples\.json: not a JSON file"),
     Refusal("pictures gone", "searched", lose_pictures, "transfer", r"samples\.json: the pictures are no longer at .*gone"),
     Refusal("test images torn", "finished", tear(TEST), "evaluate", rf"{TEST}: not a whole safetensors file"),

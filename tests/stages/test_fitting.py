@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,7 @@ def takes(monkeypatch: pytest.MonkeyPatch, step: int, watch: int = 0) -> None:
     def search(_method: object, _base: object, _shape: object, settings: SearchSettings, _device: object) -> int:
         return max(step // settings.pieces, watch if settings.watch_every else 0)
 
+    monkeypatch.setattr(fitting, "_least", lambda _spec: 0)
     monkeypatch.setattr(fitting, "search_peak", search)
     monkeypatch.setattr(fitting, "training_peak", lambda settings, *_: step // settings.pieces)
 
@@ -214,3 +216,17 @@ def test_check_advises_the_same(searched: Project, monkeypatch: pytest.MonkeyPat
     assert said.status == 0
     for key in set(KEYS.values()):
         assert f"does not fit: {key}.pieces: a step in 1 piece takes about" in said.out
+
+
+def test_what_is_far_too_large_is_refused_without_counting_it(searched: Project) -> None:
+    began = time.monotonic()
+    for stage, change in (
+        ("search", {"search__channels": 4096, "search__cells": 400}),
+        ("retrain", {"search__channels": 2, "search__cells": 3, "retrain__network__channels": 4096,
+                     "retrain__network__cells": 1000}),
+    ):  # fmt: skip
+        said = searched.change(**change).command(stage)
+        assert said.status == 2
+        assert re.match(rf"error: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about", said.err)
+        assert len(said.err.splitlines()) == 1
+    assert time.monotonic() - began < 30  # it took minutes

@@ -171,7 +171,10 @@ def test_a_given_genotype_that_is_nowhere_is_refused_before_the_work(prepared: P
     if stage == "discretize":
         prepared.change(discretize__genotype=None).stage("search")
         prepared.change(discretize__genotype="DARTS_V3")
-    with pytest.raises(UserError, match="DARTS_V3: neither a file nor a published genotype; published are DARTS_V1"):
+    with pytest.raises(
+        UserError,
+        match=r"params.yaml: discretize.genotype: DARTS_V3: neither a file nor a published genotype",
+    ):
         prepared.stage(stage)
     assert not (prepared.folder / f"data/{stage}").exists()
 
@@ -194,6 +197,10 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     report = (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
     assert "The retrained architecture is found elsewhere.txt" in report
     assert "found elsewhere.txt, given and retrained" in report
+    assert report.startswith("# found elsewhere.txt (given; beside a search by darts) on digits")
+    (row,) = [line for line in report.splitlines() if line.startswith("| darts ")]
+    assert row.rstrip("| ").count("%") == 0
+    assert pd.read_csv(finished.folder / "data/evaluate/gaps.csv")["test accuracy"].isna().all()
 
 
 def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
