@@ -44,6 +44,7 @@ def tiny_search(name: str, nodes: int = 2) -> Search:
     return Search(method, images.random_halves(2, CPU, SIZES.side), CPU, nodes)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_row_per_case_with_the_named_keys(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     result = call(steps.main, *TINY, "--methods", "darts", "--cases", "search,retrain,data", "--json", str(path))

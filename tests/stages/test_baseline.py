@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.stages.project import Project
@@ -42,8 +43,8 @@ def test_without_a_search_the_baseline_says_what_is_missing(prepared: Project) -
     assert said.err == ("error: data/search/space.json: no such file; run `dvc repro` to make what comes before it\n")
 
 
-def test_pieces_and_threads_that_computed_are_told(searched: Project, monkeypatch: object) -> None:
-    del monkeypatch
+@pytest.mark.slow
+def test_pieces_and_threads_that_computed_are_told(searched: Project) -> None:
     before = torch.get_num_threads()
     searched.change(
         threads=None, jobs=2, retrain__training__pieces=3, baseline__architectures=2, retrain__training__epochs=1

@@ -55,6 +55,7 @@ def test_the_steps_of_every_method_run_without_data(name: str) -> None:
     assert needs(method_of(name)) > 0
 
 
+@pytest.mark.slow
 def test_a_larger_batch_needs_more_and_an_eigenvalue_more_still() -> None:
     darts = method_of("darts")
     assert needs(darts) < needs(replace(darts, batch_size=16)) < needs(replace(darts, batch_size=16), watched=16)

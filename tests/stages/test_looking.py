@@ -127,6 +127,7 @@ def test_a_folder_that_cannot_be_used_has_no_shape(tmp_path: Path) -> None:
         shape_of(DataSettings(source="image_folder", path="nowhere"), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_check_of_own_pictures_needs_nothing_prepared(tmp_path: Path, pictures: Path) -> None:
     project: Project = new_project(tmp_path / "project").change(
         data={"source": "image_folder", "path": str(pictures)}, transfer__data=None

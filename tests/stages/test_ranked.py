@@ -37,6 +37,7 @@ def test_batch_norm_is_measured_on_whole_images_whatever_retraining_cuts_out(
     assert equal(fewer, whole[:1])
 
 
+@pytest.mark.slow
 def test_what_a_search_has_learned_is_scored_in_its_own_precision(prepared: Project) -> None:
     prepared.change(precision="bfloat16").stage("search")
     found = load_search(prepared.folder / "data/search")

@@ -298,7 +298,7 @@ def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
     assert (searched.folder / "data/kendall_tau/trajectory.csv").is_file()
 
 
-@pytest.mark.parametrize("score", ["inherited_val", "supernet_val"])
+@pytest.mark.parametrize("score", ["inherited_val", pytest.param("supernet_val", marks=pytest.mark.slow)])
 def test_epochs_of_one_search_are_ranked(prepared: Project, score: str) -> None:
     prepared.change(
         methods__darts__epochs=6, search__snapshots=6, kendall_tau__source="epochs", kendall_tau__search_score=score,
@@ -340,6 +340,7 @@ def delete(project: Project) -> None:
         path.unlink() if path.is_file() else path.rmdir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ruin", [spoil, delete])
 def test_no_stage_before_evaluate_reads_a_test_image(prepared: Project, finished_once: Project, ruin: Any) -> None:
     ruin(prepared)
