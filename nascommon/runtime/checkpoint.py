@@ -221,8 +221,10 @@ def _locked(lock: TextIO) -> bool:
     """Take the lock of an open file, unless another process has it; it ends with the process, however that ends."""
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: loader processes would inherit that
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError:
+        return True  # a file system without locks is no reason not to work
     return True
 
 
