@@ -24,11 +24,11 @@ from benchmarks.released import Released
 from benchmarks.search import pictures
 from benchmarks.timing import MEBIBYTE, MILLI, Step
 from nascommon.config import Params
+from nascommon.cost.live_bytes import META, peak_bytes
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import resolve_precision
-from nascommon.runtime.memory import META, peak_bytes
 from nascommon.search.loop import Hooks, run_search
 from nascommon.search.passes import SearchData
 from nascommon.space.mixing import uniform_candidates

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model, mode
 from pydantic_core import ErrorDetails
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.analysis.settings import BaselineSettings, DiscretizeSettings, EvaluateSettings, KendallSettings
 from nascommon.data.settings import DataSettings
+from nascommon.gaps.settings import BaselineSettings, DiscretizeSettings, EvaluateSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings

@@ -7,8 +7,20 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from nascommon.analysis.complexity import network_complexity
+from nascommon.cost.complexity import network_complexity
 from nascommon.parts.discretizer import sample_genotype
+from nascommon.pipeline.retrain import Task, divide
+from nascommon.pipeline.run import (
+    BASELINE,
+    METRICS,
+    SEARCH,
+    TARGET,
+    ParamsFile,
+    Run,
+    epoch_figures,
+    open_data,
+    stage_run,
+)
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import progress, summary
@@ -20,9 +32,7 @@ from nascommon.space.mixing import equal_mixing
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
-from stages.command import run_stage
-from stages.shell import BASELINE, METRICS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, open_data, stage_run
-from stages.training import Task, divide
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

@@ -12,14 +12,14 @@ import typer
 
 from nascommon.config import load_params
 from nascommon.method import REGISTRY
+from nascommon.pipeline.estimate import Estimate, estimates
+from nascommon.pipeline.run import ParamsFile, prepare_device
+from nascommon.pipeline.unprepared import complaints
+from nascommon.report.methods import method_table, record
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import duration, summary
-from stages.command import run_stage
-from stages.describe import method_table, record
-from stages.estimate import Estimate, estimates
+from stages.cli import run_stage
 from stages.inventory import GIVEN, INVENTORY, given, present
-from stages.looking import complaints
-from stages.shell import ParamsFile, prepare_device
 
 Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
 Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]

@@ -10,16 +10,26 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nascommon.analysis.drawing import save_drawing
-from nascommon.analysis.gaps import discretization_gap, operation_gap, policies
+from nascommon.gaps.discretization import discretization_gap, operation_gap, policies
+from nascommon.pipeline.run import (
+    DISCRETIZE,
+    METRICS,
+    SEARCH,
+    TARGET,
+    Data,
+    ParamsFile,
+    given_genotype,
+    open_data,
+    stage_run,
+)
+from nascommon.report.drawing import save_drawing
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.progress import points, summary
 from nascommon.search.artefact import SUMMARY, load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, format_cell
-from stages.command import run_stage
-from stages.shell import DISCRETIZE, METRICS, SEARCH, TARGET, Data, ParamsFile, given_genotype, open_data, stage_run
+from stages.cli import run_stage
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""

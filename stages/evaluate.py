@@ -9,23 +9,7 @@ from typing import Any
 
 import torch
 
-from nascommon.analysis.gap_table import gap_figures, gap_table
-from nascommon.analysis.gap_table import to_markdown as gaps_to_markdown
-from nascommon.analysis.linear import linear_classifier_hits
-from nascommon.analysis.null import Comparison, compare, null_from_accuracies, published_null
-from nascommon.analysis.published import published_results
-from nascommon.analysis.statistics import wilson_interval
-from nascommon.analysis.table import MILLION, comparison_table, to_markdown
-from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
-from nascommon.runtime.progress import duration, summary
-from nascommon.runtime.records import Figures, read_figures
-from nascommon.runtime.tracker import finished_runs
-from nascommon.space.genotype import genotype_from_json
-from nascommon.training.artefact import load_network
-from nascommon.training.loop import predict
-from stages.command import run_stage
-from stages.report import write_report
-from stages.shell import (  # fmt: skip
+from nascommon.pipeline.run import (  # fmt: skip
     BASELINE,
     DISCRETIZE,
     EVALUATE,
@@ -43,6 +27,22 @@ from stages.shell import (  # fmt: skip
     protocol,
     stage_run,
 )
+from nascommon.report.gap_table import gap_figures, gap_table
+from nascommon.report.gap_table import to_markdown as gaps_to_markdown
+from nascommon.report.linear import linear_classifier_hits
+from nascommon.report.published import published_results
+from nascommon.report.table import MILLION, comparison_table, to_markdown
+from nascommon.report.words import write_report
+from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
+from nascommon.runtime.progress import duration, summary
+from nascommon.runtime.records import Figures, read_figures
+from nascommon.space.genotype import genotype_from_json
+from nascommon.statistics.intervals import wilson_interval
+from nascommon.statistics.null import Comparison, compare, null_from_accuracies, published_null
+from nascommon.tracking.tracker import finished_runs
+from nascommon.training.artefact import load_network
+from nascommon.training.loop import predict
+from stages.cli import run_stage
 
 TOP = 5
 

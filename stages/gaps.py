@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nascommon.analysis.gap_table import gap_table, to_markdown
 from nascommon.config import load_params
-from nascommon.runtime.tracker import finished_runs
-from stages.command import run_stage
-from stages.shell import ROOT, ParamsFile, protocol
+from nascommon.pipeline.run import ROOT, ParamsFile, protocol
+from nascommon.report.gap_table import gap_table, to_markdown
+from nascommon.tracking.tracker import finished_runs
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from nascommon.analysis.complexity import network_complexity
-from nascommon.analysis.drawing import save_drawing
+from nascommon.cost.complexity import network_complexity
+from nascommon.report.drawing import save_drawing
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS, format_cell
 from nascommon.space.network import NetworkSpec, check_image_size
-from stages.command import run_stage
+from stages.cli import run_stage
 
 CLASSES = {"cifar": 10, "imagenet": 1000}
 SIDES = {"cifar": 32, "imagenet": 224}

@@ -17,7 +17,7 @@ from nascommon.data.inventory import inventory
 from nascommon.runtime.atomic import atomic
 from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.settings import UserError
-from stages.command import run_stage
+from stages.cli import run_stage
 
 INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}

@@ -13,23 +13,23 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from nascommon.analysis.candidates import FEWEST, Architecture, scored
-from nascommon.analysis.figures import save_figure
-from nascommon.analysis.pairs import read_pairs
-from nascommon.analysis.plots import plot_ranking
-from nascommon.analysis.ranking import Ranking, attainable_tau, rank_correlation, trajectory
 from nascommon.data.pictures import some
+from nascommon.gaps.candidates import FEWEST, Architecture, scored
+from nascommon.pipeline.ranked import Ranked, scorer
+from nascommon.pipeline.run import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, stage_run
+from nascommon.report.figures import save_figure
+from nascommon.report.plots import plot_ranking
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import Progress, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SUMMARY
 from nascommon.settings import UserError
+from nascommon.statistics.pairs import read_pairs
+from nascommon.statistics.ranking import Ranking, attainable_tau, rank_correlation, trajectory
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
-from stages.command import run_stage
-from stages.ranked import Ranked, scorer
-from stages.shell import KENDALL, METRICS, PLOTS, SEARCH, TARGET, ParamsFile, Run, epoch_figures, stage_run
+from stages.cli import run_stage
 
 Scores = dict[str, list[float]]
 

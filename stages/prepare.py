@@ -7,10 +7,10 @@ from pathlib import Path
 
 from nascommon.config import load_params
 from nascommon.data.preparing import prepare
+from nascommon.pipeline.run import TARGET, TRANSFER, ParamsFile
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
-from stages.command import run_stage
-from stages.shell import TARGET, TRANSFER, ParamsFile
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

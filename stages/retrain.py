@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.command import run_stage
-from stages.shell import RETRAIN, TARGET, ParamsFile, open_data, stage_run
-from stages.training import GENOTYPE, Task, train_genotype
+from nascommon.pipeline.retrain import GENOTYPE, Task, train_genotype
+from nascommon.pipeline.run import RETRAIN, TARGET, ParamsFile, open_data, stage_run
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

@@ -7,9 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from nascommon.analysis.figures import save_figure
-from nascommon.analysis.plots import plot_alphas
+from nascommon.cost.footprint import shape_of
 from nascommon.method import Method
+from nascommon.pipeline.memory_limit import require_search
+from nascommon.pipeline.run import (
+    METRICS,
+    PLOTS,
+    SEARCH,
+    TARGET,
+    Data,
+    ParamsFile,
+    Run,
+    epoch_figures,
+    given_genotype,
+    open_data,
+    stage_run,
+)
+from nascommon.report.figures import save_figure
+from nascommon.report.plots import plot_alphas
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import peak_memory_bytes
@@ -25,22 +40,7 @@ from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from stages.command import run_stage
-from stages.fitting import require_search
-from stages.memory import shape_of
-from stages.shell import (
-    METRICS,
-    PLOTS,
-    SEARCH,
-    TARGET,
-    Data,
-    ParamsFile,
-    Run,
-    epoch_figures,
-    given_genotype,
-    open_data,
-    stage_run,
-)
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

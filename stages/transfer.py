@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nascommon.config import load_params
+from nascommon.pipeline.retrain import CURVES, GENOTYPE, Task, train_genotype
+from nascommon.pipeline.run import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, open_data, stage_run
 from nascommon.runtime.artefacts import write_json, write_text
-from stages.command import run_stage
-from stages.shell import METRICS, PLOTS, TRANSFER, TRANSFERRED, ParamsFile, open_data, stage_run
-from stages.training import CURVES, GENOTYPE, Task, train_genotype
+from stages.cli import run_stage
 
 
 def main(params: ParamsFile = Path("params.yaml")) -> None:

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from nascommon.config import Params, load_params
 from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, SearchSize
+from nascommon.pipeline.run import MACHINE, protocol
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
 from nascommon.training.settings import NetworkSettings, TrainingSettings
-from stages.shell import MACHINE, protocol
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
@@ -384,14 +384,13 @@ WITHOUT_NUMBERS = (
     "nascommon.config",
     "nascommon.secrets",
     "nascommon.settings",
-    "stages.command",
-    "stages.shell",
-    "stages.report",
-    "stages.memory",
-    "stages.footprint",
-    "stages.fitting",
+    "stages.cli",
+    "nascommon.pipeline.run",
+    "nascommon.cost.footprint",
+    "nascommon.cost.peaks",
+    "nascommon.pipeline.memory_limit",
     *(f"nascommon.runtime.{name}" for name in RUNTIME),
-    *(f"nascommon.analysis.{name}" for name in ("drawing", "figures", "layout", "plots")),
+    *(f"nascommon.report.{name}" for name in ("drawing", "figures", "layout", "plots", "words", "methods")),
 )
 """Settings are watched as params; the shell, the tracking, the words and the pictures change no number. Nor does what
 memory a step needs: it only says whether the stage may start."""
@@ -402,7 +401,7 @@ NOT_USED_THERE = {
         "nascommon/runtime/replay.py",
         "nascommon/runtime/seeding.py",
     },
-    "kendall_tau": {"nascommon/analysis/pairs.py"},  # --pairs only
+    "kendall_tau": {"nascommon/statistics/pairs.py"},  # --pairs only
 }
 """Imported, but no number of the stage goes through it."""
 

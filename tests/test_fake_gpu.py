@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.images import random_part
-from nascommon.analysis.gaps import hits, kept_mixing, removed, weighted_mixing
 from nascommon.data import augment as on_device
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.prepared import Part
 from nascommon.data.settings import Augment
+from nascommon.gaps.discretization import hits, kept_mixing, removed, weighted_mixing
 from nascommon.method import Use
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy

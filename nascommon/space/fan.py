@@ -19,9 +19,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nascommon.space.batch_norm import BatchNorm, average, normalised
-from nascommon.space.depthwise import narrow, wide
-from nascommon.space.home import on_cpu
+from nascommon.kernels.batch_norm import BatchNorm, average, normalised
+from nascommon.kernels.depthwise import narrow, wide
+from nascommon.kernels.home import on_cpu
 from nascommon.space.operations import Convolution, Halves, ReluFirst, State
 
 Place = tuple[int, int]

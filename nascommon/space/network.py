@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.settings import UserError
-from nascommon.space.batch_norm import BatchNorm
 from nascommon.space.fan import stacks, together
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, global_mean, relu_conv_bn

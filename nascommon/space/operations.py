@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.space.batch_norm import BatchNorm
-from nascommon.space.depthwise import applies, depthwise, wide
+from nascommon.kernels.batch_norm import BatchNorm
+from nascommon.kernels.depthwise import applies, depthwise, wide
 
 CANDIDATES = (
     "none",

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from nascommon.space.batch_norm import BatchNorm
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.space.operations import ReluFirst, State, apply
 
 Stem = Literal["cifar", "imagenet"]

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nascommon.pipeline.run import METRICS, RETRAIN, TARGET, open_data, stage_run
 from stages import discretize, evaluate, prepare, retrain, search
-from stages.shell import METRICS, RETRAIN, TARGET, open_data, stage_run
 
 PARAMS = Path("params.yaml")
 CHANGES = {

@@ -36,7 +36,7 @@ ELSEWHERE = {
     "source": "tests/data/test_sources.py",
     "verify": "tests/data/test_copies.py: it decides what is looked at, not what comes out",
     "workers": "tests/data/test_streaming.py: results do not depend on it",
-    "augment": "tests/stages/test_settings.py: prepare does not vary pictures",
+    "augment": "tests/gaps/test_settings.py: prepare does not vary pictures",
 }
 
 

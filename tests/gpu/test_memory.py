@@ -11,20 +11,20 @@ import torch
 
 from benchmarks.cases import bilevel
 from benchmarks.timing import peak_bytes
+from nascommon.cost import live_bytes as memory
+from nascommon.cost.footprint import Shape
+from nascommon.cost.live_bytes import META
+from nascommon.cost.peaks import search_steps, training_program
+from nascommon.kernels.home import standing_for
 from nascommon.method import REGISTRY, Method, SearchSize
-from nascommon.runtime import memory
-from nascommon.runtime.memory import META
 from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search.gradients import Batch
 from nascommon.search.state import new_state, supernet_spec
-from nascommon.space.home import standing_for
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
-from stages.footprint import search_steps, training_program
-from stages.memory import Shape
 from tests.gpu.small import on_devices
 
 SIZES = {"cpu": (SearchSize(8, 3, 1), 16, 16), "cuda": (SearchSize(16, 5, 4), 64, 32)}

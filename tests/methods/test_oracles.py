@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.analysis.complexity import count_operations, count_parameters
+from nascommon.cost.complexity import count_operations, count_parameters
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.parts.logits import CellLogits, Logits

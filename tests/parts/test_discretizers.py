@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.analysis.complexity import count_parameters
-from nascommon.analysis.drawing import save_drawing
+from nascommon.cost.complexity import count_parameters
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.discretizer import (
     Discretizer,
@@ -26,6 +25,7 @@ from nascommon.parts.discretizer import (
     two_per_node,
 )
 from nascommon.parts.logits import CellLogits
+from nascommon.report.drawing import save_drawing
 from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype, genotype_from_json
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from tests.runtime.store import LOGGER, Store, follow
+from tests.tracking.store import LOGGER, Store, follow
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from nascommon.analysis.gaps import hits, kept_mixing, weighted_mixing
+from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
 from nascommon.method import REGISTRY, ArchOptimiser, Method, SearchSize, WeightOptimiser
 from nascommon.methods.pcdarts import PcdartsSettings, pcdarts
 from nascommon.methods.pdarts import PdartsSettings, pdarts

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from nascommon.space import batch_norm, fan, operations
+from nascommon.kernels import batch_norm
+from nascommon.space import fan, operations
 
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from torch import Tensor, nn
 
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.space import fan
-from nascommon.space.batch_norm import BatchNorm
 
 
 def plainly(monkeypatch: pytest.MonkeyPatch) -> None:

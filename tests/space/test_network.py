@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.analysis.complexity import count_parameters
+from nascommon.cost.complexity import count_parameters
 from nascommon.settings import UserError
 from nascommon.space import network as module
 from nascommon.space.genotype import CellGenotype, Choice, Genotype

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nascommon.space.batch_norm import BatchNorm
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.space.network import retrain_operation
 from nascommon.space.operations import (
     CANDIDATES,

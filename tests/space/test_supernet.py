@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.twin import Twin
-from nascommon.analysis.complexity import count_operations, count_parameters
+from nascommon.cost.complexity import count_operations, count_parameters
 from nascommon.space.genotype import CELL_KINDS, CellGenotype, Genotype
 from nascommon.space.mixing import Candidates, CellMixing, Mixing, equal_mixing, one_hot, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from nascommon.config import load_params
-from stages.command import run_stage
+from stages.cli import run_stage
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "presets" / "smoke.yaml"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nascommon.space.published import PUBLISHED
-from stages.command import run_stage
+from stages.cli import run_stage
 from tests.stages.project import Said, command
 
 STAGES = {
@@ -104,7 +104,7 @@ def test_inspect_draws(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(("method", "tau", "tau_b"), [("DARTS_2nd", 0.13, 0.1348), ("EC_DARTS", 0.47, 0.4667)])
 def test_the_published_points_give_the_published_tau(tmp_path: Path, method: str, tau: float, tau_b: float) -> None:
     rows = defaultdict(list)
-    source = importlib.resources.files("nascommon.analysis.reference") / "kendall_figure1.csv"
+    source = importlib.resources.files("nascommon.report.reference") / "kendall_figure1.csv"
     for row in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
         rows[row["method"]].append(row)
     path = tmp_path / "points.csv"

@@ -7,12 +7,12 @@ import re
 import pytest
 import torch
 
-from nascommon.analysis.complexity import network_complexity
-from nascommon.analysis.ranking import attainable_tau
+from nascommon.cost.complexity import network_complexity
+from nascommon.cost.footprint import Shape, shape_of
 from nascommon.data.prepared import open_prepared
+from nascommon.report.words import ranking, retest
+from nascommon.statistics.ranking import attainable_tau
 from nascommon.training.artefact import load_network
-from stages.memory import Shape, shape_of
-from stages.report import ranking, retest
 from tests.stages.bad_projects import picture
 from tests.stages.project import Project
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nascommon.analysis.settings import EvaluateSettings
+from nascommon.gaps.settings import EvaluateSettings
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
@@ -321,7 +321,7 @@ def test_tracking_that_fails_warns_once_and_the_files_are_the_same(
     searched.change(tracking="sqlite:///store/mlflow.db")
     with caplog.at_level(logging.WARNING):
         searched.stage("retrain")
-    warnings = [record for record in caplog.records if record.name.startswith("nascommon.runtime.tracker")]
+    warnings = [record for record in caplog.records if record.name.startswith("nascommon.tracking.tracker")]
     assert len(warnings) == 1
     assert "not tracked" in warnings[0].getMessage()
     assert searched.metrics("retrain") == finished_once.metrics("retrain")

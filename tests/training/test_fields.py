@@ -28,7 +28,7 @@ TRAINING: dict[str, Any] = {
     "drop_path": 0.9,
 }
 ELSEWHERE = {"batch_size", "cutout"}
-"""What the stages read, not the loop: tests/stages/test_settings.py."""
+"""What the stages read, not the loop: tests/gaps/test_settings.py."""
 BESIDE = {"gamma": {"schedule": "exponential"}}
 NETWORK: dict[str, Any] = {
     "channels": 4, "cells": 4, "auxiliary": False, "stem": "cifar", "auxiliary_second_norm": False

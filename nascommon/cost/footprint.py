@@ -1,0 +1,83 @@
+"""What every stage has in memory: its process, its images, and a program that is to fit beside them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nascommon.cost.live_bytes import META, in_blocks, in_heap, peak_bytes, resident_bytes
+from nascommon.data.prepared import Prepared
+from nascommon.kernels.home import standing_for
+
+STAGES = ("search", "retrain", "kendall_tau")
+"""Whose imports a process of a long stage has."""
+DRAWING_STAGES = ("search", "kendall_tau")
+DRAWING_BYTES = 135 * 2**20
+"""What Matplotlib and the tables take when the results are written. Measured: 124 to 143 MiB."""
+TRACKING_BYTES = 100 * 2**20
+"""What MLflow adds to a process: 99 and 115 MiB in two stages, as what the rest of the estimate leaves unexplained."""
+KERNEL_BYTES = 30 * 2**20
+"""What the kernels take that oneDNN makes for the shapes of a network; 42 to 60 MiB measured in a supernet of 8 cells,
+less in small ones."""
+SIZES = {"cpu": in_heap, "cuda": in_blocks}
+"""What a tensor costs on each kind of device."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the estimate needs to know of a set of images."""
+
+    images: int
+    channels: int
+    height: int
+    width: int
+    classes: int
+    in_memory: bool = True
+
+    def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return random images and labels."""
+        images = torch.randn(size, self.channels, self.height, self.width, device=device)
+        return images, torch.randint(self.classes, (size,), device=device)
+
+    def resident_bytes(self) -> int:
+        """Return the bytes of the images, a byte a pixel, where they are kept in memory."""
+        return self.images * self.channels * self.height * self.width if self.in_memory else 0
+
+
+def shape_of(prepared: Prepared) -> Shape:
+    """Return the shape of a prepared set."""
+    manifest = prepared.manifest
+    images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")
+    in_memory = manifest.storage == "memory"
+    return Shape(images, manifest.channels, manifest.height, manifest.width, len(manifest.classes), in_memory)
+
+
+def process_bytes(device: torch.device, *, tracked: bool) -> int:
+    """Return the memory of a stage's process before its first step; none of it is counted on a GPU."""
+    if device.type == "cuda":
+        return 0
+    for stage in STAGES:
+        importlib.import_module(f"stages.{stage}")
+    # The first step loads what PyTorch loads late, and makes the kernels that a process then keeps.
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(3), nn.AvgPool2d(3))
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    model(torch.randn(2, 1, 16, 16)).sum().backward()
+    optimiser.step()
+    return resident_bytes() + KERNEL_BYTES + tracked * TRACKING_BYTES
+
+
+def memory_of(program: Callable[[torch.device], object], device: torch.device) -> int:
+    """Predict the most bytes that ``program`` takes on a device, by running it on tensors that have no data."""
+    with standing_for(device.type):
+        return peak_bytes(lambda: program(META), SIZES[device.type])
+
+
+def settle(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Give the weights gradients and momenta, as they have them from the second step on."""
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimiser.step()

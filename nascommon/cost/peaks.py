@@ -1,0 +1,152 @@
+"""What a stage holds in memory at the peak of its largest step, predicted before it starts."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
+
+import torch
+from torch import Tensor
+
+from nascommon.cost.footprint import Shape, memory_of, settle
+from nascommon.method import Method
+from nascommon.runtime.hardware import birthplace
+from nascommon.runtime.optimisers import sgd
+from nascommon.search.gradients import Batch
+from nascommon.search.passes import architecture_step, weight_step
+from nascommon.search.settings import SearchSettings
+from nascommon.search.state import new_state, supernet_spec
+from nascommon.search.watch import HESSIAN_IMAGES, hessian_eigenvalue
+from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.mixing import Candidates, Mixing
+from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.operations import CANDIDATES, search_operation
+from nascommon.space.published import PUBLISHED
+from nascommon.space.supernet import SupernetSpec
+from nascommon.training.loop import train_step
+from nascommon.training.settings import TrainingSettings
+
+DRAWS = 1000
+"""Of a method that samples what is computed, the largest of so many samples stands for the largest of a search."""
+INDUCED_COPIES = 3
+"""Of the network weights that an induced pass holds besides: its model's weights, momenta and gradients."""
+LAYERS = {name: sum(1 for _ in search_operation(name, 2, 1).modules()) for name in CANDIDATES}
+STAND_IN = "DARTS_V2"
+"""Its network stands for that of the genotype, which only the search will know."""
+
+
+@functools.cache
+def search_peak(method: Method, base: SupernetSpec, shape: Shape, search: SearchSettings, device: torch.device) -> int:
+    """Predict the most bytes that the steps and the collapse watch of any phase take at a time, beside the images."""
+    watched = HESSIAN_IMAGES if search.watch_every else 0
+    peaks = []
+    for spec in supernets(method, base):
+        steps = partial(search_steps, with_fixed_draw(method, spec), spec, shape, watched, search.pieces)
+        peaks.append(memory_of(steps, device))
+    return max(peaks)
+
+
+def supernets(method: Method, base: SupernetSpec) -> Iterator[SupernetSpec]:
+    """Yield the supernet of each phase, with the costliest candidates that the phase before may leave."""
+    candidates = base.candidates
+    for phase in method.phases:
+        yield supernet_spec(phase, candidates, base, method)
+        candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)
+
+
+def search_steps(
+    method: Method, spec: SupernetSpec, shape: Shape, watched: int, pieces: int, device: torch.device
+) -> None:
+    """Do all in a phase that may take the most memory: both steps, and the watch of the Hessian on so many images."""
+    state = new_state(method, spec, seed=0, phase=0, device=device)
+    counted, state.pieces = few(method.batch_size, pieces)
+    settle(state.supernet, state.weight_optimiser)
+    weights = list(state.supernet.parameters()) * INDUCED_COPIES if "induced" in method.passes else []
+    held = [torch.empty_like(weight) for weight in weights]
+    train, valid = (first(shape.batch(method.batch_size, device), counted) for _ in range(2))
+    if method.arch_gradient is not None:
+        architecture_step(state, train, valid)
+    weight_step(state, train)
+    if method.arch_gradient is not None and watched:
+        hessian_eigenvalue(state, Batch(valid.images[:watched], valid.labels[:watched]))
+    del held
+
+
+def few(batch_size: int, pieces: int) -> tuple[int, int]:
+    """Return of how many images and pieces a step takes as much as of the whole batch: two pieces stand for many."""
+    counted = min(2 * math.ceil(batch_size / pieces), batch_size)
+    return counted, min(pieces, 2)
+
+
+def first(batch: tuple[Tensor, Tensor], counted: int) -> Batch:
+    """Return the first images of a batch, which holds the memory of all."""
+    images, labels = batch
+    return Batch(images[:counted], labels[:counted])
+
+
+def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
+    """Return the method without its sampler's numbers, but with the largest of many choices of what is computed.
+
+    Samplers need real numbers, and what they draw is small: only ``active`` decides what a step holds, and it does not
+    depend on the size of the supernet, of which a small one will do.
+    """
+    if method.sample is None:
+        return method
+    small = replace(spec, channels=2 * spec.channel_divisor, cells=1)
+    state = new_state(method, small, seed=0, phase=0, device=torch.device("cpu"))
+    use = next(iter(method.sample_in))
+    with torch.no_grad():
+        largest = state.draw(use)
+        if largest.normal.active is not None:
+            draws = (state.draw(use) for _ in range(DRAWS))
+            largest = max(draws, key=lambda drawn: layers(drawn, state.spec.candidates))
+    kinds = cycle(CELL_KINDS)  # the order in which a state asks its sampler
+    return replace(
+        method,
+        sample=lambda _logits, mixing, _space, _progress: replace(mixing, active=largest.cell(next(kinds)).active),
+    )
+
+
+def layers(drawn: Mixing, candidates: Candidates) -> int:
+    """Count the layers of the operations drawn, as a measure of what they keep for the backward pass."""
+    return sum(
+        LAYERS[names[choice]]
+        for kind in CELL_KINDS
+        for names, chosen in zip(candidates.cell(kind), drawn.cell(kind).active or (), strict=True)
+        for choice in chosen
+    )
+
+
+def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
+    """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
+    return Candidates(*(tuple(names[-keep:] for names in candidates.cell(kind)) for kind in CELL_KINDS))
+
+
+@functools.cache
+def training_peak(settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device) -> int:
+    """Predict the most bytes that a training step of a network of that size takes, beside the images."""
+    counted, pieces = few(settings.batch_size, settings.pieces)
+    settings = settings.model_copy(update={"pieces": pieces})
+
+    def step(on: torch.device) -> None:
+        training_program(settings, spec, on)(first(shape.batch(settings.batch_size, on), counted))
+
+    return memory_of(step, device)
+
+
+def training_program(
+    settings: TrainingSettings, spec: NetworkSpec, device: torch.device
+) -> Callable[[Batch], tuple[Tensor, ...]]:
+    """Return a training step of a network of that size, with all that it finds there from the step before."""
+    with birthplace(device):
+        model = Network(PUBLISHED[STAND_IN], spec)
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    model.drop_probability = settings.drop_path / 2
+    optimiser = sgd(model, settings.lr, settings.momentum, settings.weight_decay)
+    settle(model, optimiser)
+    return lambda batch: train_step(model, optimiser, settings, *batch)

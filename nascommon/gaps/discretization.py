@@ -1,0 +1,278 @@
+"""The gaps between search and retraining, measured by the same code for every method.
+
+Here are those that one supernet shows by itself, discretization and operation; structure and depth compare
+architectures that are trained on their own (``nascommon.statistics.ranking``).
+Suffixes: ``N`` images, ``E`` edges, ``O`` operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
+from nascommon.search.scores import fresh_statistics, recalibrate, supernet_scores
+from nascommon.search.state import SearchState
+from nascommon.space.genotype import CELL_KINDS, CellKind, Genotype
+from nascommon.space.mixing import CellMixing, Mixing, one_hot
+from nascommon.space.operations import PARAMETER_FREE
+from nascommon.statistics.intervals import bootstrap_mean, paired_difference
+from nascommon.statistics.ranking import Ranking, rank_correlation
+from nascommon.training.scoring import ImageBatches, evaluating
+
+KEPT_EDGES = (8, *sorted(IMBALANCED, reverse=True))
+"""DA2S' targets, of 14 edges."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of accuracies with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DiscretizationGap:
+    """Validation accuracies in [0, 1] of one supernet, with its mixing weights and with its kept operations alone.
+
+    ``soft`` uses the mixing weights, of methods that sample the mean of what they draw; ``kept`` gives the genotype's
+    operations weight one and removes all others (DA2S, section 3.2), ``kept_weighted`` lets them carry their learned
+    weights (``weighted_mixing``).
+    ``recalibrated`` measures batch-norm statistics anew under the respective weights.
+    """
+
+    soft: float
+    kept: float
+    kept_weighted: float
+    soft_recalibrated: float
+    kept_recalibrated: float
+    raw: Difference
+    """The gap with the supernet's own batch-norm statistics."""
+    weighted: Difference
+    """The gap with learned weights on what is kept, own statistics."""
+    recalibrated: Difference
+    """The gap that is left after recalibration."""
+
+    def as_dict(self) -> dict[str, float]:
+        """Return accuracies, gaps and their intervals by name."""
+        accuracies = ("soft", "kept", "kept_weighted", "soft_recalibrated", "kept_recalibrated")
+        named = {name: getattr(self, name) for name in accuracies}
+        gaps = (("", self.raw), ("_weighted", self.weighted), ("_recalibrated", self.recalibrated))
+        for suffix, gap in gaps:
+            name = f"discretization_gap{suffix}"
+            named |= {name: gap.value, f"{name}_low": gap.low, f"{name}_high": gap.high}
+        return named
+
+
+def discretization_gap(
+    state: SearchState, genotype: Genotype, calibration: ImageBatches, valid: ImageBatches
+) -> DiscretizationGap:
+    """Measure how much accuracy the supernet loses by discretization, with the same network weights and no retraining.
+
+    Args:
+        state: the end of a search.
+        genotype: what is kept.
+        calibration: batches of the weight half for batch-norm statistics.
+        valid: batches of the architecture half; both are iterated more than once.
+    """
+    kept, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
+    soft = state.scored()
+    soft_N, kept_N = hits(state, soft, valid), hits(state, kept, valid)
+    weighted_N = hits(state, weighted, valid)
+    soft_new_N = hits(state, soft, valid, calibration)
+    kept_new_N = hits(state, kept, valid, calibration)
+    return DiscretizationGap(
+        soft=_share(soft_N),
+        kept=_share(kept_N),
+        kept_weighted=_share(weighted_N),
+        soft_recalibrated=_share(soft_new_N),
+        kept_recalibrated=_share(kept_new_N),
+        raw=_difference(soft_N, kept_N),
+        weighted=_difference(soft_N, weighted_N),
+        recalibrated=_difference(soft_new_N, kept_new_N),
+    )
+
+
+def kept_mixing(state: SearchState, genotype: Genotype) -> Mixing:
+    """Return weight one on the genotype's operations."""
+    return one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+
+
+@torch.no_grad()
+def weighted_mixing(state: SearchState, genotype: Genotype) -> Mixing:
+    """Let the kept operations carry their learned weights, scaled per node to what all its operations carried.
+
+    The other reading of "after discretization": the mass that enters a node stays as it was (methods.md, 2.5).
+    """
+    soft, kept = state.mixing(), kept_mixing(state, genotype)
+    return Mixing(*(_carried(soft.cell(kind), kept.cell(kind), state, kind) for kind in CELL_KINDS))
+
+
+def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: CellKind) -> CellMixing:
+    real_EO = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates.cell(kind)])
+    mass_EO = soft.products() * real_EO.to(soft.weights_EO)
+    left_EO = mass_EO * kept.weights_EO
+    rows = []
+    for incoming in state.spec.topology.incoming.values():
+        mine = slice(incoming.start, incoming.stop)
+        rows.append(left_EO[mine] * (mass_EO[mine].sum() / left_EO[mine].sum().clamp(min=1e-12)))
+    return replace(kept, weights_EO=torch.cat(rows))
+
+
+def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches) -> list[dict[str, Any]]:
+    """Cut one supernet to 8, 6, 5, 4 and 3 of 14 edges and measure each (DA2S, Table 4); [] unless 4 nodes.
+
+    Edges rank by their best operation's weight times their own. ``kept`` has weight one on what stays,
+    ``kept_weighted`` the learned weights scaled to the mass that entered each node.
+    """
+    topology, rows = state.spec.topology, []
+    if topology.nodes != 4:  # noqa: PLR2004 -- the table is about the papers' cell
+        return []
+    soft = _share(hits(state, state.scored(), valid))
+    for edges in KEPT_EDGES:
+        with torch.no_grad():
+            cut = strongest(keep_edges(edges, topology.nodes))  # type: ignore[arg-type]
+            genotype = cut(state.mixing(), topology, state.spec.candidates)
+        one, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
+        rows.append(
+            {
+                "kept_edges": edges,
+                "soft": soft,
+                "kept": _share(hits(state, one, valid)),
+                "kept_recalibrated": _share(hits(state, one, valid, calibration)),
+                "kept_weighted": _share(hits(state, weighted, valid)),
+                "genotype": genotype.to_json(),
+            }
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class OperationGap:
+    """How far the learned weights are from what the operations are worth.
+
+    Attributes:
+        excess: share of an edge's weight that lies on candidates without parameters, minus their uniform share,
+            averaged over the edges of both cells (``none`` left out); positive is the papers' bias towards skips.
+        worth: rank correlation between the weight of each candidate and the accuracy that the supernet loses
+            without it; None where it was not measured.
+        loss_worth: the same with the rise of the loss, which sees smaller changes.
+        table: a row per candidate.
+    """
+
+    excess: Difference
+    worth: Ranking | None
+    loss_worth: Ranking | None
+    table: tuple[dict[str, Any], ...]
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the figures by name."""
+        named: dict[str, float | None] = {
+            "operation_gap_excess": self.excess.value,
+            "operation_gap_excess_low": self.excess.low,
+            "operation_gap_excess_high": self.excess.high,
+        }
+        for name, ranking in (("weight_worth", self.worth), ("weight_loss_worth", self.loss_worth)):
+            low, high = (ranking.interval if ranking else None) or (None, None)
+            named |= {
+                f"{name}_tau": ranking.tau_b if ranking else None, f"{name}_tau_low": low, f"{name}_tau_high": high,
+            }  # fmt: skip
+        return named
+
+
+def operation_gap(state: SearchState, valid: ImageBatches | None, *, seed: int) -> OperationGap:
+    """Measure bias towards candidates without parameters, and whether weight follows worth.
+
+    Args:
+        state: the end of a search.
+        valid: batches of the architecture half, on which each candidate is removed in turn; None skips that.
+        seed: of the bootstrap.
+    """
+    rows = [] if valid is None else list(removals(state, valid))
+    weights = [row["weight"] for row in rows]
+    measured = len(rows) > 2  # noqa: PLR2004 -- a ranking of two says nothing
+    return OperationGap(
+        excess=Difference(*bootstrap_mean(_excess(state), seed=seed)),
+        worth=rank_correlation(weights, [row["accuracy_drop"] for row in rows], seed=seed) if measured else None,
+        loss_worth=rank_correlation(weights, [row["loss_rise"] for row in rows], seed=seed) if measured else None,
+        table=tuple(rows),
+    )
+
+
+@torch.no_grad()
+def _excess(state: SearchState) -> list[float]:
+    """Return per edge the share on candidates without parameters minus their uniform share, ``none`` left out."""
+    mixing, values = state.mixing(), []
+    for kind in CELL_KINDS:
+        for weights_O, names in zip(
+            mixing.cell(kind).weights_EO.tolist(), state.spec.candidates.cell(kind), strict=True
+        ):
+            real = [
+                (weight, name in PARAMETER_FREE)
+                for weight, name in zip(weights_O, names, strict=True)
+                if name != "none"
+            ]
+            free = [weight for weight, is_free in real if is_free]
+            total = sum(weight for weight, _ in real)
+            values.append(sum(free) / total - len(free) / len(real) if total else 0.0)
+    return values
+
+
+def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]]:
+    """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
+    mixing = state.scored()
+    loss, accuracy = supernet_scores(state.supernet, mixing, valid)
+    for kind in CELL_KINDS:
+        weights_EO = mixing.cell(kind).products().tolist()
+        for edge, names in enumerate(state.spec.candidates.cell(kind)):
+            for choice, name in enumerate(names):
+                if name == "none":
+                    continue
+                without = removed(mixing, kind, edge, choice)
+                new_loss, new_accuracy = supernet_scores(state.supernet, without, valid)
+                yield {
+                    "cell": kind, "edge": edge, "operation": name, "weight": weights_EO[edge][choice],
+                    "accuracy_drop": accuracy - new_accuracy, "loss_rise": new_loss - loss,
+                }  # fmt: skip
+
+
+def removed(mixing: Mixing, kind: CellKind, edge: int, choice: int) -> Mixing:
+    """Return the mixing weights without one candidate of one edge."""
+    cell = mixing.cell(kind)
+    weights_EO = cell.weights_EO.clone()
+    weights_EO[edge, choice] = 0
+    return replace(mixing, **{kind: replace(cell, weights_EO=weights_EO)})
+
+
+@torch.no_grad()
+def hits(state: SearchState, mixing: Mixing, batches: ImageBatches, calibration: ImageBatches | None = None) -> Tensor:
+    """Return [N] on the CPU: 1 where the supernet is right under ``mixing``, else 0.
+
+    Args:
+        state: left as it was.
+        mixing: what it is right under.
+        batches: images to classify.
+        calibration: batches on which batch norm is measured anew first; None keeps the supernet's statistics.
+    """
+    if calibration is not None:
+        with fresh_statistics(state.supernet):
+            recalibrate(state.supernet, mixing, calibration)
+            return hits(state, mixing, batches)
+    with evaluating(state.supernet):
+        right = [(state.supernet(images, mixing).argmax(1) == labels) for images, labels in batches]
+    return torch.cat(right).double().cpu()
+
+
+def _share(hits_N: Tensor) -> float:
+    return float(hits_N.mean())
+
+
+def _difference(first_N: Tensor, second_N: Tensor) -> Difference:
+    return Difference(*paired_difference(np.asarray(first_N), np.asarray(second_N)))

@@ -1,0 +1,248 @@
+"""What a pipeline will cost on this machine: time from a few real steps of every long stage, memory from its largest.
+
+Steps run the models at their full size, in the precision and with the threads of the stages. On a CPU they run on two
+small batches, and the line through both times gives the step at the real batch; where that is quick, it is measured
+itself, and so it is on a GPU, with steps replayed as in the stages. What does not fit into the free memory is not run.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from nascommon.config import Params
+from nascommon.cost.footprint import DRAWING_BYTES, DRAWING_STAGES, Shape, process_bytes
+from nascommon.cost.peaks import search_peak, supernets, training_peak, training_program
+from nascommon.method import Method
+from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
+from nascommon.pipeline.run import TARGET, TRANSFER
+from nascommon.pipeline.unprepared import shape_of
+from nascommon.runtime.hardware import resolve_precision
+from nascommon.runtime.replay import WARM_UP, Step, replayed
+from nascommon.search.gradients import Batch
+from nascommon.search.passes import architecture_step, weight_step
+from nascommon.search.state import SearchState, new_state
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import NetworkSpec, check_image_size
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from nascommon.training.many import threads_of_each
+from nascommon.training.settings import NetworkSettings, TrainingSettings
+
+MIB = 2**20
+SMALL = (4, 16)
+REPEATS = 3
+"""The fastest of so many steps counts: on a busy machine the others measure the neighbours."""
+QUICK_SECONDS = 2.0
+"""A step that promises to be quicker is measured at its real batch."""
+EVALUATION_SHARE = 0.35
+"""Time of an image in evaluation as a share of its time in training: the forward pass."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage will cost, or, where its steps do not fit into the free memory, what to set."""
+
+    stage: str
+    seconds: float = 0.0
+    memory_mib: float = 0.0
+    how: str = ""
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The networks that a stage trains: how many of each size, by which protocol, on how many of which images."""
+
+    stage: str
+    section: str
+    """Of params.yaml, whose ``training`` is the protocol."""
+    training: TrainingSettings
+    networks: tuple[tuple[NetworkSettings, int], ...]
+    shape: Shape
+    images: int
+    origin: str = "data.size"
+
+
+def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
+    """Measure and yield the long stages one by one."""
+    target = shape_of(params.data, TARGET)
+    process = process_bytes(device, tracked=params.tracking != "none")
+    seen = round(target.images * params.data.search_fraction)
+    half = round(seen * (1 - params.data.architecture_fraction))
+    search = search_estimate(params, method, target, (half, seen - half), device)
+    yield with_process(search, process, target)
+    seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
+    for work in all_trainings(params, target, half):
+        yield with_process(trainings_estimate(work, params, device, seconds_of), process, work.shape)
+
+
+def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Trainings]:
+    """Yield what is trained from scratch, stage by stage; ``half`` is the images of the weight half."""
+    retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
+    images = round(target.images * (1 - retrain.holdout))
+    yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, 1),), target, images)
+    if transfer.data is not None:
+        shape, origin = shape_of(transfer.data, TRANSFER), "transfer.data.size"
+        one = ((transfer.network, 1),)
+        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin)
+    ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]
+    if kendall.deep_network is not None:
+        ranked.append((kendall.deep_network, kendall.architectures))
+    yield Trainings("kendall_tau", "kendall_tau", kendall.training, tuple(ranked), target, half)
+    random = ((retrain.network, params.baseline.architectures),)
+    yield Trainings("baseline", "retrain", retrain.training, random, target, images)
+
+
+def trainings_estimate(
+    work: Trainings, params: Params, device: torch.device, seconds_of: Callable[..., float]
+) -> Estimate:
+    """Estimate all networks of a stage; the memory is that of each of those that are trained at a time.
+
+    Args:
+        work: what the stage trains.
+        params: of the pipeline.
+        device: where it is trained.
+        seconds_of: ``step_seconds``, which may remember.
+    """
+    shape, training = work.shape, work.training
+    check_image_size(shape.height, shape.width, work.networks[0][0].stem, work.origin)
+    precision = resolve_precision(params.precision, device)
+    sizes = [network.spec(classes=shape.classes, image_channels=shape.channels) for network, _ in work.networks]
+    specs = [replace(spec, precision=precision) for spec in sizes]
+    counts = [count for _, count in work.networks]
+    steps = max(work.images // training.batch_size, 1)
+    how = f"{counts[0]} x {training.epochs} epochs of {steps} steps{in_pieces(training.pieces)}"
+    if not any(counts):
+        return Estimate(work.stage, how=how)
+    key = f"{work.section}.training.pieces"
+    at_a_time, trouble = trainings_that_fit(key, training, specs, shape, params, device, sum(counts))
+    if trouble is not None:
+        return Estimate(work.stage, trouble=trouble)
+    threads = threads_of_each(params.threads, at_a_time)
+    seconds = sum(
+        count * training.epochs * steps * seconds_of(training, spec, shape, device, threads)
+        for spec, count in zip(specs, counts, strict=True)
+    )
+    how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
+    how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
+    memory = max(training_peak(training, spec, shape, device) for spec in specs)
+    return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
+
+
+def step_seconds(
+    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int
+) -> float:
+    """Measure a training step of a network of that size."""
+    with threads_set(threads):
+        return measure(training_program(training, spec, device), shape, training.batch_size, device)
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Compute with so many threads, and then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def with_process(estimate: Estimate, process: int, shape: Shape) -> Estimate:
+    """Add to the memory of the steps that of the process and of the images; the pictures are drawn after the steps."""
+    if not estimate.memory_mib:
+        return estimate
+    drawing = DRAWING_BYTES if process and estimate.stage in DRAWING_STAGES else 0
+    steps = max(estimate.memory_mib, drawing / MIB)
+    return replace(estimate, memory_mib=steps + (process + shape.resident_bytes()) / MIB)
+
+
+def search_estimate(
+    params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device
+) -> Estimate:
+    """Estimate all phases of the method on so many images for the weights and for the architecture."""
+    check_image_size(shape.height, shape.width, method.stem, "data.size")
+    topology = Topology(params.search.nodes)
+    candidates = uniform_candidates(method.candidates, topology)
+    precision = resolve_precision(params.precision, device)
+    base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels, precision=precision)
+    trouble = search_trouble(method, base, shape, params.search, device)
+    if trouble is not None:
+        return Estimate("search", trouble=trouble)
+    seconds = 0.0
+    for phase, spec in zip(method.phases, supernets(method, base), strict=True):
+        state = new_state(method, spec, seed=0, phase=0, device=device)
+        state.pieces = params.search.pieces
+        plain = measure(partial(weight_step, state), shape, method.batch_size, device, partial(steady, state))
+        both = plain
+        if method.arch_gradient is not None:
+            both = measure(partial(bilevel, state), shape, method.batch_size, device, partial(steady, state))
+        steps = max(halves[0] // method.batch_size, 1)
+        check = halves[1] / method.batch_size * plain * EVALUATION_SHARE
+        warm = min(phase.warmup, phase.epochs)
+        training = steps * (warm * plain + (phase.epochs - warm) * both) + phase.epochs * check
+        seconds += len(method.passes) * training
+    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps{in_pieces(params.search.pieces)}"
+    return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how)
+
+
+def in_pieces(pieces: int) -> str:
+    """Say so where a batch is cut."""
+    return f", each in {pieces} pieces to save memory" if pieces > 1 else ""
+
+
+def bilevel(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
+    """Take one architecture step and one weight step."""
+    architecture_step(state, batch, batch)
+    return weight_step(state, batch)
+
+
+def steady(state: SearchState) -> bool:
+    """Whether a GPU may replay the steps of a search."""
+    return not state.varies
+
+
+def measure(
+    step: Callable[[Batch], tuple[Tensor, ...]],
+    shape: Shape,
+    batch_size: int,
+    device: torch.device,
+    steady: Callable[[], bool] = lambda: True,
+) -> float:
+    """Return the seconds of a step at ``batch_size``, as it is best repeated; ``steady`` as for ``replayed``."""
+    repeated = replayed(lambda *batch: step(Batch(*batch)), device, steady)
+    if device.type == "cuda":
+        return timed(repeated, shape.batch(batch_size, device), first=WARM_UP + 1)
+    small, large = (min(size, batch_size) for size in SMALL)
+    first, second = (timed(repeated, shape.batch(size, device)) for size in (small, large))
+    slope = max(second - first, 0.0) / max(large - small, 1)
+    seconds = second + slope * (batch_size - large)
+    return timed(repeated, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
+
+
+def timed(step: Step, batch: tuple[Tensor, Tensor], first: int = 1) -> float:
+    """Return the seconds of the fastest of some steps, after the first ones, which warm up."""
+    for _ in range(first):
+        step(*batch)
+    seconds = []
+    for _ in range(REPEATS):
+        synchronise(batch[0].device)
+        started = time.perf_counter()
+        step(*batch)
+        synchronise(batch[0].device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU to have done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,197 @@
+"""Too little memory is one error before the work starts, which names what to set; nothing is cut in secret."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from nascommon.config import Params
+from nascommon.cost.footprint import Shape
+from nascommon.cost.live_bytes import available_bytes, resident_bytes
+from nascommon.cost.peaks import search_peak, supernets, training_peak
+from nascommon.method import Method
+from nascommon.search.settings import SearchSettings
+from nascommon.search.watch import HESSIAN_IMAGES
+from nascommon.settings import UserError
+from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
+from nascommon.space.stem import STEM_MULTIPLIER, Stem
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import INPUTS
+from nascommon.training.many import simultaneous
+from nascommon.training.settings import TrainingSettings
+
+FILLED = 0.9
+"""Of the free memory, what may be filled by what is not counted, or advised."""
+OPERATIONS_OF_A_CELL = 10
+"""Of a stand-alone network: two of each of four nodes, and the two that bring the inputs to its width."""
+TENSORS_OF_AN_OPERATION = 6
+"""As large as its input, which a step keeps of an operation at most."""
+WATCHED_TENSORS = 2
+"""So many times as much the watch of the Hessian keeps, which differentiates twice."""
+STEM_WIDTH: dict[Stem, float] = {"cifar": STEM_MULTIPLIER, "imagenet": 1 / 4}
+"""Numbers that a stem makes of a pixel, for each channel of the first cell."""
+COPIES = 6
+"""Of every weight: itself, its gradient, its momentum and one that a step makes, with the holes of a heap."""
+WEIGHTS_OF_AN_OPERATION = COPIES * 4**2
+"""Numbers for each pair of channels of the first cell, at most: in the last cells they are four times as many."""
+AUXILIARY_WIDTH, AUXILIARY_WEIGHTS = 768, 4 * 128 * 768
+LAST_WIDTH = 4 * 32
+"""Channels of the last map for each of the first cell, at most."""
+FLOAT_BYTES = 4
+MIB = 2**20
+
+
+def require_search(
+    method: Method, base: SupernetSpec, shape: Shape, search: SearchSettings, device: torch.device
+) -> None:
+    """Refuse a search whose largest step does not fit into the free memory.
+
+    Raises:
+        UserError: naming the key and the number to set.
+    """
+    trouble = search_trouble(method, base, shape, search, device)
+    if trouble is not None:
+        raise UserError(trouble)
+
+
+def search_trouble(
+    method: Method, base: SupernetSpec, shape: Shape, search: SearchSettings, device: torch.device
+) -> str | None:
+    """Return what to set so that the largest step of a search fits into the free memory; None where it does."""
+    free = available_bytes(device)
+    for spec in supernets(method, base):
+        if (least := _least(spec)) > free:
+            return f"search.channels: {_too_much('the supernet alone', least, free)}; take fewer channels or cells"
+    images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0)
+    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < FILLED * free:
+        return None
+
+    def peak(pieces: int, watch_every: int = 0) -> int:
+        cut = search.model_copy(update={"pieces": pieces, "watch_every": watch_every})
+        return search_peak(method, base, shape, cut, device)
+
+    needed = peak(search.pieces, search.watch_every)
+    if needed <= free:
+        return None
+    steps = peak(search.pieces)
+    if steps > free:
+        return advice("search.pieces", search.pieces, method.batch_size, steps, peak, free)
+    return (
+        f"search.watch_every: {_too_much('the look for signs of collapse', needed, free)}; set search.watch_every: 0, "
+        f"which leaves it out (about {_mib(steps)})"
+    )
+
+
+def require_trainings(
+    key: str, settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, params: Params,
+    device: torch.device, networks: int = 1,
+) -> int:  # fmt: skip
+    """Return how many of so many networks are to be trained at a time; refuse what does not fit into the free memory.
+
+    Raises:
+        UserError: naming the key and the number to set.
+    """
+    at_a_time, trouble = trainings_that_fit(key, settings, specs, shape, params, device, networks)
+    if trouble is not None:
+        raise UserError(trouble)
+    return at_a_time
+
+
+def trainings_that_fit(
+    key: str, settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, params: Params,
+    device: torch.device, networks: int = 1,
+) -> tuple[int, str | None]:  # fmt: skip
+    """Return how many networks are to be trained at a time, and what to set where they do not fit; None where they do.
+
+    Args:
+        key: of the setting that cuts a batch, such as ``retrain.training.pieces``.
+        settings: protocol of every network.
+        specs: sizes of the networks, of which the largest counts.
+        shape: of the images.
+        params: whose ``jobs`` say how many at a time; ``auto`` takes as many as fit.
+        device: where they are trained.
+        networks: how many in all.
+    """
+    if networks == 0:
+        return 1, None
+    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
+    if (least := max(map(_least, specs))) > free:
+        network = f"{key.partition('.')[0]}.network.channels"
+        return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
+    process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
+    bound = max(_training_bound(settings, spec, shape) for spec in specs)
+    if wanted * (bound + process) < FILLED * free:
+        return wanted, None
+
+    def peak(pieces: int) -> int:
+        cut = settings.model_copy(update={"pieces": pieces})
+        return max(training_peak(cut, spec, shape, device) for spec in specs)
+
+    needed = peak(settings.pieces)
+    if needed > free:
+        return 1, advice(key, settings.pieces, settings.batch_size, needed, peak, free)
+    fitting = max(1, min(wanted, math.floor(FILLED * free / (needed + process))))
+    if params.jobs == "auto" or wanted * (needed + process) <= free:
+        return fitting if params.jobs == "auto" else wanted, None
+    several = _too_much(f"{wanted} networks at a time", wanted * (needed + process), free, "take")
+    return wanted, f"jobs: {several}; set jobs: {fitting}"
+
+
+def advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[int], int], free: int) -> str:
+    """Say how many pieces, a power of two more than are set, let a step fit; or that no number does.
+
+    Args:
+        key: of the setting.
+        pieces: as set.
+        batch_size: images; there are never more pieces.
+        needed: bytes of a step as it is set.
+        peak: pieces -> bytes of a step.
+        free: bytes.
+    """
+    trouble = f"{key}: {_too_much(f'a step in {_pieces(pieces)}', needed, free)}"
+    count = min(pieces, batch_size)
+    while count < batch_size:
+        count = min(2 * count, batch_size)
+        if needed * pieces <= FILLED * free * count and (bytes_then := peak(count)) <= FILLED * free:
+            return f"{trouble}; set {key}: {count} (about {_mib(bytes_then)}), or a smaller batch_size"
+    return f"{trouble}, and no number of pieces makes it fit; take a smaller network, smaller images or another machine"
+
+
+def _least(spec: SupernetSpec | NetworkSpec) -> int:
+    """Return bytes that weights, gradients and momenta surely exceed: what is far too large need not be counted.
+
+    Every cell brings both of its inputs, which have at least as many channels as the first cell, to its own channels.
+    """
+    return 3 * FLOAT_BYTES * spec.cells * INPUTS * spec.channels**2
+
+
+def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
+    """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
+    operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.normal[0])
+    return _bound(operations, spec, shape, images)
+
+
+def _training_bound(settings: TrainingSettings, spec: NetworkSpec, shape: Shape) -> int:
+    return _bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size)
+
+
+def _bound(operations: int, spec: SupernetSpec | NetworkSpec, shape: Shape, images: int) -> int:
+    pixels = shape.height * shape.width
+    before_cells, in_cells = STEM_WIDTH[spec.stem], (TOTAL_STRIDE["cifar"] / TOTAL_STRIDE[spec.stem]) ** 2
+    maps = TENSORS_OF_AN_OPERATION * spec.channels * pixels * images * (before_cells + operations * in_cells)
+    heads = COPIES * (AUXILIARY_WEIGHTS + spec.classes * (AUXILIARY_WIDTH + LAST_WIDTH * spec.channels))
+    return round(FLOAT_BYTES * (maps + heads + operations * WEIGHTS_OF_AN_OPERATION * spec.channels**2))
+
+
+def _too_much(what: str, needed: int, free: int, verb: str = "takes") -> str:
+    return f"{what} {verb} about {_mib(needed)}, and {_mib(free)} are free"
+
+
+def _pieces(count: int) -> str:
+    return "1 piece" if count == 1 else f"{count} pieces"
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:,.0f} MiB"

@@ -1,0 +1,131 @@
+"""The architectures of the Kendall tau stage, by mode, with the data that scores and retrains them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nascommon.cost.footprint import shape_of
+from nascommon.data.batches import Batches
+from nascommon.gaps.candidates import Architecture, Source, from_epochs, sampled
+from nascommon.method import Method
+from nascommon.pipeline.memory_limit import require_trainings
+from nascommon.pipeline.run import SEARCH, TARGET, Data, Run, open_data
+from nascommon.runtime.seeding import derive
+from nascommon.search.artefact import SavedSearch, SavedState, load_search
+from nascommon.search.choose import choose_genotype, inherited_accuracy
+from nascommon.search.loop import Hooks
+from nascommon.search.state import SearchState
+from nascommon.settings import UserError
+from nascommon.space.genotype import Genotype
+from nascommon.space.network import NetworkSpec
+from nascommon.training.settings import NetworkSettings
+from stages.search import search_on
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """What the stage works with."""
+
+    run: Run
+    method: Method
+    search: SavedSearch
+    data: Data
+    validation: Batches
+
+    @staticmethod
+    def open(run: Run) -> Ranked:
+        """Open the search and the data."""
+        data = open_data(run, TARGET)
+        valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
+        return Ranked(run, run.params.method(), load_search(SEARCH), data, valid)
+
+    def trained(self) -> bool:
+        """Say whether the search trained a supernet; plain random sampling does not."""
+        return self.method.epochs > 0
+
+    def network_spec(self, network: NetworkSettings) -> NetworkSpec:
+        """Return the size of the retrained networks."""
+        manifest = self.data.prepared.manifest
+        spec = network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        return replace(spec, precision=self.run.precision)
+
+    def rounds(self) -> dict[str, NetworkSettings]:
+        """Return the network of each round of retraining: once, once more with another seed, and once deep."""
+        settings = self.run.params.kendall_tau
+        rounds = {"first": settings.network}
+        if settings.retest:
+            rounds["second"] = settings.network
+        if settings.deep_network is not None:
+            rounds["deep"] = settings.deep_network
+        return rounds
+
+    def at_a_time(self) -> int:
+        """Return how many retrainings run at a time.
+
+        Raises:
+            UserError: not even one fits into the free memory.
+        """
+        settings, shape = self.run.params.kendall_tau, shape_of(self.data.prepared)
+        specs = [self.network_spec(network) for network in self.rounds().values()]
+        networks, key = settings.architectures * len(specs), "kendall_tau.training.pieces"
+        return require_trainings(key, settings.training, specs, shape, self.run.params, self.run.device, networks)
+
+    def snapshots(self) -> list[Source]:
+        """Return the snapshots of the search, by epoch.
+
+        Raises:
+            UserError: the search kept none.
+        """
+        if not self.search.snapshots:
+            raise UserError(
+                "kendall_tau: the search kept no snapshots; set search.snapshots to at least 3, or source: sampled"
+            )
+        return [self._source(f"epoch {saved.epoch}", saved) for saved in self.search.snapshots]
+
+    def final(self) -> Source:
+        """Return the end of the search."""
+        return self._source("final", self.search.final)
+
+    def _source(self, name: str, saved: SavedState) -> Source:
+        return Source(name, saved.valid_accuracy, lambda: saved.load(self.method, self.run.device))
+
+    def architectures(self) -> list[Architecture]:
+        """Return the architectures of the mode, unscored."""
+        settings, seed = self.run.params.kendall_tau, self.run.params.seed
+        if settings.mode == "multi_run":
+            return self._runs(settings.architectures)
+        if settings.source == "epochs":
+            return from_epochs(self.snapshots(), settings.architectures)
+        return sampled(self.final(), settings.architectures, seed)
+
+    def _runs(self, count: int) -> list[Architecture]:
+        """Return the result of this search and of ``count - 1`` more with other seeds."""
+        score = scorer(self)
+        first = self.final()
+        sources = [Source("seed of this run", first.valid_accuracy, first.open)]
+        sources += [self._search_again(index) for index in range(1, count)]
+        architectures = []
+        for index, source in enumerate(sources):
+            state = source.open()
+            seed = self.run.params.seed if index == 0 else derive(self.run.params.seed, "run", index)
+            genotype, _ = choose_genotype(state, lambda g, state=state: score(state, g), seed=seed)  # type: ignore[misc]
+            architectures.append(Architecture(source.name, genotype, source))
+        return architectures
+
+    def _search_again(self, index: int) -> Source:
+        """Search with another seed; a search that an earlier process finished or began is taken up."""
+        seed = derive(self.run.params.seed, "run", index)
+        print(f"kendall_tau: search {index + 1}, of another seed", flush=True)
+        file = self.run.checkpoints.file(f"search_{index}")
+        outcome = search_on(self.run, self.data, self.method, seed=seed, checkpoint=file, hooks=Hooks())
+        accuracy = outcome.history.rows[-1]["valid_accuracy"] if outcome.history.rows else 0.0
+        return Source(f"other seed {index}", accuracy, lambda: outcome.state)
+
+
+def scorer(ranked: Ranked) -> Callable[[SearchState, Genotype], float]:
+    """Return the accuracy of a genotype with inherited weights on the architecture half, batch norm recalibrated."""
+    settings = ranked.run.params.kendall_tau
+    calibration = ranked.data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
+    valid = list(ranked.validation.epoch(0))
+    return lambda state, genotype: inherited_accuracy(state, genotype, calibration, valid)

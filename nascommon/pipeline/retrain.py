@@ -1,0 +1,141 @@
+"""What retrain and transfer share: one genotype, trained from scratch, counted, saved and logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from nascommon.config import RetrainSettings
+from nascommon.cost.complexity import network_complexity
+from nascommon.cost.footprint import shape_of
+from nascommon.data.prepared import Part
+from nascommon.data.split import stratified
+from nascommon.pipeline.memory_limit import require_trainings
+from nascommon.pipeline.run import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, epoch_figures
+from nascommon.runtime.artefacts import read_json, write_json, write_table
+from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.seeding import derive, generator
+from nascommon.space.genotype import Genotype, genotype_from_json
+from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
+from nascommon.space.precision import Precision
+from nascommon.training.artefact import save_network
+from nascommon.training.loop import Trained, TrainingHooks, train_network
+
+GENOTYPE = DISCRETIZE / "genotype.json"
+CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to train on what, and where it goes."""
+
+    settings: RetrainSettings
+    data: Data
+    folder: Path
+
+    def spec(self, precision: Precision) -> NetworkSpec:
+        """Return the network's size on this data.
+
+        Raises:
+            UserError: the images do not fit the stem.
+        """
+        manifest = self.data.prepared.manifest
+        origin = "transfer.data.size" if self.folder == TRANSFERRED else "data.size"
+        check_image_size(manifest.height, manifest.width, self.settings.network.stem, origin)
+        spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
+        return replace(spec, precision=precision)
+
+    def at_a_time(self, run: Run, networks: int = 1) -> int:
+        """Return how many of so many networks are trained at a time.
+
+        Raises:
+            UserError: a step does not fit into the free memory.
+        """
+        key = f"{'transfer' if self.folder == TRANSFERRED else 'retrain'}.training.pieces"
+        spec, shape = self.spec(run.precision), shape_of(self.data.prepared)
+        return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
+
+
+def train_genotype(run: Run, task: Task) -> None:
+    """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
+    genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
+    spec, training = task.spec(run.precision), task.settings.training
+    task.at_a_time(run)
+    manifest = task.data.prepared.manifest
+    say_auxiliary(spec, manifest.height, manifest.width)
+    part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)
+    with progress(run.stage, training.epochs) as bar:
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            figures = {name: row[name] for name in CURVES[1:] if name in row}
+            bar.step(row["epoch"], epoch_figures(row))
+            run.tracker.epoch(row["epoch"], figures)
+
+        trained = train_network(
+            genotype,
+            spec,
+            training,
+            task.data.training(part, training.batch_size, run.stage, cutout=training.cutout),
+            seed=derive(run.params.seed, run.stage),
+            device=run.device,
+            validation=task.data.evaluation(held_out, training.batch_size) if held_out else None,
+            checkpoint=run.checkpoints.file("state"),
+            hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
+        )
+    write_trained(run, task, genotype, trained, part)
+
+
+def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, part: Part) -> None:
+    """Write what came out and log it."""
+    manifest, spec = task.data.prepared.manifest, trained.network.spec
+    counts = network_complexity(genotype, spec, manifest.height, manifest.width).as_dict()
+    metrics = {**trained.summary(), **counts}
+    save_network(
+        task.folder,
+        trained.network,
+        genotype,
+        provenance=run.provenance(),
+        data=manifest.source,
+        normalisation={"mean": manifest.mean, "std": manifest.std},
+        classes=manifest.classes,
+        metrics=metrics,
+    )
+    write_json(METRICS / f"{run.stage}.json", metrics)
+    write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained.rows, columns=list(CURVES)))
+    run.tracker.headline(metrics)
+    run.tracker.artefact(task.folder / "network.json", run.stage)
+    example = torch.zeros(2, spec.image_channels, manifest.height, manifest.width)
+    run.tracker.model(trained.network.eval(), example, run.stage)
+    summary(
+        f"{run.stage}: {spec.cells} cells, {spec.channels} channels on {len(part)} images of {manifest.source}",
+        {
+            "parameters": f"{counts['params']:,}",
+            "mult-adds": f"{counts['mult_adds']:,} (paper_flops {counts['paper_flops']:,})",
+            **epoch_figures(metrics),
+            "speed": f"{metrics['images_per_second']:.0f} images/s, {metrics['train_seconds']:.0f} s in all",
+        },
+        [task.folder / "network.safetensors", task.folder / "network.json", PLOTS / f"{run.stage}.csv"],
+    )
+
+
+def divide(part: Part, holdout: float, seed: int) -> tuple[Part, Part | None]:
+    """Split off the held-out share, class by class; None where there is none."""
+    if holdout == 0:
+        return part, None
+    kept, held_out = stratified(part.labels, holdout, generator(seed, "holdout"))
+    return part.subset(kept), part.subset(held_out)
+
+
+def say_auxiliary(spec: NetworkSpec, height: int, width: int) -> None:
+    """Say when the auxiliary head meets a map that the published one is not made for."""
+    rows, columns = height // TOTAL_STRIDE[spec.stem], width // TOTAL_STRIDE[spec.stem]
+    published = AUXILIARY_MAP[spec.stem]
+    if spec.auxiliary and (rows, columns) != (published, published):
+        print(
+            f"auxiliary head: its map is {rows} x {columns}, not {published} x {published} as published; "
+            "it is pooled adaptively to 2 x 2"
+        )

@@ -1,0 +1,100 @@
+"""The four gaps of every method in one table: one run with its interval, several with their spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nascommon.statistics.intervals import summarise
+
+Figures = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A column of the table.
+
+    Attributes:
+        column: its heading.
+        metric: the figure; its interval is under ``metric`` + ``_low`` and ``_high``.
+        scale: 100 where a person wants percentage points.
+        meaning: what is good and what is bad, in words.
+    """
+
+    column: str
+    metric: str
+    scale: float
+    meaning: str
+
+
+GAPS = (
+    Gap("discretization", "discretization_gap", 100, "points of supernet accuracy lost by cutting; 0 is no gap"),
+    Gap("… learned weights", "discretization_gap_weighted", 100, "the same, what is kept carries its learned weights"),
+    Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
+    Gap("operation: excess", "operation_gap_excess", 100, "points of weight on skips and pools above their share"),
+    Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
+    Gap("skips", "skips_normal", 1, "skip connections in the normal cell"),
+    Gap("structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"),
+    Gap("depth: τ", "depth_tau", 1, "Kendall τ of training at search depth and deeper; 1 is no gap"),
+    Gap("test accuracy", "test_accuracy", 100, "percent, retrained, last epoch"),
+)
+
+
+def gap_figures(stages: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Return all gaps with their intervals from the metrics of the stages, by the names that ``GAPS`` uses."""
+    discretize, kendall = stages["discretize"], stages["kendall_tau"]
+    figures = {
+        f"{gap.metric}{end}": discretize.get(f"{gap.metric}{end}") for gap in GAPS for end in ("", "_low", "_high")
+    }
+    for name, source in (("structure_tau", "tau_b"), ("depth_tau", "depth_tau_b")):
+        figures |= {f"{name}{end}": kendall.get(f"{source}{end}") for end in ("", "_low", "_high")}
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def gap_table(runs: Sequence[tuple[str, str, Figures]]) -> pd.DataFrame:
+    """Return a row per method, or per variant of it where it ran with different settings.
+
+    Args:
+        runs: (method, hash of its settings, figures as ``gap_figures`` names them with ``test_accuracy``), one per
+            finished pipeline.
+    """
+    variants: dict[str, set[str]] = {}
+    for method, settings, _ in runs:
+        variants.setdefault(method, set()).add(settings)
+    methods: dict[str, list[Figures]] = {}
+    for method, settings, figures in runs:
+        name = method if len(variants[method]) == 1 else f"{method} {settings}"
+        methods.setdefault(name, []).append(figures)
+    rows: list[dict[str, Any]] = [
+        {"method": method, "runs": len(found), **{gap.column: cell(gap, found) for gap in GAPS}}
+        for method, found in sorted(methods.items())
+    ]
+    return pd.DataFrame(rows, columns=["method", "runs", *(gap.column for gap in GAPS)])
+
+
+def cell(gap: Gap, runs: Sequence[Figures]) -> str:
+    """Write mean ± standard deviation of several runs, or the value of one with its interval; empty if unknown."""
+    digits = 1 if gap.scale == 100 else 2  # noqa: PLR2004 -- percentage points
+    knowing = [run for run in runs if run.get(gap.metric) is not None]
+    known = [float(run[gap.metric] or 0) for run in knowing]
+    if not known:
+        return ""
+    if len(known) > 1:
+        total = summarise([gap.scale * value for value in known])
+        return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}"
+    low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
+    interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
+    return f"{gap.scale * known[0]:.{digits}f}{interval}"
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write the table as Markdown with what its columns mean."""
+    lines = [list(table.columns), *([str(value) for value in row] for row in table.itertuples(index=False))]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
+    written = [f"| {' | '.join(text.ljust(w) for text, w in zip(line, widths, strict=True))} |" for line in lines]
+    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+    legend = [f"- {gap.column}: {gap.meaning}" for gap in GAPS]
+    return "\n".join([written[0], rule, *written[1:], "", *legend, ""])

@@ -1,0 +1,145 @@
+"""The report in words: what was found, how sure it is, what it cost, and the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nascommon.pipeline.run import Run
+from nascommon.runtime.progress import duration, percent, points
+from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
+from nascommon.statistics.ranking import tau_in_words
+
+COMPARABILITY = (
+    "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
+    "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
+)
+GAPS = (
+    "This run, and all tracked before it with equal settings but for method and seed (`python -m stages.gaps` prints "
+    "the present table). One run has its 95 % interval, several have mean ± standard deviation over seeds."
+)
+
+
+def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> str:
+    """Return the report as Markdown."""
+    genotype = genotype_from_json(results["genotype"])
+    cells = "\n".join(f"- {kind}: `{format_cell(genotype.cell(kind))}`" for kind in CELL_KINDS)
+    birth = results["provenance"]
+    return "\n".join(
+        [
+            f"# {whose(run)} on {run.params.data.source}, seed {run.params.seed}",
+            "",
+            *[f"- {line}" for line in findings(results)],
+            "",
+            "## The architecture",
+            "",
+            cells,
+            "",
+            "## The gaps between search and retraining",
+            "",
+            GAPS,
+            "",
+            gaps,
+            "## Results",
+            "",
+            COMPARABILITY,
+            "",
+            table,
+            f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",
+            "",
+        ]
+    )
+
+
+def whose(run: Run) -> str:
+    """Name the method, or the genotype that was given in its result's place."""
+    given = run.params.discretize.genotype
+    return (
+        run.params.search.method if given is None else f"{given} (given; beside a search by {run.params.search.method})"
+    )
+
+
+def findings(results: dict[str, Any]) -> list[str]:
+    """Return the sentences a reader wants first."""
+    metrics, stages = results["metrics"], results["stages"]
+    lines = [f"Test accuracy {percent(metrics['test_accuracy'])} (last epoch, test images read once)."]
+    if given := results["given"]:
+        lines.append(
+            f"The retrained architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
+        )
+    if metrics["linear_error_percent"] is not None:
+        lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
+    lines += [against_random(comparison) for comparison in results["comparisons"]]
+    lines += left_out(stages)
+    if not results["comparisons"]:
+        lines.append("Not compared with random architectures: set baseline.architectures.")
+    gap = stages["discretize"]
+    lines.append(
+        f"Discretization gap: {points(gap['discretization_gap'])} of accuracy lost; the supernet's validation accuracy "
+        f"goes from {percent(gap['soft'])} to {percent(gap['kept'])} (learned weights on what is kept "
+        f"{percent(gap['kept_weighted'])}, batch norm recalibrated {percent(gap['kept_recalibrated'])})."
+    )
+    lines.append(operations(gap))
+    kendall = stages["kendall_tau"]
+    lines += [ranking(kendall), *retest(kendall), *depth(kendall)]
+    cost = results["cost_seconds"]
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
+    lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
+    return lines
+
+
+def left_out(stages: dict[str, Any]) -> list[str]:
+    """Say how many networks diverged and are therefore part of no figure."""
+    counts = {"baseline": "random networks", "kendall_tau": "retrainings of ranked architectures"}
+    return [
+        f"{stages[stage]['diverged']} {what} diverged and are left out of the figures."
+        for stage, what in counts.items()
+        if stages[stage].get("diverged")
+    ]
+
+
+def against_random(comparison: dict[str, Any]) -> str:
+    """Say how the network stands among random architectures."""
+    return (
+        f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
+        f"{comparison['null_mean']:.2f} %): {comparison['verdict']}."
+    )
+
+
+def operations(gap: dict[str, Any]) -> str:
+    """Say whether weight follows worth."""
+    excess = (
+        f"Operation gap: {points(gap['operation_gap_excess'])} of weight on skips and pools against their "
+        f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
+        f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skip connections in the normal cell"
+    )
+    tau = gap["weight_loss_worth_tau"]
+    return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
+
+
+def depth(kendall: dict[str, Any]) -> list[str]:
+    """Say whether deeper training ranks as training at search depth does, if that was measured."""
+    if kendall.get("depth_tau_b") is None:
+        return []
+    return [f"Search depth against retraining depth: Kendall tau-b {tau(kendall, 'depth_')}."]
+
+
+def ranking(kendall: dict[str, Any]) -> str:
+    """Say how well search scores rank architectures."""
+    if kendall["n"] == 0:
+        return "No search score to rank by: the search trained no supernet."
+    chance = "" if kendall["p_value"] is None else f", p = {kendall['p_value']:.2g}, n = {kendall['n']}"
+    return f"Search score against retraining: Kendall tau-b {tau(kendall)}{chance}."
+
+
+def retest(kendall: dict[str, Any]) -> list[str]:
+    """Say how far retraining repeats its own order, and what that leaves to a score, if that was measured."""
+    if kendall.get("retest_tau_b") is None:
+        return []
+    agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau(kendall, 'retest_')}."
+    ceiling = f"{kendall['ceiling_tau_b']:.2f} against one of them on average (corrected for attenuation)"
+    return [f"{agreement} A perfect score would reach {ceiling}."]
+
+
+def tau(kendall: dict[str, Any], prefix: str = "") -> str:
+    """Write a tau-b of the stage's metrics with its interval."""
+    return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ("", "_low", "_high")))

@@ -1,0 +1,165 @@
+"""What a stage will cost is measured on what will run: its precision, its threads, its replayed steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nascommon.config import Params, load_params
+from nascommon.cost import peaks as footprint
+from nascommon.cost.footprint import Shape
+from nascommon.pipeline import estimate
+from nascommon.runtime.replay import WARM_UP, Replay, Step
+from nascommon.search.gradients import Batch
+from nascommon.space import network, supernet
+from nascommon.space.precision import Precision, computing
+from nascommon.training import many
+from tests.stages.project import SMOKE
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def smoke(**changes: Any) -> Params:
+    params = load_params(SMOKE)
+    search = params.search.model_copy(update={"watch_every": 0})  # eigenvalues are float32 always
+    return params.model_copy(update={**changes, "search": search, "transfer": params.transfer})
+
+
+@pytest.fixture
+def precisions(monkeypatch: pytest.MonkeyPatch) -> set[Precision]:
+    """The precisions of all forward passes."""
+    seen: set[Precision] = set()
+
+    def watched(images: Tensor, precision: Precision) -> AbstractContextManager[object]:
+        seen.add(precision)
+        return computing(images, precision)
+
+    for module in (network, supernet):
+        monkeypatch.setattr(module, "computing", watched)
+    return seen
+
+
+def test_every_step_is_measured_in_the_precision_of_the_stages(
+    precisions: set[Precision], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(step: Any, shape: Shape, batch_size: int, device: torch.device, *_steady: Any) -> float:
+        step(Batch(*shape.batch(2, device)))
+        return 1.0
+
+    def uncounted(program: Callable[[torch.device], object], _device: torch.device) -> int:
+        program(torch.device("meta"))
+        return 1
+
+    monkeypatch.setattr(estimate, "measure", once)
+    for peak in (footprint.search_peak, footprint.training_peak):
+        peak.cache_clear()  # what is uncounted here shall not be remembered
+    monkeypatch.setattr(footprint, "memory_of", uncounted)
+    monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
+    monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
+    params = smoke(precision="bfloat16")
+    stages = [line.stage for line in estimate.estimates(params, params.method(), CPU)]
+    assert stages == ["search", "retrain", "transfer", "kendall_tau", "baseline"]
+    assert precisions == {"bfloat16"}
+    for peak in (footprint.search_peak, footprint.training_peak):
+        peak.cache_clear()
+
+
+@pytest.fixture
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    monkeypatch.setattr(many, "cores", lambda: 4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(None, [4] * 4 + [2] * 3), (3, [3] * 6)])
+@pytest.mark.usefixtures("four_threads")
+def test_trainings_at_a_time_are_measured_with_the_threads_that_each_will_have(
+    threads: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def fake(*_arguments: Any) -> float:
+        used.append(torch.get_num_threads())
+        return 1.0
+
+    monkeypatch.setattr(estimate, "measure", fake)
+    for peak in ("search_peak", "training_peak"):
+        monkeypatch.setattr(estimate, peak, lambda *_: 1)
+    monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
+    monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
+    params = smoke(threads=threads, jobs=2)
+    torch.set_num_threads(threads or 4)
+    list(estimate.estimates(params, params.method(), CPU))
+    # Search: with and without the architecture step. Then retrain and transfer; ranking, its deep networks, baseline,
+    # which is measured anew only where its threads are others than those of retrain.
+    assert used == expected
+    assert torch.get_num_threads() == (threads or 4)
+
+
+class Counted:
+    """Stands for a CUDA graph of a step."""
+
+    replays = 0
+
+    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+        del step
+        self.outputs = inputs
+
+    def replay(self) -> None:
+        type(self).replays += 1
+
+
+class Pictures(Shape):
+    """Pictures that are on no device but the host."""
+
+    def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        return super().batch(size, CPU)
+
+
+@pytest.mark.parametrize("varies", [False, True])
+def test_on_a_gpu_replayed_steps_are_measured_unless_no_two_steps_do_the_same(
+    varies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager: list[int] = []
+
+    def step(batch: Batch) -> tuple[Tensor, ...]:
+        eager.append(len(batch.labels))
+        return (batch.labels,)
+
+    monkeypatch.setattr(Counted, "replays", 0)
+    monkeypatch.setattr(
+        estimate, "replayed", lambda step, device, steady: Replay(step, steady=steady, record=Counted) if device == GPU
+        else step,
+    )  # fmt: skip
+    estimate.measure(step, Pictures(0, 1, 8, 8, 10), 32, GPU, lambda: not varies)
+    repeats = WARM_UP + 1 + estimate.REPEATS
+    assert eager == [32] * (repeats if varies else WARM_UP)
+    assert Counted.replays == (0 if varies else repeats - WARM_UP)
+
+
+def test_what_varies_from_step_to_step_is_told_to_the_replay() -> None:
+    params = load_params(SMOKE)
+    told: dict[str, set[bool]] = {}
+    for name in ("darts", "gdas"):
+        search = params.search.model_copy(update={"method": name})
+        changed = params.model_copy(update={"search": search})
+        told[name] = set()
+
+        def once(step: Any, shape: Shape, _size: int, device: torch.device, steady: Any, name: str = name) -> float:
+            step(Batch(*shape.batch(2, device)))
+            told[name].add(steady())
+            return 1.0
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(estimate, "measure", once)
+            patch.setattr(estimate, "search_peak", lambda *_: 1)
+            shape = Shape(100, 1, 8, 8, 10)
+            estimate.search_estimate(changed, changed.method(), shape, (50, 50), CPU)
+    assert told == {"darts": {True}, "gdas": {False}}

@@ -1,0 +1,239 @@
+"""What does not fit into the free memory is refused before the work starts, by the key and the number to set."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.config import Params, load_params
+from nascommon.cost.footprint import Shape
+from nascommon.cost.peaks import search_peak, supernets, training_peak
+from nascommon.method import REGISTRY, SearchSize
+from nascommon.pipeline import memory_limit as fitting
+from nascommon.pipeline.memory_limit import (
+    WATCHED_TENSORS,
+    _search_bound,
+    _training_bound,
+    advice,
+    require_search,
+    require_trainings,
+)
+from nascommon.search.settings import SearchSettings
+from nascommon.search.watch import HESSIAN_IMAGES
+from nascommon.settings import UserError
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import NetworkSpec
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+from nascommon.training.settings import TrainingSettings
+from tests.stages.project import SMOKE, Project
+
+CPU = torch.device("cpu")
+IMAGES = Shape(images=100, channels=3, height=16, width=16, classes=10)
+MIB = 2**20
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    """Let so many bytes be free."""
+    monkeypatch.setattr(fitting, "available_bytes", lambda _device: round(size))
+    monkeypatch.setattr(fitting, "resident_bytes", lambda: 0)
+
+
+def takes(monkeypatch: pytest.MonkeyPatch, step: int, watch: int = 0) -> None:
+    """Let every step take so many bytes in one piece, and the watch of the Hessian so many at any rate."""
+
+    def search(_method: object, _base: object, _shape: object, settings: SearchSettings, _device: object) -> int:
+        return max(step // settings.pieces, watch if settings.watch_every else 0)
+
+    monkeypatch.setattr(fitting, "_least", lambda _spec: 0)
+    monkeypatch.setattr(fitting, "search_peak", search)
+    monkeypatch.setattr(fitting, "training_peak", lambda settings, *_: step // settings.pieces)
+
+
+# -- what is advised --
+
+
+@pytest.mark.parametrize(
+    ("pieces", "free_bytes", "wanted"), [(1, 999, 2), (1, 556, 2), (1, 555, 4), (2, 499, 4), (1, 130, 10), (3, 150, 10)]
+)
+def test_the_fewest_pieces_that_leave_a_tenth_of_the_free_memory_are_named(
+    pieces: int, free_bytes: int, wanted: int
+) -> None:
+    told = advice("search.pieces", pieces, 10, 1000 // pieces, lambda count: 1000 // count, free_bytes)
+    assert f"set search.pieces: {wanted} " in told
+
+
+def test_the_message_says_what_is_needed_and_what_is_free() -> None:
+    told = advice("search.pieces", 1, 64, 800 * MIB, lambda count: 800 * MIB // count, 300 * MIB)
+    assert told == (
+        "search.pieces: a step in 1 piece takes about 800 MiB, and 300 MiB are free; "
+        "set search.pieces: 4 (about 200 MiB), or a smaller batch_size"
+    )
+
+
+def test_where_no_number_helps_none_is_named() -> None:
+    told = advice("search.pieces", 1, 64, 800 * MIB, lambda _count: 700 * MIB, 300 * MIB)
+    assert "no number of pieces makes it fit; take a smaller network" in told
+
+
+def test_numbers_that_cannot_do_are_not_even_tried() -> None:
+    tried: list[int] = []
+
+    def peak(count: int) -> int:
+        tried.append(count)
+        return 1600 // count + 10
+
+    advice("search.pieces", 1, 64, 1610, peak, 200)
+    assert tried == [16]  # in 8 pieces a step takes 201 bytes at least, and 180 may be filled
+
+
+# -- searches --
+
+
+def searching(name: str = "darts", channels: int = 4, **changes: Any) -> tuple[Any, ...]:
+    """Return the arguments of a small search of the first phase."""
+    entry, topology = REGISTRY[name], Topology(1)
+    method = replace(entry.recipe(entry.settings(), SearchSize(channels, 3, 1)), batch_size=16)
+    method = replace(method, phases=method.phases[:1])
+    base = SupernetSpec(0, 0, IMAGES.classes, uniform_candidates(method.candidates, topology), topology, 3)
+    return method, base, IMAGES, SearchSettings(method=name, watch_every=0).model_copy(update=changes), CPU
+
+
+def test_a_search_that_does_not_fit_names_the_pieces_with_which_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes(monkeypatch, 1000)
+    free(monkeypatch, 1000)
+    require_search(*searching())
+    free(monkeypatch, 999)
+    with pytest.raises(UserError, match=r"^search\.pieces: a step in 1 piece .*; set search\.pieces: 2 "):
+        require_search(*searching())
+    require_search(*searching(pieces=2))
+
+
+def test_where_the_watch_of_the_hessian_is_too_much_it_is_to_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes(monkeypatch, 1000, watch=1500)
+    free(monkeypatch, 1200)
+    with pytest.raises(UserError, match=r"^search\.watch_every: the look for .*; set search\.watch_every: 0, "):
+        require_search(*searching(watch_every=5))
+    require_search(*searching())
+    free(monkeypatch, 900)  # then the steps are what must change first
+    with pytest.raises(UserError, match=r"^search\.pieces: "):
+        require_search(*searching(watch_every=5))
+
+
+def test_what_is_far_below_the_free_memory_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes(monkeypatch, 2**40)
+    free(monkeypatch, 2**32)
+    require_search(*searching())
+    settings, specs, shape = training()
+    assert require_trainings("retrain.training.pieces", settings, specs, shape, params(1), CPU) == 1
+
+
+SLOWLY = [("darts", 256), *((name, channels) for name in ("pcdarts", "da2s", "ecdarts") for channels in (4, 256))]
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("darts", 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOWLY)]
+)
+def test_what_is_not_counted_is_surely_less(name: str, channels: int) -> None:
+    method, base, _, settings, device = searching(name, channels, watch_every=5)
+    images = method.batch_size + WATCHED_TENSORS * HESSIAN_IMAGES
+    small = replace(IMAGES, height=4, width=4)
+    bound = max(_search_bound(spec, small, images) for spec in supernets(method, base))
+    assert search_peak(method, base, small, settings, device) < bound
+
+
+@pytest.mark.parametrize(
+    ("spec", "side"), [(NetworkSpec(36, 1), 8), (NetworkSpec(4, 4), 32), (NetworkSpec(128, 3), 4),
+                       (NetworkSpec(8, 1, stem="imagenet"), 64)]
+)  # fmt: skip
+def test_nor_is_a_network_that_is_not_counted(spec: NetworkSpec, side: int) -> None:
+    settings, shape = TrainingSettings(batch_size=4), replace(IMAGES, height=side, width=side)
+    assert training_peak(settings, spec, shape, CPU) < _training_bound(settings, spec, shape)
+
+
+# -- trainings --
+
+
+def training() -> tuple[TrainingSettings, list[NetworkSpec], Shape]:
+    return TrainingSettings(batch_size=16), [NetworkSpec(8, 3), NetworkSpec(4, 3)], IMAGES
+
+
+def params(jobs: Any) -> Params:
+    return load_params(SMOKE).model_copy(update={"jobs": jobs, "threads": 1})
+
+
+def test_networks_that_do_not_fit_at_a_time_are_refused_or_trained_fewer_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nascommon.training.many.cores", lambda: 3)
+    takes(monkeypatch, 1000)
+    free(monkeypatch, 2500)
+    settings, specs, shape = training()
+    key = "kendall_tau.training.pieces"
+    assert require_trainings(key, settings, specs, shape, params("auto"), CPU, 6) == 2
+    assert require_trainings(key, settings, specs, shape, params(2), CPU, 6) == 2
+    assert require_trainings(key, settings, specs, shape, params(3), CPU, 1) == 1
+    with pytest.raises(UserError, match=r"^jobs: 3 networks at a time take about .*; set jobs: 2$"):
+        require_trainings(key, settings, specs, shape, params(3), CPU, 6)
+    monkeypatch.setattr(fitting, "resident_bytes", lambda: 500)  # each in a process of its own
+    assert require_trainings(key, settings, specs, shape, params("auto"), CPU, 6) == 1
+
+
+def test_the_largest_network_decides_and_the_pieces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, specs, shape = training()
+    largest = training_peak(settings, specs[0], shape, CPU)
+    free(monkeypatch, 0.8 * largest)
+    with pytest.raises(UserError, match=r"^retrain\.training\.pieces: .*; set retrain\.training\.pieces: 4 "):
+        require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU)
+    assert require_trainings("retrain.training.pieces", settings, specs[1:], shape, params(3), CPU) == 1
+    assert require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU, networks=0) == 1
+
+
+# -- in the stages --
+
+KEYS = {
+    "search": "search", "retrain": "retrain.training", "transfer": "transfer.training",
+    "kendall_tau": "kendall_tau.training", "baseline": "retrain.training",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", list(KEYS))
+def test_every_long_stage_refuses_before_its_first_step(
+    stage: str, searched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes(monkeypatch, 3 * MIB)
+    free(monkeypatch, 2 * MIB)
+    said = searched.command(stage)
+    assert said.status == 2
+    assert re.match(rf"error: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes about ", said.err)
+    assert len(said.err.splitlines()) == 1
+    assert searched.checkpoints() == []
+
+
+def test_check_advises_the_same(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    takes(monkeypatch, 3 * MIB)
+    free(monkeypatch, 2 * MIB)
+    said = searched.command("check")
+    assert said.status == 0
+    for key in set(KEYS.values()):
+        assert f"does not fit: {key}.pieces: a step in 1 piece takes about" in said.out
+
+
+def test_what_is_far_too_large_is_refused_without_counting_it(searched: Project) -> None:
+    began = time.monotonic()
+    for stage, change in (
+        ("search", {"search__channels": 4096, "search__cells": 400}),
+        ("retrain", {"search__channels": 2, "search__cells": 3, "retrain__network__channels": 4096,
+                     "retrain__network__cells": 1000}),
+    ):  # fmt: skip
+        said = searched.change(**change).command(stage)
+        assert said.status == 2
+        assert re.match(rf"error: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about", said.err)
+        assert len(said.err.splitlines()) == 1
+    assert time.monotonic() - began < 30  # it took minutes

@@ -1,0 +1,29 @@
+"""What a stage is known by: the same for what gives the same numbers, another for what does not."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from nascommon.pipeline.run import stage_run
+from tests.stages.project import Project
+
+
+def fingerprint(project: Project, **changes: str) -> str:
+    """Return by what the unfinished work of a search is known."""
+    project.change(**changes)
+    with (
+        contextlib.chdir(project.folder),
+        stage_run("search", Path("params.yaml"), lambda params: [params.search], []) as run,
+    ):
+        return run.checkpoints.fingerprint
+
+
+def test_work_belongs_to_the_precision_that_it_is_computed_in_whatever_the_setting_says(prepared: Project) -> None:
+    """A checkpoint of a GPU, where auto is bfloat16, is not gone on with in float32 on a CPU."""
+    auto, float32, bfloat16 = (fingerprint(prepared, precision=name) for name in ("auto", "float32", "bfloat16"))
+    assert auto == float32 != bfloat16
+
+
+def test_work_does_not_belong_to_a_machine(prepared: Project) -> None:
+    assert fingerprint(prepared, tracking="none", jobs="auto") == fingerprint(prepared, jobs="auto", device="auto")

@@ -1,0 +1,49 @@
+"""One table of gaps: a run with its interval, several with their spread."""
+
+from __future__ import annotations
+
+from nascommon.report.gap_table import GAPS, cell, gap_figures, gap_table, to_markdown
+
+DISCRETIZATION, DEPTH = GAPS[0], next(gap for gap in GAPS if gap.metric == "depth_tau")
+
+
+def test_one_run_has_its_interval_and_several_their_spread() -> None:
+    one = {"discretization_gap": 0.5, "discretization_gap_low": 0.4, "discretization_gap_high": 0.6}
+    assert cell(DISCRETIZATION, [one]) == "50.0 [40.0, 60.0]"
+    assert cell(DISCRETIZATION, [{"discretization_gap": 0.5}, {"discretization_gap": 0.3}]) == "40.0 ± 14.1"
+    assert cell(DISCRETIZATION, [{"discretization_gap": 0.5}]) == "50.0"
+    assert cell(DEPTH, [{"depth_tau": -0.25}]) == "-0.25"
+
+
+def test_what_was_not_measured_stays_empty() -> None:
+    assert cell(DEPTH, [{}]) == ""
+    assert cell(DEPTH, [{"depth_tau": None}]) == ""
+
+
+def test_a_method_is_one_row_whatever_its_number_of_seeds() -> None:
+    table = gap_table([("darts", "a1", {"depth_tau": 0.1}), ("da2s", "b2", {}), ("darts", "a1", {"depth_tau": 0.3})])
+    assert list(table["method"]) == ["da2s", "darts"]
+    assert list(table["runs"]) == [1, 2]
+
+
+def test_other_settings_of_a_method_are_a_row_of_their_own() -> None:
+    table = gap_table([("darts", "a1", {}), ("da2s", "b2", {}), ("darts", "c3", {})])
+    assert list(table["method"]) == ["da2s", "darts a1", "darts c3"]
+
+
+def test_figures_come_from_the_stages_by_their_names() -> None:
+    stages: dict[str, dict[str, float | None]] = {
+        "discretize": {"discretization_gap": 0.2, "operation_gap_excess": 0.1, "weight_loss_worth_tau": None},
+        "kendall_tau": {"tau_b": 0.4, "tau_b_low": 0.1, "tau_b_high": 0.7, "depth_tau_b": 0.5, "n": 6},
+    }
+    assert gap_figures(stages) == {
+        "discretization_gap": 0.2, "operation_gap_excess": 0.1, "structure_tau": 0.4, "structure_tau_low": 0.1,
+        "structure_tau_high": 0.7, "depth_tau": 0.5,
+    }  # fmt: skip
+    assert gap_figures({"discretize": {}, "kendall_tau": {"n": 0}}) == {}
+
+
+def test_the_markdown_table_says_what_its_columns_mean() -> None:
+    text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})]))
+    assert text.splitlines()[0].startswith("| method | runs |")
+    assert all(gap.meaning in text for gap in GAPS)

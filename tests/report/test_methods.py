@@ -1,0 +1,35 @@
+"""Every method is told in words, and the README's table is that of the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nascommon.method import REGISTRY
+from nascommon.report.methods import PAPERS, TABLE_BEGIN, TABLE_END, method_table, record
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_methods_table_of_the_readme_is_that_of_the_records() -> None:
+    text = README.read_text(encoding="utf-8")
+    shown = text[text.index(TABLE_BEGIN) + len(TABLE_BEGIN) : text.index(TABLE_END)].strip()
+    assert shown == method_table(), "run `python -m stages.check --table` and paste its output into README.md"
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_a_record_is_words_and_numbers(name: str) -> None:
+    entry = REGISTRY[name]
+    choices = record(entry.recipe(entry.settings(), PAPERS))
+    assert all(words and "<" not in words and " at 0x" not in words for words in choices.values()), choices
+
+
+def test_what_tells_methods_apart_is_in_their_rows() -> None:
+    rows = {line.split("|")[1].strip(" `"): line for line in method_table().splitlines()[2:]}
+    assert set(rows) == set(REGISTRY)
+    assert "cross edge softmax" in rows["ecdarts"]
+    assert "induced" in rows["ecdarts"]
+    assert "1/4" in rows["pcdarts"]
+    assert "at most 2 skips" in rows["pdarts"]
+    assert "entropy" in rows["da2s"]

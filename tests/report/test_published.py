@@ -1,0 +1,48 @@
+"""The packaged numbers of the papers are complete and equal to the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nascommon.report.published import kendall_figure1, published_results
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "published.csv"
+
+
+def test_figure_1_has_ten_points_per_method() -> None:
+    points = kendall_figure1()
+    assert list(points.columns) == ["method", "retrain_acc", "search_acc"]
+    assert points["method"].value_counts().to_dict() == {"DARTS_2nd": 10, "EC_DARTS": 10}
+    assert points["retrain_acc"].between(96, 98).all()
+    assert points["search_acc"].between(40, 90).all()
+
+
+def test_every_method_is_named_once_with_a_result_and_a_source() -> None:
+    table = published_results()
+    assert {"method", "source", "cifar10_statistic", "search_hardware"} <= set(table.columns)
+    assert table["method"].is_unique
+    assert table["source"].notna().all()
+    errors = table[["cifar10_test_error_percent", "imagenet_top1_error_percent"]]
+    assert errors.notna().any(axis=1).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "low", "high"),
+    [
+        ("cifar10_test_error_percent", 1, 10),
+        ("cifar10_params_millions", 1, 30),
+        ("imagenet_top1_error_percent", 15, 35),
+        ("imagenet_top5_error_percent", 3, 15),
+        ("imagenet_mult_adds_millions", 300, 1500),
+    ],
+)
+def test_numbers_have_the_unit_of_their_column(column: str, low: float, high: float) -> None:
+    assert published_results()[column].dropna().between(low, high).all()
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference numbers are not here")
+def test_the_packaged_table_equals_the_reference() -> None:
+    pd.testing.assert_frame_equal(published_results(), pd.read_csv(REFERENCE))
