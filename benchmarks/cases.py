@@ -14,11 +14,11 @@ from benchmarks import images, plain, released
 from benchmarks.plain import Forward, Halves, fused_twin_forward, supernet_forward, twin_forward
 from benchmarks.released import Released
 from benchmarks.timing import Step
+from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import replayed
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.space.mixing import uniform_candidates

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from benchmarks.cases import bilevel
 from benchmarks.twin import Twin
+from nascommon.data.batch import Batch
 from nascommon.runtime.replay import CudaRecording, Recording, Replay, Step
-from nascommon.search.gradients import Batch
 from nascommon.search.state import SearchState
 from nascommon.space.precision import Precision
 

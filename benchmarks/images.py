@@ -14,6 +14,7 @@ from torchvision import transforms
 
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
+from nascommon.data.batch import Batch
 from nascommon.data.batches import training_batches
 from nascommon.data.copies import NO_COPIES
 from nascommon.data.normalisation import PUBLISHED
@@ -21,7 +22,6 @@ from nascommon.data.prepared import PARTS, Manifest, Part
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import Augment
 from nascommon.runtime.seeding import generator
-from nascommon.search.gradients import Batch
 
 CLASSES = 10
 SIDE = 32

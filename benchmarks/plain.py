@@ -13,7 +13,7 @@ from torch.nn import functional
 from benchmarks import twin
 from benchmarks.timing import Step
 from benchmarks.twin import Twin, Weights
-from nascommon.search.gradients import Batch
+from nascommon.data.batch import Batch
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 from nascommon.space.network import Network

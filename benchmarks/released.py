@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
+from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.runtime.revision import revision
-from nascommon.search.gradients import Batch
 from nascommon.training.settings import TrainingSettings
 
 Kind = Literal["darts", "pcdarts", "pdarts"]

@@ -21,6 +21,7 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from benchmarks.clock import REST, Clock, TimedBatches, watched
 from benchmarks.images import HALF, random_part
 from nascommon.config import Params, load_params
+from nascommon.data.batch import Batch
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.prepared import Part, open_prepared
 from nascommon.data.settings import Augment
@@ -29,7 +30,6 @@ from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
 from nascommon.runtime.revision import revision
-from nascommon.search.gradients import Batch
 from nascommon.search.loop import run_search
 from nascommon.search.passes import SearchData, architecture_step, weight_step
 from nascommon.search.settings import SearchSettings

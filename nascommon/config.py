@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.data.settings import DataSettings
-from nascommon.gaps.settings import BaselineSettings, DiscretizeSettings, EvaluateSettings, KendallSettings
+from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import MOST_LINES, Probability, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
+from nascommon.settings import MOST_LINES, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.space.topology import Topology
-from nascommon.training.settings import NetworkSettings, TrainingSettings
+from nascommon.training.settings import (
+    BaselineSettings,
+    RetrainSettings,
+    TransferSettings,
+)
 
 Complaint = tuple[Position, str]
 """Where something is wrong, and what."""
@@ -32,29 +37,6 @@ MOST_OPERATIONS = 50_000
 """Of a supernet: each is a module or several, and more take minutes to make."""
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
-
-
-class RetrainSettings(Settings):
-    """The section ``retrain``: the genotype from scratch on the data of the search."""
-
-    network: NetworkSettings = NetworkSettings()
-    training: TrainingSettings = TrainingSettings()
-    holdout: Probability = 0.0
-    """Share of the training images that are not trained on but watched every epoch; 0 in the papers' protocol."""
-
-
-class TransferSettings(RetrainSettings):
-    """The section ``transfer``: the genotype from scratch on larger images, with the ImageNet network."""
-
-    data: DataSettings | None
-    """null skips the stage."""
-    network: NetworkSettings = NetworkSettings(channels=48, cells=14, stem="imagenet")
-
-    @model_validator(mode="after")
-    def _large_images(self) -> Self:
-        if self.network.stem != "imagenet":
-            raise ValueError(f"network.stem: must be imagenet, the transfer stage's network (got {self.network.stem})")
-        return self
 
 
 _METHOD_FIELDS: dict[str, Any] = {
@@ -102,6 +84,18 @@ class Params(Settings):
     kendall_tau: KendallSettings = KendallSettings()
     baseline: BaselineSettings = BaselineSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    _file: Path = PrivateAttr(Path("params.yaml"))
+
+    def model_post_init(self, context: Any) -> None:
+        """Take the path that ``load_params`` hands over as the context."""
+        if context is not None:
+            self._file = context
+
+    @property
+    def file(self) -> Path:
+        """Where they were read, for messages."""
+        return self._file
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -164,7 +158,7 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
     details = sorted(mistakes, key=lambda detail: _line(detail["loc"], lines))
     complaints = [*_unwritten(tree), *look(known)]
     if not details and not complaints:
-        return Params.model_validate_json(json.dumps(complete))
+        return Params.model_validate_json(json.dumps(complete), context=path)
     complaints += [complaint for detail in details[:MOST_LINES] for complaint in _explain(detail)]
     located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
     told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]

@@ -2,111 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import shutil
-from functools import partial
-from pathlib import Path
-
-from nascommon.cost.complexity import network_complexity
-from nascommon.parts.discretizer import sample_genotype
-from nascommon.pipeline.retrain import Task, divide
-from nascommon.pipeline.run import (
-    BASELINE,
-    METRICS,
-    SEARCH,
-    TARGET,
-    ParamsFile,
-    Run,
-    epoch_figures,
-    open_data,
-    stage_run,
-)
-from nascommon.runtime.artefacts import write_json
-from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.progress import progress, summary
-from nascommon.runtime.records import read_record
-from nascommon.runtime.seeding import derive, generator
-from nascommon.space.discrete import FILE, DiscreteSpace
-from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import equal_mixing
-from nascommon.training.artefact import save_network
-from nascommon.training.loop import Trained
-from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
-from stages.cli import run_stage
+from nascommon.config import load_params
+from nascommon.pipeline.baseline import baseline
+from stages.cli import PARAMS, ParamsFile, run_stage
 
 
-def main(params: ParamsFile = Path("params.yaml")) -> None:
+def main(params: ParamsFile = PARAMS) -> None:
     """Train baseline.architectures random architectures by the protocol of retrain and write data/baseline.
 
     They depend on the space of the search, not on its method, so DVC trains them once for all methods of a space.
     Killed at any moment, the next run continues after the last finished epoch.
     """
-    inputs = [TARGET / "manifest.json", SEARCH / FILE]
-    with stage_run("baseline", params, lambda p: [p.retrain, p.baseline], inputs) as run:
-        task = Task(run.params.retrain, open_data(run, TARGET), BASELINE)
-        # As DVC does: what a killed run left half written is none of the results.
-        shutil.rmtree(BASELINE, ignore_errors=True)
-        BASELINE.mkdir(parents=True)
-        results = train_random(run, task)
-        trained = [result for result in results if isinstance(result, Trained)]
-        diverged = [result for result in results if isinstance(result, DivergenceError)]
-        if diverged and not trained:
-            raise diverged[0]
-        seconds = sum(network.summary()["train_seconds"] for network in trained)
-        metrics = {"architectures": len(trained), "diverged": len(diverged), "train_seconds": seconds}
-        write_json(METRICS / "baseline.json", metrics)
-        run.tracker.headline(metrics)
-        told = {"architectures": str(len(trained))} | ({"diverged, left out": str(len(diverged))} if diverged else {})
-        summary("baseline: random architectures", told, [BASELINE])
-
-
-def random_genotypes(count: int, space: DiscreteSpace, seed: int) -> list[Genotype]:
-    """Draw genotypes uniformly from a space."""
-    topology, candidates = space.topology(), space.candidates()
-    mixing = equal_mixing(candidates)
-    return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
-
-
-def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
-    """Train the random architectures like the winner and save each network that did not diverge."""
-    seed, training = run.params.seed, task.settings.training
-    space = read_record(SEARCH / FILE, DiscreteSpace, "search")
-    genotypes = random_genotypes(run.params.baseline.architectures, space, seed)
-    spec = task.spec(run.precision)
-    jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
-    part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
-    manifest, data = task.data.prepared.manifest, task.data
-    at_a_time, done = task.at_a_time(run, len(jobs)), itertools.count()
-    provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
-    with progress("baseline", len(jobs), unit="network") as bar:
-
-        def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
-            if isinstance(trained, DivergenceError):
-                bar.say(f"warning: {job.name} {trained.what}; it is left out")
-                bar.step(next(done), {})
-                return
-            figures = trained.summary()
-            bar.step(next(done), epoch_figures(figures))
-            counts = network_complexity(job.genotype, trained.network.spec, manifest.height, manifest.width).as_dict()
-            save_network(
-                BASELINE / job.name,
-                trained.network,
-                job.genotype,
-                provenance=provenance,
-                metrics={**figures, **counts},
-            )
-
-        return train_many(
-            jobs,
-            training,
-            partial(data.training, part, training.batch_size, "baseline", cutout=training.cutout),
-            device=run.device,
-            validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
-            checkpoints=run.checkpoints,
-            processes=at_a_time,
-            threads=run.params.threads,
-            hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
-        )
+    baseline(load_params(params))
 
 
 if __name__ == "__main__":

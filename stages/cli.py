@@ -10,6 +10,8 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -21,6 +23,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.E
 """What the system says where a file or the output takes no more."""
 OUT_OF_MEMORY = "OutOfMemoryError"
 """PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
+PARAMS = Path("params.yaml")
+ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
 RESUMED = "`dvc repro` continues from the last finished epoch"
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nascommon.config import load_params
-from nascommon.pipeline.run import ROOT, ParamsFile, protocol
+from nascommon.pipeline.paths import ROOT
+from nascommon.pipeline.run import protocol
 from nascommon.report.gap_table import gap_table, to_markdown
 from nascommon.tracking.tracker import finished_runs
-from stages.cli import run_stage
+from stages.cli import PARAMS, ParamsFile, run_stage
 
 
-def main(params: ParamsFile = Path("params.yaml")) -> None:
+def main(params: ParamsFile = PARAMS) -> None:
     """Compare all methods, variants and seeds with equal settings otherwise; `evaluate` reports the same."""
     settings = load_params(params)
     runs = finished_runs(settings.tracking, ROOT, "evaluate", protocol(settings))

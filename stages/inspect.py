@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from nascommon.cost.complexity import network_complexity
-from nascommon.report.drawing import save_drawing
-from nascommon.search.choose import find_genotype
-from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, format_cell
-from nascommon.space.network import NetworkSpec, check_image_size
+from nascommon.pipeline.inspect import CLASSES, SIDES, inspect
+from nascommon.space.network import NetworkSpec
 from stages.cli import run_stage
-
-CLASSES = {"cifar": 10, "imagenet": 1000}
-SIDES = {"cifar": 32, "imagenet": 224}
 
 
 def main(
@@ -42,24 +34,8 @@ def main(
     draw: Annotated[Path | None, typer.Option(help="Write a drawing to this .svg or .png file.")] = None,
 ) -> None:
     """Count parameters, multiply-adds and paper_flops of a genotype's network, and draw its cells."""
-    found = find_genotype(genotype)
-    side = size or SIDES[stem]
-    check_image_size(side, side, stem, "--size")
-    if stem == "imagenet" and channels % 2:
-        raise UserError(f"--channels: the imagenet stem halves them; give an even number (got {channels})")
     spec = NetworkSpec(channels, cells, classes or CLASSES[stem], stem, image_channels)
-    counts = network_complexity(found, spec, side, side).as_dict()
-    if draw is not None:
-        if draw.suffix not in (".svg", ".png"):
-            raise UserError(f"--draw: the file must end in .svg or .png (got {draw})")
-        save_drawing(found, draw, Path(genotype).stem)
-    if as_json:
-        typer.echo(json.dumps(counts, indent=2))
-        return
-    for kind in CELL_KINDS:
-        typer.echo(f"{kind:<10} {format_cell(found.cell(kind))}")
-    for name, value in counts.items():
-        typer.echo(f"{name:<22} {value:>16,}")
+    print(inspect(genotype, spec, size or SIDES[stem], as_json=as_json, draw=draw))
 
 
 if __name__ == "__main__":

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from nascommon.pipeline.retrain import GENOTYPE, Task, train_genotype
-from nascommon.pipeline.run import RETRAIN, TARGET, ParamsFile, open_data, stage_run
-from stages.cli import run_stage
+from nascommon.config import load_params
+from nascommon.pipeline.retrain import retrain
+from stages.cli import PARAMS, ParamsFile, run_stage
 
 
-def main(params: ParamsFile = Path("params.yaml")) -> None:
+def main(params: ParamsFile = PARAMS) -> None:
     """Write data/retrain: weights, network.json, curves and metrics; the last epoch is the result.
 
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
-    inputs = [GENOTYPE, TARGET / "manifest.json"]
-    with stage_run("retrain", params, lambda p: [p.retrain], inputs) as run:
-        data = open_data(run, TARGET)
-        train_genotype(run, Task(run.params.retrain, data, RETRAIN))
+    retrain(load_params(params))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     from tests.stages.project import new_project
 
     project = new_project(tmp_path_factory.mktemp("smoke") / "prepared")
-    project.stage("prepare")
+    project.stages("inventory", "prepare")
     return project
 
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from benchmarks import images, plain, released, search, steps, timing
 from benchmarks.cases import RUNGS, TWIN, Search, Sizes, method_record, search_ways
 from benchmarks.plain import twin_forward
-from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.data.batch import Batch
+from nascommon.search.gradients import arch_gradient
 from nascommon.search.state import SearchState
 
 CPU = torch.device("cpu")

@@ -16,7 +16,8 @@ from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.prepared import Part
 from nascommon.data.settings import Augment
-from nascommon.gaps.discretization import hits, kept_mixing, removed, weighted_mixing
+from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
+from nascommon.gaps.operation import removed
 from nascommon.method import Use
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy

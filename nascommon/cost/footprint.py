@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nascommon.cost.live_bytes import META, in_blocks, in_heap, peak_bytes, resident_bytes
+from nascommon.cost.live_bytes import META, in_blocks, in_heap, peak_bytes
 from nascommon.data.prepared import Prepared
 from nascommon.kernels.home import standing_for
 
-STAGES = ("search", "retrain", "kendall_tau")
-"""Whose imports a process of a long stage has."""
 DRAWING_STAGES = ("search", "kendall_tau")
 DRAWING_BYTES = 135 * 2**20
 """What Matplotlib and the tables take when the results are written. Measured: 124 to 143 MiB."""
-TRACKING_BYTES = 100 * 2**20
-"""What MLflow adds to a process: 99 and 115 MiB in two stages, as what the rest of the estimate leaves unexplained."""
-KERNEL_BYTES = 30 * 2**20
-"""What the kernels take that oneDNN makes for the shapes of a network; 42 to 60 MiB measured in a supernet of 8 cells,
-less in small ones."""
 SIZES = {"cpu": in_heap, "cuda": in_blocks}
 """What a tensor costs on each kind of device."""
 
@@ -54,20 +46,6 @@ def shape_of(prepared: Prepared) -> Shape:
     images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")
     in_memory = manifest.storage == "memory"
     return Shape(images, manifest.channels, manifest.height, manifest.width, len(manifest.classes), in_memory)
-
-
-def process_bytes(device: torch.device, *, tracked: bool) -> int:
-    """Return the memory of a stage's process before its first step; none of it is counted on a GPU."""
-    if device.type == "cuda":
-        return 0
-    for stage in STAGES:
-        importlib.import_module(f"stages.{stage}")
-    # The first step loads what PyTorch loads late, and makes the kernels that a process then keeps.
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(3), nn.AvgPool2d(3))
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
-    model(torch.randn(2, 1, 16, 16)).sum().backward()
-    optimiser.step()
-    return resident_bytes() + KERNEL_BYTES + tracked * TRACKING_BYTES
 
 
 def memory_of(program: Callable[[torch.device], object], device: torch.device) -> int:

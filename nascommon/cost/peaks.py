@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from nascommon.cost.footprint import Shape, memory_of, settle
+from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import sgd
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import new_state, supernet_spec

@@ -15,7 +15,6 @@ from nascommon.data.samples import Paths, Pixels
 from nascommon.data.settings import Augment
 from nascommon.data.streaming import View, evaluation_pictures, stream, training_pictures
 from nascommon.runtime.seeding import derive, generator
-from nascommon.settings import FEWEST_IN_BATCH_NORM
 
 Normalise = Callable[[Tensor], Tensor]
 
@@ -37,19 +36,6 @@ class Batches(Protocol):
         Order and augmentation depend on the seed and ``key`` alone; epochs may be open at the same time.
         """
         ...
-
-
-def in_pieces(images: Tensor, labels: Tensor, count: int) -> list[tuple[Tensor, Tensor, float]]:
-    """Cut a batch into pieces of equal size, or sizes that differ by one, each with its share of the images.
-
-    Args:
-        images: [B, C, H, W].
-        labels: [B].
-        count: of pieces; fewer where batch norm would see a single image, as in the only batch of a small set.
-    """
-    count = max(1, min(count, len(labels) // FEWEST_IN_BATCH_NORM))
-    parts = zip(images.tensor_split(count), labels.tensor_split(count), strict=True)
-    return [(some, answers, len(answers) / len(labels)) for some, answers in parts]
 
 
 def training_batches(

@@ -7,7 +7,6 @@ Suffixes: ``N`` images, ``E`` edges, ``O`` operations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nascommon.data.batch import ImageBatches
 from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
-from nascommon.search.scores import fresh_statistics, recalibrate, supernet_scores
+from nascommon.search.scores import fresh_statistics, recalibrate
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import CELL_KINDS, CellKind, Genotype
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
-from nascommon.space.operations import PARAMETER_FREE
-from nascommon.statistics.intervals import bootstrap_mean, paired_difference
-from nascommon.statistics.ranking import Ranking, rank_correlation
-from nascommon.training.scoring import ImageBatches, evaluating
+from nascommon.statistics.intervals import paired_difference
+from nascommon.training.scoring import evaluating
 
 KEPT_EDGES = (8, *sorted(IMBALANCED, reverse=True))
 """DA2S' targets, of 14 edges."""
@@ -152,103 +150,6 @@ def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches)
             }
         )
     return rows
-
-
-@dataclass(frozen=True)
-class OperationGap:
-    """How far the learned weights are from what the operations are worth.
-
-    Attributes:
-        excess: share of an edge's weight that lies on candidates without parameters, minus their uniform share,
-            averaged over the edges of both cells (``none`` left out); positive is the papers' bias towards skips.
-        worth: rank correlation between the weight of each candidate and the accuracy that the supernet loses
-            without it; None where it was not measured.
-        loss_worth: the same with the rise of the loss, which sees smaller changes.
-        table: a row per candidate.
-    """
-
-    excess: Difference
-    worth: Ranking | None
-    loss_worth: Ranking | None
-    table: tuple[dict[str, Any], ...]
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the figures by name."""
-        named: dict[str, float | None] = {
-            "operation_gap_excess": self.excess.value,
-            "operation_gap_excess_low": self.excess.low,
-            "operation_gap_excess_high": self.excess.high,
-        }
-        for name, ranking in (("weight_worth", self.worth), ("weight_loss_worth", self.loss_worth)):
-            low, high = (ranking.interval if ranking else None) or (None, None)
-            named |= {
-                f"{name}_tau": ranking.tau_b if ranking else None, f"{name}_tau_low": low, f"{name}_tau_high": high,
-            }  # fmt: skip
-        return named
-
-
-def operation_gap(state: SearchState, valid: ImageBatches | None, *, seed: int) -> OperationGap:
-    """Measure bias towards candidates without parameters, and whether weight follows worth.
-
-    Args:
-        state: the end of a search.
-        valid: batches of the architecture half, on which each candidate is removed in turn; None skips that.
-        seed: of the bootstrap.
-    """
-    rows = [] if valid is None else list(removals(state, valid))
-    weights = [row["weight"] for row in rows]
-    measured = len(rows) > 2  # noqa: PLR2004 -- a ranking of two says nothing
-    return OperationGap(
-        excess=Difference(*bootstrap_mean(_excess(state), seed=seed)),
-        worth=rank_correlation(weights, [row["accuracy_drop"] for row in rows], seed=seed) if measured else None,
-        loss_worth=rank_correlation(weights, [row["loss_rise"] for row in rows], seed=seed) if measured else None,
-        table=tuple(rows),
-    )
-
-
-@torch.no_grad()
-def _excess(state: SearchState) -> list[float]:
-    """Return per edge the share on candidates without parameters minus their uniform share, ``none`` left out."""
-    mixing, values = state.mixing(), []
-    for kind in CELL_KINDS:
-        for weights_O, names in zip(
-            mixing.cell(kind).weights_EO.tolist(), state.spec.candidates.cell(kind), strict=True
-        ):
-            real = [
-                (weight, name in PARAMETER_FREE)
-                for weight, name in zip(weights_O, names, strict=True)
-                if name != "none"
-            ]
-            free = [weight for weight, is_free in real if is_free]
-            total = sum(weight for weight, _ in real)
-            values.append(sum(free) / total - len(free) / len(real) if total else 0.0)
-    return values
-
-
-def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]]:
-    """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
-    mixing = state.scored()
-    loss, accuracy = supernet_scores(state.supernet, mixing, valid)
-    for kind in CELL_KINDS:
-        weights_EO = mixing.cell(kind).products().tolist()
-        for edge, names in enumerate(state.spec.candidates.cell(kind)):
-            for choice, name in enumerate(names):
-                if name == "none":
-                    continue
-                without = removed(mixing, kind, edge, choice)
-                new_loss, new_accuracy = supernet_scores(state.supernet, without, valid)
-                yield {
-                    "cell": kind, "edge": edge, "operation": name, "weight": weights_EO[edge][choice],
-                    "accuracy_drop": accuracy - new_accuracy, "loss_rise": new_loss - loss,
-                }  # fmt: skip
-
-
-def removed(mixing: Mixing, kind: CellKind, edge: int, choice: int) -> Mixing:
-    """Return the mixing weights without one candidate of one edge."""
-    cell = mixing.cell(kind)
-    weights_EO = cell.weights_EO.clone()
-    weights_EO[edge, choice] = 0
-    return replace(mixing, **{kind: replace(cell, weights_EO=weights_EO)})
 
 
 @torch.no_grad()

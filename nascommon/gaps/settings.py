@@ -62,20 +62,3 @@ class KendallSettings(Settings):
                 "search_score: a trajectory scores every architecture by every snapshot; use inherited_val"
             )
         return self
-
-
-class BaselineSettings(Settings):
-    """The section ``baseline``: random architectures of the same space, retrained like the winner."""
-
-    architectures: int = Field(default=0, ge=0, le=1000)
-    """How many; 0 where the published distribution of 214 random architectures (papers' protocol) is the yardstick."""
-
-
-class EvaluateSettings(Settings):
-    """The section ``evaluate``: the only stage that reads test images."""
-
-    batch_size: BatchSize = 500
-    linear_classifier: bool = False
-    """Fit a linear classifier to the raw pixels for comparison; meant for small sets in memory."""
-    published_protocol: bool = False
-    """Whether retrain follows the papers' CIFAR-10 protocol, so that published random architectures are a fair null."""

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 
 from nascommon.cost.footprint import shape_of
 from nascommon.data.batches import Batches
+from nascommon.data.loading import Data
 from nascommon.gaps.candidates import Architecture, Source, from_epochs, sampled
 from nascommon.method import Method
 from nascommon.pipeline.memory_limit import require_trainings
-from nascommon.pipeline.run import SEARCH, TARGET, Data, Run, open_data
+from nascommon.pipeline.paths import SEARCH, TARGET
+from nascommon.pipeline.run import Run
+from nascommon.pipeline.search import search_on
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
@@ -20,7 +23,6 @@ from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
 from nascommon.training.settings import NetworkSettings
-from stages.search import search_on
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Ranked:
     @staticmethod
     def open(run: Run) -> Ranked:
         """Open the search and the data."""
-        data = open_data(run, TARGET)
+        data = run.open(TARGET)
         valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
         return Ranked(run, run.params.method(), load_search(SEARCH), data, valid)
 

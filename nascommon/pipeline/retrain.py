@@ -9,21 +9,24 @@ from typing import Any
 import pandas as pd
 import torch
 
-from nascommon.config import RetrainSettings
+from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import shape_of
+from nascommon.data.loading import Data
 from nascommon.data.prepared import Part
 from nascommon.data.split import stratified
 from nascommon.pipeline.memory_limit import require_trainings
-from nascommon.pipeline.run import DISCRETIZE, METRICS, PLOTS, TRANSFERRED, Data, Run, epoch_figures
+from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET, TRANSFERRED
+from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import read_json, write_json, write_table
-from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained, TrainingHooks, train_network
+from nascommon.training.settings import RetrainSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"
 CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
@@ -58,6 +61,16 @@ class Task:
         key = f"{'transfer' if self.folder == TRANSFERRED else 'retrain'}.training.pieces"
         spec, shape = self.spec(run.precision), shape_of(self.data.prepared)
         return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
+
+
+def retrain(params: Params) -> None:
+    """Write data/retrain: weights, network.json, curves and metrics; the last epoch is the result.
+
+    One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
+    """
+    with stage_run("retrain", params) as run:
+        data = run.open(TARGET)
+        train_genotype(run, Task(run.params.retrain, data, RETRAIN))
 
 
 def train_genotype(run: Run, task: Task) -> None:

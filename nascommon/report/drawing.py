@@ -12,20 +12,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
-from nascommon.report.figures import house_style, new_figure, save_figure
+from nascommon.report.figures import house_style, new_figure, operation_colour, save_figure
 from nascommon.report.layout import Box, Layout, place
 from nascommon.space.genotype import CellGenotype, Genotype
 from nascommon.space.topology import INPUTS
 
-FAMILY_COLOURS = {
-    "sep_conv": "#1b5fa6",
-    "dil_conv": "#c4540a",
-    "max_pool": "#23803a",
-    "avg_pool": "#23803a",
-    "skip": "#5f5f5f",
-    "none": "#a8a8a8",
-}
-OTHER_COLOUR = "#7a3c9c"
 OUTPUT_COLOUR = "#a9a9a9"
 INPUT_FILL, NODE_FILL, OUTPUT_FILL, DEAD_FILL = "#dcefdc", "#dfe9f6", "#fbeecb", "#f7f7f7"
 BOX_EDGE, DEAD_EDGE = "#4d4d4d", "#b5b5b5"
@@ -83,11 +74,6 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
 def save_drawing(genotype: Genotype, path: FilePath, title: str) -> None:
     """Draw a genotype into a `.svg` or `.png` file, atomically; the same genotype gives the same bytes."""
     save_figure(draw_genotype(genotype, title), path)
-
-
-def operation_colour(operation: str) -> str:
-    """The colour of an operation's family: separable, dilated, pooling, skip, other."""
-    return next((colour for family, colour in FAMILY_COLOURS.items() if operation.startswith(family)), OTHER_COLOUR)
 
 
 def cell_graph(cell: CellGenotype) -> CellGraph:

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from nascommon.report.drawing import operation_colour
-from nascommon.report.figures import house_style, new_figure
+from nascommon.report.figures import house_style, new_figure, operation_colour
 from nascommon.statistics.ranking import Ranking
 
 COLUMNS = 5

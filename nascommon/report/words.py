@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from nascommon.pipeline.run import Run
 from nascommon.runtime.progress import duration, percent, points
 from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
 from nascommon.statistics.ranking import tau_in_words
@@ -19,14 +18,14 @@ GAPS = (
 )
 
 
-def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> str:
+def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> str:
     """Return the report as Markdown."""
     genotype = genotype_from_json(results["genotype"])
     cells = "\n".join(f"- {kind}: `{format_cell(genotype.cell(kind))}`" for kind in CELL_KINDS)
     birth = results["provenance"]
     return "\n".join(
         [
-            f"# {whose(run)} on {run.params.data.source}, seed {run.params.seed}",
+            f"# {title}",
             "",
             *[f"- {line}" for line in findings(results)],
             "",
@@ -47,14 +46,6 @@ def write_report(run: Run, results: dict[str, Any], table: str, gaps: str) -> st
             f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",
             "",
         ]
-    )
-
-
-def whose(run: Run) -> str:
-    """Name the method, or the genotype that was given in its result's place."""
-    given = run.params.discretize.genotype
-    return (
-        run.params.search.method if given is None else f"{given} (given; beside a search by {run.params.search.method})"
     )
 
 

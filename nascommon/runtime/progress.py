@@ -160,3 +160,10 @@ def _short(path: Path) -> str:
 
 def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def epoch_figures(figures: Mapping[str, float | None]) -> dict[str, str]:
+    """Return accuracies and training loss of an epoch as its line and the stage's summary write them."""
+    written = (("train_accuracy", "train acc", percent), ("valid_accuracy", "valid acc", percent),
+               ("train_loss", "train loss", number))  # fmt: skip
+    return {label: write(value) for name, label, write in written if (value := figures.get(name)) is not None}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nascommon.data.batches import Batches
+from nascommon.data.batch import ImageBatches
 from nascommon.parts.discretizer import sample_genotype
-from nascommon.runtime.seeding import derive, generator
+from nascommon.runtime.seeding import generator
 from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
@@ -17,7 +16,6 @@ from nascommon.space.genotype import Genotype
 from nascommon.space.genotype_text import parse_genotype
 from nascommon.space.mixing import one_hot
 from nascommon.space.published import PUBLISHED
-from nascommon.training.scoring import ImageBatches
 
 
 def inherited_accuracy(state: SearchState, genotype: Genotype, calibration: ImageBatches, valid: ImageBatches) -> float:
@@ -25,11 +23,6 @@ def inherited_accuracy(state: SearchState, genotype: Genotype, calibration: Imag
     spec = state.spec
     mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.normal.alpha_EO)
     return recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
-
-
-def calibration_batches(batches: Batches, count: int, seed: int) -> ImageBatches:
-    """Return the ``count`` training batches that batch norm is recalibrated on, the same for every architecture."""
-    return list(islice(batches.epoch(derive(seed, "calibration")), count))
 
 
 def choose_genotype(

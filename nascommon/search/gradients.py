@@ -8,27 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from nascommon.data.batches import in_pieces
+from nascommon.data.batch import Batch
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
-
-
-class Batch(NamedTuple):
-    """Images [B, C, H, W] and labels [B]."""
-
-    images: Tensor
-    labels: Tensor
-
-    def pieces(self, count: int) -> list[tuple[Batch, float]]:
-        """Cut into at most ``count`` pieces, each with its share of the images."""
-        return [(Batch(images, labels), share) for images, labels, share in in_pieces(self.images, self.labels, count)]
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:

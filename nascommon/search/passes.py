@@ -15,16 +15,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nascommon.data.batch import Batch, ImageBatches
 from nascommon.data.batches import Batches
 from nascommon.method import PassName
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import derive
-from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.search.gradients import arch_gradient
 from nascommon.search.scores import recalibrate, supernet_scores
 from nascommon.search.state import Induced, SearchState, weight_optimiser
 from nascommon.space.mixing import Mixing, one_hot
 from nascommon.space.supernet import Supernet
-from nascommon.training.scoring import ImageBatches
 
 CALIBRATION_BATCHES = 50
 """On which an induced pass measures batch-norm statistics."""

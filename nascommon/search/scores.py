@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from nascommon.data.batch import ImageBatches
 from nascommon.space.mixing import Mixing
 from nascommon.space.supernet import Supernet
-from nascommon.training.scoring import ImageBatches, evaluate, evaluating
+from nascommon.training.scoring import evaluate, evaluating
 
 
 def supernet_scores(supernet: Supernet, mixing: Mixing, batches: ImageBatches) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from nascommon.data.batch import Batch
 from nascommon.runtime.seeding import derive, generator
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState

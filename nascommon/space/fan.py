@@ -14,14 +14,15 @@ Suffixes: ``B`` batch, ``C`` mixed channels of the state, ``G`` edges computed a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nascommon.kernels.batch_norm import BatchNorm, average, normalised
-from nascommon.kernels.depthwise import narrow, wide
+from nascommon.kernels.depthwise import wide
 from nascommon.kernels.home import on_cpu
+from nascommon.kernels.weighed import weighed
 from nascommon.space.operations import Convolution, Halves, ReluFirst, State
 
 Place = tuple[int, int]
@@ -115,33 +116,3 @@ def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
             case _:
                 x_BCHW = Convolution.together(cast("Sequence[Convolution]", same), x_BCHW)
     return x_BCHW
-
-
-def weighed(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
-    """Repeat an input for several edges and multiply each repetition by the weights of its edge: [B, D, H, W]."""
-    out: Tensor = _Weighed.apply(x_BCHW, scale_D)
-    return out
-
-
-class _Weighed(torch.autograd.Function):
-    """Keeps the input once for all its repetitions; its backward pass can be differentiated again."""
-
-    @staticmethod
-    def forward(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
-        return wide(x_BCHW, len(scale_D)) * scale_D[:, None, None].to(x_BCHW.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        del output
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x_BCHW, scale_D = ctx.saved_tensors
-        (slope_BDHW,) = slopes
-        of_input = of_scale = None
-        if ctx.needs_input_grad[0]:
-            of_input = narrow(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
-        if ctx.needs_input_grad[1]:
-            of_scale = (slope_BDHW * wide(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)
-        return of_input, of_scale

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.data.batches import Batches, in_pieces
+from nascommon.data.batch import Batch
+from nascommon.data.batches import Batches
 from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
@@ -174,8 +175,8 @@ def train_step(
     """
     optimiser.zero_grad(set_to_none=True)
     losses, hits = [], []
-    for batch, answers, share in in_pieces(images, labels, settings.pieces):
-        logits_BK, auxiliary_BK = network.forward_auxiliary(batch)
+    for (piece, answers), share in Batch(images, labels).pieces(settings.pieces):
+        logits_BK, auxiliary_BK = network.forward_auxiliary(piece)
         loss = main = functional.cross_entropy(logits_BK, answers, label_smoothing=settings.label_smoothing)
         if auxiliary_BK is not None:
             smoothed = functional.cross_entropy(auxiliary_BK, answers, label_smoothing=settings.label_smoothing)

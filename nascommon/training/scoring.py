@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ImageBatches = Iterable[tuple[Tensor, Tensor]]
-"""Images [B, C, H, W] and labels [B]."""
+from nascommon.data.batch import ImageBatches
 
 
 @torch.no_grad()

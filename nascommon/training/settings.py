@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+import nascommon.methods  # noqa: F401 -- fills the registry
+from nascommon.data.settings import DataSettings
 from nascommon.parts.schedule import Schedule, cosine, exponential, linear, warmed_up
 from nascommon.settings import (
     BatchSize,
@@ -95,3 +97,33 @@ class TrainingSettings(Settings):
             "linear": linear(self.lr),
         }[self.schedule]
         return warmed_up(schedule, self.lr, self.warmup_epochs) if self.warmup_epochs else schedule
+
+
+class RetrainSettings(Settings):
+    """The section ``retrain``: the genotype from scratch on the data of the search."""
+
+    network: NetworkSettings = NetworkSettings()
+    training: TrainingSettings = TrainingSettings()
+    holdout: Probability = 0.0
+    """Share of the training images that are not trained on but watched every epoch; 0 in the papers' protocol."""
+
+
+class TransferSettings(RetrainSettings):
+    """The section ``transfer``: the genotype from scratch on larger images, with the ImageNet network."""
+
+    data: DataSettings | None
+    """null skips the stage."""
+    network: NetworkSettings = NetworkSettings(channels=48, cells=14, stem="imagenet")
+
+    @model_validator(mode="after")
+    def _large_images(self) -> Self:
+        if self.network.stem != "imagenet":
+            raise ValueError(f"network.stem: must be imagenet, the transfer stage's network (got {self.network.stem})")
+        return self
+
+
+class BaselineSettings(Settings):
+    """The section ``baseline``: random architectures of the same space, retrained like the winner."""
+
+    architectures: int = Field(default=0, ge=0, le=1000)
+    """How many; 0 where the published distribution of 214 random architectures (papers' protocol) is the yardstick."""

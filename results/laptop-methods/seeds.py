@@ -1,68 +1,77 @@
 """Search, discretize, retrain and test methods over seeds in one process: `python seeds.py OUT METHOD:SEED ...`.
 
-Runs the pipeline's own stages on the default preset in the current folder, without transfer, Kendall tau and random
+Runs the pipeline on params.yaml in the current folder, without tracking, transfer, Kendall tau and random
 architectures, and appends one line of JSON per run to OUT.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from nascommon.pipeline.run import METRICS, RETRAIN, TARGET, open_data, stage_run
-from stages import discretize, evaluate, prepare, retrain, search
+from nascommon.config import Params, load_params
+from nascommon.pipeline.discretize import discretize
+from nascommon.pipeline.evaluate import tested
+from nascommon.pipeline.inventory import write_inventory
+from nascommon.pipeline.paths import DISCRETIZE, METRICS, RETRAIN, SEARCH, TARGET
+from nascommon.pipeline.prepare import prepare
+from nascommon.pipeline.retrain import retrain
+from nascommon.pipeline.run import stage_run
+from nascommon.pipeline.search import search
 
 PARAMS = Path("params.yaml")
-CHANGES = {
-    r"^tracking: .*": "tracking: none",
-    r"^  watch_every: \S+": "  watch_every: 0",
-    r"^  snapshots: \S+": "  snapshots: 0",
-    r"^  worth_images: \S+": "  worth_images: 0",
-    r"^transfer:\n(  .*\n)+": "transfer: {data: null}\n",
-}
+STAGES = {SEARCH: search, DISCRETIZE: discretize, RETRAIN: retrain}
 
 
 def main(out: Path, runs: list[str]) -> None:
     """Do the runs, seed by seed."""
-    preset = PARAMS.read_text(encoding="utf-8")
-    for pattern, text in CHANGES.items():
-        preset, found = re.subn(pattern, text, preset, flags=re.MULTILINE)
-        assert found == 1, pattern
-    prepared = None
+    write_inventory(PARAMS)
+    preset, prepared = load_params(PARAMS), None
     for run in runs:
         method, seed = run.split(":")
-        text = re.sub(r"^  method: \S+", f"  method: {method}", preset, flags=re.MULTILINE)
-        PARAMS.write_text(re.sub(r"^seed: \d+", f"seed: {seed}", text, flags=re.MULTILINE), encoding="utf-8")
+        params = shortened(preset, method, int(seed))
         if prepared != seed:
-            prepare.main(PARAMS)
+            prepare(params)
             prepared = seed
-        row = one(method, int(seed))
+        row = one(params)
         with out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
 
 
-def one(method: str, seed: int) -> dict[str, Any]:
+def shortened(preset: Params, method: str, seed: int) -> Params:
+    """Return the preset for a method and seed without what takes time and no part in the result."""
+    return preset.model_copy(
+        update={
+            "seed": seed,
+            "tracking": "none",
+            "search": preset.search.model_copy(update={"method": method, "watch_every": 0, "snapshots": 0}),
+            "discretize": preset.discretize.model_copy(update={"worth_images": 0}),
+            "transfer": preset.transfer.model_copy(update={"data": None}),
+        }
+    )
+
+
+def one(params: Params) -> dict[str, Any]:
     """Run one search to its test accuracy."""
     started = time.perf_counter()
-    for stage in (search, discretize, retrain):
-        shutil.rmtree(f"data/{stage.__name__.split('.')[1]}", ignore_errors=True)
-        stage.main(PARAMS)
-    with stage_run("evaluate", PARAMS, lambda p: [p.evaluate], []) as run:
-        accuracy = evaluate.tested(run, open_data(run, TARGET), RETRAIN, "retrain").accuracy
+    for folder, stage in STAGES.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        stage(params)
+    with stage_run("retrain", params) as run:
+        accuracy = tested(run, run.open(TARGET), RETRAIN, "retrain").accuracy
         birth = run.provenance()
     metrics = {
-        f"{name}/{key}": value
-        for name in ("search", "discretize", "retrain")
-        for key, value in json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")).items()
+        f"{folder.name}/{key}": value
+        for folder in STAGES
+        for key, value in json.loads((METRICS / f"{folder.name}.json").read_text(encoding="utf-8")).items()
     }
-    wall = time.perf_counter() - started
-    return {"method": method, "seed": seed, "test_accuracy": accuracy, "wall": wall, **metrics, "birth": birth}
+    wall, method = time.perf_counter() - started, params.search.method
+    return {"method": method, "seed": params.seed, "test_accuracy": accuracy, "wall": wall, **metrics, "birth": birth}
 
 
 if __name__ == "__main__":

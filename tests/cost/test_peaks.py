@@ -15,9 +15,9 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.cost.footprint import Shape, memory_of
 from nascommon.cost.live_bytes import META, in_blocks, peak_bytes, resident_bytes
 from nascommon.cost.peaks import few, search_steps, training_peak, training_program, with_fixed_draw
+from nascommon.data.batch import Batch
 from nascommon.kernels.home import standing_for
 from nascommon.method import REGISTRY, Method, SearchSize
-from nascommon.search.gradients import Batch
 from nascommon.search.state import supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec

@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
+from nascommon.data.batch import Batch
 from nascommon.gaps.discretization import Difference, DiscretizationGap, discretization_gap, weighted_mixing
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import weight_step
 from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState

@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nascommon.gaps.discretization import (
-    kept_mixing,
-    operation_gap,
-    policies,
-    removals,
-    removed,
-    weighted_mixing,
-)
+from nascommon.gaps.discretization import kept_mixing, policies, weighted_mixing
+from nascommon.gaps.operation import operation_gap, removals, removed
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState

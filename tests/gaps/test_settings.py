@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nascommon.config import RetrainSettings, load_params
+from nascommon.config import load_params
 from nascommon.data.settings import Augment
-from nascommon.gaps.settings import BaselineSettings, DiscretizeSettings, KendallSettings
+from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.search.settings import SearchSettings
-from nascommon.training.settings import NetworkSettings, TrainingSettings
+from nascommon.training.settings import BaselineSettings, NetworkSettings, RetrainSettings, TrainingSettings
 from tests.search.small import equal
 from tests.stages.project import Project
 
@@ -43,9 +43,8 @@ def here(searched: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def handed(project: Project, stage: str, **changes: Any) -> dict[str, Any]:
     """Run a stage with changed settings up to where it would compute; return what it hands over."""
-    module = importlib.import_module(
-        "nascommon.pipeline.retrain" if WHERE[stage] == "train_network" else f"stages.{stage}"
-    )
+    home = "retrain" if WHERE[stage] == "train_network" else stage
+    module = importlib.import_module(f"nascommon.pipeline.{home}")
     signature = inspect.signature(getattr(module, WHERE[stage]))
 
     def reached(*arguments: Any, **named: Any) -> None:
@@ -188,13 +187,13 @@ def test_every_setting_of_discretize_reaches_its_measurements(
     searched: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    real = importlib.import_module("stages.discretize").discretization_gap
+    real = importlib.import_module("nascommon.pipeline.discretize").discretization_gap
 
     def measuring(*arguments: Any) -> Any:
         seen.append(arguments[2])
         return real(*arguments)
 
-    monkeypatch.setattr("stages.discretize.discretization_gap", measuring)
+    monkeypatch.setattr("nascommon.pipeline.discretize.discretization_gap", measuring)
     found = handed(
         searched, "discretize", discretize={"batch_size": 6, "calibration_batches": 3, "worth_images": 11}
     )  # fmt: skip

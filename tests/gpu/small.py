@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.images import CLASSES, random_part
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.settings import Augment
 from nascommon.method import Method
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec

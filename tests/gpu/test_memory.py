@@ -15,10 +15,10 @@ from nascommon.cost import live_bytes as memory
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import META
 from nascommon.cost.peaks import search_steps, training_program
+from nascommon.data.batch import Batch
 from nascommon.kernels.home import standing_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.replay import CudaRecording, Replay
-from nascommon.search.gradients import Batch
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from nascommon.config import load_params
-from stages import discretize, evaluate, kendall_tau, prepare, retrain, search, transfer
+from stages import discretize, evaluate, inventory, kendall_tau, prepare, retrain, search, transfer
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -53,7 +53,7 @@ def test_every_stage_takes_real_steps_at_the_papers_size(tmp_path: Path, monkeyp
     params = tmp_path / "params.yaml"
     params.write_text(yaml.safe_dump(few_steps(tmp_path)))
     monkeypatch.chdir(tmp_path)
-    for stage in (prepare, search, discretize, retrain, transfer, kendall_tau):
+    for stage in (inventory, prepare, search, discretize, retrain, transfer, kendall_tau):
         stage.main(params)
     (tmp_path / "data/baseline").mkdir()
     (tmp_path / "data/metrics/baseline.json").write_text('{"architectures": 0, "train_seconds": 0}')

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, Method
 from nascommon.parts.penalty import no_penalty
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.search.choose import choose_genotype
-from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.search.gradients import arch_gradient
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nascommon.config import load_params
+from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.discretizer import strongest_candidates
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.space.mixing import uniform_candidates

@@ -13,9 +13,9 @@ from torch import Tensor
 from nascommon.config import Params, load_params
 from nascommon.cost import peaks as footprint
 from nascommon.cost.footprint import Shape
+from nascommon.data.batch import Batch
 from nascommon.pipeline import estimate
 from nascommon.runtime.replay import WARM_UP, Replay, Step
-from nascommon.search.gradients import Batch
 from nascommon.space import network, supernet
 from nascommon.space.precision import Precision, computing
 from nascommon.training import many

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nascommon.config import load_params
 from nascommon.pipeline.ranked import Ranked, scorer
 from nascommon.pipeline.run import stage_run
 from nascommon.search.artefact import load_search
@@ -22,7 +23,7 @@ def calibration(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     with (
         contextlib.chdir(project.folder),
-        stage_run("kendall_tau", Path("params.yaml"), lambda params: [params.kendall_tau], []) as run,
+        stage_run("kendall_tau", load_params(Path("params.yaml"))) as run,
     ):
         ranked = Ranked.open(run)
         state = ranked.final().open()
@@ -56,7 +57,7 @@ def test_searches_of_other_seeds_are_run_as_the_first_was(searched: Project, mon
         calls.append({"precision": base.precision, "pieces": settings["pieces"], "watch": settings["watch_every"]})
         raise ReachedError
 
-    monkeypatch.setattr("stages.search.run_search", noted)
+    monkeypatch.setattr("nascommon.pipeline.search.run_search", noted)
     searched.change(search__pieces=3, search__watch_every=7, precision="bfloat16", kendall_tau__mode="multi_run")
     for stage in ("search", "kendall_tau"):
         with pytest.raises(ReachedError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from nascommon.config import load_params
 from nascommon.pipeline.run import stage_run
 from tests.stages.project import Project
 
@@ -14,7 +15,7 @@ def fingerprint(project: Project, **changes: str) -> str:
     project.change(**changes)
     with (
         contextlib.chdir(project.folder),
-        stage_run("search", Path("params.yaml"), lambda params: [params.search], []) as run,
+        stage_run("search", load_params(Path("params.yaml"))) as run,
     ):
         return run.checkpoints.fingerprint
 

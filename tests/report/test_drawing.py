@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.text import Text
 
-from nascommon.report.drawing import cell_graph, draw_genotype, operation_colour, save_drawing
-from nascommon.report.figures import figure_bytes
+from nascommon.report.drawing import cell_graph, draw_genotype, save_drawing
+from nascommon.report.figures import figure_bytes, operation_colour
 from nascommon.report.layout import Box, place
 from nascommon.settings import UserError
 from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype

@@ -1,4 +1,4 @@
-"""A commit is named, dirty where code or settings differ from it; a stage's code is what dvc.yaml says it is."""
+"""A commit is named, dirty where code or settings differ from it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.method import REGISTRY
-from nascommon.runtime.revision import CODE, code_version, revision
+from nascommon.runtime.revision import revision
 
 
 def git(folder: Path, *words: str) -> None:
@@ -76,59 +74,3 @@ def test_a_git_that_hangs_does_not_hold_up_the_stage(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(subprocess, "run", hang)
     assert str(revision(tmp_path)) == "unknown"
-
-
-GRAPH = """
-stages:
-  search:
-    deps: [stages/search.py, nascommon/space, "nascommon/methods/${search.method}.py", data/prepared]
-  retrain:
-    deps: [stages/retrain.py]
-"""
-
-
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    """A folder of code with a graph."""
-    root = tmp_path / "code"
-    for name in ("stages/search.py", "stages/retrain.py", "nascommon/space/cell.py", "nascommon/methods/darts.py",
-                 "nascommon/methods/gdas.py", "nascommon/report.py"):  # fmt: skip
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"# {name}\n")
-    (root / "dvc.yaml").write_text(GRAPH)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("changed", "searches", "retrains"),
-    [
-        ("nascommon/methods/gdas.py", False, False),
-        ("nascommon/report.py", False, False),
-        ("nascommon/methods/darts.py", True, False),
-        ("nascommon/space/cell.py", True, False),
-        ("stages/retrain.py", False, True),
-    ],
-)
-def test_only_code_that_a_stage_depends_on_changes_its_version(
-    code: Path, changed: str, searches: bool, retrains: bool
-) -> None:
-    before = [code_version(stage, "darts", code) for stage in ("search", "retrain")]
-    code_version.cache_clear()
-    (code / changed).write_text("# changed\n")
-    after = [code_version(stage, "darts", code) for stage in ("search", "retrain")]
-    assert [one != other for one, other in zip(before, after, strict=True)] == [searches, retrains]
-
-
-def test_without_a_graph_all_code_counts(code: Path) -> None:
-    (code / "dvc.yaml").unlink()
-    before = code_version("search", "darts", code)
-    code_version.cache_clear()
-    (code / "nascommon/report.py").write_text("# changed\n")
-    assert code_version("search", "darts", code) != before
-
-
-def test_every_stage_of_the_graph_has_a_version_for_every_method() -> None:
-    versions = {code_version("search", method) for method in REGISTRY}
-    assert len(versions) == len(REGISTRY)
-    assert len({code_version("retrain", method) for method in REGISTRY}) == 1
-    assert CODE.joinpath("dvc.yaml").is_file()

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nascommon.data.batch import Batch
 from nascommon.method import Method, Phase, WeightOptimiser
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.runtime.seeding import generator
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.mixing import uniform_candidates

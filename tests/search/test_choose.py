@@ -8,9 +8,10 @@ from itertools import count
 import pytest
 import torch
 
+from nascommon.data.loading import calibration_batches
 from nascommon.method import SearchSize
 from nascommon.methods.random import RandomSettings, random
-from nascommon.search.choose import calibration_batches, choose_genotype, inherited_accuracy
+from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import Induced, SearchState
 from nascommon.space.genotype import Genotype, genotype_from_json

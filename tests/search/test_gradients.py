@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.twin import Twin
+from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, WeightOptimiser
 from nascommon.parts.logits import Logits
-from nascommon.search.gradients import Batch, arch_gradient, first_order, unrolled, unrolled_exact
+from nascommon.search.gradients import arch_gradient, first_order, unrolled, unrolled_exact
 from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import CellMixing, Mixing

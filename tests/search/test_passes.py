@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, ArchOptimiser, WeightOptimiser
 from nascommon.search import passes
-from nascommon.search.gradients import Batch, first_order
+from nascommon.search.gradients import first_order
 from nascommon.search.passes import Epoch, SearchData, architecture_step, endless, soft_pass, weight_step
 from nascommon.search.state import SearchState
 from tests.search.small import TinyBatches, batch, double_state, equal, frozen, plain_loss, tiny_data, tiny_method

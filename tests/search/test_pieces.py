@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient
-from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.search.gradients import arch_gradient
 from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.network import Network, NetworkSpec

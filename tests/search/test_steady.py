@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient
-from nascommon.search.gradients import Batch
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec

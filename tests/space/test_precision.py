@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nascommon.search.gradients import Batch, arch_gradient
+from nascommon.data.batch import Batch
+from nascommon.search.gradients import arch_gradient
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec

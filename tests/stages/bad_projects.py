@@ -201,7 +201,7 @@ REFUSALS = (
     Refusal("pictures gone", "searched", lose_pictures, "transfer", r"samples\.json: the pictures are no longer at .*gone"),
     Refusal("test images torn", "finished", tear(TEST), "evaluate", rf"{TEST}: not a whole safetensors file"),
     # what a search left
-    Refusal("nothing searched", "prepared", lambda project: None, "discretize", r"data/search/search\.json: no such file"),
+    Refusal("nothing searched", "prepared", lambda project: None, "discretize", r"data/search: no such file"),
     Refusal("search of another version", "searched", edit_json("data/search/search.json", "schema", to=0), "discretize",
             r"search\.json: schema: must be 1 \(got 0\); `dvc repro search` makes it anew"),
     Refusal("search without its end", "searched", edit_json("data/search/search.json", "final", to={}), "discretize", r"search\.json: final\.file is missing, and \d+ more mistakes; `dvc repro search` makes it anew"),

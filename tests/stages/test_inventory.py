@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stages.check import what_reruns
-from stages.inventory import GIVEN, INVENTORY, main, present
+from nascommon.pipeline.check import what_reruns
+from nascommon.pipeline.inventory import GIVEN, INVENTORY, present
+from stages.inventory import main
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +82,9 @@ def test_check_says_what_will_rerun_and_looks_at_the_pictures(
     monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], told: str
 ) -> None:
     done = subprocess.CompletedProcess([], 0, stdout=json.dumps(status), stderr="")
-    monkeypatch.setattr("stages.check.shutil.which", lambda name: name)
+    monkeypatch.setattr("nascommon.pipeline.check.shutil.which", lambda name: name)
     counted("{source: image_folder, path: pictures}")
-    monkeypatch.setattr("stages.check.subprocess.run", lambda *words, **options: done)
+    monkeypatch.setattr("nascommon.pipeline.check.subprocess.run", lambda *words, **options: done)
     assert what_reruns(Path("params.yaml")) == told
     Path("pictures/a/0.bmp").write_bytes(b"other")
     assert what_reruns(Path("params.yaml")).startswith("prepare (the pictures have changed)")

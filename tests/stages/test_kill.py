@@ -157,7 +157,7 @@ def test_ctrl_c_ends_with_one_line_and_the_next_run_continues(
         pytest.skip("this shell lets its jobs ignore Ctrl-C")
     project = longer.copy(tmp_path / "project").change(transfer__data__workers=workers)
     if workers:
-        project.stage("prepare")
+        project.stages("inventory", "prepare")
     process = project.start(stage)
     lines_until(process, f"{LINE[stage]} 2/")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nascommon.gaps.settings import EvaluateSettings
+from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError

@@ -1,0 +1,40 @@
+"""Check: mistakes, the method's record, what would rerun, time and memory, before anything runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from nascommon.pipeline.estimate import Estimate
+from nascommon.pipeline.inventory import GIVEN, INVENTORY, given, present
+from nascommon.runtime.progress import duration
+
+
+def what_reruns(params: Path) -> str:
+    """Ask DVC which stages are out of date."""
+    if params.resolve() != Path("params.yaml").resolve():
+        return "unknown: DVC looks at params.yaml only; copy the file there first"
+    if shutil.which("dvc") is None:
+        return "unknown: dvc is not installed or not on the PATH"
+    asked = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        return f"unknown: dvc status failed ({asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else '?'})"
+    # The inventory always runs; whether it will find something new is not for DVC to know.
+    changed = [stage for stage, why in json.loads(asked.stdout).items() if why != ["always changed"]]
+    if "prepare" not in changed and (
+        not INVENTORY.is_file() or present(params) != INVENTORY.read_text(encoding="utf-8")
+    ):
+        changed.insert(0, "prepare (the pictures have changed)")
+    if "discretize" not in changed and GIVEN.is_file() and given(params) != GIVEN.read_text(encoding="utf-8"):
+        changed.append("discretize (the given genotype has changed)")
+    return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
+
+
+def tell(line: Estimate) -> str:
+    """Write an estimate as a person says it."""
+    if line.trouble is not None:
+        return f"does not fit: {line.trouble}"
+    memory = f", about {line.memory_mib:,.0f} MiB" if line.memory_mib else ""
+    return f"{duration(line.seconds)}{memory} ({line.how})"

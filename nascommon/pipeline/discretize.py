@@ -1,0 +1,104 @@
+"""Discretize: from the mixing weights to one genotype, and what the supernet loses by it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nascommon.config import Params
+from nascommon.data.loading import Data
+from nascommon.gaps.discretization import discretization_gap, policies
+from nascommon.gaps.operation import operation_gap
+from nascommon.pipeline.given import given_genotype
+from nascommon.pipeline.paths import DISCRETIZE, METRICS, SEARCH, TARGET
+from nascommon.pipeline.run import stage_run
+from nascommon.report.drawing import save_drawing
+from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.runtime.progress import points, summary
+from nascommon.search.artefact import load_search
+from nascommon.search.choose import choose_genotype, inherited_accuracy
+from nascommon.search.state import SearchState
+from nascommon.space.genotype import CELL_KINDS, format_cell
+
+SCORING_BATCH = 500
+"""Images scored at a time; no result depends on it."""
+
+
+WORTH = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
+
+
+def discretize(params: Params) -> None:
+    """Write data/discretize: genotype.json, its drawing as SVG and PNG, and the discretization gap.
+
+    The gap is the validation accuracy of the supernet with its mixing weights minus that with the kept operations
+    alone, same network weights, before and after batch norm is recalibrated.
+    """
+    with stage_run("discretize", params) as run:
+        settings, seed = run.params.discretize, run.params.seed
+        given = given_genotype(run.params)
+        started = time.perf_counter()
+        search = load_search(SEARCH)
+        state = search.final.load(run.params.method(), run.device)
+        data = run.open(TARGET)
+        calibration = data.calibration("calibration", settings.batch_size, settings.calibration_batches)
+        valid = list(data.evaluation(data.prepared.part("architecture"), SCORING_BATCH).epoch(0))
+        genotype, samples = choose_genotype(
+            state, lambda genotype: inherited_accuracy(state, genotype, calibration, valid), seed=seed
+        )
+        selection_seconds = time.perf_counter() - started
+        gap = discretization_gap(state, genotype, calibration, valid).as_dict()
+        operations = operation_gap(state, worth_batches(data, settings.worth_images), seed=seed)
+        skips = {f"skips_{kind}": genotype.cell(kind).skips for kind in CELL_KINDS}
+        metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
+        # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
+        origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
+        title = f"{run.params.search.method}, seed {seed}"
+        gaps = {**metrics, "policies": policies(state, calibration, valid), "last_epoch": last_epoch(state)}
+        searched = {**gaps, "samples": samples, "searched": genotype.to_json()}
+        write_json(
+            DISCRETIZE / "discretize.json", {**searched, "provenance": run.provenance(precision=state.spec.precision)}
+        )
+        if given is not None:
+            genotype, origin, title = given, {"given": settings.genotype}, f"given: {settings.genotype}"
+            print(f"discretize: {settings.genotype} will be retrained; the gaps are those of the search's own genotype")
+        write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
+        write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=WORTH))
+        write_json(METRICS / "discretize.json", metrics)
+        for suffix in (".svg", ".png"):
+            save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", title)
+            run.tracker.artefact(DISCRETIZE / f"genotype{suffix}", "genotype")
+        run.tracker.artefact(DISCRETIZE / "genotype.json", "genotype")
+        run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
+        summary(
+            "genotype",
+            {
+                **{kind: format_cell(genotype.cell(kind)) for kind in CELL_KINDS},
+                f"discretization gap{' of the search' if given else ''}": gap_in_words(gap, ""),
+                "… recalibrated": gap_in_words(gap, "_recalibrated"),
+            },
+            [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],
+        )
+
+
+def gap_in_words(gap: dict[str, float], suffix: str) -> str:
+    """Write one of the discretization gaps with its interval."""
+    value, low, high = (gap[f"discretization_gap{suffix}{end}"] for end in ("", "_low", "_high"))
+    return f"{points(value)} of accuracy lost (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def worth_batches(data: Data, images: int) -> list[tuple[Tensor, Tensor]] | None:
+    """Return so many images, evenly spaced over the architecture half; None for none."""
+    part = data.prepared.part("architecture")
+    if images == 0:
+        return None
+    rows = torch.linspace(0, len(part) - 1, min(images, len(part))).long()
+    return list(data.evaluation(part.subset(rows), SCORING_BATCH).epoch(0))
+
+
+def last_epoch(state: SearchState) -> dict[str, Any] | None:
+    """Return the genotype of the last epoch where the method takes that of its best induced model instead."""
+    return state.genotype().to_json() if state.induced is not None else None

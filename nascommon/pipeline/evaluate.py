@@ -1,0 +1,259 @@
+"""Evaluate: the test images, read for the first time, and the final table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nascommon.config import Params
+from nascommon.data.loading import Data
+from nascommon.pipeline.paths import (
+    BASELINE,
+    DISCRETIZE,
+    EVALUATE,
+    METRICS,
+    RETRAIN,
+    ROOT,
+    TARGET,
+    TRANSFER,
+    TRANSFERRED,
+)
+from nascommon.pipeline.run import Run, method_hash, protocol, stage_run
+from nascommon.report.gap_table import gap_figures, gap_table
+from nascommon.report.gap_table import to_markdown as gaps_to_markdown
+from nascommon.report.linear import linear_classifier_hits
+from nascommon.report.published import published_results
+from nascommon.report.table import MILLION, comparison_table, to_markdown
+from nascommon.report.words import write_report
+from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
+from nascommon.runtime.progress import duration, summary
+from nascommon.runtime.records import Figures, read_figures
+from nascommon.space.genotype import genotype_from_json
+from nascommon.statistics.intervals import wilson_interval
+from nascommon.statistics.null import Comparison, compare, null_from_accuracies, published_null
+from nascommon.tracking.tracker import finished_runs
+from nascommon.training.artefact import load_network
+from nascommon.training.loop import predict
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """A network's hits on a test set."""
+
+    correct: int
+    correct_top5: int
+    total: int
+    params: float | None = None
+    """Trainable numbers of the network."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of test images whose first answer is right."""
+        return self.correct / self.total
+
+    def errors(self) -> dict[str, float]:
+        """Return the test error in percent with its 95 % interval (Wilson), as columns of the table."""
+        low, high = wilson_interval(self.correct, self.total)
+        return {
+            "test error %": 100 * (1 - self.accuracy),
+            "95 % low": 100 * (1 - high),
+            "95 % high": 100 * (1 - low),
+            "top-5 error %": 100 * (1 - self.correct_top5 / self.total),
+        }
+
+
+def evaluate(params: Params) -> None:
+    """Test the last-epoch networks of retrain, transfer and baseline, and write data/evaluate.
+
+    This is the only stage that reads test images. The report compares the searched network with random architectures
+    of the same protocol, with a linear classifier and with published results, and adds up what it all cost.
+    """
+    with stage_run("evaluate", params) as run:
+        target = run.open(TARGET)
+        ours = tested(run, target, RETRAIN, "retrain")
+        random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
+        comparisons = compare_with_random(run, ours, random)
+        rows = [our_row(run, ours, comparisons), *random_row(run, random), *linear_row(run, target), *transfer_row(run)]
+        table = comparison_table(rows, published_results())
+        results = collect(run, ours, random, rows, comparisons)
+        gaps = gap_table(comparable(run, results["metrics"]))
+        write_json(EVALUATE / "results.json", results)
+        write_table(EVALUATE / "gaps.csv", gaps)
+        write_table(EVALUATE / "table.csv", table)
+        write_text(EVALUATE / "table.json", table.to_json(orient="records", indent=2, force_ascii=False) + "\n")
+        write_text(
+            EVALUATE / "report.md",
+            write_report(title_of(run.params), results, to_markdown(table), gaps_to_markdown(gaps)),
+        )
+        write_json(METRICS / "evaluate.json", results["metrics"])
+        run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
+        run.tracker.artefact(EVALUATE, "evaluate")
+        summary(
+            "evaluate", {"verdict": results["verdict"]},
+            [EVALUATE / "report.md", EVALUATE / "table.csv", EVALUATE / "results.json"],
+        )  # fmt: skip
+
+
+def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return method, settings and figures of this run and of earlier ones of the same protocol."""
+    given = run.params.discretize.genotype
+    if given is not None:  # its accuracy is nobody's whose gaps these are
+        return [(run.params.search.method, method_hash(run.params), {**metrics, "test_accuracy": None})]
+    this = (run.params.search.method, method_hash(run.params), run.params.seed)
+    # Not asked again where tracking has just failed: a mute server would hold the stage up once more.
+    asked = run.params.tracking if run.tracker.active else "none"
+    earlier = finished_runs(asked, ROOT, run.stage, protocol(run.params))
+    others = [e for e in earlier if (e.method, e.settings, e.seed) != this]
+    return [(*this[:2], metrics), *((e.method, e.settings, dict(e.metrics)) for e in others)]
+
+
+def tested(run: Run, data: Data, folder: Path, stage: str) -> Result:
+    """Load a network that a stage has trained and count its hits on the test set."""
+    network, _, metrics = load_network(folder, run.device, stage)
+    logits_NK, labels_N = predict(network, data.evaluation(data.prepared.part("test"), run.params.evaluate.batch_size))
+    best_NT = logits_NK.topk(min(TOP, logits_NK.shape[1]), dim=1).indices
+    hits_NT = best_NT == labels_N[:, None]
+    return Result(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N), metrics.get("params"))
+
+
+def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Comparison]:
+    """Compare with random architectures of the same protocol: ours and, where it is the papers', theirs."""
+    nulls = (
+        [null_from_accuracies([100 * result.accuracy for result in random], "trained here by the same protocol")]
+        if random
+        else []
+    )
+    if run.params.evaluate.published_protocol:
+        nulls.append(published_null())
+    return [compare(100 * ours.accuracy, null) for null in nulls]
+
+
+def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, Any]:
+    """Return the table's row of the searched network."""
+    metrics, search = figures("retrain"), figures("search")
+    row: dict[str, Any] = {
+        "what": f"{found(run)} and retrained",
+        "data set": run.params.data.source,
+        **ours.errors(),
+        **counts(metrics),
+        "search cost": duration(search["search_seconds"]) if run.params.discretize.genotype is None else "none",
+        "note": f"seed {run.params.seed}, last epoch, {run.provenance()['hardware']}",
+    }
+    if comparisons:
+        row |= {"percentile vs random": comparisons[0].percentile, "p vs random": comparisons[0].p_value}
+    return row
+
+
+def found(run: Run) -> str:
+    """Say where the architecture comes from: from the search, or given in its place."""
+    given = run.params.discretize.genotype
+    return f"{run.params.search.method}, searched" if given is None else f"{given}, given"
+
+
+def random_row(run: Run, random: list[Result]) -> list[dict[str, Any]]:
+    """Return the row of the random architectures of the same protocol, if there are any."""
+    if not random:
+        return []
+    errors = torch.tensor([100 * (1 - result.accuracy) for result in random], dtype=torch.float64)
+    params = [result.params or math.nan for result in random]
+    return [
+        {
+            "what": "random architectures, same protocol",
+            "data set": run.params.data.source,
+            "test error %": float(errors.mean()),
+            "± sd": float(errors.std()) if len(random) > 1 else math.nan,
+            "params M": sum(params) / len(params) / MILLION,
+            "search cost": "none",
+            "note": f"mean of {len(random)}, last epoch",
+        }
+    ]
+
+
+def linear_row(run: Run, target: Data) -> list[dict[str, Any]]:
+    """Return the row of the linear classifier, if it is asked for."""
+    if not run.params.evaluate.linear_classifier:
+        return []
+    sets = [list(target.evaluation(target.prepared.part(part), 500).epoch(0)) for part in ("train", "test")]
+    train, test = ((torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])) for pairs in sets)
+    hits = linear_classifier_hits(train, test)
+    errors = Result(hits, hits, len(test[1])).errors()
+    del errors["top-5 error %"]
+    return [{"what": "linear classifier on raw pixels", "data set": run.params.data.source, **errors}]
+
+
+def transfer_row(run: Run) -> list[dict[str, Any]]:
+    """Return the row of the transferred network, if there is one."""
+    settings = run.params.transfer.data
+    if settings is None:
+        return []
+    result = tested(run, run.open(TRANSFER), TRANSFERRED, "transfer")
+    return [
+        {
+            "what": f"{found(run)}, transferred (ImageNet network)",
+            "data set": f"{settings.source} at {settings.size} px",
+            **result.errors(),
+            **counts(figures("transfer")),
+            "note": f"seed {run.params.seed}, last epoch",
+        }
+    ]
+
+
+def figures(stage: str) -> Figures:
+    """Read the metrics of a stage."""
+    return read_figures(METRICS / f"{stage}.json", stage)
+
+
+def counts(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return the network's size as columns of the table."""
+    names = {"params": "params M", "mult_adds": "mult-adds M", "paper_flops": "paper_flops M"}
+    return {column: metrics[name] / MILLION for name, column in names.items()}
+
+
+def collect(
+    run: Run, ours: Result, random: list[Result], rows: list[dict[str, Any]], comparisons: list[Comparison]
+) -> dict[str, Any]:
+    """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
+    stages = {name: figures(name) for name in
+              ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")}  # fmt: skip
+    linear = next((row["test error %"] for row in rows if row["what"].startswith("linear")), None)
+    transferred = next((row["test error %"] for row in rows if "transferred" in row["what"]), None)
+    seconds = {
+        "search": stages["search"]["search_seconds"],
+        "selection": stages["discretize"]["selection_seconds"],
+        "retrain": stages["retrain"]["train_seconds"],
+    }
+    verdict = comparisons[0].verdict if comparisons else "not compared with random architectures"
+    metrics = {
+        "test_accuracy": ours.accuracy,
+        "test_error_percent": 100 * (1 - ours.accuracy),
+        "linear_error_percent": linear,
+        "transfer_error_percent": transferred,
+        "random_mean_accuracy": sum(result.accuracy for result in random) / len(random) if random else None,
+        "percentile_vs_random": comparisons[0].percentile if comparisons else None,
+        "p_value_vs_random": comparisons[0].p_value if comparisons else None,
+        "total_seconds": sum(seconds.values()),
+        **gap_figures(stages),
+    }
+    return {
+        "metrics": metrics,
+        "verdict": verdict,
+        "comparisons": [comparison.as_dict() for comparison in comparisons],
+        "cost_seconds": seconds,
+        "genotype": genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json").to_json(),
+        "given": run.params.discretize.genotype,
+        "stages": stages,
+        "provenance": run.provenance(),
+    }
+
+
+def title_of(params: Params) -> str:
+    """Name the method, or the genotype that was given in its result's place, the data and the seed."""
+    method, given = params.search.method, params.discretize.genotype
+    what = method if given is None else f"{given} (given; beside a search by {method})"
+    return f"{what} on {params.data.source}, seed {params.seed}"

@@ -1,0 +1,71 @@
+"""Which pictures and which given genotype are there, by content: DVC sees no file outside of the project by itself.
+
+This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nascommon.data.inventory import inventory
+from nascommon.runtime.atomic import atomic
+from nascommon.runtime.yaml_lines import read_yaml
+from nascommon.settings import UserError
+
+INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
+
+
+SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
+
+
+FOLDERS = ("image_folder", "imagenet")
+"""Sources whose pictures may change; the others come with a library or are guarded by checksums."""
+
+
+def write_inventory(params: Path) -> None:
+    """Write data/inventory.json and data/given.json for a params file."""
+    for file, text in ((INVENTORY, present(params)), (GIVEN, given(params))):
+        with atomic(file) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def present(params: Path) -> str:
+    """Return what the inventory says now; a section that has no folder, or not yet a valid one, has nothing."""
+    tree = _read(params)
+    count = cache(inventory)  # both sections may name one folder
+    return json.dumps({key: _counted(tree, keys, count) for key, keys in SECTIONS.items()}, indent=2) + "\n"
+
+
+def given(params: Path) -> str:
+    """Return the hash of the file that ``discretize.genotype`` names, as JSON; null where it names none."""
+    tree = _read(params)
+    section = tree.get("discretize") if isinstance(tree, dict) else None
+    name = section.get("genotype") if isinstance(section, dict) else None
+    try:
+        digest = hashlib.sha256(Path(str(name)).expanduser().read_bytes()).hexdigest()
+    except (OSError, ValueError, RuntimeError):  # a published name, none, or no file: not for this stage to judge
+        digest = None
+    return json.dumps({"discretize.genotype": digest}) + "\n"
+
+
+def _read(params: Path) -> Any:
+    try:
+        return read_yaml(params)[0]
+    except UserError:
+        return None
+
+
+def _counted(tree: Any, keys: tuple[str, ...], count: Any) -> dict[str, Any] | None:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or tree.get("source") not in FOLDERS or not isinstance(tree.get("path"), str):
+        return None
+    try:
+        files, digest = count(Path(tree["path"]).expanduser())
+    except (ValueError, RuntimeError):  # no such folder, no path at all, or that of a user who is not there
+        return None
+    return {"files": files, "sha256": digest}

@@ -1,0 +1,259 @@
+"""Kendall tau: does the search rank architectures as retraining does?"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nascommon.config import Params
+from nascommon.data.pictures import some
+from nascommon.gaps.candidates import FEWEST, Architecture, scored
+from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
+from nascommon.pipeline.ranked import Ranked, scorer
+from nascommon.pipeline.run import Run, stage_run
+from nascommon.report.figures import save_figure
+from nascommon.report.plots import plot_ranking
+from nascommon.runtime.artefacts import write_json, write_table, write_text
+from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.progress import Progress, epoch_figures, progress, summary
+from nascommon.runtime.seeding import derive
+from nascommon.settings import UserError
+from nascommon.statistics.pairs import read_pairs
+from nascommon.statistics.ranking import Ranking, attainable_tau, rank_correlation, trajectory
+from nascommon.training.loop import Trained
+from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
+
+Scores = dict[str, list[float]]
+
+
+def kendall_tau(params: Params) -> None:
+    """Rank architectures by their search score and by retraining, and write data/kendall_tau.
+
+    Each architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
+    architecture half; the test set is not touched. Killed at any moment, the next run continues after the last
+    finished epoch.
+    """
+    with stage_run("kendall_tau", params) as run:
+        ranked = Ranked.open(run)
+        if not ranked.trained():
+            skip()
+            return
+        settings, at_a_time = run.params.kendall_tau, ranked.at_a_time()
+        score = scorer(ranked) if settings.search_score == "inherited_val" else None
+        architectures = scored(ranked.architectures(), score)
+        retrained = retrain_all(run, ranked, architectures, at_a_time)
+        provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
+        sound_ones = sound(run, architectures, retrained)
+        write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
+
+
+def skip() -> None:
+    """Leave outputs that say that there is no search score to rank by."""
+    reason = "the search trained no supernet, so there is no search score to rank by"
+    print(f"kendall_tau: skipped, {reason}")
+    write_json(KENDALL / "ranking.json", {"skipped": reason})
+    write_json(METRICS / "kendall_tau.json", {"n": 0})
+    write_text(PLOTS / "kendall_tau.csv", "architecture,search_score,retrain_first\n")
+
+
+def analyse(path: Path, *, as_json: bool) -> None:
+    """Print the rank correlation of two columns."""
+    pairs = read_pairs(path)
+    ranking = rank_correlation(pairs.x, pairs.y)
+    read = {"columns": list(pairs.names), "header": pairs.header, "comments": pairs.comments}
+    if as_json:
+        print(json.dumps({**read, **ranking.as_dict()}, indent=2))
+        return
+    first_row = "names of the columns" if pairs.header else "an architecture, since all its cells are numbers"
+    rows = {"first row": first_row, **({"comments": f"{pairs.comments} left out"} if pairs.comments else {})}
+    summary(f"{path}: {' against '.join(pairs.names)}", rows | describe_ranking(ranking), [])
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came of all retrainings.
+
+    Attributes:
+        scores: by round, an accuracy per architecture; NaN where it diverged.
+        diverged: which retraining ended without an accuracy, and how.
+    """
+
+    scores: Scores
+    diverged: dict[str, str]
+
+
+def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture], at_a_time: int) -> Retrained:
+    """Train every architecture in every round."""
+    rounds, data = ranked.rounds(), ranked.data
+    specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
+    training = run.params.kendall_tau.training
+    weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
+    jobs = [
+        Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))
+        for which, spec in specs.items()
+        for i, architecture in enumerate(architectures)
+    ]
+    done = itertools.count()
+    with progress("kendall_tau", len(jobs), unit="network") as bar:
+        results = train_many(
+            jobs,
+            training,
+            partial(data.training, weights, training.batch_size, "kendall", cutout=training.cutout),
+            device=run.device,
+            validation=partial(data.evaluation, valid, training.batch_size),
+            checkpoints=run.checkpoints,
+            processes=at_a_time,
+            threads=run.params.threads,
+            hooks=ManyHooks(
+                on_resume=bar.resume,
+                on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
+                on_job=lambda _index, job, trained: tell(bar, next(done), job, trained),
+            ),
+        )
+    found = (math.nan if isinstance(trained, DivergenceError) else accuracy(trained) for trained in results)
+    scores = {which: list(itertools.islice(found, len(architectures))) for which in rounds}
+    pairs = zip(jobs, results, strict=True)
+    return Retrained(scores, {job.name: trained.what for job, trained in pairs if isinstance(trained, DivergenceError)})
+
+
+def tell(bar: Progress, done: int, job: Job, trained: Trained | DivergenceError) -> None:
+    """Say how a retraining ended."""
+    if isinstance(trained, DivergenceError):
+        bar.say(f"warning: {job.name} {trained.what}; its architecture is left out of the ranking")
+        bar.step(done, {})
+    else:
+        bar.step(done, epoch_figures({"valid_accuracy": accuracy(trained)}))
+
+
+def accuracy(trained: Trained) -> float:
+    """Return what an architecture is ranked by: the accuracy after the last epoch."""
+    return float(trained.rows[-1]["valid_accuracy"])
+
+
+def sound(run: Run, architectures: list[Architecture], retrained: Retrained) -> tuple[list[Architecture], Scores]:
+    """Return the architectures that diverged in no round, and their scores.
+
+    Raises:
+        UserError: too few are left to be ranked.
+    """
+    whole = [not any(math.isnan(values[i]) for values in retrained.scores.values()) for i in range(len(architectures))]
+    if sum(whole) < FEWEST:
+        how = some([f"{name} {what}" for name, what in retrained.diverged.items()])
+        raise UserError(
+            f"kendall_tau: {len(retrained.diverged)} retrainings diverged ({how}), so only "
+            f"{sum(whole)} of {len(architectures)} architectures could be ranked and {FEWEST} are needed; lower "
+            f"kendall_tau.training.lr (got {run.params.kendall_tau.training.lr:g})"
+        )
+    scores = {which: list(itertools.compress(values, whole)) for which, values in retrained.scores.items()}
+    return list(itertools.compress(architectures, whole)), scores
+
+
+def write_ranking(
+    run: Run,
+    ranked: Ranked,
+    architectures: list[Architecture],
+    scores: Scores,
+    *,
+    diverged: dict[str, str],
+    provenance: dict[str, Any],
+) -> None:
+    """Write the pairs, the ranking and its picture."""
+    settings = run.params.kendall_tau
+    table = pd.DataFrame(
+        {
+            "architecture": [architecture.name for architecture in architectures],
+            "search_score": [architecture.search_score for architecture in architectures],
+            **{f"retrain_{which}": values for which, values in scores.items()},
+            "genotype": [json.dumps(architecture.genotype.to_json()) for architecture in architectures],
+        }
+    )
+    ranking = rank_correlation(table["search_score"], table["retrain_first"], seed=run.params.seed)
+    others = {
+        name: rank_correlation(scores["first"], scores[which], seed=run.params.seed)
+        for name, which in (("retest", "second"), ("depth", "deep"))
+        if which in scores
+    }
+    tree: dict[str, Any] = {
+        "mode": settings.mode, "source": settings.source, "search_score": settings.search_score,
+        "ranking": ranking.as_dict(), "diverged": diverged,
+        **{name: other.as_dict() for name, other in others.items()},
+    }  # fmt: skip
+    if "retest" in others:
+        tree["ceiling_tau_b"] = attainable_tau(others["retest"].tau_b)
+    if settings.mode == "trajectory":
+        tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
+    write_json(KENDALL / "ranking.json", {**tree, "provenance": provenance})
+    write_table(KENDALL / "architectures.csv", table)
+    write_table(PLOTS / "kendall_tau.csv", table.drop(columns="genotype"))
+    save_figure(
+        plot_ranking(
+            table["search_score"], table["retrain_first"], list(table["architecture"]), ranking,
+            f"{run.params.search.method}: {settings.search_score} against retraining",
+        ),
+        KENDALL / "ranking.png",
+    )  # fmt: skip
+    metrics = headline(tree)
+    write_json(METRICS / "kendall_tau.json", metrics)
+    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
+    run.tracker.artefact(KENDALL, "kendall_tau")
+    shown = describe_ranking(ranking)
+    if "retest" in others:
+        shown["retest agreement"] = f"tau-b {others['retest'].in_words()}, of two seeds of retraining"
+        shown["perfect score"] = f"would reach tau-b {number(tree['ceiling_tau_b'])} against one of them, on average"
+    if "depth" in others:
+        shown["depth"] = f"tau-b {others['depth'].in_words()}, of search depth and retraining depth"
+    summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown,
+            [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
+
+
+def write_trajectory(ranked: Ranked, architectures: list[Architecture], retrain: list[float]) -> list[dict[str, Any]]:
+    """Score the same architectures by every snapshot and return tau per epoch."""
+    score = scorer(ranked)
+    sources = ranked.snapshots()
+    states = (source.open() for source in sources)
+    scores_TN = [[score(state, architecture.genotype) for architecture in architectures] for state in states]
+    table = trajectory(scores_TN, retrain, epochs=[int(source.name.removeprefix("epoch ")) for source in sources])
+    write_table(KENDALL / "trajectory.csv", table)
+    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
+    return rows
+
+
+def headline(tree: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures that DVC compares."""
+    ranking = tree["ranking"]
+    metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
+    for prefix, part in (("", ranking), ("retest_", tree.get("retest", {})), ("depth_", tree.get("depth", {}))):
+        low, high = part.get("interval") or (None, None)
+        metrics |= {
+            f"{prefix}tau_b": part.get("tau_b"), f"{prefix}tau_b_low": low, f"{prefix}tau_b_high": high,
+        }  # fmt: skip
+    return {
+        **metrics,
+        "ceiling_tau_b": tree.get("ceiling_tau_b"),
+        "diverged": len(tree["diverged"]),
+    }
+
+
+def describe_ranking(ranking: Ranking) -> dict[str, str]:
+    """Return the lines that a person reads."""
+    others = {"a": ranking.tau_a, "c": ranking.tau_c, "weighted": ranking.weighted_tau}
+    return {
+        "architectures": str(ranking.n),
+        "tau-b": ranking.in_words(),
+        "tau": ", ".join(f"{which} {number(tau)}" for which, tau in others.items()),
+        "p-value": "undefined" if ranking.p_value is None else f"{ranking.p_value:.2g} ({ranking.p_value_method})",
+        "agreement": ranking.label,
+        "top-k overlap": ", ".join(f"{k}: {share:.2f}" for k, share in ranking.top_k_overlap.items()),
+    }
+
+
+def number(value: float | None) -> str:
+    """Write a tau, or that there is none."""
+    return "undefined" if value is None else f"{value:.2f}"

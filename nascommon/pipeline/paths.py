@@ -1,0 +1,24 @@
+"""Where the stages leave what they make, relative to the folder of params.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path()
+"""Stages run in the folder of params.yaml, as DVC runs them."""
+
+
+TARGET, TRANSFER = Path("data/prepared/target"), Path("data/prepared/transfer")
+
+
+SEARCH, DISCRETIZE, RETRAIN = Path("data/search"), Path("data/discretize"), Path("data/retrain")
+
+
+TRANSFERRED, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
+
+
+EVALUATE = Path("data/evaluate")
+
+
+METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
+"""Apart from the folders above, because DVC wants metrics and plots as outputs of their own."""

@@ -1,0 +1,31 @@
+"""Read, check and split the images of the search and of the transfer."""
+
+from __future__ import annotations
+
+import shutil
+
+from nascommon.config import Params
+from nascommon.data.preparing import prepare as prepare_folder
+from nascommon.pipeline.paths import TARGET, TRANSFER
+from nascommon.runtime.artefacts import write_json
+from nascommon.settings import UserError
+
+
+def prepare(params: Params) -> None:
+    """Write data/prepared: images, manifest with counts per class and content hash, and the seeded, stratified split.
+
+    The training images fall into the half that trains network weights and the half that trains the architecture. Test
+    images lie in a folder of their own that only the stage ``evaluate`` reads.
+    """
+    for key, folder, data in (("data", TARGET, params.data), ("transfer.data", TRANSFER, params.transfer.data)):
+        if data is None:  # DVC wants every output: an empty set that nobody opens
+            for name in ("manifest.json", "split.json", "settings.json"):
+                write_json(folder / name, {"skipped": "transfer.data is null"})
+            for name in ("train", "test"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            continue
+        try:
+            prepare_folder(data, params.seed, folder)
+        except UserError as error:
+            raise UserError(f"{params.file}: section {key}: {error}") from error

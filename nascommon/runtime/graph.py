@@ -1,0 +1,104 @@
+"""``dvc.yaml`` is the one place that says what a stage depends on: code, keys of ``params.yaml``, inputs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+import nascommon
+from nascommon.settings import UserError
+
+CODE = Path(nascommon.__file__).parents[1]
+"""The folder that holds the packages and dvc.yaml."""
+PACKAGES = ("nascommon/", "stages/")
+METHOD = "${search.method}"
+"""What DVC replaces by the selected method, so that the others do not count."""
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What a stage depends on.
+
+    Attributes:
+        code: files and folders, relative to the folder of dvc.yaml.
+        keys: dotted keys of params.yaml.
+        inputs: files and folders that other stages make, relative to the folder of params.yaml.
+    """
+
+    code: tuple[str, ...]
+    keys: tuple[str, ...]
+    inputs: tuple[Path, ...]
+
+
+@functools.cache
+def dependencies(stage: str, method: str, root: Path = CODE) -> Dependencies:
+    """Return what ``dvc.yaml`` says of a stage.
+
+    Raises:
+        UserError: there is no such file beside the packages.
+    """
+    graph = root / "dvc.yaml"
+    try:
+        entry = yaml.safe_load(graph.read_text(encoding="utf-8"))["stages"][stage]
+    except FileNotFoundError as error:
+        raise UserError(f"{graph}: no such file; stages run from a checkout of the project") from error
+    deps = [dep.replace(METHOD, method) for dep in entry.get("deps", ())]
+    code = tuple(dep for dep in deps if dep.startswith(PACKAGES))
+    keys = tuple(key.replace(METHOD, method) for key in entry.get("params", ()))
+    return Dependencies(code, keys, tuple(Path(dep) for dep in deps if dep not in code))
+
+
+@functools.cache
+def code_version(stage: str, method: str, root: Path = CODE) -> str:
+    """Return a hash of the code that a stage's numbers come from.
+
+    Args:
+        stage: a stage of dvc.yaml.
+        method: the selected search method.
+        root: the folder that holds the code.
+    """
+    content = hashlib.sha256()
+    for file in sorted(_files(root / path for path in dependencies(stage, method, root).code)):
+        content.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()[:16]
+
+
+def _files(paths: Iterator[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from path.rglob("*.py") if path.is_dir() else (path,)
+
+
+def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
+    """Return the hash of every file that a stage reads from those before it, by name.
+
+    Training images are left out: the manifest beside them holds their content hash.
+
+    Args:
+        stage: a stage of dvc.yaml.
+        method: the selected search method.
+        folder: of params.yaml.
+
+    Raises:
+        UserError: an input is missing.
+    """
+    inputs = dependencies(stage, method).inputs
+    hashed = [path for path in inputs if not (path.name == "train" and path.with_name("manifest.json") in inputs)]
+    return {file.as_posix(): _content_hash(folder / file) for path in hashed for file in _below(path, folder)}
+
+
+def _below(path: Path, folder: Path) -> list[Path]:
+    if not (folder / path).is_dir():
+        return [path]
+    return sorted(file.relative_to(folder) for file in (folder / path).rglob("*") if file.is_file())
+
+
+def _content_hash(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro` to make what comes before it")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,44 @@
+"""What a search is made of: the size of its supernet and its batches."""
+
+from __future__ import annotations
+
+from nascommon.data.loading import Data
+from nascommon.data.prepared import Manifest
+from nascommon.method import Method
+from nascommon.search.passes import SearchData
+from nascommon.search.settings import SearchSettings
+from nascommon.space.mixing import uniform_candidates
+from nascommon.space.network import check_image_size
+from nascommon.space.precision import Precision
+from nascommon.space.supernet import SupernetSpec
+from nascommon.space.topology import Topology
+
+
+def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precision: Precision) -> SupernetSpec:
+    """Return what the data and the section ``search`` say of the supernet.
+
+    Raises:
+        ValueError: the images do not fit the stem.
+    """
+    check_image_size(manifest.height, manifest.width, method.stem, "data.size")
+    topology = Topology(search.nodes)
+    candidates = uniform_candidates(method.candidates, topology)
+    return SupernetSpec(
+        search.channels,
+        search.cells,
+        len(manifest.classes),
+        candidates,
+        topology,
+        manifest.channels,
+        precision=precision,
+    )
+
+
+def search_data(data: Data, batch_size: int, seed: int) -> SearchData:
+    """Return the batches of both halves; the test set is not among them."""
+    weights, architecture = data.prepared.part("weights"), data.prepared.part("architecture")
+    return SearchData(
+        weights=data.training(weights, batch_size, "weights", seed=seed),
+        architecture=data.training(architecture, batch_size, "architecture", seed=seed),
+        validation=data.evaluation(architecture, batch_size),
+    )
