@@ -32,8 +32,7 @@ from benchmarks.markdown import markdown
 from benchmarks.measured import RETRAIN, Bench, Deadline, Tell
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json
-from nascommon.runtime.crew import cores
-from nascommon.runtime.hardware import describe, resolve_device, tune
+from nascommon.runtime.hardware import cores, describe, resolve_device, tune
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 

@@ -24,7 +24,7 @@ from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.pictures import open_picture
 from nascommon.data.samples import Paths, pixels_of
 from nascommon.data.settings import Augment
-from nascommon.runtime.crew import cores
+from nascommon.runtime.hardware import cores
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 

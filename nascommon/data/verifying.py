@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nascommon.data.pictures import Seen, decode_picture, read_header, some
-from nascommon.runtime.crew import cores, side_by_side
+from nascommon.runtime.crew import side_by_side
+from nascommon.runtime.hardware import cores
 from nascommon.runtime.progress import progress
 from nascommon.settings import UserError
 
@@ -66,7 +66,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
     guarded = _guarded(function)
 
     def results() -> Iterator[Result | UserError]:
-        with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
+        with ThreadPoolExecutor(max_workers=min(16, 4 * cores())) as pool:
             for start in range(0, len(items), CHUNK):
                 yield from pool.map(guarded, items[start : start + CHUNK])
 

@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar
 
@@ -33,18 +32,6 @@ Tell = Callable[[Any], None]
 
 LOOK_SECONDS = 1.0
 """Between two looks whether a member is alive: a child that it left behind may hold its socket open."""
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container says how much of the machine it may use."""
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Which machine computes, and how much memory the work took at its peak."""
+"""Which machine computes, how much of it this process may use, and how much memory the work took at its peak."""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import sys
@@ -16,6 +17,18 @@ from nascommon.settings import UserError
 
 KIBIBYTES = 1 if sys.platform == "darwin" else 1024
 """ru_maxrss counts bytes on macOS and kibibytes elsewhere."""
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container says how much of the machine it may use."""
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_QUOTA.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
 
 
 def resolve_device(name: str) -> torch.device:

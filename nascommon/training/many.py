@@ -18,9 +18,9 @@ import torch
 
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import Checkpoint, CheckpointFolder
-from nascommon.runtime.crew import Tell, cores, side_by_side
+from nascommon.runtime.crew import Tell, side_by_side
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.hardware import tune
+from nascommon.runtime.hardware import cores, tune
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from nascommon.runtime import crew
-from nascommon.runtime.crew import Tell, cores, side_by_side
+from nascommon.runtime.crew import Tell, side_by_side
 from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -160,16 +159,3 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     out, err = parent.communicate(timeout=PATIENCE)
     assert_gone(pids)
     assert (out, err) == ("stopped\n" if number == signal.SIGINT else "", "")
-
-
-@pytest.mark.parametrize(
-    ("quota", "count"), [("max 100000\n", 8), ("250000 100000\n", 2), ("50000 100000\n", 1), ("1600000 100000\n", 8)]
-)
-def test_cores_are_those_that_the_process_may_use(
-    quota: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-    monkeypatch.setattr(crew, "CPU_QUOTA", tmp_path / "cpu.max")
-    assert cores() == 8
-    (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
-    assert cores() == count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nascommon.runtime.hardware import describe, resolve_device, tune
+from nascommon.runtime import hardware
+from nascommon.runtime.hardware import cores, describe, resolve_device, tune
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -101,3 +103,16 @@ def test_what_names_no_gpu_means_the_one_that_was_chosen(
     monkeypatch.setattr(torch.backends, "cudnn", SimpleNamespace())
     tune(torch.device(name))
     assert seen == chosen
+
+
+@pytest.mark.parametrize(
+    ("quota", "count"), [("max 100000\n", 8), ("250000 100000\n", 2), ("50000 100000\n", 1), ("1600000 100000\n", 8)]
+)
+def test_cores_are_those_that_the_process_may_use(
+    quota: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+    monkeypatch.setattr(hardware, "CPU_QUOTA", tmp_path / "cpu.max")
+    assert cores() == 8
+    (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
+    assert cores() == count
