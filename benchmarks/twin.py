@@ -1,4 +1,4 @@
-"""A plain twin of the supernet: every formula of methods.md, section 1, op by op on tensors taken by their names.
+"""A plain twin of the supernet: every formula of docs/methods.md, section 2, op by op on tensors taken by their names.
 
 What the library computes is compared with it, in values and in time. Bypass and shuffle are done on every edge, as in
 the released code of PC-DARTS.

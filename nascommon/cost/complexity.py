@@ -23,7 +23,7 @@ class Complexity:
         params_with_auxiliary: with it; equal to ``params`` where there is none.
         mult_adds: multiply-adds of convolutions and linear layers.
         paper_flops: ``mult_adds`` + 2 x batch-norm outputs + ReLU outputs, which reproduces the FLOPs published for
-            PC-DARTS and P-DARTS to the nearest million (methods.md, section 0.5).
+            PC-DARTS and P-DARTS to the nearest million (docs/methods.md, section 5).
     """
 
     params: int

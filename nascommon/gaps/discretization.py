@@ -107,7 +107,8 @@ def kept_mixing(state: SearchState, genotype: Genotype) -> Mixing:
 def weighted_mixing(state: SearchState, genotype: Genotype) -> Mixing:
     """Let the kept operations carry their learned weights, scaled per node to what all its operations carried.
 
-    The other reading of "after discretization": the mass that enters a node stays as it was (methods.md, 2.5).
+    The other reading of "after discretization": the mass that enters a node stays as it was
+    (docs/methods.md, section 3.5).
     """
     soft, kept = state.mixing(), kept_mixing(state, genotype)
     return Mixing(*(_carried(soft.cell(kind), kept.cell(kind), state, kind) for kind in CELL_KINDS))

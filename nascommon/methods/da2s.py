@@ -20,7 +20,7 @@ from nascommon.space.operations import WITHOUT_NONE
 
 
 class Da2sSettings(EntropyPenalty, DartsLike):
-    """The defaults are the released code's, with which the paper's best row was made (methods.md, sections 2.5 and 3).
+    """The defaults are the released code's, with which the paper's best row was made (docs/methods.md, section 3.5).
 
     Deviation: the paper has plain softmaxes and no factors 0.1 and 0.2; set ``alpha_transform: identity``,
     ``lambda_c: {control: linear, factor: 1}`` and ``count_weight: 1`` for that. On PC-DARTS' channels:

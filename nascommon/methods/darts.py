@@ -16,7 +16,7 @@ from nascommon.settings import Positive
 
 
 class DartsSettings(DartsLike):
-    """The defaults are the paper's (methods.md, sections 2, 2.1 and 2.2)."""
+    """The defaults are the paper's (docs/methods.md, sections 3.1 and 3.2)."""
 
     arch_gradient: ArchGradient = "first_order"
     """``unrolled`` is the paper's second order by finite difference, ``unrolled_exact`` the same by double backward."""
@@ -30,7 +30,7 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
     """Softmax over the operations of an edge, bilevel optimisation, two strongest edges per node.
 
     Deviation: architecture batches come from shuffled sweeps over their half instead of a fresh draw with replacement
-    at every step; all later codes do so, and it is several times faster (methods.md, section 2.1).
+    at every step; all later codes do so, and it is several times faster (docs/methods.md, section 3.1).
     """
     return replace(
         settings.darts(size),

@@ -18,7 +18,7 @@ from nascommon.settings import BatchSize, Epochs, Positive
 
 
 class EcdartsSettings(DartsLike):
-    """The defaults are the released code's numbers with the paper's two ideas in force (methods.md, section 2.6).
+    """The defaults are the released code's numbers with the paper's two ideas in force (docs/methods.md, section 3.6).
 
     Deviation: the released code executes neither idea; both follow the paper's intent here. Weights of the induced
     model are taken over, its batch-norm statistics are not (``induced_pass``). Without ``cen`` and ``ist``

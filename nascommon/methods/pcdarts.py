@@ -13,10 +13,11 @@ from nascommon.space.stem import Stem
 
 
 class PcdartsSettings(DartsLike):
-    """The defaults are the paper's on CIFAR-10 (methods.md, section 2.3).
+    """The defaults are the paper's on CIFAR-10 (docs/methods.md, section 3.3).
 
     Its direct search on ImageNet: channel_divisor 2, stem imagenet, batch_size 1024, warmup 35, weights {lr: 0.5,
-    warmup_epochs: 5}, architecture {lr: 6e-3, clip: 5}, data.search_fractions [0.1, 0.025] (presets/imagenet.yaml).
+    warmup_epochs: 5}, architecture {lr: 6e-3, clip: 5}; 10 % and 2.5 % of every class train network and architecture:
+    data.search_fraction 0.125 with data.architecture_fraction 0.2 (presets/imagenet.yaml).
     """
 
     batch_size: BatchSize = 256

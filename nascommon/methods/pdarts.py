@@ -27,7 +27,7 @@ from nascommon.space.operations import CANDIDATES
 
 
 class PdartsSettings(Settings):
-    """The defaults are the paper's on CIFAR-10 (methods.md, section 2.4); lists have one entry per phase.
+    """The defaults are the paper's on CIFAR-10 (docs/methods.md, section 3.4); lists have one entry per phase.
 
     Deviation: the dropout of the first phase is the paper's 0 where the released README starts with 0.1; set
     ``skip_dropout: [0.1, 0.4, 0.7]`` for that, and [0.1, 0.2, 0.3] for the paper's CIFAR-100.

@@ -21,7 +21,7 @@ Penalty = Callable[[Logits, float], Tensor]
 
 
 class EntropyPenalty(Settings):
-    """Coefficients of the discretization penalty, as released (methods.md, sections 2.5 and 3).
+    """Coefficients of the discretization penalty, as released (docs/methods.md, section 3.5).
 
     Deviation: the paper has no factor 0.1 on the whole and no 0.2 on the edge count (lambda_c.factor, count_weight: 1).
     """

@@ -51,7 +51,7 @@ def warmed_up(schedule: Schedule, lr: float, warmup_epochs: int) -> Schedule:
 
 
 def drop_path_probability(maximum: float, epoch: int, epochs: int) -> float:
-    """Raise the drop-path probability linearly from 0: p = p_max * epoch / epochs (methods.md, section 1)."""
+    """Raise the drop-path probability linearly from 0: p = p_max * epoch / epochs (docs/methods.md, section 2.3)."""
     return maximum * epoch / epochs
 
 

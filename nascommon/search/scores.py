@@ -25,7 +25,8 @@ def recalibrated_scores(
 ) -> tuple[float, float]:
     """Return (loss, accuracy) with batch norm measured anew under ``mixing``; the supernet is left as it was.
 
-    The running statistics of a supernet are those of its mixture and wrong for a part of it (methods.md, section 6).
+    The running statistics of a supernet are those of its mixture and wrong for a part of it (docs/methods.md,
+    section 6).
     """
     with fresh_statistics(supernet):
         recalibrate(supernet, mixing, calibration)

@@ -43,7 +43,7 @@ class NetworkSpec:
 
 
 def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
-    """Build an operation for retraining: affine batch norm, none after pools (methods.md, section 1)."""
+    """Build an operation for retraining: affine batch norm, none after pools (docs/methods.md, section 2.2)."""
     return OPERATIONS[name](channels, stride, True)
 
 
@@ -113,7 +113,7 @@ class NetworkCell(nn.Module):
         return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
     def _dropped(self, out: Tensor, operation: nn.Module, drop_probability: float) -> Tensor:
-        # Every edge may be dropped except a true identity, as in the released code (methods.md, section 1).
+        # Every edge may be dropped except a true identity, as in the released code (docs/methods.md, section 2.3).
         if self.training and drop_probability > 0 and not isinstance(operation, nn.Identity):
             return drop_path(out, drop_probability)
         return out
@@ -148,7 +148,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class Network(nn.Module):
-    """A genotype stacked to a network with the CIFAR or the ImageNet stem (methods.md, section 1).
+    """A genotype stacked to a network with the CIFAR or the ImageNet stem (docs/methods.md, section 2.3).
 
     Attributes:
         drop_probability: of a path, in training mode; the training loop raises it epoch by epoch.

@@ -1,7 +1,7 @@
-"""The candidate operations of the DARTS space, each a small module that keeps the channels (methods.md, section 1).
+"""The candidate operations of the DARTS space, each a small module that keeps the channels.
 
-Every operation with weights begins with a ReLU and ends in batch norm (``ReluFirst``): those that read the same state
-share the one, and the supernet puts the mixing weight into the other.
+They are defined in docs/methods.md, section 2.2. Every operation with weights begins with a ReLU and ends in batch norm
+(``ReluFirst``): those that read the same state share the one, and the supernet puts the mixing weight into the other.
 """
 
 from __future__ import annotations
@@ -245,8 +245,8 @@ OPERATIONS: dict[str, OperationBuilder] = {
 def search_operation(name: str, channels: int, stride: int) -> nn.Module:
     """Build an operation for the supernet: batch norm without affine parameters, and one more after each pool.
 
-    The affine scale would compete with the mixing weights (methods.md, section 1; quark0/darts#10). An identity is a
-    dropout of probability 0, which P-DARTS raises (``Supernet.set_skip_dropout``).
+    The affine scale would compete with the mixing weights (docs/methods.md, section 2.2; quark0/darts#10). An identity
+    is a dropout of probability 0, which P-DARTS raises (``Supernet.set_skip_dropout``).
     """
     operation = OPERATIONS[name](channels, stride, False)
     if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):

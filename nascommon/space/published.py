@@ -1,4 +1,4 @@
-"""The cells that papers published, by name (facts from the papers and their released code; methods.md, section 4).
+"""The cells that papers published, by name (facts from the papers and their code; docs/methods.md, section 4).
 
 One line a cell, a bar between nodes, ``operation@source``: mp/ap = 3x3 max/average pool, sk = skip, s = sep_conv,
 d = dil_conv, each with its kernel size; c7 = conv_7x1_1x7.

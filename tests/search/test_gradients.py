@@ -41,7 +41,7 @@ def relative(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-# -- plain twins, written from methods.md, section 2.2 --
+# -- plain twins, written from docs/methods.md, section 3.2 --
 
 
 def twin_loss(state: SearchState, weights: dict[str, Tensor], data: Batch, alphas: list[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ from nascommon.space.operations import (
 )
 
 C = 16
-PARAMS = {  # search, retrain at C = 16 and stride 1 (methods.md, section 1)
+PARAMS = {  # search, retrain at C = 16 and stride 1 (docs/methods.md, section 2.2)
     "none": (0, 0),
     "max_pool_3x3": (0, 0),
     "avg_pool_3x3": (0, 0),
