@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Mixing
 from nascommon.space.supernet import SupernetSpec
 
@@ -107,7 +106,7 @@ class Twin:
     def cell(self, k: int, before_last: Tensor, last: Tensor) -> Tensor:
         """Compute cell ``k`` from its two inputs."""
         reduction = k in self.reductions
-        active = self.mixing.cell("reduction" if reduction else "normal").active
+        active = self.mixing["reduction" if reduction else "normal"].active
         states = [_preprocess(before_last, self.under(f"cells.{k}.preprocess0"))]
         states.append(_preprocess(last, self.under(f"cells.{k}.preprocess1")))
         shrink = 2 if reduction else 1
@@ -123,12 +122,12 @@ class Twin:
 
     def edge(self, k: int, edge: int, x_BCHW: Tensor, stride: int) -> Tensor:
         """Compute the mixed operation of an edge of cell ``k``."""
-        kind: CellKind = "reduction" if k in self.reductions else "normal"
-        cell, K = self.mixing.cell(kind), self.spec.channel_divisor
+        kind = "reduction" if k in self.reductions else "normal"
+        cell, K = self.mixing[kind], self.spec.channel_divisor
         part = x_BCHW.shape[1] // K
         mixed, bypass = x_BCHW[:, :part], x_BCHW[:, part:]
         out = 0 * mixed[:, :, ::stride, ::stride]
-        for o, name in enumerate(self.spec.candidates.cell(kind)[edge]):
+        for o, name in enumerate(self.spec.candidates[kind][edge]):
             if cell.active is None or o in cell.active[edge]:
                 mine = self.under(f"cells.{k}.edges.{edge}.{name}")
                 out = out + cell.weights_EO[edge, o] * operation(name, mixed, mine, stride)

@@ -23,7 +23,7 @@ from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state
-from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.genotype import DARTS_KINDS
 from nascommon.space.mixing import equal_mixing
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.precision import Precision
@@ -64,7 +64,7 @@ def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) 
     state.supernet.train().set_skip_dropout(0.3)
     drawn = [state.draw(use) for use in USES]
     out = state.supernet(images(gpu)[0], drawn[0])
-    parts = [state.state_dict(), *(vars(mixing.cell(kind)) for mixing in drawn for kind in CELL_KINDS), out,
+    parts = [state.state_dict(), *(vars(mixing[kind]) for mixing in drawn for kind in DARTS_KINDS), out,
              state.method.penalty(state.logits, 0.5)]  # fmt: skip
     assert devices(parts) == {"cuda"}
     assert out.dtype == torch.float32
@@ -75,7 +75,7 @@ def test_the_supernet_of_every_method_is_scored(name: str, gpu: torch.device) ->
     state = state_of(name, gpu)
     mixing = state.scored()
     supernet_scores(state.supernet, mixing, [images(gpu)])
-    assert devices(vars(removed(mixing, "normal", 0, 1).normal)) == {"cuda"}
+    assert devices(vars(removed(mixing, "normal", 0, 1)["normal"])) == {"cuda"}
 
 
 def test_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_gpu(monkeypatch, [1]) as gpu:
         state, batch = state_of("darts", gpu), images(gpu)
         inherited_accuracy(state, genotype, [batch], [batch])
-        assert devices(vars(kept_mixing(state, genotype).normal)) == {"cuda"}
+        assert devices(vars(kept_mixing(state, genotype)["normal"])) == {"cuda"}
         assert devices(hits(state, weighted_mixing(state, genotype), [batch], [batch])) == {"cpu"}
 
 

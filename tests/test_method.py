@@ -28,6 +28,7 @@ from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.methods.smoke import smoke_settings
 from tests.search.small import CPU, tiny_data
+from tests.space.kinds import two
 
 SIZE = SearchSize(channels=16, cells=8, nodes=4)
 METHODS = sorted(REGISTRY)
@@ -79,7 +80,7 @@ def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> N
     base = SupernetSpec(4, 3, 4, uniform_candidates(method.candidates, topology), topology)
     state = run_search(method, base, tiny_data(), seed=0, device=CPU).state
     genotype = state.genotype()
-    assert len(genotype.normal.nodes) == len(genotype.reduction.nodes) == 3
+    assert len(genotype["normal"].nodes) == len(genotype["reduction"].nodes) == 3
     assert genotype_from_json(genotype.to_json()) == genotype
 
 
@@ -100,7 +101,7 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
     candidates = uniform_candidates(CANDIDATES, Topology())
     for seed in range(20):
         weights = torch.rand(2, 14, 8, generator=torch.Generator().manual_seed(seed))
-        mixing = Mixing(CellMixing(weights[0]), CellMixing(weights[1]))
+        mixing = two(Mixing, CellMixing(weights[0]), CellMixing(weights[1]))
         theirs = strongest_edges(mixing, Topology(), candidates)
         assert method.discretize(mixing, Topology(), candidates) == theirs
     assert (method.weights.warmup_epochs, method.architecture.clip, method.architecture.alpha_delay) == (0, None, 0)
@@ -123,8 +124,8 @@ def test_every_setting_of_darts_reaches_its_record() -> None:
     assert (method.weights.lr, method.architecture.lr) == (1.0, 2.0)
     topology = Topology()
     candidates = uniform_candidates(method.candidates, topology)
-    mixing = Mixing(*(CellMixing(torch.rand(14, 2, generator=torch.Generator().manual_seed(i))) for i in range(2)))
-    assert method.discretize(mixing, topology, candidates).normal.edges == 5
+    mixing = two(Mixing, *(CellMixing(torch.rand(14, 2, generator=torch.Generator().manual_seed(i))) for i in range(2)))
+    assert method.discretize(mixing, topology, candidates)["normal"].edges == 5
 
 
 @pytest.mark.parametrize("warmup", [7, 8])

@@ -21,7 +21,6 @@ from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES, hessian_eigenvalue
-from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.mixing import Candidates, Mixing
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, search_operation
@@ -101,13 +100,13 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     use = next(iter(method.sample_in))
     with torch.no_grad():
         largest = state.draw(use)
-        if largest.normal.active is not None:
+        if largest.main.active is not None:
             draws = (state.draw(use) for _ in range(DRAWS))
             largest = max(draws, key=lambda drawn: layers(drawn, state.spec.candidates))
-    kinds = cycle(CELL_KINDS)  # the order in which a state asks its sampler
+    kinds = cycle(largest)  # the order in which a state asks its sampler
     return replace(
         method,
-        sample=lambda _logits, mixing, _space, _progress: replace(mixing, active=largest.cell(next(kinds)).active),
+        sample=lambda _logits, mixing, _space, _progress: replace(mixing, active=largest[next(kinds)].active),
     )
 
 
@@ -115,15 +114,15 @@ def layers(drawn: Mixing, candidates: Candidates) -> int:
     """Count the layers of the operations drawn, as a measure of what they keep for the backward pass."""
     return sum(
         LAYERS[names[choice]]
-        for kind in CELL_KINDS
-        for names, chosen in zip(candidates.cell(kind), drawn.cell(kind).active or (), strict=True)
+        for kind, edges in candidates.items()
+        for names, chosen in zip(edges, drawn[kind].active or (), strict=True)
         for choice in chosen
     )
 
 
 def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
     """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
-    return Candidates(*(tuple(names[-keep:] for names in candidates.cell(kind)) for kind in CELL_KINDS))
+    return Candidates((kind, tuple(names[-keep:] for names in edges)) for kind, edges in candidates.items())
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from nascommon.data.batch import ImageBatches
 from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
 from nascommon.search.scores import fresh_statistics, recalibrate
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, CellKind, Genotype
+from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.statistics.intervals import paired_difference
 from nascommon.training.scoring import evaluating
@@ -100,7 +100,7 @@ def discretization_gap(
 
 def kept_mixing(state: SearchState, genotype: Genotype) -> Mixing:
     """Return weight one on the genotype's operations."""
-    return one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    return one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
 
 
 @torch.no_grad()
@@ -111,11 +111,11 @@ def weighted_mixing(state: SearchState, genotype: Genotype) -> Mixing:
     (docs/methods.md, section 3.5).
     """
     soft, kept = state.mixing(), kept_mixing(state, genotype)
-    return Mixing(*(_carried(soft.cell(kind), kept.cell(kind), state, kind) for kind in CELL_KINDS))
+    return Mixing((kind, _carried(soft[kind], cell, state, kind)) for kind, cell in kept.items())
 
 
-def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: CellKind) -> CellMixing:
-    real_EO = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates.cell(kind)])
+def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: str) -> CellMixing:
+    real_EO = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates[kind]])
     mass_EO = soft.products() * real_EO.to(soft.weights_EO)
     left_EO = mass_EO * kept.weights_EO
     rows = []

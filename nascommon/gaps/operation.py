@@ -12,7 +12,6 @@ from nascommon.data.batch import ImageBatches
 from nascommon.gaps.discretization import Difference
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, CellKind
 from nascommon.space.mixing import Mixing
 from nascommon.space.operations import PARAMETER_FREE
 from nascommon.statistics.intervals import bootstrap_mean
@@ -25,7 +24,7 @@ class OperationGap:
 
     Attributes:
         excess: share of an edge's weight that lies on candidates without parameters, minus their uniform share,
-            averaged over the edges of both cells (``none`` left out); positive is the papers' bias towards skips.
+            averaged over all edges (``none`` left out); positive is the papers' bias towards skips.
         worth: rank correlation between the weight of each candidate and the accuracy that the supernet loses
             without it; None where it was not measured.
         loss_worth: the same with the rise of the loss, which sees smaller changes.
@@ -75,10 +74,8 @@ def operation_gap(state: SearchState, valid: ImageBatches | None, *, seed: int) 
 def _excess(state: SearchState) -> list[float]:
     """Return per edge the share on candidates without parameters minus their uniform share, ``none`` left out."""
     mixing, values = state.mixing(), []
-    for kind in CELL_KINDS:
-        for weights_O, names in zip(
-            mixing.cell(kind).weights_EO.tolist(), state.spec.candidates.cell(kind), strict=True
-        ):
+    for kind, edges in state.spec.candidates.items():
+        for weights_O, names in zip(mixing[kind].weights_EO.tolist(), edges, strict=True):
             real = [
                 (weight, name in PARAMETER_FREE)
                 for weight, name in zip(weights_O, names, strict=True)
@@ -94,9 +91,9 @@ def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]
     """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
     mixing = state.scored()
     loss, accuracy = supernet_scores(state.supernet, mixing, valid)
-    for kind in CELL_KINDS:
-        weights_EO = mixing.cell(kind).products().tolist()
-        for edge, names in enumerate(state.spec.candidates.cell(kind)):
+    for kind, edges in state.spec.candidates.items():
+        weights_EO = mixing[kind].products().tolist()
+        for edge, names in enumerate(edges):
             for choice, name in enumerate(names):
                 if name == "none":
                     continue
@@ -108,9 +105,9 @@ def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]
                 }  # fmt: skip
 
 
-def removed(mixing: Mixing, kind: CellKind, edge: int, choice: int) -> Mixing:
+def removed(mixing: Mixing, kind: str, edge: int, choice: int) -> Mixing:
     """Return the mixing weights without one candidate of one edge."""
-    cell = mixing.cell(kind)
+    cell = mixing[kind]
     weights_EO = cell.weights_EO.clone()
     weights_EO[edge, choice] = 0
-    return replace(mixing, **{kind: replace(cell, weights_EO=weights_EO)})
+    return Mixing({**mixing, kind: replace(cell, weights_EO=weights_EO)})

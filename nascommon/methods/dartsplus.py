@@ -24,6 +24,6 @@ def dartsplus(settings: DartsplusSettings, size: SearchSize) -> Method:
     """
 
     def too_many_skips(genotype: Genotype) -> bool:
-        return genotype.normal.skips >= settings.stop_at_skips
+        return genotype.main.skips >= settings.stop_at_skips
 
     return replace(settings.darts(size), stop=too_many_skips)

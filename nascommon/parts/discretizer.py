@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype
+from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.topology import INPUTS, Edge, Topology
 
@@ -97,10 +97,8 @@ def strongest(keep: Keep, rank: EdgeRank = "product") -> Discretizer:
 
     def discretize(mixing: Mixing, topology: Topology, candidates: Candidates) -> Genotype:
         return Genotype(
-            *(
-                _strongest_cell(mixing.cell(kind), CellSpace(topology, candidates.cell(kind)), keep, rank)
-                for kind in CELL_KINDS
-            )
+            (kind, _strongest_cell(mixing[kind], CellSpace(topology, names), keep, rank))
+            for kind, names in candidates.items()
         )
 
     ranked = "" if rank == "product" else ", edges ranked by their own weight"
@@ -171,21 +169,21 @@ def at_most_skips(discretize: Discretizer, most: int) -> Discretizer:
     def restricted(mixing: Mixing, topology: Topology, candidates: Candidates) -> Genotype:
         genotype = discretize(mixing, topology, candidates)
         position = {edge: index for index, edge in enumerate(topology.edges)}
-        normal = mixing.normal
-        while genotype.normal.skips > most:
-            products_EO = normal.products()
+        main = mixing.main
+        while genotype.main.skips > most:
+            products_EO = main.products()
             used = [
-                (edge, candidates.normal[edge].index("skip_connect"))
-                for node, choices in enumerate(genotype.normal.nodes, start=INPUTS)
+                (edge, candidates.main[edge].index("skip_connect"))
+                for node, choices in enumerate(genotype.main.nodes, start=INPUTS)
                 for edge in (position[Edge(source, node)] for name, source in choices if name == "skip_connect")
             ]
             weakest = min(used, key=lambda pair: float(products_EO[pair]))
-            if float(normal.weights_EO[weakest]) == -torch.inf:
+            if float(main.weights_EO[weakest]) == -torch.inf:
                 break
-            weights_EO = normal.weights_EO.clone()
+            weights_EO = main.weights_EO.clone()
             weights_EO[weakest] = -torch.inf
-            normal = replace(normal, weights_EO=weights_EO)
-            genotype = discretize(Mixing(normal, mixing.reduction), topology, candidates)
+            main = replace(main, weights_EO=weights_EO)
+            genotype = discretize(Mixing({**mixing, mixing.main_kind: main}), topology, candidates)
         return genotype
 
     restricted.__name__ = f"{discretize.__name__}, at most {most} skips in the normal cell"
@@ -207,7 +205,7 @@ def sample_genotype(
         generator: on the CPU; None draws from torch's global one.
     """
     return Genotype(
-        *(sample_cell(mixing.cell(kind), CellSpace(topology, candidates.cell(kind)), generator) for kind in CELL_KINDS)
+        (kind, sample_cell(mixing[kind], CellSpace(topology, names), generator)) for kind, names in candidates.items()
     )
 
 
@@ -235,13 +233,14 @@ def sample_cell(mixing: CellMixing, space: CellSpace, generator: torch.Generator
 def strongest_candidates(mixing: Mixing, candidates: Candidates, keep: int) -> Candidates:
     """Keep on every edge the ``keep`` candidates that weigh most, in their old order; ``none`` is like any other."""
     return Candidates(
-        *(
+        (
+            kind,
             tuple(
                 tuple(names[i] for i in _heaviest(weights_O, keep))
-                for weights_O, names in zip(mixing.cell(kind).weights_EO.tolist(), candidates.cell(kind), strict=True)
-            )
-            for kind in CELL_KINDS
+                for weights_O, names in zip(mixing[kind].weights_EO.tolist(), edges, strict=True)
+            ),
         )
+        for kind, edges in candidates.items()
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nascommon.space.genotype import CELL_KINDS, CellKind
+from nascommon.space.kinds import PerKind
 from nascommon.space.mixing import Candidates
 from nascommon.space.topology import Topology
 
@@ -39,20 +39,17 @@ class CellLogits:
         return self.beta_E
 
 
-@dataclass(frozen=True)
-class Logits:
-    """The architecture parameters of both kinds of cells; all normal cells share theirs, and so do the reductions."""
+class Logits(PerKind[CellLogits]):
+    """The architecture parameters of every kind of cell; all cells of a kind share theirs."""
 
-    normal: CellLogits
-    reduction: CellLogits
-
-    def cell(self, kind: CellKind) -> CellLogits:
-        """Return those of that kind of cell."""
-        return self.normal if kind == "normal" else self.reduction
+    @property
+    def like(self) -> Tensor:
+        """One of the tensors, for the dtype and the device of all."""
+        return self.main.alpha_EO
 
     def named(self) -> dict[str, Tensor]:
         """Return all tensors by name, such as ``normal.alpha_EO``."""
-        return {f"{kind}.{name}": tensor for kind in CELL_KINDS for name, tensor in self.cell(kind).named().items()}
+        return {f"{kind}.{name}": tensor for kind, cell in self.items() for name, tensor in cell.named().items()}
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in a fixed order."""
@@ -126,7 +123,8 @@ def initial_logits(
     device: torch.device,
 ) -> Logits:
     """Make the leaf tensors that the search optimises."""
-    cells = [initialise(topology, len(candidates.cell(kind)[0]), generator) for kind in CELL_KINDS]
+    cells = {kind: initialise(topology, len(edges[0]), generator) for kind, edges in candidates.items()}
     return Logits(
-        *(CellLogits(**{name: tensor.to(device).requires_grad_() for name, tensor in c.named().items()}) for c in cells)
+        (kind, CellLogits(**{name: tensor.to(device).requires_grad_() for name, tensor in cell.named().items()}))
+        for kind, cell in cells.items()
     )

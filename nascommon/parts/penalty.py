@@ -49,7 +49,7 @@ class EntropyPenalty(Settings):
 
 def no_penalty(logits: Logits, _progress: float) -> Tensor:
     """DARTS asks nothing of the logits but a low validation loss."""
-    return logits.normal.alpha_EO.new_zeros(())
+    return logits.like.new_zeros(())
 
 
 def discretization_penalty(
@@ -76,7 +76,7 @@ def discretization_penalty(
     """
 
     def penalty(logits: Logits, progress: float) -> Tensor:
-        cells = (logits.normal, logits.reduction)
+        cells = list(logits.values())
         total = lambda_alpha(progress) * torch.stack([operation_entropy(cell, transform) for cell in cells]).sum()
         if cells[0].beta_E is not None:
             total = total + lambda_beta(progress) * sum(edge_entropy(cell, kept, count_weight) for cell in cells)
@@ -125,7 +125,7 @@ def zero_one_penalty(weight: float) -> Penalty:
     """Push every sigmoid away from 1/2: minus ``weight`` times the mean of (sigmoid - 1/2)^2 (FairDARTS, eq. 7)."""
 
     def penalty(logits: Logits, _progress: float) -> Tensor:
-        alphas = torch.cat([cell.alpha_EO.flatten() for cell in (logits.normal, logits.reduction)])
+        alphas = torch.cat([cell.alpha_EO.flatten() for cell in logits.values()])
         return -weight * ((alphas.sigmoid() - 0.5) ** 2).mean()
 
     penalty.__name__ = f"zero-one loss times {weight:g}"
@@ -136,7 +136,7 @@ def beta_decay_penalty(weight: Control) -> Penalty:
     """Keep the logits small and near each other: the mean over edges of logsumexp(alpha) (Beta-DARTS, eq. 13)."""
 
     def penalty(logits: Logits, progress: float) -> Tensor:
-        sums_E = torch.cat([cell.alpha_EO.logsumexp(dim=-1) for cell in (logits.normal, logits.reduction)])
+        sums_E = torch.cat([cell.alpha_EO.logsumexp(dim=-1) for cell in logits.values()])
         return weight(progress) * sums_E.mean()
 
     penalty.__name__ = "Beta decay"

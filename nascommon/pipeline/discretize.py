@@ -22,7 +22,7 @@ from nascommon.runtime.progress import points, summary
 from nascommon.search.artefact import load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, format_cell
+from nascommon.space.genotype import format_cell
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""
@@ -52,7 +52,7 @@ def discretize(params: Params) -> None:
         selection_seconds = time.perf_counter() - started
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
         operations = operation_gap(state, worth_batches(data, settings.worth_images), seed=seed)
-        skips = {f"skips_{kind}": genotype.cell(kind).skips for kind in CELL_KINDS}
+        skips = {f"skips_{kind}": cell.skips for kind, cell in genotype.items()}
         metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
         origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
@@ -76,7 +76,7 @@ def discretize(params: Params) -> None:
         summary(
             "genotype",
             {
-                **{kind: format_cell(genotype.cell(kind)) for kind in CELL_KINDS},
+                **{kind: format_cell(cell) for kind, cell in genotype.items()},
                 f"discretization gap{' of the search' if given else ''}": gap_in_words(gap, ""),
                 "… recalibrated": gap_in_words(gap, "_recalibrated"),
             },

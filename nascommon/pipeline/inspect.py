@@ -9,7 +9,7 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.report.drawing import save_drawing
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, format_cell
+from nascommon.space.genotype import format_cell
 from nascommon.space.network import NetworkSpec, check_image_size
 
 CLASSES = {"cifar": 10, "imagenet": 1000}
@@ -40,5 +40,5 @@ def inspect(name: str, spec: NetworkSpec, side: int, *, as_json: bool = False, d
         save_drawing(genotype, draw, Path(name).stem)
     if as_json:
         return json.dumps(counts, indent=2)
-    cells = [f"{kind:<10} {format_cell(genotype.cell(kind))}" for kind in CELL_KINDS]
+    cells = [f"{kind:<10} {format_cell(cell)}" for kind, cell in genotype.items()]
     return "\n".join([*cells, *(f"{count:<22} {value:>16,}" for count, value in counts.items())])

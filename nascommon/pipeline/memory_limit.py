@@ -169,7 +169,7 @@ def _least(spec: SupernetSpec | NetworkSpec) -> int:
 
 def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
     """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
-    operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.normal[0])
+    operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.main[0])
     return _bound(operations, spec, shape, images)
 
 

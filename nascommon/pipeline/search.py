@@ -27,7 +27,6 @@ from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.setup import base_spec, search_data
 from nascommon.search.snapshots import Snapshots
 from nascommon.space.discrete import FILE, DiscreteSpace
-from nascommon.space.genotype import CELL_KINDS
 from nascommon.space.topology import Topology
 
 
@@ -121,11 +120,9 @@ def draw_alphas(history: History, topology: Topology) -> list[Path]:
     epochs = [tensors for row, tensors in zip(history.rows, history.architecture, strict=True) if row["phase"] == phase]
     edges = [f"{edge.source} to {edge.node}" for edge in topology.edges]
     paths = []
-    for kind in CELL_KINDS if epochs else ():
+    for kind, names in history.candidates[phase].items() if epochs else ():
         weights_TEO = np.stack([tensors[f"{kind}.weights_EO"].numpy() for tensors in epochs])
-        figure = plot_alphas(
-            weights_TEO, history.candidates[phase].cell(kind), edges, f"Mixing weights of the {kind} cell"
-        )
+        figure = plot_alphas(weights_TEO, names, edges, f"Mixing weights of the {kind} cell")
         paths.append(SEARCH / f"weights_{kind}.png")
         save_figure(figure, paths[-1])
     return paths

@@ -48,9 +48,9 @@ class CellGraph:
 
 
 def draw_genotype(genotype: Genotype, title: str) -> Figure:
-    """Draw the normal and the reduction cell, one above the other, edges labelled and coloured by operation."""
+    """Draw every kind of cell, one above the other, edges labelled and coloured by operation."""
     with house_style():
-        graphs = [cell_graph(cell) for cell in (genotype.normal, genotype.reduction)]
+        graphs = [cell_graph(cell) for cell in genotype.values()]
         layouts = [
             place(graph.boxes, [pair for line in graph.lines for pair in _pairs(line)], upper=0, lower=1)
             for graph in graphs
@@ -64,8 +64,10 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
         top = sum(heights)
         heading = axes.text(width / 2, top + TITLE / 2, title, size=TITLE_SIZE, weight="bold", parse_math=False)
         heading.set(ha="center", va="center")
-        for name, graph, layout, height in zip(("Normal", "Reduction"), graphs, layouts, heights, strict=True):
-            axes.text(MARGIN, top - HEADING / 2, f"{name} cell", size=HEADING_SIZE, weight="bold", va="center")
+        for name, graph, layout, height in zip(genotype, graphs, layouts, heights, strict=True):
+            axes.text(
+                MARGIN, top - HEADING / 2, f"{name.capitalize()} cell", size=HEADING_SIZE, weight="bold", va="center"
+            )
             _draw_cell(axes, graph, layout, (width - layout.width) / 2, top - height + MARGIN)
             top -= height
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nascommon.runtime.progress import duration, percent, points
-from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
+from nascommon.space.genotype import format_cell, genotype_from_json
 from nascommon.statistics.ranking import tau_in_words
 
 COMPARABILITY = (
@@ -21,7 +21,7 @@ GAPS = (
 def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> str:
     """Return the report as Markdown."""
     genotype = genotype_from_json(results["genotype"])
-    cells = "\n".join(f"- {kind}: `{format_cell(genotype.cell(kind))}`" for kind in CELL_KINDS)
+    cells = "\n".join(f"- {kind}: `{format_cell(cell)}`" for kind, cell in genotype.items())
     birth = results["provenance"]
     return "\n".join(
         [

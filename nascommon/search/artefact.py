@@ -14,10 +14,11 @@ from torch import Tensor
 from nascommon.method import Method
 from nascommon.runtime.artefacts import read_tensors, write_json, write_table, write_tensors
 from nascommon.runtime.records import anew, read_record
-from nascommon.search.history import History, candidates_from_json
+from nascommon.search.history import History
 from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
-from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.genotype import DARTS_KINDS
+from nascommon.space.mixing import Candidates
 from nascommon.space.operations import OPERATIONS
 from nascommon.space.precision import Precision
 from nascommon.space.stem import Stem
@@ -29,13 +30,6 @@ SUMMARY, HISTORY, ARCHITECTURE = "search.json", "history.parquet", "architecture
 STAGE = "search"
 
 Names = tuple[tuple[str, ...], ...]
-
-
-class CandidateRecord(Settings):
-    """Candidates per edge, as ``search.json`` lists them."""
-
-    normal: Names
-    reduction: Names
 
 
 class InducedRecord(Settings):
@@ -61,7 +55,7 @@ class StateRecord(Settings):
     classes: Count
     nodes: Nodes
     image_channels: Literal[1, 3]
-    candidates: CandidateRecord
+    candidates: dict[str, Names]
     channel_divisor: Channels
     stem: Stem
     precision: Precision
@@ -70,8 +64,9 @@ class StateRecord(Settings):
     @model_validator(mode="after")
     def _fit(self) -> Self:
         edges = len(Topology(self.nodes).edges)
-        for kind in CELL_KINDS:
-            listed = getattr(self.candidates, kind)
+        if tuple(self.candidates) != DARTS_KINDS:
+            raise ValueError(f"candidates: must be those of the cells {' and '.join(DARTS_KINDS)}")
+        for kind, listed in self.candidates.items():
             if len(listed) != edges or len({len(names) for names in listed}) != 1:
                 raise ValueError(f"candidates.{kind}: must list equally many names for each of {edges} edges")
             unknown = [name for names in listed for name in names if name not in OPERATIONS]
@@ -83,10 +78,9 @@ class StateRecord(Settings):
 
     def spec(self) -> SupernetSpec:
         """Return the size of the supernet."""
-        candidates = candidates_from_json(self.candidates.model_dump())
         return SupernetSpec(
-            self.channels, self.cells, self.classes, candidates, Topology(self.nodes), self.image_channels,
-            self.channel_divisor, self.stem, self.precision,
+            self.channels, self.cells, self.classes, Candidates(self.candidates), Topology(self.nodes),
+            self.image_channels, self.channel_divisor, self.stem, self.precision,
         )  # fmt: skip
 
 
@@ -167,7 +161,7 @@ def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[s
         classes=spec.classes,
         nodes=spec.topology.nodes,
         image_channels=spec.image_channels,  # type: ignore[arg-type]
-        candidates=CandidateRecord(normal=spec.candidates.normal, reduction=spec.candidates.reduction),
+        candidates=dict(spec.candidates),
         channel_divisor=spec.channel_divisor,
         stem=spec.stem,
         precision=spec.precision,

@@ -21,7 +21,7 @@ from nascommon.space.published import PUBLISHED
 def inherited_accuracy(state: SearchState, genotype: Genotype, calibration: ImageBatches, valid: ImageBatches) -> float:
     """Return the accuracy of a genotype with the supernet's weights, after batch-norm recalibration."""
     spec = state.spec
-    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.normal.alpha_EO)
+    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.like)
     return recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
 
 

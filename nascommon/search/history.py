@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, Genotype
+from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import Candidates
 from nascommon.space.topology import Topology
 
-SCALARS = (
-    "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
-    "skips_normal", "skips_reduction", "entropy_normal", "entropy_reduction", "learning_rate", "seconds",
-)  # fmt: skip
+OF_SUPERNET = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+OF_CELLS = ("skips", "entropy")
+"""Measured for every kind of cell: ``skips_normal``."""
+OF_EPOCH = ("learning_rate", "seconds")
 
 
 @dataclass
@@ -39,7 +39,7 @@ class History:
         return {
             "rows": json.dumps(self.rows),
             "architecture": self.architecture,
-            "candidates": json.dumps([{kind: c.cell(kind) for kind in CELL_KINDS} for c in self.candidates]),
+            "candidates": json.dumps([dict(candidates) for candidates in self.candidates]),
         }
 
     @staticmethod
@@ -53,7 +53,8 @@ class History:
 
     def table(self) -> pd.DataFrame:
         """Return a row per epoch: phase, the scalars, what else some epochs measured, and the genotype as JSON."""
-        known = ["epoch", "phase", *SCALARS]
+        of_cells = [f"{figure}_{kind}" for figure in OF_CELLS for kind in self.candidates[0]]
+        known = ["epoch", "phase", *OF_SUPERNET, *of_cells, *OF_EPOCH]
         more = sorted({name for row in self.rows for name in row} - {*known, "genotype", "warnings"})
         table = pd.DataFrame(self.rows, columns=[*known, *more, "genotype"])
         return table.assign(warnings=["; ".join(row.get("warnings", [])) for row in self.rows])
@@ -63,10 +64,8 @@ class History:
         rows = [
             (row["epoch"], row["phase"], kind, position, edge.source, edge.node, operation, alpha, weight)
             for row, tensors in zip(self.rows, self.architecture, strict=True)
-            for kind in CELL_KINDS
-            for position, (edge, names) in enumerate(
-                zip(topology.edges, self.candidates[row["phase"]].cell(kind), strict=True)
-            )
+            for kind, edges in self.candidates[row["phase"]].items()
+            for position, (edge, names) in enumerate(zip(topology.edges, edges, strict=True))
             for operation, alpha, weight in zip(
                 names,
                 tensors[f"{kind}.alpha_EO"][position].tolist(),
@@ -80,23 +79,23 @@ class History:
 
 def candidates_from_json(tree: dict[str, Any]) -> Candidates:
     """Read candidates that were written as lists."""
-    return Candidates(*(tuple(tuple(names) for names in tree[kind]) for kind in CELL_KINDS))
+    return Candidates((kind, tuple(tuple(names) for names in edges)) for kind, edges in tree.items())
 
 
 @torch.no_grad()
 def architecture_snapshot(state: SearchState) -> dict[str, Tensor]:
     """Return copies on the CPU of all logits and mixing weights (times those of the edges) by name."""
     mixing = state.mixing()
-    weights = {f"{kind}.weights_EO": mixing.cell(kind).products() for kind in CELL_KINDS}
+    weights = {f"{kind}.weights_EO": cell.products() for kind, cell in mixing.items()}
     return {name: tensor.detach().cpu().clone() for name, tensor in {**state.logits.named(), **weights}.items()}
 
 
 def architecture_scalars(snapshot: dict[str, Tensor], genotype: Genotype) -> dict[str, float]:
     """Return skip count and mean entropy of the edges' (normalised) mixing weights, in nats, per kind of cell."""
     scalars: dict[str, float] = {}
-    for kind in CELL_KINDS:
+    for kind, cell in genotype.items():
         weights_EO = snapshot[f"{kind}.weights_EO"].double()
         share_EO = weights_EO / weights_EO.sum(dim=1, keepdim=True)
-        scalars[f"skips_{kind}"] = genotype.cell(kind).skips
+        scalars[f"skips_{kind}"] = cell.skips
         scalars[f"entropy_{kind}"] = float(torch.special.entr(share_EO).sum(dim=1).mean())
     return scalars

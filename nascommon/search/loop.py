@@ -185,8 +185,8 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
 
 def _warnings(state: SearchState, history: History) -> list[str]:
     genotype = genotype_from_json(json.loads(history.rows[-1]["genotype"]))
-    operations = len(state.spec.candidates.normal[0])
-    return warnings(history.rows, progress=state.progress, edges=genotype.normal.edges, operations=operations)
+    operations = len(state.spec.candidates.main[0])
+    return warnings(history.rows, progress=state.progress, edges=genotype.main.edges, operations=operations)
 
 
 def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:

@@ -85,7 +85,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     supernet = copy.deepcopy(state.supernet)
     optimiser = weight_optimiser(state.method, supernet)
     optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
-    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
     clip = state.method.weights.clip
     loss, train_accuracy = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
@@ -124,7 +124,7 @@ def _sweep(
 ) -> tuple[float, float]:
     """Go through the weight half once; return (mean loss, accuracy) as trained on. ``key`` decides order and draws."""
     state.supernet.train()
-    device = state.logits.normal.alpha_EO.device
+    device = state.logits.like.device
 
     def one_step(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         train = Batch(*tensors[:2])

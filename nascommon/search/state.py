@@ -13,7 +13,7 @@ from nascommon.parts.relaxation import Relaxation
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.seeding import generator, seed_globals
-from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
+from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import Candidates, Mixing
 from nascommon.space.supernet import Supernet, SupernetSpec
 
@@ -68,7 +68,9 @@ class SearchState:
         return self._relaxed(self.method.relax)
 
     def _relaxed(self, relax: Relaxation) -> Mixing:
-        return Mixing(*(relax(self.logits.cell(kind), self.spec.cell(kind), self.progress) for kind in CELL_KINDS))
+        return Mixing(
+            (kind, relax(logits, self.spec.cell(kind), self.progress)) for kind, logits in self.logits.items()
+        )
 
     def draw(self, use: Use) -> Mixing:
         """Return what one forward pass uses: the mixing weights, or what the method samples from them."""
@@ -76,12 +78,10 @@ class SearchState:
         if sample is None or use not in self.method.sample_in:
             return mixing
         drawn = Mixing(
-            *(
-                sample(self.logits.cell(kind), mixing.cell(kind), self.spec.cell(kind), self.progress)
-                for kind in CELL_KINDS
-            )
+            (kind, sample(self.logits[kind], cell, self.spec.cell(kind), self.progress))
+            for kind, cell in mixing.items()
         )
-        self.varies |= drawn.normal.active is not None
+        self.varies |= drawn.main.active is not None
         return drawn
 
     @torch.no_grad()

@@ -46,7 +46,7 @@ def collapse_signs(
 
     The same ``seed`` measures the eigenvalue on the same images from the same start in every epoch.
     """
-    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
     kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:

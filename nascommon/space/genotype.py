@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from nascommon.settings import UserError
+from nascommon.space.kinds import PerKind
 from nascommon.space.operations import OPERATIONS
 from nascommon.space.topology import INPUTS
 
 SCHEMA = 1
-CellKind = Literal["normal", "reduction"]
-CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
+DARTS_KINDS = ("normal", "reduction")
+"""The kinds of cells of the DARTS space."""
 RELEASED_INPUTS = 2
 """The released codes write a flat list with exactly two inputs per node."""
 
@@ -60,23 +61,15 @@ class CellGenotype:
         return sum(len(choices) for choices in self.nodes)
 
 
-@dataclass(frozen=True)
-class Genotype:
-    """The two cells of an architecture."""
-
-    normal: CellGenotype
-    reduction: CellGenotype
-
-    def cell(self, kind: CellKind) -> CellGenotype:
-        """Return the cell of that kind."""
-        return self.normal if kind == "normal" else self.reduction
+class Genotype(PerKind[CellGenotype]):
+    """The cells of an architecture."""
 
     def to_json(self) -> dict[str, Any]:
         """Return our JSON form, schema 1: per-node lists of [operation, source]."""
-        return {"schema": SCHEMA, **{kind: _cell_to_json(self.cell(kind)) for kind in CELL_KINDS}}
+        return {"schema": SCHEMA, **{kind: _cell_to_json(cell) for kind, cell in self.items()}}
 
     def __str__(self) -> str:
-        return " / ".join(f"{kind}: {format_cell(self.cell(kind))}" for kind in CELL_KINDS)
+        return " / ".join(f"{kind}: {format_cell(cell)}" for kind, cell in self.items())
 
 
 def format_cell(cell: CellGenotype) -> str:
@@ -101,7 +94,7 @@ def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
             return _from_released(tree)
         if tree.get("schema") != SCHEMA:
             raise UserError(f"schema: must be {SCHEMA} (got {tree.get('schema')!r})")
-        return Genotype(*(_cell_from_json(tree, kind) for kind in CELL_KINDS))
+        return Genotype((kind, _cell_from_json(tree, kind)) for kind in DARTS_KINDS)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
 
@@ -138,7 +131,7 @@ def _from_released(tree: dict[str, Any]) -> Genotype:
         if not isinstance(inputs, list):
             raise UserError(f"{key}: must be a list with two [operation, source] pairs per node (got {inputs!r})")
         cells.append(_cell(key, _nodes(key, inputs), tree.get(f"{key}_concat")))
-    return Genotype(*cells)
+    return Genotype(zip(DARTS_KINDS, cells, strict=True))
 
 
 def _nodes(key: str, inputs: list[Any]) -> list[Any]:

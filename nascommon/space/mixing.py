@@ -11,29 +11,22 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nascommon.space.genotype import CellGenotype, CellKind, Genotype
+from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Genotype
+from nascommon.space.kinds import PerKind
 from nascommon.space.topology import INPUTS, Edge, Topology
 
 EdgeCandidates = tuple[tuple[str, ...], ...]
 """For each edge of a cell the names of its candidates, in the order of their mixing weights."""
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The candidates of every edge of the two cells; all edges of a cell have equally many."""
-
-    normal: EdgeCandidates
-    reduction: EdgeCandidates
-
-    def cell(self, kind: CellKind) -> EdgeCandidates:
-        """Return the candidates of that cell."""
-        return self.normal if kind == "normal" else self.reduction
+Candidates = PerKind[EdgeCandidates]
+"""The candidates of every edge of every kind of cell; all edges of a kind have equally many."""
 
 
 def uniform_candidates(operations: tuple[str, ...], topology: Topology) -> Candidates:
     """Give every edge the same candidates."""
     edges = (operations,) * len(topology.edges)
-    return Candidates(edges, edges)
+    return Candidates((kind, edges) for kind in DARTS_KINDS)
 
 
 @functools.cache
@@ -84,20 +77,12 @@ class CellMixing:
         )
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """The mixing weights of the two kinds of cells."""
-
-    normal: CellMixing
-    reduction: CellMixing
-
-    def cell(self, kind: CellKind) -> CellMixing:
-        """Return the mixing weights of that kind of cell."""
-        return self.normal if kind == "normal" else self.reduction
+class Mixing(PerKind[CellMixing]):
+    """The mixing weights of every kind of cell."""
 
     def detach(self) -> Mixing:
         """Return the same weights cut from the graph."""
-        return Mixing(self.normal.detach(), self.reduction.detach())
+        return Mixing((kind, cell.detach()) for kind, cell in self.items())
 
 
 def one_hot(genotype: Genotype, topology: Topology, candidates: Candidates, *, like: Tensor) -> Mixing:
@@ -114,10 +99,7 @@ def one_hot(genotype: Genotype, topology: Topology, candidates: Candidates, *, l
     Raises:
         ValueError: the genotype keeps an operation that the edge does not have, or two on one edge.
     """
-    return Mixing(
-        one_hot_cell(genotype.normal, topology, candidates.normal, like=like),
-        one_hot_cell(genotype.reduction, topology, candidates.reduction, like=like),
-    )
+    return Mixing((kind, one_hot_cell(cell, topology, candidates[kind], like=like)) for kind, cell in genotype.items())
 
 
 def one_hot_cell(cell: CellGenotype, topology: Topology, candidates: EdgeCandidates, *, like: Tensor) -> CellMixing:
@@ -139,8 +121,6 @@ def one_hot_cell(cell: CellGenotype, topology: Topology, candidates: EdgeCandida
 def equal_mixing(candidates: Candidates) -> Mixing:
     """Return the same weight for every candidate of an edge, summing to one."""
     return Mixing(
-        *(
-            CellMixing(torch.full((len(edges), len(edges[0])), 1 / len(edges[0])))
-            for edges in (candidates.normal, candidates.reduction)
-        )
+        (kind, CellMixing(torch.full((len(edges), len(edges[0])), 1 / len(edges[0]))))
+        for kind, edges in candidates.items()
     )

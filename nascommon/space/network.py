@@ -175,7 +175,7 @@ class Network(nn.Module):
         for index in range(spec.cells):
             reduction = index in self.reductions
             channels *= 2 if reduction else 1
-            cell = genotype.cell("reduction" if reduction else "normal")
+            cell = genotype["reduction" if reduction else "normal"]
             # The ImageNet stem halves once more between its two outputs, as if a reduction cell stood before cell 0.
             halved_before = index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet")
             self.cells.append(

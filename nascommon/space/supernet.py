@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.space.fan import Place, leave, scales
-from nascommon.space.genotype import CellKind
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
 from nascommon.space.operations import FactorizedReduce, State, apply, global_mean, relu_conv_bn, search_operation
 from nascommon.space.precision import Precision, computing, widened
@@ -37,9 +36,9 @@ class SupernetSpec:
     stem: Stem = "cifar"
     precision: Precision = "float32"
 
-    def cell(self, kind: CellKind) -> CellSpace:
+    def cell(self, kind: str) -> CellSpace:
         """Return what that kind of cell may become."""
-        return CellSpace(self.topology, self.candidates.cell(kind))
+        return CellSpace(self.topology, self.candidates[kind])
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
@@ -169,7 +168,7 @@ class Supernet(nn.Module):
                 SupernetCell(
                     widths,
                     channels,
-                    spec.candidates.cell("reduction" if reduction else "normal"),
+                    spec.candidates["reduction" if reduction else "normal"],
                     spec.topology,
                     reduction=reduction,
                     # The ImageNet stem halves once more between its two outputs, like a reduction cell.
@@ -185,7 +184,7 @@ class Supernet(nn.Module):
         with computing(images_BCHW, self.spec.precision):
             before_last, last = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
-                weights = mixing.cell("reduction" if index in self.reductions else "normal")
+                weights = mixing["reduction" if index in self.reductions else "normal"]
                 before_last, last = last, State(cell(before_last, last, weights))
             logits_BK: Tensor = self.classifier(global_mean(last.x_BCHW))
         return widened(logits_BK, self.spec.precision)

@@ -14,6 +14,7 @@ from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from tests.oracles import rules
+from tests.space.kinds import two
 
 RETRAINED = ["DARTS_V2", "PC_DARTS_cifar", "PDARTS", "EC_DARTS_cifar"]
 CIFAR = NetworkSpec(36, 20, 10)
@@ -87,7 +88,7 @@ def cell(operation: str, first: str | None = None) -> CellGenotype:
 
 
 def params(normal: CellGenotype, reduction: CellGenotype) -> int:
-    return network_complexity(Genotype(normal, reduction), CIFAR, 32, 32).params
+    return network_complexity(two(Genotype, normal, reduction), CIFAR, 32, 32).params
 
 
 def test_the_network_without_operations() -> None:

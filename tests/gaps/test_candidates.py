@@ -12,7 +12,7 @@ from nascommon.gaps.candidates import Architecture, Source, from_epochs, sampled
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, Genotype
+from nascommon.space.genotype import DARTS_KINDS, Genotype
 from tests.search.small import SOME, double_state
 
 SEP, SKIP, POOL, DILATED = (SOME.index(name) for name in ("sep_conv_3x3", "skip_connect", "max_pool_3x3",
@@ -23,9 +23,9 @@ SEP, SKIP, POOL, DILATED = (SOME.index(name) for name in ("sep_conv_3x3", "skip_
 def favouring(candidate: int, strength: float = 3.0, nodes: int = 2) -> SearchState:
     """A search whose logits prefer one candidate on every edge."""
     state = double_state(nodes=nodes)
-    for kind in CELL_KINDS:
+    for kind in DARTS_KINDS:
         with torch.no_grad():
-            alpha_EO = state.logits.cell(kind).named()["alpha_EO"]
+            alpha_EO = state.logits[kind].named()["alpha_EO"]
             alpha_EO.zero_()
             alpha_EO[:, candidate] = strength
     return state
@@ -49,7 +49,7 @@ class Shelf:
 
 
 def only_operation(genotype: Genotype) -> str:
-    (name,) = {choice.operation for kind in CELL_KINDS for node in genotype.cell(kind).nodes for choice in node}
+    (name,) = {choice.operation for kind in DARTS_KINDS for node in genotype[kind].nodes for choice in node}
     return name
 
 
@@ -93,9 +93,7 @@ def test_sampled_architectures_are_different_and_depend_on_the_seed_alone() -> N
 
 def test_sampling_prefers_what_weighs_most() -> None:
     found = sampled(Shelf().source("last", SEP), 30, seed=0)
-    operations = [
-        c.operation for a in found for kind in CELL_KINDS for node in a.genotype.cell(kind).nodes for c in node
-    ]
+    operations = [c.operation for a in found for kind in DARTS_KINDS for node in a.genotype[kind].nodes for c in node]
     assert operations.count("sep_conv_3x3") > len(operations) / 2
     assert set(operations) == set(SOME) - {"none"}
 

@@ -13,10 +13,11 @@ from nascommon.gaps.operation import operation_gap, removals, removed
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, genotype_from_json
 from nascommon.space.operations import PARAMETER_FREE
 from nascommon.statistics.intervals import bootstrap_mean, paired_difference
 from tests.search.small import SOME, double_state, tiny_data
+from tests.space.kinds import two
 
 VALID = list(tiny_data(torch.float64).validation.epoch(0))
 
@@ -24,9 +25,9 @@ VALID = list(tiny_data(torch.float64).validation.epoch(0))
 def favouring(operation: str, strength: float) -> SearchState:
     """Return a state whose every edge prefers one operation by so much."""
     state = double_state()
-    alpha_EO = torch.zeros_like(state.logits.normal.alpha_EO)
+    alpha_EO = torch.zeros_like(state.logits["normal"].alpha_EO)
     alpha_EO[:, SOME.index(operation)] = strength
-    state.logits = Logits(CellLogits(alpha_EO), CellLogits(alpha_EO))
+    state.logits = two(Logits, CellLogits(alpha_EO), CellLogits(alpha_EO))
     return state
 
 
@@ -53,10 +54,10 @@ def test_every_candidate_but_none_is_removed_once_and_only_it() -> None:
     assert {row["operation"] for row in rows} == set(SOME) - {"none"}
     mixing = state.mixing().detach()
     without = removed(mixing, "reduction", 2, 3)
-    assert torch.equal(without.normal.weights_EO, mixing.normal.weights_EO)
-    changed = (without.reduction.weights_EO != mixing.reduction.weights_EO).nonzero().tolist()
+    assert torch.equal(without["normal"].weights_EO, mixing["normal"].weights_EO)
+    changed = (without["reduction"].weights_EO != mixing["reduction"].weights_EO).nonzero().tolist()
     assert changed == [[2, 3]]
-    assert float(without.reduction.weights_EO[2, 3]) == 0
+    assert float(without["reduction"].weights_EO[2, 3]) == 0
 
 
 def test_worth_is_what_the_supernet_loses_without_the_candidate() -> None:
@@ -67,7 +68,7 @@ def test_worth_is_what_the_supernet_loses_without_the_candidate() -> None:
     without = removed(mixing, "normal", 1, 3)
     new_loss, new_accuracy = supernet_scores(state.supernet, without, VALID)
     assert (row["accuracy_drop"], row["loss_rise"]) == (accuracy - new_accuracy, new_loss - loss)
-    assert row["weight"] == pytest.approx(float(mixing.normal.weights_EO[1, 3]))
+    assert row["weight"] == pytest.approx(float(mixing["normal"].weights_EO[1, 3]))
 
 
 def test_the_gap_correlates_weight_and_worth_over_all_candidates() -> None:
@@ -83,15 +84,15 @@ def test_learned_weights_on_what_is_kept_carry_the_mass_that_entered_each_node()
     state = double_state()
     genotype = state.genotype()
     mixing, weighted, one = state.mixing().detach(), weighted_mixing(state, genotype), kept_mixing(state, genotype)
-    for kind in CELL_KINDS:
-        real = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates.cell(kind)])
+    for kind in DARTS_KINDS:
+        real = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates[kind]])
         for incoming in state.spec.topology.incoming.values():
             mine = slice(incoming.start, incoming.stop)
-            before = (mixing.cell(kind).products() * real)[mine].sum()
-            assert float(weighted.cell(kind).weights_EO[mine].sum()) == pytest.approx(float(before))
-        kept = one.cell(kind).weights_EO > 0
-        assert torch.equal(weighted.cell(kind).weights_EO > 0, kept)
-        assert weighted.cell(kind).active == one.cell(kind).active
+            before = (mixing[kind].products() * real)[mine].sum()
+            assert float(weighted[kind].weights_EO[mine].sum()) == pytest.approx(float(before))
+        kept = one[kind].weights_EO > 0
+        assert torch.equal(weighted[kind].weights_EO > 0, kept)
+        assert weighted[kind].active == one[kind].active
 
 
 def test_one_supernet_is_cut_to_every_target_of_the_table() -> None:
@@ -115,10 +116,11 @@ def test_a_supernet_that_is_discrete_already_loses_nothing_by_any_measure_of_its
     genotype = state.genotype()
     hard = kept_mixing(state, genotype)
     method = replace(
-        state.method, relax=lambda logits, _space, _t: hard.normal if logits is state.logits.normal else hard.reduction
+        state.method,
+        relax=lambda logits, _space, _t: hard["normal"] if logits is state.logits["normal"] else hard["reduction"],
     )
     state.method = method
-    assert torch.equal(weighted_mixing(state, genotype).normal.weights_EO, hard.normal.weights_EO)
+    assert torch.equal(weighted_mixing(state, genotype)["normal"].weights_EO, hard["normal"].weights_EO)
     assert policies(state, VALID, VALID)[0]["kept"] == policies(state, VALID, VALID)[0]["soft"]
 
 

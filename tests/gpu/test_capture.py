@@ -47,7 +47,7 @@ def way_apart(ours: Outcome, theirs: Outcome) -> float:
     """Return how far the ends of two searches are apart, as a share of the way from the start of the last phase."""
     state = theirs.state
     start = new_state(state.method, state.spec, seed=0, phase=len(state.method.phases) - 1,
-                      device=state.logits.normal.alpha_EO.device)  # fmt: skip
+                      device=state.logits["normal"].alpha_EO.device)  # fmt: skip
     return largest(apart(position(ours.state), position(state), position(start)).values())
 
 

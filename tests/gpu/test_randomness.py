@@ -45,7 +45,7 @@ def drawn(name: str) -> Callable[[torch.device], Step]:
     def make(device: torch.device) -> Step:
         state = state_of(smoke(name), device)
         state.progress = 1.0
-        return lambda images: (state.draw("weights").normal.weights_EO.detach() + 0 * images[0, 0, 0, 0],)
+        return lambda images: (state.draw("weights")["normal"].weights_EO.detach() + 0 * images[0, 0, 0, 0],)
 
     return make
 

@@ -18,6 +18,7 @@ from nascommon.parts.relaxation import Relaxation
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
 from nascommon.space.topology import Topology
+from tests.space.kinds import two
 
 TOPOLOGY = Topology()
 SIZE = SearchSize(16, 8, 4)
@@ -50,7 +51,7 @@ def _initial(method: Method) -> dict[str, list[float]]:
 
 
 def _space(method: Method) -> CellSpace:
-    return CellSpace(TOPOLOGY, uniform_candidates(method.candidates, TOPOLOGY).normal)
+    return CellSpace(TOPOLOGY, uniform_candidates(method.candidates, TOPOLOGY)["normal"])
 
 
 @cache
@@ -59,7 +60,9 @@ def _wide(operations: int, seed: int) -> Logits:
     draws = torch.Generator().manual_seed(seed)
     alphas = [2 * torch.randn(len(TOPOLOGY.edges), operations, generator=draws, dtype=torch.float64) for _ in range(2)]
     betas = [torch.randn(len(TOPOLOGY.edges), generator=draws, dtype=torch.float64) for _ in range(2)]
-    return Logits(*(CellLogits(a.requires_grad_(), b.requires_grad_()) for a, b in zip(alphas, betas, strict=True)))
+    return two(
+        Logits, *(CellLogits(a.requires_grad_(), b.requires_grad_()) for a, b in zip(alphas, betas, strict=True))
+    )
 
 
 def _logits(method: Method, seed: int = 0) -> Logits:
@@ -72,7 +75,7 @@ def _plain(mixing: CellMixing) -> list[Any]:
 
 
 def _relaxed(method: Method, relax: Relaxation) -> list[Any]:
-    return [_plain(relax(_logits(method).normal, _space(method), t)) for t in TIMES]
+    return [_plain(relax(_logits(method)["normal"], _space(method), t)) for t in TIMES]
 
 
 def _drawn(method: Method) -> list[Any] | None:
@@ -80,7 +83,7 @@ def _drawn(method: Method) -> list[Any] | None:
     if method.sample is None:
         return None
     answers: list[Any] = []
-    logits, space = _logits(method).normal, _space(method)
+    logits, space = _logits(method)["normal"], _space(method)
     for t in TIMES:
         torch.manual_seed(1)
         drawn = method.sample(logits, method.relax(logits, space, t), space, t)
@@ -93,7 +96,7 @@ def _penalised(method: Method) -> list[Any]:
     answers: list[Any] = []
     for t in TIMES:
         value = method.penalty(logits, t)
-        answers += [value.item(), *_slopes(value, [logits.normal, logits.reduction])]
+        answers += [value.item(), *_slopes(value, [logits["normal"], logits["reduction"]])]
     return answers
 
 
@@ -110,7 +113,7 @@ def _with_skips(skips: int) -> Genotype:
         for node in range(4)
     )
     cell = CellGenotype(nodes, (2, 3, 4, 5))
-    return Genotype(cell, cell)
+    return two(Genotype, cell, cell)
 
 
 def _discretized(method: Method) -> list[Any]:
@@ -123,7 +126,7 @@ def _discretized(method: Method) -> list[Any]:
         if "skip_connect" in names and seed % 2:
             weights[..., names.index("skip_connect")] += 0.5
         edges = torch.rand(2, len(TOPOLOGY.edges), generator=draws)
-        mixing = Mixing(*(CellMixing(w, 0.9 + 0.1 * e) for w, e in zip(weights, edges, strict=True)))
+        mixing = two(Mixing, *(CellMixing(w, 0.9 + 0.1 * e) for w, e in zip(weights, edges, strict=True)))
         genotypes.append(method.discretize(mixing, TOPOLOGY, uniform_candidates(names, TOPOLOGY)).to_json())
     return genotypes
 

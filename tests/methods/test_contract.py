@@ -20,7 +20,7 @@ from nascommon.search.gradients import arch_gradient
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
-from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import one_hot
 from tests.methods.smoke import METHODS, TOPOLOGY, smoke_method, smoke_spec
 from tests.search.small import CPU, equal, tiny_data
@@ -127,12 +127,12 @@ def test_a_search_killed_in_the_middle_of_any_later_pass_resumes_bit_identical(n
 def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str) -> None:
     state = whole(name).state
     genotype = chosen(state)
-    mixing = one_hot(genotype, TOPOLOGY, state.spec.candidates, like=state.logits.normal.alpha_EO)
-    for kind in CELL_KINDS:
-        cell = genotype.cell(kind)
+    mixing = one_hot(genotype, TOPOLOGY, state.spec.candidates, like=state.logits["normal"].alpha_EO)
+    for kind in DARTS_KINDS:
+        cell = genotype[kind]
         kept = [len(node) for node in cell.nodes]
         assert len(kept) == TOPOLOGY.nodes
-        assert int(mixing.cell(kind).weights_EO.sum()) == cell.edges
+        assert int(mixing[kind].weights_EO.sum()) == cell.edges
         if name in SPARSE:
             assert max(kept) <= 2
             assert cell.edges > 0
@@ -142,7 +142,7 @@ def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str
             assert cell.concat == tuple(TOPOLOGY.node_states)
     assert genotype_from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
     for row in whole(name).history.rows:
-        assert genotype_from_json(json.loads(row["genotype"])).normal.nodes
+        assert genotype_from_json(json.loads(row["genotype"]))["normal"].nodes
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -150,7 +150,7 @@ def test_the_validation_loss_reaches_every_logit_tensor_of_both_kinds_of_cells(n
     method = replace(smoke_method(name), penalty=no_penalty)
     state, batch = fresh_state(method), Batch(*next(DATA.architecture.epoch(0)))
     named = state.logits.named()
-    assert {tensor_name.split(".")[0] for tensor_name in named} == set(CELL_KINDS)
+    assert {tensor_name.split(".")[0] for tensor_name in named} == set(DARTS_KINDS)
     for (tensor_name, tensor), slope in zip(named.items(), arch_gradient(state, batch, batch), strict=True):
         assert slope.shape == tensor.shape
         assert slope.isfinite().all(), tensor_name
@@ -181,7 +181,7 @@ def test_no_score_depends_on_chance(name: str) -> None:
     state = whole(name).state
     before = torch.get_rng_state()
     first, second = (state.scored() for _ in range(2))
-    assert equal([vars(first.cell(kind)) for kind in CELL_KINDS], [vars(second.cell(kind)) for kind in CELL_KINDS])
+    assert equal([vars(first[kind]) for kind in DARTS_KINDS], [vars(second[kind]) for kind in DARTS_KINDS])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -193,22 +193,22 @@ def test_pdarts_never_keeps_more_skips_than_allowed_in_the_normal_cell(most: int
     state = fresh_state(smoke_method("pdarts", most_skips=most))
     for seed in range(20):
         draws = torch.Generator().manual_seed(seed)
-        for kind in CELL_KINDS:
-            names = state.spec.candidates.cell(kind)[0]
+        for kind in DARTS_KINDS:
+            names = state.spec.candidates[kind][0]
             with torch.no_grad():
-                alpha_EO = state.logits.cell(kind).alpha_EO
+                alpha_EO = state.logits[kind].alpha_EO
                 alpha_EO.copy_(torch.randn(alpha_EO.shape, generator=draws))
                 alpha_EO[:, names.index("skip_connect")] += 5
         genotype = chosen(state)
-        assert genotype.normal.skips == (2 * TOPOLOGY.nodes if most is None else most)
-        assert genotype.reduction.skips == 2 * TOPOLOGY.nodes
-        assert genotype.normal.edges == 2 * TOPOLOGY.nodes
+        assert genotype["normal"].skips == (2 * TOPOLOGY.nodes if most is None else most)
+        assert genotype["reduction"].skips == 2 * TOPOLOGY.nodes
+        assert genotype["normal"].edges == 2 * TOPOLOGY.nodes
 
 
 def test_pdarts_deepens_and_narrows_its_supernet_from_phase_to_phase() -> None:
     outcome = whole("pdarts")
     assert [row["phase"] for row in outcome.history.rows] == [0, 1, 2]
-    counts = [{len(names) for names in candidates.normal} for candidates in outcome.history.candidates]
+    counts = [{len(names) for names in candidates["normal"]} for candidates in outcome.history.candidates]
     assert counts == [{4}, {3}, {2}]
     assert outcome.state.spec.cells == 5
 
@@ -223,7 +223,7 @@ def test_dartsplus_stops_where_skips_take_over_and_stays_stopped_when_resumed(af
         return len(seen) == after
 
     assert method.stop is not None
-    skips = chosen(fresh_state(method)).normal.skips
+    skips = chosen(fresh_state(method))["normal"].skips
     for at in range(1, 5):
         rule = smoke_method("dartsplus", stop_at_skips=at).stop
         assert rule is not None
@@ -287,7 +287,7 @@ def test_a_custom_method_of_many_parts_resumes_bit_identical(after: int, tmp_pat
         search(method, checkpoint=checkpoint, on_batch=die)
     resumed, uninterrupted = search(method, checkpoint=checkpoint), search(method)
     assert equal(left(resumed), left(uninterrupted))
-    assert [len(candidates.normal[0]) for candidates in resumed.history.candidates] == [4, 3]
+    assert [len(candidates["normal"][0]) for candidates in resumed.history.candidates] == [4, 3]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -26,6 +26,7 @@ from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES
 from tests.methods.behaviour import TOPOLOGY, behaviour, record
+from tests.space.kinds import two
 
 # -- defaults --
 
@@ -172,7 +173,7 @@ def test_no_other_method_trains_an_induced_model(name: str) -> None:
     assert record(name).passes == ("soft",)
 
 
-LOGITS = Logits(*(CellLogits(torch.randn(14, 7, generator=torch.Generator().manual_seed(i))) for i in (0, 1)))
+LOGITS = two(Logits, *(CellLogits(torch.randn(14, 7, generator=torch.Generator().manual_seed(i))) for i in (0, 1)))
 
 
 @pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
@@ -233,7 +234,7 @@ def test_dartsplus_stops_at_two_skips_in_the_normal_cell(skips: int, stops: bool
 
     stop = record("dartsplus").stop
     assert stop is not None
-    assert stop(Genotype(cell(skips), cell(3 - skips))) is stops
+    assert stop(two(Genotype, cell(skips), cell(3 - skips))) is stops
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"dartsplus"}))
@@ -245,9 +246,9 @@ def test_fairdarts_keeps_only_edges_that_reach_085() -> None:
     weights = torch.full((14, 7), 0.84)
     weights[0, 3] = weights[12, 5] = 0.86
     genotype = record("fairdarts").discretize(
-        Mixing(CellMixing(weights), CellMixing(weights)), TOPOLOGY, uniform_candidates(CANDIDATES[1:], TOPOLOGY)
+        two(Mixing, CellMixing(weights), CellMixing(weights)), TOPOLOGY, uniform_candidates(CANDIDATES[1:], TOPOLOGY)
     )
-    assert genotype.normal.nodes == ((Choice("sep_conv_3x3", 0),), (), (), ())
+    assert genotype["normal"].nodes == ((Choice("sep_conv_3x3", 0),), (), (), ())
 
 
 # -- what custom can be --
@@ -289,8 +290,9 @@ def test_a_custom_method_can_be_pdarts() -> None:
 def test_a_custom_method_can_have_the_penalty_of_da2s() -> None:
     custom = record("custom", relax={"operations": "sharpened_softmax", "edges": "clipped_softmax"},
                     penalty={"entropy": {}})  # fmt: skip
-    logits = Logits(
-        *(CellLogits(cell.alpha_EO, cell.alpha_EO.sum(dim=1)) for cell in (LOGITS.normal, LOGITS.reduction))
+    logits = two(
+        Logits,
+        *(CellLogits(cell.alpha_EO, cell.alpha_EO.sum(dim=1)) for cell in (LOGITS["normal"], LOGITS["reduction"])),
     )
     for t in (0.0, 0.3, 1.0):
         torch.testing.assert_close(custom.penalty(logits, t), record("da2s").penalty(logits, t))

@@ -49,10 +49,10 @@ def test_a_method_steps_at_the_size_of_the_papers(name: str) -> None:
     params = load_params(PRESETS / "cifar10.yaml")
     method = REGISTRY[name].recipe(getattr(params.methods, name), SearchSize(16, 8, 4))
     state = steps(method, 32, 10)
-    assert state.genotype().normal.edges >= (0 if name == "fairdarts" else 8)
+    assert state.genotype()["normal"].edges >= (0 if name == "fairdarts" else 8)
     if name == "pdarts":
         assert [phase.cells for phase in method.phases] == [5, 11, 17]
-        assert len(state.spec.candidates.normal[0]) == 3
+        assert len(state.spec.candidates["normal"][0]) == 3
 
 
 def test_pcdarts_steps_on_imagenet_pictures_as_released() -> None:

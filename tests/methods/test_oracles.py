@@ -15,7 +15,7 @@ from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.relaxation import cross_edge_softmax, raw
 from nascommon.parts.schedule import progress, skip_dropout
 from nascommon.search.state import supernet_spec
-from nascommon.space.genotype import CELL_KINDS, Choice, Genotype
+from nascommon.space.genotype import DARTS_KINDS, Choice, Genotype
 from nascommon.space.mixing import (
     Candidates,
     CellMixing,
@@ -28,6 +28,7 @@ from nascommon.space.operations import CANDIDATES
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from tests.oracles import rules
+from tests.space.kinds import two
 from tests.space.plain import plainly
 
 TOPOLOGY = Topology()
@@ -51,7 +52,7 @@ def sinusoid_logits() -> Logits:
     for phase in PHASES.values():
         betas = [rules.sinusoid(1, n, phase + 1.0)[0] for n in (2, 3, 4, 5)]
         cells.append(CellLogits(rules.sinusoid(14, 7, phase), torch.cat(betas)))
-    return Logits(*cells)
+    return two(Logits, *cells)
 
 
 def term(epoch: int, **settings: Any) -> float:
@@ -74,7 +75,7 @@ def test_the_da2s_loss_is_the_released_one(epoch: str) -> None:
 
 
 def test_equal_alphas_cost_at_the_end_what_the_released_code_says() -> None:
-    equal = Logits(*(CellLogits(torch.zeros(14, 7, dtype=torch.float64)) for _ in CELL_KINDS))
+    equal = two(Logits, *(CellLogits(torch.zeros(14, 7, dtype=torch.float64)) for _ in DARTS_KINDS))
     assert float(method_of("da2s").penalty(equal, 1.0)) == pytest.approx(5.48284975, abs=1e-8)
 
 
@@ -98,10 +99,10 @@ def test_raw_and_normalised_alphas_give_different_genotypes() -> None:
     cells = [CellLogits(rules.sinusoid(14, 8, phase)) for phase in PHASES.values()]
     discretize = method_of("ecdarts").discretize
     by_cen, by_raw = (
-        discretize(Mixing(*(relax(cell, space, 0.0) for cell in cells)), TOPOLOGY, candidates)
+        discretize(two(Mixing, *(relax(cell, space, 0.0) for cell in cells)), TOPOLOGY, candidates)
         for relax in (cross_edge_softmax, raw)
     )
-    assert by_cen.normal.edges == by_raw.normal.edges == 8
+    assert by_cen["normal"].edges == by_raw["normal"].edges == 8
     assert by_cen != by_raw
 
 
@@ -120,7 +121,7 @@ def test_the_darts_genotype_of_sinusoid_alphas_is_the_released_one() -> None:
     candidates = uniform_candidates(CANDIDATES, TOPOLOGY)
     genotype = method_of("darts").discretize(rules.sinusoid_mixing(candidates), TOPOLOGY, candidates)
     for cell, flat in zip(
-        (genotype.normal, genotype.reduction),
+        (genotype["normal"], genotype["reduction"]),
         FACTS["discretisation"]["darts_genotype_from_sinusoid_alphas"],
         strict=True,
     ):
@@ -134,11 +135,11 @@ def biased(candidates: Candidates, stage: int) -> Mixing:
     """Return the oracle's weights in a stage: two more on every skip."""
     cells = []
     for kind, phase in PHASES.items():
-        names = candidates.normal if kind == "normal" else candidates.reduction
+        names = candidates["normal"] if kind == "normal" else candidates["reduction"]
         alpha = rules.sinusoid(14, len(names[0]), phase + 0.1 * stage)
         alpha = alpha + 2.0 * torch.tensor([[name == "skip_connect" for name in row] for row in names])
         cells.append(CellMixing(alpha.softmax(-1)))
-    return Mixing(*cells)
+    return two(Mixing, *cells)
 
 
 def stages() -> list[Candidates]:
@@ -153,7 +154,7 @@ def stages() -> list[Candidates]:
 @pytest.mark.parametrize("stage", [0, 1])
 def test_the_candidates_that_survive_a_stage_of_pdarts_are_the_released_ones(stage: int) -> None:
     expected = PDARTS["normal_ops_after_stage"][stage]
-    assert [list(names) for names in stages()[stage + 1].normal] == expected
+    assert [list(names) for names in stages()[stage + 1]["normal"]] == expected
 
 
 def limited(most: int | None) -> Genotype:
@@ -163,8 +164,8 @@ def limited(most: int | None) -> Genotype:
 
 def test_the_cells_of_pdarts_without_a_limit_are_the_released_ones() -> None:
     genotype = limited(None)
-    assert genotype.normal.skips == PDARTS["n_skip_unrestricted"]
-    assert [as_sets(genotype.cell(kind).nodes) for kind in CELL_KINDS] == [
+    assert genotype["normal"].skips == PDARTS["n_skip_unrestricted"]
+    assert [as_sets(genotype[kind].nodes) for kind in DARTS_KINDS] == [
         released_sets(flat) for flat in PDARTS["unrestricted"]
     ]
 
@@ -172,9 +173,9 @@ def test_the_cells_of_pdarts_without_a_limit_are_the_released_ones() -> None:
 @pytest.mark.parametrize("most", range(8))
 def test_the_normal_cell_of_pdarts_with_few_skips_is_the_released_one(most: int) -> None:
     genotype = limited(most)
-    assert as_sets(genotype.normal.nodes) == released_sets(PDARTS[f"max_skip_{most}"])
-    assert genotype.normal.skips == most
-    assert genotype.reduction == limited(None).reduction
+    assert as_sets(genotype["normal"].nodes) == released_sets(PDARTS[f"max_skip_{most}"])
+    assert genotype["normal"].skips == most
+    assert genotype["reduction"] == limited(None)["reduction"]
 
 
 def test_the_dropout_on_skips_is_the_released_table() -> None:
@@ -201,7 +202,7 @@ SIZES = [
 
 
 def with_edges(mixing: Mixing) -> Mixing:
-    return Mixing(*(CellMixing(mixing.cell(kind).weights_EO, torch.ones(14)) for kind in CELL_KINDS))
+    return two(Mixing, *(CellMixing(mixing[kind].weights_EO, torch.ones(14)) for kind in DARTS_KINDS))
 
 
 @pytest.mark.parametrize(("name", "fact", "phase"), SIZES)
@@ -246,8 +247,8 @@ def test_small_supernets_have_the_released_parameters(fact: str, name: str, chan
 )
 def test_a_method_learns_logits_of_the_released_shapes(name: str, shapes: list[list[int]]) -> None:
     method = method_of(name)
-    cells = [method.initialise(TOPOLOGY, 8, torch.Generator()) for _ in CELL_KINDS]
-    ours = [list(tensor.shape) for tensor in Logits(*cells).tensors()]
+    cells = [method.initialise(TOPOLOGY, 8, torch.Generator()) for _ in DARTS_KINDS]
+    ours = [list(tensor.shape) for tensor in two(Logits, *cells).tensors()]
     assert sorted(ours) == sorted(shapes)
     fact = {"pcdarts": "arch", "darts": "alphas"}[name]
     assert FACTS["supernets"][f"{name}_search_C16_L8"][fact] == shapes

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.space.mixing import Candidates, CellMixing, Mixing
+from tests.space.kinds import two
 
 HERE = Path(__file__).parent
 
@@ -54,5 +55,5 @@ def sinusoid(edges: int, operations: int, phase: float) -> Tensor:
 
 def sinusoid_mixing(candidates: Candidates) -> Mixing:
     """Return softmax mixing weights of the oracles' logits: phase 0 in normal and 0.5 in reduction cells."""
-    edges, operations = len(candidates.normal), len(candidates.normal[0])
-    return Mixing(*(CellMixing(sinusoid(edges, operations, phase).softmax(-1)) for phase in (0.0, 0.5)))
+    edges, operations = len(candidates["normal"]), len(candidates["normal"][0])
+    return two(Mixing, *(CellMixing(sinusoid(edges, operations, phase).softmax(-1)) for phase in (0.0, 0.5)))

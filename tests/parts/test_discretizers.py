@@ -26,12 +26,13 @@ from nascommon.parts.discretizer import (
 )
 from nascommon.parts.logits import CellLogits
 from nascommon.report.drawing import save_drawing
-from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype, genotype_from_json
 from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.topology import Topology
 from tests.oracles import rules
+from tests.space.kinds import two
 
 TOPOLOGY = Topology()
 ALL = uniform_candidates(CANDIDATES, TOPOLOGY)
@@ -41,14 +42,15 @@ PER_NODE = {8: [2, 2, 2, 2], 6: [1, 1, 2, 2], 5: [1, 1, 1, 2], 4: [1, 1, 1, 1]}
 def random_mixing(seed: int, *, edges: bool = False, topology: Topology = TOPOLOGY) -> Mixing:
     draws = torch.Generator().manual_seed(seed)
     count = len(topology.edges)
-    return Mixing(
+    return two(
+        Mixing,
         *(
             CellMixing(
                 torch.randn(count, 8, generator=draws).softmax(-1),
                 torch.rand(count, generator=draws) if edges else None,
             )
-            for _ in CELL_KINDS
-        )
+            for _ in DARTS_KINDS
+        ),
     )
 
 
@@ -78,8 +80,8 @@ def skip_weight(mixing: CellMixing) -> Tensor:
 @pytest.mark.parametrize("kept", [8, 6, 5, 4])
 def test_a_cell_keeps_the_edges_per_node_that_the_target_says(name: str, kept: int, seed: int) -> None:
     genotype = parse(method_of(name, kept_edges=kept).discretize, random_mixing(seed, edges=name == "da2s"))
-    assert inputs(genotype.normal) == inputs(genotype.reduction) == PER_NODE[kept]
-    assert genotype.normal.concat == (2, 3, 4, 5)
+    assert inputs(genotype["normal"]) == inputs(genotype["reduction"]) == PER_NODE[kept]
+    assert genotype["normal"].concat == (2, 3, 4, 5)
 
 
 @given(st.integers(0, 10_000))
@@ -92,8 +94,8 @@ def test_with_three_edges_the_weaker_of_the_first_two_nodes_is_dead(
 ) -> None:
     mixing = random_mixing(seed, edges=name == "da2s")
     genotype = parse(method_of(name, kept_edges=3, **more).discretize, mixing)
-    for kind in CELL_KINDS:
-        cell, products = genotype.cell(kind), mixing.cell(kind).products()[:, 1:].amax(dim=1)
+    for kind in DARTS_KINDS:
+        cell, products = genotype[kind], mixing[kind].products()[:, 1:].amax(dim=1)
         dead = 3 if products[0:2].max() >= products[2:5].max() else 2
         assert inputs(cell) == [int(node != dead) for node in (2, 3, 4, 5)]
         assert all(choice.source != dead for node in cell.nodes for choice in node)
@@ -104,14 +106,14 @@ def test_da2s_ranks_the_edges_of_a_node_by_their_own_weight_alone() -> None:
     weights = torch.full((5, 3), 0.1)
     weights[2:, 1] = torch.tensor([0.9, 0.2, 0.3])
     edges = torch.tensor([1.0, 1.0, 0.5, 1.1, 1.2])
-    mixing = Mixing(CellMixing(weights, edges), CellMixing(weights, edges))
+    mixing = two(Mixing, CellMixing(weights, edges), CellMixing(weights, edges))
     topology = Topology(2)
     candidates = uniform_candidates(("none", "skip_connect", "sep_conv_3x3"), topology)
     by_edge, by_product = (
         strongest(two_per_node(2), rank)(mixing, topology, candidates) for rank in ("edge", "product")
     )
-    assert [choice.source for choice in by_edge.normal.nodes[1]] == [2, 1]
-    assert [choice.source for choice in by_product.normal.nodes[1]] == [0, 2]
+    assert [choice.source for choice in by_edge["normal"].nodes[1]] == [2, 1]
+    assert [choice.source for choice in by_product["normal"].nodes[1]] == [0, 2]
 
 
 @pytest.mark.parametrize("kept", [6, 5, 4, 3])
@@ -128,7 +130,7 @@ def test_two_edges_per_node_fit_any_cell(nodes: int) -> None:
     genotype = method_of("da2s", nodes).discretize(
         random_mixing(0, edges=True, topology=topology), topology, uniform_candidates(CANDIDATES, topology)
     )
-    assert inputs(genotype.normal) == [2] * nodes
+    assert inputs(genotype["normal"]) == [2] * nodes
 
 
 TARGETS = [(8, False), (6, False), (5, False), (4, False), (3, False), (3, True)]
@@ -171,7 +173,7 @@ def base_parameters(concat: tuple[int, ...]) -> int:
     alive = [state - 2 for state in concat]
     cell = CellGenotype(tuple((Choice("skip_connect", 0),) if node in alive else () for node in range(4)), concat)
     with torch.device("meta"):
-        network = Network(Genotype(cell, cell), NetworkSpec(auxiliary=False))
+        network = Network(two(Genotype, cell, cell), NetworkSpec(auxiliary=False))
     edges = sum(count_parameters(layer.get_submodule("nodes")) for layer in network.cells)
     return count_parameters(network) - edges
 
@@ -189,8 +191,8 @@ def test_edges_whose_raw_logits_are_all_negative_are_kept_like_any_other(kept: i
     method = method_of("ecdarts", parse_on="raw", kept_edges=kept)
     assert method.parse is not None
     alpha = torch.randn(14, 8, generator=torch.Generator().manual_seed(0)) - 10
-    read = method.parse(CellLogits(alpha), CellSpace(TOPOLOGY, ALL.normal), 1.0)
-    assert inputs(parse(method.discretize, Mixing(read, read)).normal) == PER_NODE[kept]
+    read = method.parse(CellLogits(alpha), CellSpace(TOPOLOGY, ALL["normal"]), 1.0)
+    assert inputs(parse(method.discretize, two(Mixing, read, read))["normal"]) == PER_NODE[kept]
 
 
 # -- the threshold of FairDARTS --
@@ -199,7 +201,7 @@ def test_edges_whose_raw_logits_are_all_negative_are_kept_like_any_other(kept: i
 def fair_mixing(rows: Sequence[float], topology: Topology) -> Mixing:
     weights = torch.full((len(topology.edges), 2), 0.1)
     weights[:, 1] = torch.tensor(rows)
-    return Mixing(CellMixing(weights), CellMixing(weights))
+    return two(Mixing, CellMixing(weights), CellMixing(weights))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_edges_below_the_threshold_go_but_a_cell_keeps_one(
 ) -> None:
     topology = Topology(2)
     candidates = uniform_candidates(("skip_connect", "sep_conv_3x3"), topology)
-    cell = strongest(Keep((2, 2), threshold=0.85))(fair_mixing(rows, topology), topology, candidates).normal
+    cell = strongest(Keep((2, 2), threshold=0.85))(fair_mixing(rows, topology), topology, candidates)["normal"]
     assert [[choice.source for choice in node] for node in cell.nodes] == sources
     assert cell.concat == concat
 
@@ -228,11 +230,11 @@ def test_edges_below_the_threshold_go_but_a_cell_keeps_one(
 @settings(deadline=None, max_examples=60)
 def test_every_cell_that_fairdarts_reads_is_a_valid_genotype(seed: int) -> None:
     draws = torch.Generator().manual_seed(seed)
-    mixing = Mixing(*(CellMixing(torch.rand(14, 7, generator=draws) ** (1 + seed % 9)) for _ in CELL_KINDS))
+    mixing = two(Mixing, *(CellMixing(torch.rand(14, 7, generator=draws) ** (1 + seed % 9)) for _ in DARTS_KINDS))
     candidates = uniform_candidates(CANDIDATES[1:], TOPOLOGY)
     genotype = method_of("fairdarts").discretize(mixing, TOPOLOGY, candidates)
-    strong = int((mixing.normal.weights_EO.amax(dim=1) >= 0.85).sum())
-    assert 1 <= genotype.normal.edges <= max(strong, 1)
+    strong = int((mixing["normal"].weights_EO.amax(dim=1) >= 0.85).sum())
+    assert 1 <= genotype["normal"].edges <= max(strong, 1)
     assert genotype_from_json(genotype.to_json()) == genotype
 
 
@@ -257,38 +259,38 @@ def late_candidates(draw: st.DrawFn) -> EdgeCandidates:
 def test_there_are_never_more_skips_than_allowed(names: EdgeCandidates, seed: int, most: int, bias: float) -> None:
     draws = torch.Generator().manual_seed(seed)
     cells = []
-    for _ in CELL_KINDS:
+    for _ in DARTS_KINDS:
         alpha = torch.randn(14, 3, generator=draws)
         alpha += bias * torch.tensor([[name == "skip_connect" for name in row] for row in names])
         cells.append(CellMixing(alpha.softmax(-1)))
-    mixing, candidates = Mixing(*cells), Candidates(names, names)
+    mixing, candidates = two(Mixing, *cells), two(Candidates, names, names)
     free = strongest_edges(mixing, TOPOLOGY, candidates)
     limited = at_most_skips(strongest_edges, most)(mixing, TOPOLOGY, candidates)
-    assert limited.normal.skips <= most
-    assert inputs(limited.normal) == [2, 2, 2, 2]
-    assert limited.reduction == free.reduction
-    if free.normal.skips <= most:
+    assert limited["normal"].skips <= most
+    assert inputs(limited["normal"]) == [2, 2, 2, 2]
+    assert limited["reduction"] == free["reduction"]
+    if free["normal"].skips <= most:
         assert limited == free
 
 
 def test_skips_stay_where_nothing_else_is_left() -> None:
     candidates = uniform_candidates(("none", "skip_connect"), TOPOLOGY)
-    mixing = Mixing(*(CellMixing(torch.full((14, 2), 0.5)) for _ in CELL_KINDS))
-    assert at_most_skips(strongest_edges, 2)(mixing, TOPOLOGY, candidates).normal.skips == 8
+    mixing = two(Mixing, *(CellMixing(torch.full((14, 2), 0.5)) for _ in DARTS_KINDS))
+    assert at_most_skips(strongest_edges, 2)(mixing, TOPOLOGY, candidates)["normal"].skips == 8
 
 
 def test_limiting_skips_leaves_the_mixing_weights_alone() -> None:
     mixing = random_mixing(0)
-    skip_weight(mixing.normal).add_(1)
-    before = mixing.normal.weights_EO.clone()
-    assert parse(strongest_edges, mixing).normal.skips == 8
-    assert parse(at_most_skips(strongest_edges, 1), mixing).normal.skips == 1
-    assert torch.equal(mixing.normal.weights_EO, before)
+    skip_weight(mixing["normal"]).add_(1)
+    before = mixing["normal"].weights_EO.clone()
+    assert parse(strongest_edges, mixing)["normal"].skips == 8
+    assert parse(at_most_skips(strongest_edges, 1), mixing)["normal"].skips == 1
+    assert torch.equal(mixing["normal"].weights_EO, before)
 
 
 def test_pdarts_keeps_two_skips_unless_no_limit_is_set() -> None:
     mixing = random_mixing(1)
-    skip_weight(mixing.normal).add_(1)
-    skip_weight(mixing.reduction).add_(1)
+    skip_weight(mixing["normal"]).add_(1)
+    skip_weight(mixing["reduction"]).add_(1)
     counts = [parse(method_of("pdarts", most_skips=most).discretize, mixing) for most in (2, None)]
-    assert [(genotype.normal.skips, genotype.reduction.skips) for genotype in counts] == [(2, 8), (8, 8)]
+    assert [(genotype["normal"].skips, genotype["reduction"].skips) for genotype in counts] == [(2, 8), (8, 8)]

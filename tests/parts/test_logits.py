@@ -11,6 +11,7 @@ from nascommon.runtime.seeding import generator
 from nascommon.space.mixing import Candidates, uniform_candidates
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.topology import Topology
+from tests.space.kinds import two
 
 CPU = torch.device("cpu")
 
@@ -47,10 +48,10 @@ def test_zero_alpha_is_zero() -> None:
 
 
 def test_each_kind_of_cell_gets_the_shape_of_its_candidates() -> None:
-    candidates = Candidates((("skip_connect", "none"),) * 5, (("skip_connect",),) * 5)
+    candidates = two(Candidates, (("skip_connect", "none"),) * 5, (("skip_connect",),) * 5)
     logits = initial_logits(zero_alpha, Topology(2), candidates, generator(0), CPU)
-    assert logits.normal.alpha_EO.shape == (5, 2)
-    assert logits.cell("reduction").alpha_EO.shape == (5, 1)
+    assert logits["normal"].alpha_EO.shape == (5, 2)
+    assert logits["reduction"].alpha_EO.shape == (5, 1)
 
 
 def test_load_copies_into_the_same_tensors() -> None:
@@ -64,7 +65,7 @@ def test_load_copies_into_the_same_tensors() -> None:
 
 def test_no_penalty_is_a_zero_of_the_logits_kind() -> None:
     tensor = torch.ones(2, 2, dtype=torch.float64)
-    penalty = no_penalty(Logits(CellLogits(tensor), CellLogits(tensor)), 0.5)
+    penalty = no_penalty(two(Logits, CellLogits(tensor), CellLogits(tensor)), 0.5)
     assert penalty.shape == ()
     assert penalty.dtype == torch.float64
     assert float(penalty) == 0

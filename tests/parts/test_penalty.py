@@ -24,6 +24,7 @@ from nascommon.parts.penalty import (
 from nascommon.parts.relaxation import identity, sharpened
 from nascommon.space.topology import Topology
 from tests.oracles.rules import sinusoid
+from tests.space.kinds import two
 
 EDGES, OPERATIONS = 14, 7
 
@@ -37,7 +38,7 @@ def logits(seed: int = 0, scale: float = 1.0) -> Logits:
         beta = scale * torch.randn(EDGES, generator=draws, dtype=torch.float64)
         return CellLogits(alpha.requires_grad_(), beta.requires_grad_())
 
-    return Logits(cell(), cell())
+    return two(Logits, cell(), cell())
 
 
 def slow_entropy(row: list[float]) -> float:
@@ -64,13 +65,13 @@ def da2s_penalty(**settings: object) -> Penalty:
 
 
 def test_the_operations_part_is_the_entropy_in_nats_summed_over_the_edges() -> None:
-    cell = logits().normal
+    cell = logits()["normal"]
     expected = sum(slow_entropy(row) for row in cell.alpha_EO.tolist())
     assert float(operation_entropy(cell, identity).detach()) == pytest.approx(expected)
 
 
 def test_the_operations_part_reads_alpha_through_the_transform_of_the_relaxation() -> None:
-    cell = logits().normal
+    cell = logits()["normal"]
     expected = sum(slow_entropy(row) for row in sharpened(cell.alpha_EO).tolist())
     assert float(operation_entropy(cell, sharpened).detach()) == pytest.approx(expected)
 
@@ -80,7 +81,7 @@ def test_the_operations_part_reads_alpha_through_the_transform_of_the_relaxation
 def test_the_edges_part_is_entropy_plus_squared_distance_of_the_positive_sum_from_the_target(
     kept: tuple[int, ...], weight: float
 ) -> None:
-    cell = logits().normal
+    cell = logits()["normal"]
     beta = cell.betas().tolist()
     assert min(beta) < 0  # every branch is taken
     assert max(beta) > 1
@@ -89,7 +90,7 @@ def test_the_edges_part_is_entropy_plus_squared_distance_of_the_positive_sum_fro
 
 
 def test_a_node_that_keeps_all_its_edges_has_no_part_in_the_penalty() -> None:
-    cell = logits().normal
+    cell = logits()["normal"]
     (slope,) = torch.autograd.grad(edge_entropy(cell, (2, 2, 2, 2), 0.2), cell.betas())
     assert torch.equal(slope[:2], torch.zeros(2, dtype=torch.float64))
     assert (slope[2:] != 0).any()
@@ -122,7 +123,7 @@ def test_the_whole_is_lambda_c_times_the_weighted_parts_of_both_cells() -> None:
         transform=identity,
     )
     t = 0.3
-    cells = (both.normal, both.reduction)
+    cells = (both["normal"], both["reduction"])
     alpha_part = sum(slow_entropy(row) for cell in cells for row in cell.alpha_EO.tolist())
     beta_part = sum(slow_edge_part(cell.betas().tolist(), (2, 2, 2, 2), 0.7) for cell in cells)
     expected = 3 * t * (PLAIN["exp"](t) * alpha_part + 5 * beta_part)
@@ -138,7 +139,7 @@ def test_the_papers_weighting_has_plain_softmaxes_and_no_factors() -> None:
         count_weight=1.0,
     )
     both = logits(3)
-    cells = (both.normal, both.reduction)
+    cells = (both["normal"], both["reduction"])
     alpha_part = sum(slow_entropy(row) for cell in cells for row in cell.alpha_EO.tolist())
     beta_part = sum(slow_edge_part(cell.betas().tolist(), (2, 2, 2, 2), 1.0) for cell in cells)
     epoch = 20
@@ -152,7 +153,7 @@ def test_the_penalty_falls_as_the_logits_become_discrete() -> None:
     def after(sharpness: float) -> float:
         alpha = torch.zeros(EDGES, OPERATIONS)
         alpha[:, 3] = sharpness
-        return float(penalty(Logits(*(CellLogits(alpha, torch.zeros(EDGES)) for _ in range(2))), 1.0))
+        return float(penalty(two(Logits, *(CellLogits(alpha, torch.zeros(EDGES)) for _ in range(2))), 1.0))
 
     values = [after(sharpness) for sharpness in (0.0, 1.0, 2.0, 4.0)]
     assert values == sorted(values, reverse=True)
@@ -162,7 +163,7 @@ def test_the_penalty_falls_as_the_logits_become_discrete() -> None:
 def test_without_edge_logits_only_the_operations_count() -> None:
     cells = [CellLogits(sinusoid(EDGES, OPERATIONS, phase)) for phase in (0.0, 0.5)]
     expected = 0.1 * 1.0062954995527402 * sum(float(operation_entropy(cell, sharpened)) for cell in cells)
-    assert float(da2s_penalty()(Logits(*cells), 1.0)) == pytest.approx(expected)
+    assert float(da2s_penalty()(two(Logits, *cells), 1.0)) == pytest.approx(expected)
 
 
 # -- FairDARTS and Beta-DARTS --
@@ -170,14 +171,14 @@ def test_without_edge_logits_only_the_operations_count() -> None:
 
 def test_the_zero_one_loss_is_minus_ten_times_the_mean_over_all_196_entries() -> None:
     both = logits()
-    entries = [x for cell in (both.normal, both.reduction) for row in cell.alpha_EO.tolist() for x in row]
+    entries = [x for cell in (both["normal"], both["reduction"]) for row in cell.alpha_EO.tolist() for x in row]
     assert len(entries) == 196
     expected = -10 * sum((1 / (1 + math.exp(-x)) - 0.5) ** 2 for x in entries) / 196
     assert float(zero_one_penalty(10.0)(both, 0.5).detach()) == pytest.approx(expected)
 
 
 def gradients(penalty: Penalty, both: Logits, progress: float) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(penalty(both, progress), [both.normal.alpha_EO, both.reduction.alpha_EO])
+    return torch.autograd.grad(penalty(both, progress), [both["normal"].alpha_EO, both["reduction"].alpha_EO])
 
 
 def test_the_zero_one_loss_has_no_gradient_where_every_sigmoid_is_one_half() -> None:
@@ -187,13 +188,15 @@ def test_the_zero_one_loss_has_no_gradient_where_every_sigmoid_is_one_half() -> 
 
 def test_the_zero_one_loss_pushes_every_sigmoid_away_from_one_half() -> None:
     both = logits()
-    for slope, cell in zip(gradients(zero_one_penalty(10.0), both, 0.0), (both.normal, both.reduction), strict=True):
+    for slope, cell in zip(
+        gradients(zero_one_penalty(10.0), both, 0.0), (both["normal"], both["reduction"]), strict=True
+    ):
         assert torch.equal(slope.sign(), -cell.alpha_EO.detach().sign())
 
 
 def test_the_beta_decay_is_the_mean_over_the_28_edges_of_logsumexp() -> None:
     both = logits()
-    rows = [row for cell in (both.normal, both.reduction) for row in cell.alpha_EO.tolist()]
+    rows = [row for cell in (both["normal"], both["reduction"]) for row in cell.alpha_EO.tolist()]
     assert len(rows) == 28
     expected = 25 * 0.4 * sum(math.log(sum(math.exp(x) for x in row)) for row in rows) / 28
     assert float(beta_decay_penalty(scaled(25.0, linear))(both, 0.4).detach()) == pytest.approx(expected)
@@ -202,7 +205,7 @@ def test_the_beta_decay_is_the_mean_over_the_28_edges_of_logsumexp() -> None:
 def test_the_gradient_of_the_beta_decay_is_the_softmax_over_the_number_of_edges() -> None:
     both = logits()
     slopes = gradients(beta_decay_penalty(constant), both, 0.0)
-    for slope, cell in zip(slopes, (both.normal, both.reduction), strict=True):
+    for slope, cell in zip(slopes, (both["normal"], both["reduction"]), strict=True):
         torch.testing.assert_close(slope, cell.alpha_EO.detach().softmax(-1) / 28)
 
 

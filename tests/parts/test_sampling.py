@@ -280,7 +280,7 @@ def state_of(name: str) -> SearchState:
 
 def draws(state: SearchState, use: Use) -> bool:
     """Say whether that forward pass sees other than the mixing weights."""
-    return not torch.equal(state.draw(use).normal.weights_EO, state.mixing().normal.weights_EO)
+    return not torch.equal(state.draw(use)["normal"].weights_EO, state.mixing()["normal"].weights_EO)
 
 
 def test_sdarts_draws_noise_in_weight_steps_only() -> None:
@@ -301,8 +301,8 @@ def test_the_mixing_weights_of_scores_are_what_the_draws_are_on_average(name: st
     with torch.no_grad():
         for tensor in state.logits.tensors():
             tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(seed)))
-        expected = state.scored().normal.products()
-        mean = torch.stack([state.draw("weights").normal.products() for _ in range(many)]).mean(0)
+        expected = state.scored()["normal"].products()
+        mean = torch.stack([state.draw("weights")["normal"].products() for _ in range(many)]).mean(0)
     # A weight between 0 and 1 with mean m has at most the variance m (1 - m).
     assert ((mean - expected).abs() <= 4.5 * (expected * (1 - expected) / many).sqrt() + 1e-6).all()
 

@@ -18,13 +18,14 @@ from nascommon.report.drawing import cell_graph, draw_genotype, save_drawing
 from nascommon.report.figures import figure_bytes, operation_colour
 from nascommon.report.layout import Box, place
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype
+from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype
 from nascommon.space.published import PUBLISHED
+from tests.space.kinds import two
 
 SEP = "sep_conv_3x3"
 DEAD = CellGenotype(((Choice(SEP, 0), Choice("skip_connect", 1)), (), (Choice("max_pool_3x3", 2),)), (2, 4))
 """Node 1 (state 3) has no input and feeds nothing."""
-ALL = {**PUBLISHED, "dead node": Genotype(DEAD, PUBLISHED["DARTS_V2"].reduction)}
+ALL = {**PUBLISHED, "dead node": two(Genotype, DEAD, PUBLISHED["DARTS_V2"]["reduction"])}
 
 
 @cache
@@ -33,7 +34,7 @@ def drawing(name: str) -> Figure:
 
 
 def operations(genotype: Genotype) -> Counter[str]:
-    return Counter(choice.operation for kind in CELL_KINDS for node in genotype.cell(kind).nodes for choice in node)
+    return Counter(choice.operation for kind in DARTS_KINDS for node in genotype[kind].nodes for choice in node)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -85,7 +86,7 @@ def test_nothing_lies_outside_and_no_label_on_another(name: str) -> None:
 def test_lines_leave_a_box_side_by_side(name: str) -> None:
     paths = [patch.get_path() for patch in drawing(name).findobj(PathPatch)]
     starts = [tuple(np.asarray(path.vertices)[0].round(6)) for path in paths]
-    assert len(starts) >= ALL[name].normal.edges + ALL[name].reduction.edges
+    assert len(starts) >= ALL[name]["normal"].edges + ALL[name]["reduction"].edges
     assert len(set(starts)) == len(starts)
 
 
@@ -103,7 +104,7 @@ def test_a_dead_node_is_drawn_dashed_and_without_lines() -> None:
 
 
 def test_lines_lead_from_source_to_node_to_output_always_to_the_right() -> None:
-    cell = PUBLISHED["DARTS_V2"].normal
+    cell = PUBLISHED["DARTS_V2"]["normal"]
     graph = cell_graph(cell)
     ends = Counter((line.boxes[0], line.boxes[-1], line.operation) for line in graph.lines)
     edges = [(c.source, state, c.operation) for state, node in enumerate(cell.nodes, start=2) for c in node]

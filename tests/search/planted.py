@@ -22,6 +22,7 @@ from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.search.small import TinyBatches
+from tests.space.kinds import two
 
 PLANTED = "dil_conv_5x5"
 NORMAL = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", PLANTED)
@@ -69,9 +70,9 @@ def planted_spec(
     """
     topology = Topology(nodes)
     edges = len(topology.edges)
-    return SupernetSpec(channels, 3, CLASSES, Candidates((normal,) * edges, (reduction,) * edges), topology, 1)
+    return SupernetSpec(channels, 3, CLASSES, two(Candidates, (normal,) * edges, (reduction,) * edges), topology, 1)
 
 
 def finds(genotype: Genotype) -> bool:
     """Say whether the planted operation is on at least one edge of the normal cell."""
-    return any(choice.operation == PLANTED for node in genotype.normal.nodes for choice in node)
+    return any(choice.operation == PLANTED for node in genotype["normal"].nodes for choice in node)

@@ -60,7 +60,7 @@ def test_snapshots_hold_the_state_of_their_epoch_and_phase(searched: tuple[Outco
     for saved in kept:
         state = saved.load(METHOD, CPU)
         alpha = outcome.history.architecture[saved.epoch]["normal.alpha_EO"]
-        assert torch.equal(state.logits.normal.alpha_EO, alpha)
+        assert torch.equal(state.logits["normal"].alpha_EO, alpha)
         assert saved.valid_accuracy == outcome.history.rows[saved.epoch]["valid_accuracy"]
 
 

@@ -75,7 +75,7 @@ def test_samples_follow_the_mixing_weights_of_a_learned_state() -> None:
         for tensor in state.logits.tensors():
             tensor.fill_(-50)[:, SOME.index("sep_conv_3x3")] = 50
     genotype, _ = choose_genotype(state, never, seed=0)
-    assert {choice.operation for node in genotype.normal.nodes for choice in node} == {"sep_conv_3x3"}
+    assert {choice.operation for node in genotype["normal"].nodes for choice in node} == {"sep_conv_3x3"}
 
 
 def test_inherited_accuracy_is_that_of_the_one_hot_supernet_recalibrated() -> None:
@@ -84,7 +84,7 @@ def test_inherited_accuracy_is_that_of_the_one_hot_supernet_recalibrated() -> No
     calibration = list(TinyBatches(dtype=torch.float64).epoch(0))
     valid = list(TinyBatches(40, 10, seed=3, dtype=torch.float64).epoch(0))
     spec = state.spec
-    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.normal.alpha_EO)
+    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits["normal"].alpha_EO)
     expected = recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
     assert inherited_accuracy(state, genotype, calibration, valid) == expected
 

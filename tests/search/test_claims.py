@@ -27,7 +27,7 @@ from nascommon.search.passes import Epoch, SearchData, architecture_step, induce
 from nascommon.search.scores import recalibrate
 from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.space import fan
-from nascommon.space.genotype import CELL_KINDS, Choice
+from nascommon.space.genotype import DARTS_KINDS, Choice
 from nascommon.space.mixing import CellMixing, Mixing, one_hot, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, State, search_operation
@@ -87,8 +87,8 @@ def test_cen_keeps_the_weights_of_an_operation_at_one_in_sum_over_a_nodes_edges_
 
 def raise_skips(state: SearchState) -> None:
     with torch.no_grad():
-        for kind in CELL_KINDS:
-            state.logits.cell(kind).alpha_EO[:, SKIP] += 1.5
+        for kind in DARTS_KINDS:
+            state.logits[kind].alpha_EO[:, SKIP] += 1.5
 
 
 def test_under_cen_raising_every_skip_changes_nothing_that_the_supernet_computes() -> None:
@@ -147,9 +147,9 @@ def test_the_induced_pass_trains_the_operations_of_its_genotype_and_no_other_can
     trained, possible = set(), set()
     for k, cell in enumerate(state.supernet.cells):
         assert isinstance(cell, SupernetCell)
-        nodes = state.induced.genotype.cell("reduction" if k in state.supernet.reductions else "normal").nodes
+        nodes = state.induced.genotype["reduction" if k in state.supernet.reductions else "normal"].nodes
         for index, (source, node) in enumerate(state.spec.topology.edges):
-            for name in state.spec.candidates.normal[index]:
+            for name in state.spec.candidates["normal"][index]:
                 prefix = f"cells.{k}.edges.{index}.{name}."
                 tensors = {t for t, _ in state.supernet.named_parameters() if t.startswith(prefix)}
                 if tensors and Choice(name, source) in nodes[node - 2]:
@@ -292,9 +292,9 @@ def test_pdarts_narrows_every_edge_as_configured_and_never_takes_a_candidate_bac
     survivors: tuple[int, int], candidates: tuple[str, ...]
 ) -> None:
     phases = search(progressive(survivors, candidates)).history.candidates
-    for kind in CELL_KINDS:
-        for edge in range(len(phases[0].cell(kind))):
-            first, second, third = (set(phase.cell(kind)[edge]) for phase in phases)
+    for kind in DARTS_KINDS:
+        for edge in range(len(phases[0][kind])):
+            first, second, third = (set(phase[kind][edge]) for phase in phases)
             assert (len(first), len(second), len(third)) == (len(candidates), *survivors)
             assert third < second < first == set(candidates)
 
@@ -331,10 +331,10 @@ def test_pdarts_never_keeps_more_skips_than_allowed_however_strong_they_are(most
     for seed in range(20):
         for state in (limited, free):
             with torch.no_grad():
-                state.logits.normal.alpha_EO.copy_(torch.randn(5, len(SOME), generator=generator(seed, "skips")))
-                state.logits.normal.alpha_EO[:, SKIP] += 2
-        assert limited.genotype().normal.skips <= most
-        seen.append(free.genotype().normal.skips)
+                state.logits["normal"].alpha_EO.copy_(torch.randn(5, len(SOME), generator=generator(seed, "skips")))
+                state.logits["normal"].alpha_EO[:, SKIP] += 2
+        assert limited.genotype()["normal"].skips <= most
+        seen.append(free.genotype()["normal"].skips)
     assert max(seen) > 2
 
 
@@ -395,8 +395,8 @@ def test_sdarts_takes_architecture_steps_under_clean_weights_and_weight_steps_un
         used.clear()
         step()
         assert len(used) == 1
-        for kind in CELL_KINDS:
-            assert torch.equal(used[0].cell(kind).weights_EO, expected.cell(kind).weights_EO) is clean
+        for kind in DARTS_KINDS:
+            assert torch.equal(used[0][kind].weights_EO, expected[kind].weights_EO) is clean
 
 
 # -- GDAS: one operation per edge --

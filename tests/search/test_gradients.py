@@ -20,6 +20,7 @@ from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import CellMixing, Mixing
 from tests.search.small import batch, double_state, equal, frozen, plain_loss, tiny_method
+from tests.space.kinds import two
 
 KINDS: list[ArchGradient] = ["first_order", "unrolled", "unrolled_exact"]
 TRAIN, VALID = batch(1), batch(2)
@@ -45,7 +46,7 @@ def relative(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> float:
 
 
 def twin_loss(state: SearchState, weights: dict[str, Tensor], data: Batch, alphas: list[Tensor]) -> Tensor:
-    mixing = Mixing(*(CellMixing(alpha.softmax(-1)) for alpha in alphas))
+    mixing = two(Mixing, *(CellMixing(alpha.softmax(-1)) for alpha in alphas))
     return functional.cross_entropy(Twin(state.spec, weights, mixing).logits(data.images), data.labels)
 
 
@@ -75,7 +76,7 @@ def released_gradient(state: SearchState, radius: float, *, parenthesised: bool 
     alphas = [tensor.detach().clone().requires_grad_() for tensor in state.logits.tensors()]
 
     def gradients(net: torch.nn.Module, data: Batch) -> tuple[list[Tensor], list[Tensor]]:
-        mixing = Mixing(*(CellMixing(alpha.softmax(-1)) for alpha in alphas))
+        mixing = two(Mixing, *(CellMixing(alpha.softmax(-1)) for alpha in alphas))
         loss = functional.cross_entropy(net(data.images, mixing), data.labels)
         found = torch.autograd.grad(loss, [*alphas, *net.parameters()])
         return list(found[:2]), list(found[2:])
@@ -183,13 +184,13 @@ def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_penalty_enters_the_gradient_with_its_progress(kind: ArchGradient) -> None:
     def penalty(logits: Logits, progress: float) -> Tensor:
-        return progress * (logits.normal.alpha_EO**2).sum()
+        return progress * (logits["normal"].alpha_EO ** 2).sum()
 
     state = state_after(1, kind)
     without = arch_gradient(copy.deepcopy(state), TRAIN, VALID)
     state.method, state.progress = replace(state.method, penalty=penalty), 0.25
     ours = arch_gradient(state, TRAIN, VALID)
-    torch.testing.assert_close(ours[0] - without[0], 0.5 * state.logits.normal.alpha_EO.detach(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(ours[0] - without[0], 0.5 * state.logits["normal"].alpha_EO.detach(), rtol=0, atol=1e-10)
     torch.testing.assert_close(ours[1], without[1], rtol=0, atol=1e-12)
 
 

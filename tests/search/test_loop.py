@@ -24,15 +24,16 @@ from nascommon.parts.relaxation import softmax_over_operations, with_edge_softma
 from nascommon.parts.schedule import cosine
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.search.history import SCALARS, architecture_scalars
+from nascommon.search.history import OF_EPOCH, OF_SUPERNET, architecture_scalars
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
-from nascommon.space.genotype import CELL_KINDS, Genotype, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
+from tests.space.kinds import two
 
 DATA = tiny_data()
 TWO_PHASES = tiny_method(
@@ -116,7 +117,7 @@ def test_the_candidates_shrink_to_those_that_weigh_most_at_the_end_of_the_phase(
     assert first == tiny_spec().candidates
     assert second == strongest_candidates(end_of_first.mixing(), first, 3)
     assert second == two_phases.outcome.state.spec.candidates
-    assert {len(names) for kind in CELL_KINDS for names in second.cell(kind)} == {3}
+    assert {len(names) for kind in DARTS_KINDS for names in second[kind]} == {3}
 
 
 def test_learning_rate_progress_and_warm_up_start_anew_in_each_phase(two_phases: Watched) -> None:
@@ -169,7 +170,7 @@ def test_rates_dropout_and_waiting_alphas_follow_the_epoch_of_their_phase() -> N
     ready = dict.fromkeys(waiting, 0.02)
     assert [rates for _, _, rates in seen] == [waiting, waiting, ready] * 2
     logits = outcome.history.architecture
-    for kind in CELL_KINDS:  # alpha rests while its moments gather, beta moves from the end of the warm-up
+    for kind in DARTS_KINDS:  # alpha rests while its moments gather, beta moves from the end of the warm-up
         alpha, beta = ([epoch[f"{kind}.{name}"] for epoch in logits[:3]] for name in ("alpha_EO", "beta_E"))
         assert torch.equal(alpha[0], alpha[1])
         assert not torch.equal(alpha[1], alpha[2])
@@ -198,16 +199,27 @@ def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> Non
         assert (row["valid_loss"], row["valid_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
         genotype = genotype_from_json(json.loads(row["genotype"]))
         assert genotype == state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
-        for kind in CELL_KINDS:
-            assert row[f"skips_{kind}"] == genotype.cell(kind).skips
-            weights_EO = state.mixing().cell(kind).weights_EO.detach().double()
+        for kind in DARTS_KINDS:
+            assert row[f"skips_{kind}"] == genotype[kind].skips
+            weights_EO = state.mixing()[kind].weights_EO.detach().double()
             entropy = -(weights_EO * weights_EO.log()).sum(1).mean()
             assert row[f"entropy_{kind}"] == pytest.approx(float(entropy), rel=1e-5)
 
 
 def test_the_table_has_a_row_per_epoch_and_every_scalar(two_phases: Watched) -> None:
     table = two_phases.outcome.history.table()
-    assert list(table.columns) == ["epoch", "phase", *SCALARS, "genotype", "warnings"]
+    assert list(table.columns) == [
+        "epoch",
+        "phase",
+        *OF_SUPERNET,
+        "skips_normal",
+        "skips_reduction",
+        "entropy_normal",
+        "entropy_reduction",
+        *OF_EPOCH,
+        "genotype",
+        "warnings",
+    ]
     assert len(table) == 4
     assert not table.isna().any().any()
     assert two_phases.outcome.history.seconds == pytest.approx(float(table["seconds"].sum()))
@@ -220,12 +232,12 @@ def test_the_architecture_table_has_every_alpha_and_weight_of_every_epoch(two_ph
     edges = len(topology.edges)
     assert len(table) == 2 * 2 * edges * 5 + 2 * 2 * edges * 3
     for epoch, state in enumerate(two_phases.states):
-        for kind in CELL_KINDS:
+        for kind in DARTS_KINDS:
             part = table[(table["epoch"] == epoch) & (table["cell"] == kind)]
-            alpha_EO = state.logits.cell(kind).alpha_EO.detach()
+            alpha_EO = state.logits[kind].alpha_EO.detach()
             assert part["alpha"].tolist() == pytest.approx(alpha_EO.flatten().tolist())
             assert part["weight"].tolist() == pytest.approx(alpha_EO.softmax(-1).flatten().tolist(), rel=1e-5)
-            names = [name for names in state.spec.candidates.cell(kind) for name in names]
+            names = [name for names in state.spec.candidates[kind] for name in names]
             assert part["operation"].tolist() == names
             places = [(e, *edge) for e, edge in enumerate(topology.edges) for _ in range(alpha_EO.shape[1])]
             assert list(zip(part["edge"], part["source"], part["node"], strict=True)) == places
@@ -411,14 +423,14 @@ def test_the_genotype_is_read_from_what_the_method_parses() -> None:
         return CellMixing(-logits.alpha_EO)
 
     state = search(tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), parse=negated)).state
-    weakest = Mixing(*(CellMixing(-state.logits.cell(kind).alpha_EO) for kind in CELL_KINDS))
+    weakest = two(Mixing, *(CellMixing(-state.logits[kind].alpha_EO) for kind in DARTS_KINDS))
     assert state.genotype() == strongest_edges(weakest, state.spec.topology, state.spec.candidates)
     assert state.genotype() != strongest_edges(state.mixing(), state.spec.topology, state.spec.candidates)
 
 
 def test_a_discretizer_and_relaxation_of_the_method_are_used() -> None:
     fixed = RANDOM.discretize(
-        Mixing(CellMixing(torch.eye(5)), CellMixing(torch.eye(5))), Topology(2), tiny_spec().candidates
+        two(Mixing, CellMixing(torch.eye(5)), CellMixing(torch.eye(5))), Topology(2), tiny_spec().candidates
     )
 
     def discretize(*_arguments: object) -> Genotype:

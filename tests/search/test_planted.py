@@ -122,10 +122,10 @@ def chosen(outcome: Outcome, seed: int) -> Genotype:
 def prefers(state: SearchState) -> bool:
     """Say whether the planted operation is the heaviest of the normal cell, clearly above what it competes with."""
     with torch.no_grad():
-        products_EO = state.mixing().normal.products().tolist()
+        products_EO = state.mixing()["normal"].products().tolist()
     edges: list[dict[str, float]] = [
         {name: weight for name, weight in zip(names, weights_O, strict=True) if name != "none"}
-        for names, weights_O in zip(state.spec.candidates.normal, products_EO, strict=True)
+        for names, weights_O in zip(state.spec.candidates["normal"], products_EO, strict=True)
     ]
     strongest = max(edges, key=lambda weights: max(weights.values()))
     planted = strongest.get(PLANTED, 0.0)
@@ -141,7 +141,7 @@ def prefers(state: SearchState) -> bool:
 def finds_clearly(outcome: Outcome, seed: int) -> bool:
     """Ask for more than ``finds``, which one genotype in three does by chance."""
     genotype = chosen(outcome, seed)
-    everywhere = all(choice.operation == PLANTED for node in genotype.normal.nodes for choice in node)
+    everywhere = all(choice.operation == PLANTED for node in genotype["normal"].nodes for choice in node)
     return finds(genotype) and (everywhere or prefers(outcome.state))
 
 
@@ -168,7 +168,7 @@ def test_every_method_has_a_case() -> None:
 )
 def test_a_method_finds_the_planted_operation(case: str, seed: int) -> None:
     outcome = outcome_of(case, seed)
-    assert finds_clearly(outcome, seed), chosen(outcome, seed).normal
+    assert finds_clearly(outcome, seed), chosen(outcome, seed)["normal"]
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_a_search_that_climbs_the_validation_loss_shuns_the_planted_operation(mo
     monkeypatch.setattr("nascommon.search.passes.arch_gradient", flipped)
     outcome = CASES["darts"].search(0)
     assert not finds(chosen(outcome, 0))
-    planted_E = outcome.state.mixing().normal.weights_EO[:, NORMAL.index(PLANTED)].detach()
+    planted_E = outcome.state.mixing()["normal"].weights_EO[:, NORMAL.index(PLANTED)].detach()
     assert float(planted_E.max()) < 1 / len(NORMAL) / 2
 
 

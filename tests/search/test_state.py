@@ -35,5 +35,5 @@ def test_the_logits_are_those_of_their_own_stream() -> None:
     )
     for name, tensor in start(3, 1)[0].items():
         assert torch.equal(tensor, expected.named()[name])
-    normal, reduction = expected.normal.alpha_EO, expected.reduction.alpha_EO
+    normal, reduction = expected["normal"].alpha_EO, expected["reduction"].alpha_EO
     assert not torch.equal(normal, reduction)

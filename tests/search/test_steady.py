@@ -78,7 +78,7 @@ def started(name: str, device: torch.device, **changes: Any) -> SearchState:
 
 
 def step(state: SearchState, seed: int) -> None:
-    device = state.logits.normal.alpha_EO.device
+    device = state.logits["normal"].alpha_EO.device
     if device.type == "meta":
         # On a GPU Adam is ``capturable``: its own matter, and PyTorch's to keep.
         state.arch_optimiser.step = lambda *_: None  # type: ignore[method-assign]

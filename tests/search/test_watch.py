@@ -19,6 +19,7 @@ from nascommon.search.watch import collapse_signs, hessian_eigenvalue, power_ite
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, batch, double_state, equal, frozen, tiny_data, tiny_method, tiny_spec, wide_alpha
+from tests.space.kinds import two
 
 ROW = {"epoch": 7, "phase": 0, "skips_normal": 1, "entropy_normal": 1.0}
 
@@ -31,7 +32,7 @@ def exact_hessian(state: Any, data: Any) -> Tensor:
 
     def loss(flat: Tensor) -> Tensor:
         parts = [part.view(shape).softmax(-1) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
-        mixing = Mixing(CellMixing(parts[0]), CellMixing(parts[1]))
+        mixing = two(Mixing, CellMixing(parts[0]), CellMixing(parts[1]))
         out = functional_call(state.supernet, {name: b.clone() for name, b in buffers.items()}, (data.images, mixing))
         return functional.cross_entropy(out, data.labels)
 
@@ -84,7 +85,7 @@ def test_measuring_leaves_the_search_untouched() -> None:
 
 def test_the_gap_is_soft_minus_kept_accuracy() -> None:
     state, data = double_state(), tiny_data(torch.float64)
-    kept = one_hot(state.genotype(), state.spec.topology, state.spec.candidates, like=state.logits.normal.alpha_EO)
+    kept = one_hot(state.genotype(), state.spec.topology, state.spec.candidates, like=state.logits["normal"].alpha_EO)
     accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     assert collapse_signs(state, state.genotype(), data, 0.75, seed=0)["watch_gap"] == 0.75 - accuracy
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.operations import OPERATIONS
+from tests.space.kinds import two
 
 REAL = [name for name in OPERATIONS if name != "none"]
 
@@ -33,7 +34,7 @@ def cells(draw: st.DrawFn, nodes: int) -> CellGenotype:
 def genotypes(draw: st.DrawFn) -> Genotype:
     """Draw a genotype with 1 to 6 nodes."""
     nodes = draw(st.integers(1, 6))
-    return Genotype(draw(cells(nodes)), draw(cells(nodes)))
+    return two(Genotype, draw(cells(nodes)), draw(cells(nodes)))
 
 
 def random_cell(rng: random.Random, edges_from: list[list[tuple[int, tuple[str, ...]]]], keep: int) -> CellGenotype:

@@ -20,8 +20,8 @@ def test_it_is_written_and_read() -> None:
     text = space.model_dump_json(by_alias=True)
     assert text == '{"schema":1,"nodes":2,"operations":["skip_connect","sep_conv_3x3"]}'
     assert DiscreteSpace.model_validate_json(text) == space
-    assert len(space.candidates().normal) == len(space.topology().edges) == 5
-    assert set(space.candidates().reduction) == {space.operations}
+    assert len(space.candidates()["normal"]) == len(space.topology().edges) == 5
+    assert set(space.candidates()["reduction"]) == {space.operations}
 
 
 @pytest.mark.parametrize("operations", [[], ["none", "skip_connect"], ["sep_conv_3x3", "skip_connect"], ["pool"]])

@@ -17,6 +17,7 @@ from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import ReluFirst
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
+from tests.space.kinds import two
 from tests.space.plain import plainly
 from tests.space.test_supernet import images, soft, some_candidates
 
@@ -42,7 +43,7 @@ def some_active(mixing: Mixing, rng: random.Random) -> Mixing:
         active = tuple(tuple(o for o in range(operations) if rng.random() < 0.4) for _ in range(edges))
         return CellMixing(mixing.weights_EO, active=active)
 
-    return Mixing(cell(mixing.normal), cell(mixing.reduction))
+    return two(Mixing, cell(mixing["normal"]), cell(mixing["reduction"]))
 
 
 def statistics(supernet: Supernet) -> dict[str, Tensor]:
@@ -103,7 +104,7 @@ def test_second_derivatives_are_those_of_the_plain_way(monkeypatch: pytest.Monke
         supernet, _, mixing = two_supernets(operations=5)
         if plain:
             plainly(monkeypatch)
-        weights = [mixing.normal.weights_EO, mixing.reduction.weights_EO]
+        weights = [mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
         slopes = torch.autograd.grad((supernet(images(), mixing) ** 2).sum(), weights, create_graph=True)
         parameters = [*weights, *supernet.parameters()]
         found.append(torch.autograd.grad(sum((s**2).sum() for s in slopes), parameters, materialize_grads=True))  # type: ignore[arg-type]
@@ -114,7 +115,7 @@ def test_second_derivatives_are_those_of_the_plain_way(monkeypatch: pytest.Monke
 
 def test_the_state_dict_names_every_candidate_of_every_edge() -> None:
     ours, _, _ = two_supernets()
-    for index, names in enumerate(ours.spec.candidates.normal):
+    for index, names in enumerate(ours.spec.candidates["normal"]):
         found = {key.split(".")[4] for key in ours.state_dict() if key.startswith(f"cells.0.edges.{index}.")}
         assert found == set(names) - {"none", "skip_connect"}
 

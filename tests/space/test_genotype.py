@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from nascommon.settings import UserError
 from nascommon.space.genotype import (
+    DARTS_KINDS,
     CellGenotype,
     Choice,
     Genotype,
@@ -19,6 +20,7 @@ from nascommon.space.genotype import (
 )
 from nascommon.space.published import PUBLISHED
 from tests.oracles import rules
+from tests.space.kinds import two
 from tests.space.strategies import genotypes
 
 SEP, SKIP = Choice("sep_conv_3x3", 0), Choice("skip_connect", 1)
@@ -34,7 +36,7 @@ def test_any_genotype_survives_the_json_round_trip(genotype: Genotype) -> None:
 @settings(max_examples=40)
 @given(genotypes())
 def test_edges_and_skips_are_counted_one_by_one(genotype: Genotype) -> None:
-    for cell in (genotype.normal, genotype.reduction):
+    for cell in (genotype["normal"], genotype["reduction"]):
         operations = [operation for node in cell.nodes for operation, _ in node]
         assert cell.edges == len(operations)
         assert cell.skips == operations.count("skip_connect")
@@ -48,21 +50,21 @@ def test_the_released_lists_and_our_own_form_read_the_same(name: str) -> None:
     assert genotype == genotype_from_lists(
         released["normal"], released["reduce"], released["normal_concat"], released["reduce_concat"]
     )
-    pairs = [list(choice) for node in genotype.normal.nodes for choice in node]
+    pairs = [list(choice) for node in genotype["normal"].nodes for choice in node]
     assert pairs == released["normal"]
-    assert list(genotype.reduction.concat) == released["reduce_concat"]
+    assert list(genotype["reduction"].concat) == released["reduce_concat"]
 
 
 def test_cell_returns_the_cell_of_that_kind() -> None:
     genotype = PUBLISHED["DARTS_V2"]
-    assert genotype.cell("normal") is genotype.normal
-    assert genotype.cell("reduction") is genotype.reduction
+    assert tuple(genotype) == DARTS_KINDS
+    assert genotype.main is genotype["normal"]
 
 
 def test_a_cell_is_written_on_one_line_with_a_dash_for_a_dead_node() -> None:
     cell = CellGenotype(((), (SEP, SKIP)), (3,))
     assert format_cell(cell) == "- | sep_conv_3x3@0 skip_connect@1"
-    assert str(Genotype(SMALL, cell)).startswith("normal: sep_conv_3x3@0 skip_connect@1 / reduction: - |")
+    assert str(two(Genotype, SMALL, cell)).startswith("normal: sep_conv_3x3@0 skip_connect@1 / reduction: - |")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_cell_that_cannot_be_built_is_refused(
 def test_a_dead_node_may_be_concatenated_beside_one_that_has_an_input() -> None:
     cell = CellGenotype(((), (SEP,)), (2, 3))
     assert (cell.edges, cell.concat) == (1, (2, 3))
-    genotype = Genotype(cell, SMALL)
+    genotype = two(Genotype, cell, SMALL)
     assert genotype_from_json(json.loads(json.dumps(genotype.to_json()))) == genotype
 
 
@@ -108,7 +110,10 @@ def released(**changes: Any) -> dict[str, Any]:
         ({}, "schema"),
         ({"schema": 2}, "schema"),
         ({"schema": 1, "normal": []}, "normal"),
-        ({**Genotype(SMALL, SMALL).to_json(), "reduction": {"nodes": [5], "concat": [2]}}, "reduction.*node is a list"),
+        (
+            {**two(Genotype, SMALL, SMALL).to_json(), "reduction": {"nodes": [5], "concat": [2]}},
+            "reduction.*node is a list",
+        ),
         (released(normal=[["skip_connect", 0]]), "normal.*two"),
         (released(normal=[["skip_connect", "0"], ["skip_connect", 1]]), r"pair \[operation, source\]"),
         (released(normal=[["skip_connect", True], ["skip_connect", 1]]), r"pair \[operation, source\]"),

@@ -14,6 +14,7 @@ from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.genotype_text import parse_genotype
 from nascommon.space.published import PUBLISHED
 from tests.oracles import rules
+from tests.space.kinds import two
 
 
 def printed(released: dict[str, Any]) -> str:
@@ -61,11 +62,11 @@ def test_a_list_per_node_may_hold_any_number_of_inputs() -> None:
     )
     sep, skip, dil = Choice("sep_conv_3x3", 0), Choice("skip_connect", 1), Choice("dil_conv_3x3", 2)
     genotype = parse_genotype(text, "cell.txt")
-    assert genotype.normal == CellGenotype(((sep, skip), (dil,)), (2, 3))
-    assert [len(node) for node in genotype.reduction.nodes] == [2, 2]
+    assert genotype["normal"] == CellGenotype(((sep, skip), (dil,)), (2, 3))
+    assert [len(node) for node in genotype["reduction"].nodes] == [2, 2]
     as_json = {"normal": [[["sep_conv_3x3", 0], ["skip_connect", 1]], [["dil_conv_3x3", 2]]], "normal_concat": [2, 3]}
     as_json |= {"reduce": as_json["normal"], "reduce_concat": [2, 3]}
-    assert parse_genotype(json.dumps(as_json), "cell.json") == Genotype(genotype.normal, genotype.normal)
+    assert parse_genotype(json.dumps(as_json), "cell.json") == two(Genotype, genotype["normal"], genotype["normal"])
 
 
 def test_fairdarts_triples_are_operation_node_source_and_name_dead_nodes_by_silence() -> None:
@@ -75,11 +76,11 @@ def test_fairdarts_triples_are_operation_node_source_and_name_dead_nodes_by_sile
         "reduce=[('max_pool_3x3', 2, 0), ('skip_connect', 3, 2)], reduce_concat=[2, 3])"
     )
     genotype = parse_genotype(text, "fair.txt")
-    assert [[tuple(choice) for choice in node] for node in genotype.normal.nodes] == [
+    assert [[tuple(choice) for choice in node] for node in genotype["normal"].nodes] == [
         [("sep_conv_3x3", 0), ("sep_conv_5x5", 1)], [], [("max_pool_3x3", 0)], [("sep_conv_3x3", 0)],
     ]  # fmt: skip
-    assert genotype.normal.concat == (2, 3, 4, 5)
-    assert genotype.reduction == CellGenotype(((Choice("max_pool_3x3", 0),), (Choice("skip_connect", 2),)), (2, 3))
+    assert genotype["normal"].concat == (2, 3, 4, 5)
+    assert genotype["reduction"] == CellGenotype(((Choice("max_pool_3x3", 0),), (Choice("skip_connect", 2),)), (2, 3))
 
 
 def test_the_weight_in_gdas_triples_is_dropped() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nascommon.space.genotype import CELL_KINDS, CellGenotype, Choice, Genotype
+from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype
 from nascommon.space.mixing import (
     Candidates,
     CellMixing,
@@ -18,6 +18,7 @@ from nascommon.space.mixing import (
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.published import PUBLISHED
 from nascommon.space.topology import Topology
+from tests.space.kinds import two
 
 TOPOLOGY = Topology()
 ALL = uniform_candidates(CANDIDATES, TOPOLOGY)
@@ -27,11 +28,11 @@ LIKE = torch.zeros(1, dtype=torch.float64)
 def test_one_hot_marks_each_kept_operation_on_its_edge() -> None:
     genotype = PUBLISHED["DARTS_V2"]
     mixing = one_hot(genotype, TOPOLOGY, ALL, like=LIKE)
-    for kind in CELL_KINDS:
-        weights_EO = mixing.cell(kind).weights_EO
+    for kind in DARTS_KINDS:
+        weights_EO = mixing[kind].weights_EO
         kept = {
             (choice.operation, choice.source, node)
-            for node, choices in enumerate(genotype.cell(kind).nodes, start=2)
+            for node, choices in enumerate(genotype[kind].nodes, start=2)
             for choice in choices
         }
         marked = {
@@ -39,7 +40,7 @@ def test_one_hot_marks_each_kept_operation_on_its_edge() -> None:
         }
         assert marked == kept
         assert float(weights_EO.sum()) == 8
-        assert mixing.cell(kind).active == tuple(tuple(row.nonzero().flatten().tolist()) for row in weights_EO)
+        assert mixing[kind].active == tuple(tuple(row.nonzero().flatten().tolist()) for row in weights_EO)
 
 
 def test_one_hot_takes_dtype_from_like_and_positions_from_the_candidates_of_the_edge() -> None:
@@ -70,14 +71,14 @@ def test_a_genotype_that_the_candidates_do_not_hold_is_refused(
 def test_both_cells_are_taken_from_their_own_candidates() -> None:
     skip = CellGenotype(((Choice("skip_connect", 0),),), (2,))
     sep = CellGenotype(((Choice("sep_conv_3x3", 0),),), (2,))
-    candidates = Candidates((("skip_connect",),) * 2, (("sep_conv_3x3",),) * 2)
-    one_hot(Genotype(skip, sep), Topology(1), candidates, like=LIKE)
+    candidates = two(Candidates, (("skip_connect",),) * 2, (("sep_conv_3x3",),) * 2)
+    one_hot(two(Genotype, skip, sep), Topology(1), candidates, like=LIKE)
     with pytest.raises(ValueError, match="does not fit"):
-        one_hot(Genotype(sep, skip), Topology(1), candidates, like=LIKE)
+        one_hot(two(Genotype, sep, skip), Topology(1), candidates, like=LIKE)
 
 
 def test_equal_weights_sum_to_one_on_every_edge() -> None:
-    for cell in (equal_mixing(ALL).normal, equal_mixing(ALL).reduction):
+    for cell in (equal_mixing(ALL)["normal"], equal_mixing(ALL)["reduction"]):
         assert torch.equal(cell.weights_EO, torch.full((14, 8), 1 / 8))
         assert cell.active is None
         assert cell.edges_E is None
@@ -93,13 +94,13 @@ def test_products_are_the_weights_times_those_of_their_edges() -> None:
 def test_detach_cuts_the_graph_and_keeps_what_is_active() -> None:
     weights = torch.ones(2, 2, requires_grad=True)
     edges = torch.ones(2, requires_grad=True)
-    cut = Mixing(CellMixing(weights * 2, active=((0,), (1,))), CellMixing(weights * 3, edges * 4)).detach()
-    assert not cut.normal.weights_EO.requires_grad
-    assert not cut.reduction.weights_EO.requires_grad
-    assert cut.normal.active == ((0,), (1,))
-    assert cut.normal.edges_E is None
-    assert cut.reduction.active is None
-    assert cut.reduction.edges_E is not None
-    assert not cut.reduction.edges_E.requires_grad
-    assert torch.equal(cut.reduction.edges_E, torch.full((2,), 4.0))
-    assert torch.equal(cut.reduction.weights_EO, torch.full((2, 2), 3.0))
+    cut = two(Mixing, CellMixing(weights * 2, active=((0,), (1,))), CellMixing(weights * 3, edges * 4)).detach()
+    assert not cut["normal"].weights_EO.requires_grad
+    assert not cut["reduction"].weights_EO.requires_grad
+    assert cut["normal"].active == ((0,), (1,))
+    assert cut["normal"].edges_E is None
+    assert cut["reduction"].active is None
+    assert cut["reduction"].edges_E is not None
+    assert not cut["reduction"].edges_E.requires_grad
+    assert torch.equal(cut["reduction"].edges_E, torch.full((2,), 4.0))
+    assert torch.equal(cut["reduction"].weights_EO, torch.full((2, 2), 3.0))

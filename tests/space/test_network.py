@@ -17,6 +17,7 @@ from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
 from tests.oracles import rules
 from tests.space.gpu import as_on_a_gpu
+from tests.space.kinds import two
 
 
 def cell_of(operation: str, nodes: int = 2) -> CellGenotype:
@@ -25,7 +26,7 @@ def cell_of(operation: str, nodes: int = 2) -> CellGenotype:
     return CellGenotype(choices, tuple(range(2, 2 + nodes)))
 
 
-SKIPS = Genotype(cell_of("skip_connect"), cell_of("skip_connect"))
+SKIPS = two(Genotype, cell_of("skip_connect"), cell_of("skip_connect"))
 
 
 def outputs_of(network: nn.Module, name: str) -> list[Tensor]:
@@ -75,7 +76,8 @@ def test_drop_path_spares_a_true_identity_and_hits_pools_and_reduced_skips(monke
         return x
 
     monkeypatch.setattr(module, "drop_path", counting)
-    genotype = Genotype(
+    genotype = two(
+        Genotype,
         CellGenotype(((Choice("skip_connect", 0), Choice("max_pool_3x3", 1)), (Choice("sep_conv_3x3", 2),)), (2, 3)),
         CellGenotype(((Choice("skip_connect", 0),), (Choice("skip_connect", 1), Choice("skip_connect", 2))), (2, 3)),
     )
@@ -206,7 +208,7 @@ def test_images_that_cannot_be_halved_often_enough_are_refused_by_key(stem: Stem
 def test_any_number_of_nodes_cells_channels_and_classes(
     nodes: int, cells: int, channels: int, classes: int, image_channels: int
 ) -> None:
-    genotype = Genotype(cell_of("sep_conv_3x3", nodes), cell_of("max_pool_3x3", nodes))
+    genotype = two(Genotype, cell_of("sep_conv_3x3", nodes), cell_of("max_pool_3x3", nodes))
     spec = NetworkSpec(channels, cells, classes, image_channels=image_channels)
     network = Network(genotype, spec).train()
     out, auxiliary = network.forward_auxiliary(torch.randn(2, image_channels, 16, 16))
@@ -222,7 +224,7 @@ def test_every_published_network_runs_and_learns(name: str, stem: Stem) -> None:
     assert auxiliary is not None
     functional.cross_entropy(logits + auxiliary, torch.tensor([0, 1])).backward()  # type: ignore[no-untyped-call]
     used = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    concat = [PUBLISHED[name].normal, PUBLISHED[name].reduction]
+    concat = [PUBLISHED[name]["normal"], PUBLISHED[name]["reduction"]]
     unread = any(set(range(2, 2 + len(cell.nodes))) - set(cell.concat) for cell in concat)
     assert unread or used == {name for name, _ in network.named_parameters()}
 
@@ -230,7 +232,7 @@ def test_every_published_network_runs_and_learns(name: str, stem: Stem) -> None:
 def test_nodes_with_other_than_two_inputs_and_dead_nodes_are_built() -> None:
     sep, skip = "sep_conv_3x3", "skip_connect"
     cell = CellGenotype(((), (Choice(sep, 0), Choice(skip, 1), Choice(skip, 0)), (Choice(sep, 3),)), (3, 4))
-    network = Network(Genotype(cell, cell), NetworkSpec(4, 3, auxiliary=False))
+    network = Network(two(Genotype, cell, cell), NetworkSpec(4, 3, auxiliary=False))
     out = outputs_of(network, "cells.0")
     assert network(torch.randn(2, 3, 8, 8)).shape == (2, 10)
     assert out[0].shape == (2, 2 * 4, 8, 8)
@@ -239,7 +241,9 @@ def test_nodes_with_other_than_two_inputs_and_dead_nodes_are_built() -> None:
 def test_a_dead_node_that_is_concatenated_gives_zeros_of_the_size_of_the_others() -> None:
     sep = "sep_conv_3x3"
     cell = CellGenotype(((Choice(sep, 0),), (), (Choice(sep, 1),)), (2, 3, 4))
-    network = Network(Genotype(cell, cell), NetworkSpec(4, 3, auxiliary=False))  # one normal and two reduction cells
+    network = Network(
+        two(Genotype, cell, cell), NetworkSpec(4, 3, auxiliary=False)
+    )  # one normal and two reduction cells
     cells = [outputs_of(network, f"cells.{index}") for index in range(3)]
     assert network(torch.randn(2, 3, 8, 8)).shape == (2, 10)
     for (out,), width, side in zip(cells, (4, 8, 16), (8, 4, 2), strict=True):

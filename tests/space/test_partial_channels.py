@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.twin import Twin
-from nascommon.space.genotype import CELL_KINDS
+from nascommon.space.genotype import DARTS_KINDS
 from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
 from nascommon.space.operations import CANDIDATES, FactorizedReduce, State
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
+from tests.space.kinds import two
 
 CLASSES = 5
 
@@ -38,11 +39,11 @@ def soft(nodes: int, *, edges: bool = True) -> Mixing:
     draws = torch.Generator().manual_seed(nodes)
     count = len(Topology(nodes).edges)
     cells = []
-    for _ in CELL_KINDS:
+    for _ in DARTS_KINDS:
         weights = torch.randn(count, 8, dtype=torch.float64, generator=draws).softmax(-1).requires_grad_()
         shares = torch.rand(count, dtype=torch.float64, generator=draws).requires_grad_()
         cells.append(CellMixing(weights, shares if edges else None))
-    return Mixing(*cells)
+    return two(Mixing, *cells)
 
 
 def sparse(nodes: int, seed: int) -> Mixing:
@@ -54,17 +55,17 @@ def sparse(nodes: int, seed: int) -> Mixing:
     def active() -> tuple[tuple[int, ...], ...]:
         return tuple((rng.randrange(1, 8),) if rng.random() < 0.5 else () for _ in range(count))
 
-    return Mixing(*(replace(mixing.cell(kind), active=active()) for kind in CELL_KINDS))
+    return two(Mixing, *(replace(mixing[kind], active=active()) for kind in DARTS_KINDS))
 
 
 def assert_same_everywhere(supernet: Supernet, mixing: Mixing) -> None:
     """Compare outputs and all gradients with the twin's to 1e-10, relative to the largest where that is above one."""
     weights = dict(supernet.named_parameters())
     outputs = [supernet(images(), mixing), Twin(supernet.spec, weights, mixing).logits(images())]
-    tensors = [*weights.values(), *(mixing.cell(kind).weights_EO for kind in CELL_KINDS)]
+    tensors = [*weights.values(), *(mixing[kind].weights_EO for kind in DARTS_KINDS)]
     names = [*weights, "normal.weights_EO", "reduction.weights_EO"]
-    for kind in CELL_KINDS:
-        edges_E = mixing.cell(kind).edges_E
+    for kind in DARTS_KINDS:
+        edges_E = mixing[kind].edges_E
         if edges_E is not None:
             tensors.append(edges_E)
             names.append(f"{kind}.edges_E")
@@ -101,7 +102,7 @@ def test_an_edge_without_an_active_candidate_gives_no_bypass(divisor: int, seed:
 def test_a_node_without_any_active_edge_gives_zeros(divisor: int) -> None:
     mixing = soft(2)
     active = ((), (), (3,), (), (4,))
-    mixing = Mixing(*(replace(mixing.cell(kind), active=active) for kind in CELL_KINDS))
+    mixing = two(Mixing, *(replace(mixing[kind], active=active) for kind in DARTS_KINDS))
     supernet = make(2, divisor)
     first_cells: list[Tensor] = []
     supernet.cells[0].register_forward_hook(lambda _m, _i, out: first_cells.append(out))
@@ -112,13 +113,13 @@ def test_a_node_without_any_active_edge_gives_zeros(divisor: int) -> None:
 
 def test_with_all_channels_mixed_edge_weights_only_multiply_those_of_the_candidates() -> None:
     supernet, mixing = make(4, 1), soft(4)
-    products = Mixing(*(CellMixing(mixing.cell(kind).products()) for kind in CELL_KINDS))
+    products = two(Mixing, *(CellMixing(mixing[kind].products()) for kind in DARTS_KINDS))
     torch.testing.assert_close(supernet(images(), mixing), supernet(images(), products), rtol=1e-12, atol=1e-12)
 
 
 def test_the_bypass_is_weighed_by_its_edge_too() -> None:
     supernet, mixing = make(4, 4), soft(4)
-    products = Mixing(*(CellMixing(mixing.cell(kind).products()) for kind in CELL_KINDS))
+    products = two(Mixing, *(CellMixing(mixing[kind].products()) for kind in DARTS_KINDS))
     assert not torch.allclose(supernet(images(), mixing), supernet(images(), products))
 
 

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from benchmarks.twin import Twin
 from nascommon.cost.complexity import count_operations, count_parameters
-from nascommon.space.genotype import CELL_KINDS, CellGenotype, Genotype
+from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Genotype
 from nascommon.space.mixing import Candidates, CellMixing, Mixing, equal_mixing, one_hot, uniform_candidates
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, search_operation
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Edge, Topology
 from tests.oracles import rules
+from tests.space.kinds import two
 from tests.space.plain import plainly
 from tests.space.strategies import random_cell
 
@@ -43,9 +44,9 @@ def images(seed: int = 0, batch: int = 3, side: int = 8) -> Tensor:
 
 def soft(candidates: Candidates, seed: int = 0) -> Mixing:
     draws = torch.Generator().manual_seed(seed)
-    shape = len(candidates.normal), len(candidates.normal[0])
-    cells = [torch.randn(shape, dtype=torch.float64, generator=draws).softmax(-1) for _ in CELL_KINDS]
-    return Mixing(*(CellMixing(weights.requires_grad_()) for weights in cells))
+    shape = len(candidates["normal"]), len(candidates["normal"][0])
+    cells = [torch.randn(shape, dtype=torch.float64, generator=draws).softmax(-1) for _ in DARTS_KINDS]
+    return two(Mixing, *(CellMixing(weights.requires_grad_()) for weights in cells))
 
 
 def some_candidates(rng: random.Random, topology: Topology, count: int) -> Candidates:
@@ -56,18 +57,18 @@ def some_candidates(rng: random.Random, topology: Topology, count: int) -> Candi
             tuple(sorted(rng.sample(CANDIDATES, count), key=CANDIDATES.index)) for _ in range(len(topology.edges))
         )
 
-    return Candidates(edges(), edges())
+    return two(Candidates, edges(), edges())
 
 
 def random_genotype(rng: random.Random, candidates: Candidates, topology: Topology, keep: int = 2) -> Genotype:
     cells = []
-    for kind in CELL_KINDS:
+    for kind in DARTS_KINDS:
         edges_from = [
-            [(topology.edges[e].source, candidates.cell(kind)[e]) for e in incoming]
+            [(topology.edges[e].source, candidates[kind][e]) for e in incoming]
             for incoming in topology.incoming.values()
         ]
         cells.append(random_cell(rng, edges_from, keep))
-    return Genotype(*cells)
+    return two(Genotype, *cells)
 
 
 # -- published counts and values --
@@ -137,7 +138,7 @@ def test_outputs_and_all_gradients_equal_the_plain_twin(nodes: int, cells: int, 
     mixing = soft(candidates)
     weight = torch.randn(3, CLASSES, dtype=torch.float64)
     outputs = [supernet(images(), mixing), Twin(supernet.spec, weights, mixing).logits(images())]
-    wanted = [*weights.values(), mixing.normal.weights_EO, mixing.reduction.weights_EO]
+    wanted = [*weights.values(), mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
     ours, theirs = (torch.autograd.grad((out * weight).sum(), wanted, materialize_grads=True) for out in outputs)
     assert_same(outputs[0], outputs[1])
     for name, mine, other in zip([*weights, "normal", "reduction"], ours, theirs, strict=True):
@@ -147,12 +148,12 @@ def test_outputs_and_all_gradients_equal_the_plain_twin(nodes: int, cells: int, 
 def test_the_gradient_in_the_mixing_weights_equals_a_finite_difference() -> None:
     supernet = make().train()
     mixing = soft(supernet.spec.candidates)
-    tensors = [mixing.normal.weights_EO, mixing.reduction.weights_EO]
+    tensors = [mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
     directions = [torch.randn_like(tensor) for tensor in tensors]
 
     def loss(step: float) -> Tensor:
         moved = [tensor + step * direction for tensor, direction in zip(tensors, directions, strict=True)]
-        logits: Tensor = supernet(images(), Mixing(*map(CellMixing, moved)))
+        logits: Tensor = supernet(images(), two(Mixing, *map(CellMixing, moved)))
         return logits.square().sum()
 
     slopes = torch.autograd.grad(loss(0), tensors)
@@ -228,13 +229,14 @@ def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_no
     supernet = make(4, cells).train()
     candidates, topology = supernet.spec.candidates, supernet.spec.topology
     full = random_genotype(rng, candidates, topology)
-    dead = Genotype(
+    dead = two(
+        Genotype,
         *(
             CellGenotype(
                 ((), *(tuple(choice for choice in node if choice.source != 2) for node in cell.nodes[1:])), alive
             )
-            for cell in (full.normal, full.reduction)
-        )
+            for cell in (full["normal"], full["reduction"])
+        ),
     )
     network = stand_alone(dead, cells).train()
     by_name = dict(supernet.named_parameters())
@@ -244,7 +246,7 @@ def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_no
                 for name, mine in network.get_submodule(f"cells.{k}.{part}").named_parameters():
                     other = by_name[f"cells.{k}.{part}.{name}"]
                     mine.copy_(other if before < 0 else other[:, other.shape[1] // 4 :])
-            for j, choices in enumerate(dead.normal.nodes if k not in (1, 3) else dead.reduction.nodes):
+            for j, choices in enumerate(dead["normal"].nodes if k not in (1, 3) else dead["reduction"].nodes):
                 for i, (operation, source) in enumerate(choices):
                     edge = topology.edges.index(Edge(source, j + 2))
                     module = supernet.get_submodule(f"cells.{k}.edges.{edge}.{operation}")
@@ -261,13 +263,14 @@ def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_c
     supernet = make(4, cells).train()
     candidates, topology = supernet.spec.candidates, supernet.spec.topology
     full = random_genotype(rng, candidates, topology)
-    dead = Genotype(
+    dead = two(
+        Genotype,
         *(
             CellGenotype(
                 (cell.nodes[0], (), *(tuple(c for c in node if c.source != 3) for node in cell.nodes[2:])), cell.concat
             )
-            for cell in (full.normal, full.reduction)
-        )
+            for cell in (full["normal"], full["reduction"])
+        ),
     )
     network = stand_alone(dead, cells).train()
     inherit(network, supernet)
@@ -291,7 +294,7 @@ def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_acti
     supernet(images(1), soft(candidates))  # statistics other than 0 and 1
     supernet.eval()
     kept = one_hot(random_genotype(rng, candidates, topology), topology, candidates, like=images())
-    everything = Mixing(CellMixing(kept.normal.weights_EO), CellMixing(kept.reduction.weights_EO))
+    everything = two(Mixing, CellMixing(kept["normal"].weights_EO), CellMixing(kept["reduction"].weights_EO))
     assert_same(supernet(images(), everything), supernet(images(), kept))
 
 
@@ -307,7 +310,7 @@ def test_an_inactive_candidate_leaves_its_batch_norm_untouched() -> None:
             {name for name, op in edges.get_submodule(str(e)).named_children() if _steps(op)}
             for e in range(len(topology.edges))
         ]
-        wanted = genotype.cell("reduction" if index in (1, 2) else "normal")
+        wanted = genotype["reduction" if index in (1, 2) else "normal"]
         kept = {
             (choice.operation, Edge(choice.source, j + 2)) for j, node in enumerate(wanted.nodes) for choice in node
         }
@@ -325,14 +328,14 @@ def _steps(module: nn.Module) -> bool:
 def test_none_adds_nothing_and_gets_its_gradient_through_the_softmax_alone() -> None:
     supernet = make().train()
     mixing = soft(supernet.spec.candidates)
-    tensors = [mixing.normal.weights_EO, mixing.reduction.weights_EO]
+    tensors = [mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
     slopes = torch.autograd.grad((supernet(images(), mixing) ** 2).sum(), tensors)
     position = CANDIDATES.index("none")
     for slope_EO in slopes:
         assert not slope_EO[:, position].any()
         assert (slope_EO[:, position + 1 :] != 0).all()
-    alphas = [torch.randn(14, 8, dtype=torch.float64, requires_grad=True) for _ in CELL_KINDS]
-    out = supernet(images(), Mixing(*(CellMixing(alpha.softmax(-1)) for alpha in alphas)))
+    alphas = [torch.randn(14, 8, dtype=torch.float64, requires_grad=True) for _ in DARTS_KINDS]
+    out = supernet(images(), two(Mixing, *(CellMixing(alpha.softmax(-1)) for alpha in alphas)))
     for slope_EO in torch.autograd.grad((out**2).sum(), alphas):
         assert (slope_EO[:, position] != 0).all()
 
@@ -341,8 +344,8 @@ def test_changing_the_weight_of_none_alone_changes_nothing() -> None:
     supernet = make().train()
     mixing = soft(supernet.spec.candidates).detach()
     before = supernet(images(), mixing)
-    for kind in CELL_KINDS:
-        mixing.cell(kind).weights_EO[:, CANDIDATES.index("none")] = 7.0
+    for kind in DARTS_KINDS:
+        mixing[kind].weights_EO[:, CANDIDATES.index("none")] = 7.0
     assert torch.equal(supernet(images(), mixing), before)
 
 

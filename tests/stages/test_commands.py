@@ -85,7 +85,7 @@ def test_inspect_reads_a_file_in_our_form_and_in_that_of_the_released_codes(tmp_
     tree: dict[str, Any] = genotype.to_json()
     if form == "released":
         tree = {}
-        for key, cell in (("normal", genotype.normal), ("reduce", genotype.reduction)):
+        for key, cell in (("normal", genotype["normal"]), ("reduce", genotype["reduction"])):
             tree[key] = [list(choice) for node in cell.nodes for choice in node]
             tree[f"{key}_concat"] = list(cell.concat)
     (tmp_path / "mine.json").write_text(json.dumps(tree), encoding="utf-8")

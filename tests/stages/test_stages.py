@@ -17,7 +17,7 @@ from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
-from nascommon.space.genotype import CELL_KINDS, format_cell, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, format_cell, genotype_from_json
 from nascommon.training import many
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import train_network
@@ -82,7 +82,7 @@ def test_the_history_has_every_epoch_with_every_weight(finished_once: Project) -
     assert (sums - 1).abs().max() < 1e-6
     assert {"skips_normal", "entropy_normal", "train_accuracy", "valid_accuracy", "seconds"} <= set(history)
     for text in history["genotype"]:
-        assert len(genotype_from_json(json.loads(text)).normal.nodes) == 2
+        assert len(genotype_from_json(json.loads(text))["normal"].nodes) == 2
 
 
 def test_the_genotype_says_where_it_comes_from(finished_once: Project) -> None:
@@ -91,7 +91,7 @@ def test_the_genotype_says_where_it_comes_from(finished_once: Project) -> None:
     assert tree["provenance"]["method"] == "darts"
     assert tree["provenance"]["seed"] == 0
     assert tree["provenance"]["search_epochs"] == 3
-    assert {len(genotype_from_json(tree).cell(kind).nodes) for kind in CELL_KINDS} == {2}
+    assert {len(genotype_from_json(tree)[kind].nodes) for kind in DARTS_KINDS} == {2}
 
 
 @pytest.mark.parametrize("stage", ["retrain", "transfer", "baseline/random_001"])
@@ -189,7 +189,7 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     said = finished.stages("discretize", "retrain", "evaluate")
     assert "found elsewhere.txt will be retrained" in said
     network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"), "retrain")
-    assert format_cell(genotype.normal) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
+    assert format_cell(genotype["normal"]) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
     assert network.spec.cells == 3
     assert finished.json("data/discretize/genotype.json")["provenance"] == {"given": released.name}
     assert finished.json("data/discretize/discretize.json")["searched"]["normal"] == own["normal"]

@@ -30,12 +30,13 @@ from nascommon.training.loop import (
 )
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, NoNumbersFrom, TinyBatches, equal
+from tests.space.kinds import two
 
 CELL = CellGenotype(
     ((Choice("sep_conv_3x3", 0), Choice("max_pool_3x3", 1)), (Choice("skip_connect", 0), Choice("dil_conv_3x3", 2))),
     (2, 3),
 )
-GENOTYPE = Genotype(CELL, CELL)
+GENOTYPE = two(Genotype, CELL, CELL)
 SPEC = NetworkSpec(2, 3, 4)
 SETTINGS = TrainingSettings(epochs=3, batch_size=5, lr=0.1, drop_path=0.5, cutout=0)
 VALID = TinyBatches(9, 4, seed=3, shuffled=False)
