@@ -108,8 +108,8 @@ def _state_box(state: int, column: int, output: int) -> Box:
 
 def _line_box(column: int, operation: str | None) -> Box:
     if operation is None:
-        return Box(column, 0.0, LINE_HEIGHT, bend=True)
-    return Box(column, _text_width(operation) + 2 * LABEL_PADDING, LABEL_HEIGHT, bend=True)
+        return Box(column, 0.0, LINE_HEIGHT)
+    return Box(column, _text_width(operation) + 2 * LABEL_PADDING, LABEL_HEIGHT)
 
 
 @cache
