@@ -6,20 +6,19 @@ be run in seconds, and every storage be followed from the operation that makes i
 
 from __future__ import annotations
 
-import sys
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
-from nascommon.runtime.hardware import peak_memory_bytes, process_status_bytes
 
 META = torch.device("meta")
 Size = Callable[[int], int]
@@ -67,9 +66,8 @@ def peak_bytes(program: Callable[[], object], size: Size = exact) -> int:
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process in bytes: at present on Linux, elsewhere the most so far."""
-    cpu = torch.device("cpu")
-    return process_status_bytes("VmRSS") if sys.platform == "linux" else peak_memory_bytes(cpu)
+    """Return the resident memory of this process at present, in bytes."""
+    return int(psutil.Process().memory_info().rss)
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -116,19 +114,16 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now -= size
 
 
-MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(device: torch.device) -> int:
-    """Return the free memory of the device, on a CPU within the limit of the container; unknown is no limit."""
+    """Return the free memory of the device, on a CPU within the limit of the container, which psutil does not know."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free
-    found = [sys.maxsize]
-    with suppress(OSError, ValueError, StopIteration):
-        lines = MEMINFO.read_text(encoding="ascii").splitlines()
-        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    available = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):
         limit, used = (int((CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-        found.append(limit - used)
-    return min(found)
+        return min(available, limit - used)
+    return available

@@ -88,17 +88,11 @@ def peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "linux":
-        # Not ru_maxrss: on Linux that of a process begins with the peak of the process that started it.
-        return process_status_bytes("VmHWM")
+        # Not ru_maxrss: on Linux that of a process begins with the peak of the process that started it. psutil gives
+        # the resident set of the moment alone.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES
-
-
-def process_status_bytes(field: str) -> int:
-    """Return what Linux tells of this process in /proc/self/status, such as ``VmRSS``, its resident memory."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"Linux tells {field} of every process")
 
 
 def _cpu_model() -> str:
