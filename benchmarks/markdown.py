@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tabulate import tabulate
+
 from benchmarks.cases import REPLAYED, SHIPPED, TWIN
 
 WHOLE = 1000
@@ -27,8 +29,8 @@ def markdown(report: Row) -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     """Return the lines of a table."""
-    lines = [heads, ["---"] * len(heads), *([_cell(value) for value in row] for row in rows)]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    cells = [[_cell(value) for value in row] for row in rows]
+    return str(tabulate(cells, heads, tablefmt="github", stralign=None, disable_numparse=True)).splitlines()
 
 
 def _cell(value: object) -> str:

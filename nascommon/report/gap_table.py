@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
 from nascommon.statistics.intervals import summarise
 
@@ -92,9 +93,6 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Write the table as Markdown with what its columns mean."""
-    lines = [list(table.columns), *([str(value) for value in row] for row in table.itertuples(index=False))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    written = [f"| {' | '.join(text.ljust(w) for text, w in zip(line, widths, strict=True))} |" for line in lines]
-    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+    written = tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True)
     legend = [f"- {gap.column}: {gap.meaning}" for gap in GAPS]
-    return "\n".join([written[0], rule, *written[1:], "", *legend, ""])
+    return "\n".join([written, "", *legend, ""])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from tabulate import tabulate
+
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, Phase, SearchSize
 
@@ -51,8 +53,7 @@ def method_table() -> str:
             _phases(method.phases), "all" if method.channel_divisor == 1 else f"1/{method.channel_divisor}",
             words(method.arch_gradient).replace("_", " "), ", then ".join(method.passes), _genotype(method),
         ])  # fmt: skip
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return str(tabulate(rows, head, tablefmt="github", stralign=None, disable_numparse=True))
 
 
 def _phases(phases: tuple[Phase, ...]) -> str:

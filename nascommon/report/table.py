@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from tabulate import tabulate
 
 DECIMALS = {
     "test error %": 2,
@@ -48,18 +49,12 @@ def comparison_table(ours: Sequence[Mapping[str, object]], published: pd.DataFra
 def to_markdown(table: pd.DataFrame) -> str:
     """Write the table as Markdown with aligned columns; empty columns are left out, notes are in the CSV file."""
     shown = [name for name in table.columns if name != "note" and not table[name].map(_missing).all()]
-    cells = [shown, *([_cell(name, value) for name, value in zip(shown, row, strict=True)]
-                      for row in table[shown].itertuples(index=False))]  # fmt: skip
-    widths = [max(len(row[column]) for row in cells) for column in range(len(shown))]
-    right = [name in DECIMALS for name in shown]
-    lines = [_line(row, widths, right) for row in cells]
-    rule = "|".join("-" * (width + 1) + (":" if number else "-") for width, number in zip(widths, right, strict=True))
-    return "\n".join([lines[0], f"|{rule}|", *lines[1:]]) + "\n"
-
-
-def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = (cell.rjust(w) if number else cell.ljust(w) for cell, w, number in zip(row, widths, right, strict=True))
-    return f"| {' | '.join(padded)} |"
+    rows = [
+        [_cell(name, value) for name, value in zip(shown, row, strict=True)]
+        for row in table[shown].itertuples(index=False)
+    ]
+    sides = ["right" if name in DECIMALS else "left" for name in shown]
+    return f"{tabulate(rows, shown, tablefmt='pipe', colalign=sides, disable_numparse=True)}\n"
 
 
 def _cell(name: str, value: object) -> str:

@@ -45,5 +45,5 @@ def test_figures_come_from_the_stages_by_their_names() -> None:
 
 def test_the_markdown_table_says_what_its_columns_mean() -> None:
     text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})]))
-    assert text.splitlines()[0].startswith("| method | runs |")
+    assert text.splitlines()[0].split()[:5] == ["|", "method", "|", "runs", "|"]
     assert all(gap.meaning in text for gap in GAPS)
