@@ -1,6 +1,10 @@
 """Do two scores put the same architectures in the same order, and could chance alone have done it?
 
 Shapes: `N` architectures, `R` resamples or permutations, `P` pairs of architectures, `T` epochs. Higher is better.
+
+The p-value and the interval of tau-b are those of scipy's ``permutation_test`` and ``bootstrap`` around ``kendalltau``,
+which call it for one order after another: 8 architectures with a tie, all 40,320 orders and 2,000 resamples take 85 s
+there and 0.2 s here (one thread each, one after the other on a busy machine with 2 cores, scipy 1.17.1).
 """
 
 from __future__ import annotations
