@@ -11,7 +11,7 @@ from stages.cli import PARAMS, ParamsFile, run_stage
 
 
 def main(params: ParamsFile = PARAMS) -> None:
-    """Compare all methods, variants and seeds with equal settings otherwise; `evaluate` reports the same."""
+    """Compare all methods, variants and seeds with equal settings otherwise; `evaluate` reports its own run alone."""
     settings = load_params(params)
     runs = finished_runs(settings.tracking, ROOT, "evaluate", protocol(settings))
     if not runs:

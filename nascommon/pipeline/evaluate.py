@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from nascommon.config import Params
@@ -17,12 +18,11 @@ from nascommon.pipeline.paths import (
     EVALUATE,
     METRICS,
     RETRAIN,
-    ROOT,
     TARGET,
     TRANSFER,
     TRANSFERRED,
 )
-from nascommon.pipeline.run import Run, method_hash, protocol, stage_run
+from nascommon.pipeline.run import Run, method_hash, stage_run
 from nascommon.report.gap_table import gap_figures, gap_table
 from nascommon.report.gap_table import to_markdown as gaps_to_markdown
 from nascommon.report.linear import linear_classifier_hits
@@ -35,7 +35,6 @@ from nascommon.runtime.records import Figures, read_figures
 from nascommon.space.genotype import genotype_from_json
 from nascommon.statistics.intervals import wilson_interval
 from nascommon.statistics.null import Comparison, compare, null_from_accuracies, published_null
-from nascommon.tracking.tracker import finished_runs
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import predict
 
@@ -82,7 +81,7 @@ def evaluate(params: Params) -> None:
         rows = [our_row(run, ours, comparisons), *random_row(run, random), *linear_row(run, target), *transfer_row(run)]
         table = comparison_table(rows, published_results())
         results = collect(run, ours, random, rows, comparisons)
-        gaps = gap_table(comparable(run, results["metrics"]))
+        gaps = own_gaps(params, results["metrics"])
         write_json(EVALUATE / "results.json", results)
         write_table(EVALUATE / "gaps.csv", gaps)
         write_table(EVALUATE / "table.csv", table)
@@ -100,17 +99,11 @@ def evaluate(params: Params) -> None:
         )  # fmt: skip
 
 
-def comparable(run: Run, metrics: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return method, settings and figures of this run and of earlier ones of the same protocol."""
-    given = run.params.discretize.genotype
-    if given is not None:  # its accuracy is nobody's whose gaps these are
-        return [(run.params.search.method, method_hash(run.params), {**metrics, "test_accuracy": None})]
-    this = (run.params.search.method, method_hash(run.params), run.params.seed)
-    # Not asked again where tracking has just failed: a mute server would hold the stage up once more.
-    asked = run.params.tracking if run.tracker.active else "none"
-    earlier = finished_runs(asked, ROOT, run.stage, protocol(run.params))
-    others = [e for e in earlier if (e.method, e.settings, e.seed) != this]
-    return [(*this[:2], metrics), *((e.method, e.settings, dict(e.metrics)) for e in others)]
+def own_gaps(params: Params, metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return the table of gaps of this run alone: what other runs found is no input of this stage."""
+    if params.discretize.genotype is not None:  # its accuracy is nobody's whose gaps these are
+        metrics = {**metrics, "test_accuracy": None}
+    return gap_table([(params.search.method, method_hash(params), metrics)])
 
 
 def tested(run: Run, data: Data, folder: Path, stage: str) -> Result:

@@ -13,8 +13,8 @@ COMPARABILITY = (
     "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
 )
 GAPS = (
-    "This run, and all tracked before it with equal settings but for method and seed (`python -m stages.gaps` prints "
-    "the present table). One run has its 95 % interval, several have mean ± standard deviation over seeds."
+    "This run alone, with 95 % intervals; `python -m stages.gaps` prints all tracked runs with equal settings but for "
+    "method and seed, where several seeds have mean ± standard deviation."
 )
 
 

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nascommon.config import load_params
+from nascommon.pipeline.run import protocol
 from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
@@ -22,6 +24,7 @@ from nascommon.training import many
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import train_network
 from tests.stages.project import Project
+from tests.tracking.store import URI, follow
 
 FILES = (
     "data/search/search.json", "data/search/final.safetensors", "data/search/history.parquet",
@@ -201,6 +204,24 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     (row,) = [line for line in report.splitlines() if line.startswith("| darts ")]
     assert row.rstrip("| ").count("%") == 0
     assert pd.read_csv(finished.folder / "data/evaluate/gaps.csv")["test accuracy"].isna().all()
+
+
+@pytest.mark.slow  # an MLflow database of its own
+def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finished: Project) -> None:
+    def written() -> dict[Path, bytes]:
+        finished.stage("evaluate")
+        files = [*(finished.folder / "data/evaluate").rglob("*"), finished.folder / "data/metrics/evaluate.json"]
+        return {file: file.read_bytes() for file in files if file.is_file()}
+
+    untracked = written()
+    params = load_params(finished.change(tracking=URI).params)
+    tags = {"protocol": protocol(params), "settings": "abc123"}
+    with follow(finished.folder, "0c", stage="evaluate", method="da2s", tags=tags) as tracker:
+        tracker.headline({"test_accuracy": 0.125, "discretization_gap": 0.5})
+        assert tracker.active
+    assert written() == untracked
+    assert "| da2s " in finished.stage("gaps")
+    assert "python -m stages.gaps" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
 
 
 def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
