@@ -86,18 +86,17 @@ def library_way(
     state, data = search.state(layout, precision), search.data
     step = bilevel(state)
     repeat = replayed(step, search.device, lambda: not state.varies) if replay else step
-    return lambda: repeat(*data.train, *data.valid)
+    return lambda: repeat(data.train, data.valid)
 
 
 def bilevel(state: SearchState) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return the step of an epoch: both steps, or where no architecture is learned the second alone.
 
-    It takes images and labels of the weight half and then those of the architecture half, and returns loss and number
-    of correct answers.
+    It takes a batch of the weight half and one of the architecture half, and returns loss and number of correct
+    answers.
     """
 
-    def step(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-        train, valid = Batch(*tensors[:2]), Batch(*tensors[2:])
+    def step(train: Batch, valid: Batch) -> tuple[Tensor, Tensor]:
         if state.method.arch_gradient is not None:
             architecture_step(state, train, valid)
         return weight_step(state, train)
@@ -154,7 +153,7 @@ def training_way(
     network.spec = replace(network.spec, precision=precision)
     step = partial(train_step, network, optimiser, settings)
     repeat = replayed(step, device) if replay else step
-    return lambda: repeat(*batch)
+    return lambda: repeat(batch)
 
 
 def new_network(

@@ -13,7 +13,9 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.timing import synchronise
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
+from nascommon.data.task import Task
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search import loop, passes, watch
@@ -88,10 +90,15 @@ class TimedBatches:
     batches: Batches
     clock: Clock
 
+    @property
+    def task(self) -> Task:
+        """What the labels are for."""
+        return self.batches.task
+
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, key: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
         inner = self.batches.epoch(key)
         while True:

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.cases import bilevel
 from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
-from nascommon.runtime.replay import CudaRecording, Recording, Replay, Step
+from nascommon.runtime.replay import CudaRecording, Input, Recording, Replay, Step
 from nascommon.search.state import SearchState
 from nascommon.space.precision import Precision
 
@@ -41,7 +41,7 @@ Pairs = Sequence[tuple[Batch, Batch]]
 """Batches of the weight half and of the architecture half, a pair a step."""
 Make = Callable[[Precision], SearchState]
 """Makes the same fresh state every time, in training mode."""
-Record = Callable[[Step, tuple[Tensor, ...]], Recording]
+Record = Callable[[Step, tuple[Input, ...]], Recording]
 Place = Mapping[str, Tensor]
 """Where a search is: vectors of float64 on the CPU, by what they hold."""
 
@@ -113,7 +113,7 @@ def walk(state: SearchState, pairs: Pairs, record: Record | None) -> tuple[Place
     """Take a bilevel step on every pair; return where the search is then, losses included, and recordings made."""
     made = []
 
-    def counted(step: Step, inputs: tuple[Tensor, ...]) -> Recording:
+    def counted(step: Step, inputs: tuple[Input, ...]) -> Recording:
         assert record is not None
         made.append(record(step, inputs))
         return made[-1]
@@ -122,7 +122,7 @@ def walk(state: SearchState, pairs: Pairs, record: Record | None) -> tuple[Place
     if record is not None:
         step = Replay(step, steady=lambda: not state.varies, record=counted)
     torch.manual_seed(0)  # samplers and dropout draw from the global generator
-    losses = [step(*train, *valid)[0].clone() for train, valid in pairs]
+    losses = [step(train, valid)[0].clone() for train, valid in pairs]
     return {**position(state), "losses": torch.stack(losses).double().cpu()}, len(made)
 
 

@@ -21,7 +21,6 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from benchmarks.clock import REST, Clock, TimedBatches, watched
 from benchmarks.images import HALF, random_part
 from nascommon.config import Params, load_params
-from nascommon.data.batch import Batch
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.prepared import Part, open_prepared
 from nascommon.data.settings import Augment
@@ -92,7 +91,7 @@ def warm_up(plan: Plan, base: SupernetSpec, data: SearchData) -> None:
     method = plan.method
     spec = supernet_spec(method.phases[0], base.candidates, base, method)
     state = new_state(method, spec, seed=0, phase=0, device=plan.device)
-    train, valid = (Batch(*next(iter(batches.epoch(0)))) for batches in (data.weights, data.architecture))
+    train, valid = (next(iter(batches.epoch(0))) for batches in (data.weights, data.architecture))
     architecture_step(state, train, valid)
     weight_step(state, train)
 

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nascommon.data import batches
+from nascommon.data.batch import Batch
 from nascommon.runtime.seeding import generator
 
 GPU = torch.device("cuda", 0)
@@ -74,4 +75,5 @@ class _Answers(TorchDispatchMode):
 
 def devices(tree: object) -> set[str]:
     """Return the kinds of devices that the tensors in a tree are on."""
-    return {leaf.device.type for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}
+    leaves = [tensor for leaf in tree_leaves(tree) for tensor in (leaf if isinstance(leaf, Batch) else (leaf,))]
+    return {leaf.device.type for leaf in leaves if isinstance(leaf, Tensor)}

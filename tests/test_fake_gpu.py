@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.images import random_part
 from nascommon.data import augment as on_device
+from nascommon.data.batch import Batch
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.prepared import Part
@@ -44,8 +45,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
         yield device
 
 
-def images(device: torch.device, side: int = 8) -> tuple[Tensor, Tensor]:
-    return torch.randn(BATCH, 3, side, side, device=device), torch.randint(CLASSES, (BATCH,), device=device)
+def images(device: torch.device, side: int = 8) -> Batch:
+    pictures = torch.randn(BATCH, 3, side, side, device=device)
+    return Batch(pictures, torch.randint(CLASSES, (BATCH,), device=device))
 
 
 def state_of(name: str, device: torch.device, precision: Precision = "float32") -> SearchState:
@@ -63,7 +65,7 @@ def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) 
     state = state_of(name, gpu, "bfloat16")
     state.supernet.train().set_skip_dropout(0.3)
     drawn = [state.draw(use) for use in USES]
-    out = state.supernet(images(gpu)[0], drawn[0])
+    out = state.supernet(images(gpu).images, drawn[0])
     parts = [state.state_dict(), *(vars(mixing[kind]) for mixing in drawn for kind in DARTS_KINDS), out,
              state.method.penalty(state.logits, 0.5)]  # fmt: skip
     assert devices(parts) == {"cuda"}
@@ -93,7 +95,7 @@ def test_every_published_network_in_training(name: str, gpu: torch.device) -> No
     network = Network(PUBLISHED[name], NetworkSpec(4, 3, CLASSES, precision="bfloat16"))
     moved(network, gpu, torch.channels_last)
     network.drop_probability = 0.2
-    outs = network.train().forward_auxiliary(images(gpu, 32)[0])
+    outs = network.train().forward_auxiliary(images(gpu, 32).images)
     assert all(out is not None and out.is_cuda and out.dtype == torch.float32 for out in outs)
 
 

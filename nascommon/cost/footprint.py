@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nascommon.cost.live_bytes import META, in_blocks, in_heap, peak_bytes
+from nascommon.data.batch import Batch
 from nascommon.data.prepared import Prepared
 from nascommon.kernels.home import standing_for
 
@@ -30,10 +31,10 @@ class Shape:
     classes: int
     in_memory: bool = True
 
-    def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def batch(self, size: int, device: torch.device) -> Batch:
         """Return random images and labels."""
         images = torch.randn(size, self.channels, self.height, self.width, device=device)
-        return images, torch.randint(self.classes, (size,), device=device)
+        return Batch(images, torch.randint(self.classes, (size,), device=device))
 
     def resident_bytes(self) -> int:
         """Return the bytes of the images, a byte a pixel, where they are kept in memory."""

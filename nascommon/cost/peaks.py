@@ -66,12 +66,12 @@ def search_steps(
     settle(state.supernet, state.weight_optimiser)
     weights = list(state.supernet.parameters()) * INDUCED_COPIES if "induced" in method.passes else []
     held = [torch.empty_like(weight) for weight in weights]
-    train, valid = (first(shape.batch(method.batch_size, device), counted) for _ in range(2))
+    train, valid = (shape.batch(method.batch_size, device).head(counted) for _ in range(2))
     if method.arch_gradient is not None:
         architecture_step(state, train, valid)
     weight_step(state, train)
     if method.arch_gradient is not None and watched:
-        hessian_eigenvalue(state, Batch(valid.images[:watched], valid.labels[:watched]))
+        hessian_eigenvalue(state, valid.head(watched))
     del held
 
 
@@ -79,12 +79,6 @@ def few(batch_size: int, pieces: int) -> tuple[int, int]:
     """Return of how many images and pieces a step takes as much as of the whole batch: two pieces stand for many."""
     counted = min(2 * math.ceil(batch_size / pieces), batch_size)
     return counted, min(pieces, 2)
-
-
-def first(batch: tuple[Tensor, Tensor], counted: int) -> Batch:
-    """Return the first images of a batch, which holds the memory of all."""
-    images, labels = batch
-    return Batch(images[:counted], labels[:counted])
 
 
 def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
@@ -132,7 +126,7 @@ def training_peak(settings: TrainingSettings, spec: NetworkSpec, shape: Shape, d
     settings = settings.model_copy(update={"pieces": pieces})
 
     def step(on: torch.device) -> None:
-        training_program(settings, spec, on)(first(shape.batch(settings.batch_size, on), counted))
+        training_program(settings, spec, on)(shape.batch(settings.batch_size, on).head(counted))
 
     return memory_of(step, device)
 
@@ -148,4 +142,4 @@ def training_program(
     model.drop_probability = settings.drop_path / 2
     optimiser = sgd(model, settings.lr, settings.momentum, settings.weight_decay)
     settle(model, optimiser)
-    return lambda batch: train_step(model, optimiser, settings, *batch)
+    return partial(train_step, model, optimiser, settings)

@@ -1,20 +1,40 @@
-"""A batch is images and labels."""
+"""A batch is images and labels, and knows what the labels are for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
+from nascommon.data.task import CLASSIFICATION, Reduction, Task
 from nascommon.settings import FEWEST_IN_BATCH_NORM
 
 
-class Batch(NamedTuple):
-    """Images [B, C, H, W] and labels [B]."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images [B, C, H, W] and labels [B]; unpacked, it is these two."""
 
     images: Tensor
     labels: Tensor
+    task: Task = CLASSIFICATION
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield self.images
+        yield self.labels
+
+    def loss(self, outputs: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean") -> Tensor:
+        """Return the task's loss of ``outputs`` [B, ...], a scalar with a graph to them."""
+        return self.task.loss(outputs, self.labels, label_smoothing=label_smoothing, reduction=reduction)
+
+    def scores(self, outputs: Tensor) -> Tensor:
+        """Return the task's score of each image [B]."""
+        return self.task.scores(outputs, self.labels)
+
+    def head(self, count: int) -> Batch:
+        """Return the first ``count`` images, as views."""
+        return replace(self, images=self.images[:count], labels=self.labels[:count])
 
     def pieces(self, count: int) -> list[tuple[Batch, float]]:
         """Cut into pieces of equal size, or sizes that differ by one, each with its share of the images.
@@ -24,8 +44,28 @@ class Batch(NamedTuple):
         """
         count = max(1, min(count, len(self.labels) // FEWEST_IN_BATCH_NORM))
         parts = zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True)
-        return [(Batch(images, labels), len(labels) / len(self.labels)) for images, labels in parts]
+        return [
+            (replace(self, images=images, labels=labels), len(labels) / len(self.labels)) for images, labels in parts
+        ]
 
+    # What a recorded step needs of its inputs (nascommon.runtime.replay), under the names that tensors have.
 
-ImageBatches = Iterable[tuple[Tensor, Tensor]]
-"""Images [B, C, H, W] and labels [B], batch after batch."""
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the images, which decides that of the labels."""
+        return self.images.shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where images and labels are."""
+        return self.images.device
+
+    def clone(self) -> Batch:
+        """Return a batch of the same content in memory of its own."""
+        return replace(self, images=self.images.clone(), labels=self.labels.clone())
+
+    def copy_(self, other: Batch) -> Batch:
+        """Overwrite images and labels with those of a batch of the same shape."""
+        self.images.copy_(other.images)
+        self.labels.copy_(other.labels)
+        return self

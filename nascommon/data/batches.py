@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from nascommon.data import augment as on_device
+from nascommon.data.batch import Batch
 from nascommon.data.prepared import Part
 from nascommon.data.samples import Paths, Pixels
 from nascommon.data.settings import Augment
 from nascommon.data.streaming import View, evaluation_pictures, stream, training_pictures
+from nascommon.data.task import Task
 from nascommon.runtime.seeding import derive, generator
 
 Normalise = Callable[[Tensor], Tensor]
@@ -26,11 +28,16 @@ PLAIN = Augment(crop_padding=0, flip=False)
 class Batches(Protocol):
     """Batches of one part, again and again."""
 
+    @property
+    def task(self) -> Task:
+        """What the labels are for."""
+        ...
+
     def __len__(self) -> int:
         """Batches in an epoch."""
         ...
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         """Yield float32 normalised images [B, C, H, W] and int64 labels [B] on the device.
 
         Order and augmentation depend on the seed and ``key`` alone; epochs may be open at the same time.
@@ -88,6 +95,7 @@ def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, wor
 class _MemoryTraining:
     images: Tensor
     labels: Tensor
+    task: Task
     normalise: Normalise
     batch_size: int
     augment: Augment
@@ -99,12 +107,14 @@ class _MemoryTraining:
         part: Part, pixels: Pixels, batch_size: int, augment: Augment, seed: int, device: torch.device, cutout: int
     ) -> _MemoryTraining:
         images, labels = pixels.images.to(device), pixels.labels.to(device)
-        return _MemoryTraining(images, labels, _normaliser(part, device), batch_size, augment, seed, cutout)
+        return _MemoryTraining(
+            images, labels, pixels.task, _normaliser(part, device), batch_size, augment, seed, cutout
+        )
 
     def __len__(self) -> int:
         return _full_batches(len(self.labels), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         device, total, padding = self.labels.device, len(self.labels), self.augment.crop_padding
         # The whole epoch is drawn at once: few kernels, and no host synchronisation in between.
         draws = generator(self.seed, "batches", key, device=device)
@@ -120,32 +130,31 @@ class _MemoryTraining:
             if self.augment.flip:
                 images = on_device.flip(images, flips[rows])
             normal = self.normalise(images)
-            yield (
-                on_device.cutout(normal, centres[rows], self.cutout) if self.cutout else normal,
-                self.labels[order[rows]],
-            )
+            cut = on_device.cutout(normal, centres[rows], self.cutout) if self.cutout else normal
+            yield Batch(cut, self.labels[order[rows]], self.task)
 
 
 @dataclass(frozen=True, eq=False)
 class _MemoryEvaluation:
     images: Tensor
     labels: Tensor
+    task: Task
     normalise: Normalise
     batch_size: int
 
     @staticmethod
     def of(part: Part, pixels: Pixels, batch_size: int, device: torch.device) -> _MemoryEvaluation:
         images, labels = pixels.images.to(device), pixels.labels.to(device)
-        return _MemoryEvaluation(images, labels, _normaliser(part, device), batch_size)
+        return _MemoryEvaluation(images, labels, pixels.task, _normaliser(part, device), batch_size)
 
     def __len__(self) -> int:
         return _all_batches(len(self.labels), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         del key  # the order is fixed
         for start in range(0, len(self.labels), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            yield self.normalise(self.images[rows]), self.labels[rows]
+            yield Batch(self.normalise(self.images[rows]), self.labels[rows], self.task)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +168,14 @@ class _FileTraining:
     cutout: int
     workers: int
 
+    @property
+    def task(self) -> Task:
+        return self.paths.task
+
     def __len__(self) -> int:
         return _full_batches(len(self.part), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         total = len(self.part)
         order = torch.randperm(total, generator=generator(self.seed, "order", key))
         draws = generator(self.seed, "cutout", key, device=self.device)
@@ -174,7 +187,8 @@ class _FileTraining:
         ):  # fmt: skip
             normal = normalise(images)
             centres = _centres(images, len(images), draws)
-            yield on_device.cutout(normal, centres, self.cutout) if self.cutout else normal, labels
+            cut = on_device.cutout(normal, centres, self.cutout) if self.cutout else normal
+            yield Batch(cut, labels, self.task)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,17 +200,21 @@ class _FileEvaluation:
     device: torch.device
     workers: int
 
+    @property
+    def task(self) -> Task:
+        return self.paths.task
+
     def __len__(self) -> int:
         return _all_batches(len(self.part), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         del key  # the order is fixed
         normalise = _normaliser(self.part, self.device)
         chunks = _chunks(torch.arange(len(self.part)), self.batch_size)
         for images, labels in stream(
             self.paths, self.part.manifest.channels, self.view, chunks, 0, self.device, self.workers
         ):
-            yield normalise(images), labels
+            yield Batch(normalise(images), labels, self.task)
 
 
 def _full_batches(total: int, batch_size: int) -> int:

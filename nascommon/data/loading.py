@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.prepared import Part, Prepared, open_prepared
 from nascommon.runtime.seeding import derive
 
 
-def calibration_batches(batches: Batches, count: int, seed: int) -> ImageBatches:
+def calibration_batches(batches: Batches, count: int, seed: int) -> list[Batch]:
     """Return the ``count`` training batches that batch norm is recalibrated on, the same for every architecture."""
     return list(islice(batches.epoch(derive(seed, "calibration")), count))
 
@@ -40,7 +40,7 @@ class Data:
         augment = self.prepared.manifest.augment
         return training_batches(part, batch_size, augment, seed=number, device=self.device, cutout=cutout)
 
-    def calibration(self, purpose: str, batch_size: int, count: int) -> ImageBatches:
+    def calibration(self, purpose: str, batch_size: int, count: int) -> list[Batch]:
         """Return ``count`` batches of the weight half for batch-norm statistics, seen as in the search."""
         batches = self.training(self.prepared.part("weights"), batch_size, purpose)
         return calibration_batches(batches, count, self.seed)

@@ -15,6 +15,7 @@ from nascommon.data.copies import Copies
 from nascommon.data.fitting import Fit
 from nascommon.data.samples import Paths, Pixels, Samples
 from nascommon.data.settings import Augment
+from nascommon.data.task import Task
 from nascommon.data.walk import is_folder
 from nascommon.runtime.artefacts import read_json, read_tensors
 from nascommon.runtime.records import anew, read_record
@@ -87,6 +88,16 @@ class Part:
     def labels(self) -> Tensor:
         """Class indices, int64 [N]."""
         return self.samples.labels
+
+    @property
+    def task(self) -> Task:
+        """What the labels are for."""
+        return self.samples.task
+
+    @property
+    def strata(self) -> Tensor:
+        """Stratum of each picture, int64 [N]."""
+        return self.task.strata(self.labels)
 
     def subset(self, indices: Tensor | Sequence[int]) -> Part:
         """The pictures at ``indices``, in their order."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from nascommon.data.task import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,13 +21,14 @@ class Pixels:
 
     images: Tensor
     labels: Tensor
+    task: Task = CLASSIFICATION
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Pixels:
         """The samples at ``indices``, in their order."""
-        return Pixels(self.images[indices], self.labels[indices])
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def content(self) -> Iterator[bytes | memoryview]:
         """What a content hash covers: shape, pixels and labels."""
@@ -43,6 +46,7 @@ class Paths:
     labels: Tensor
     digests: tuple[bytes, ...] = ()
     """Of the content of each file; only ``prepare`` knows them."""
+    task: Task = CLASSIFICATION
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,7 +55,8 @@ class Paths:
         """The samples at ``indices``, in their order."""
         rows = indices.tolist()
         digests = tuple(self.digests[row] for row in rows) if self.digests else ()
-        return Paths(self.root, tuple(self.names[row] for row in rows), self.labels[indices], digests)
+        names = tuple(self.names[row] for row in rows)
+        return replace(self, names=names, labels=self.labels[indices], digests=digests)
 
     def content(self) -> Iterator[bytes]:
         """What a content hash covers: content and label of every file, in their order; not what they are called."""

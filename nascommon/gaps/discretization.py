@@ -7,6 +7,7 @@ Suffixes: ``N`` images, ``E`` edges, ``O`` operations.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
 from nascommon.search.scores import fresh_statistics, recalibrate
 from nascommon.search.state import SearchState
@@ -70,7 +71,7 @@ class DiscretizationGap:
 
 
 def discretization_gap(
-    state: SearchState, genotype: Genotype, calibration: ImageBatches, valid: ImageBatches
+    state: SearchState, genotype: Genotype, calibration: Iterable[Batch], valid: Iterable[Batch]
 ) -> DiscretizationGap:
     """Measure how much accuracy the supernet loses by discretization, with the same network weights and no retraining.
 
@@ -125,7 +126,7 @@ def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: str) 
     return replace(kept, weights_EO=torch.cat(rows))
 
 
-def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches) -> list[dict[str, Any]]:
+def policies(state: SearchState, calibration: Iterable[Batch], valid: Iterable[Batch]) -> list[dict[str, Any]]:
     """Cut one supernet to 8, 6, 5, 4 and 3 of 14 edges and measure each (DA2S, Table 4); [] unless 4 nodes.
 
     Edges rank by their best operation's weight times their own. ``kept`` has weight one on what stays,
@@ -154,7 +155,9 @@ def policies(state: SearchState, calibration: ImageBatches, valid: ImageBatches)
 
 
 @torch.no_grad()
-def hits(state: SearchState, mixing: Mixing, batches: ImageBatches, calibration: ImageBatches | None = None) -> Tensor:
+def hits(
+    state: SearchState, mixing: Mixing, batches: Iterable[Batch], calibration: Iterable[Batch] | None = None
+) -> Tensor:
     """Return [N] on the CPU: 1 where the supernet is right under ``mixing``, else 0.
 
     Args:
@@ -168,8 +171,8 @@ def hits(state: SearchState, mixing: Mixing, batches: ImageBatches, calibration:
             recalibrate(state.supernet, mixing, calibration)
             return hits(state, mixing, batches)
     with evaluating(state.supernet):
-        right = [(state.supernet(images, mixing).argmax(1) == labels) for images, labels in batches]
-    return torch.cat(right).double().cpu()
+        scores = [batch.scores(state.supernet(batch.images, mixing)) for batch in batches]
+    return torch.cat(scores).double().cpu()
 
 
 def _share(hits_N: Tensor) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.gaps.discretization import Difference
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
@@ -51,7 +51,7 @@ class OperationGap:
         return named
 
 
-def operation_gap(state: SearchState, valid: ImageBatches | None, *, seed: int) -> OperationGap:
+def operation_gap(state: SearchState, valid: Iterable[Batch] | None, *, seed: int) -> OperationGap:
     """Measure bias towards candidates without parameters, and whether weight follows worth.
 
     Args:
@@ -87,7 +87,7 @@ def _excess(state: SearchState) -> list[float]:
     return values
 
 
-def removals(state: SearchState, valid: ImageBatches) -> Iterator[dict[str, Any]]:
+def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, Any]]:
     """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
     mixing = state.scored()
     loss, accuracy = supernet_scores(state.supernet, mixing, valid)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from nascommon.config import Params
+from nascommon.data.batch import Batch
 from nascommon.data.loading import Data
 from nascommon.gaps.discretization import discretization_gap, policies
 from nascommon.gaps.operation import operation_gap
@@ -90,7 +90,7 @@ def gap_in_words(gap: dict[str, float], suffix: str) -> str:
     return f"{points(value)} of accuracy lost (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def worth_batches(data: Data, images: int) -> list[tuple[Tensor, Tensor]] | None:
+def worth_batches(data: Data, images: int) -> list[Batch] | None:
     """Return so many images, evenly spaced over the architecture half; None for none."""
     part = data.prepared.part("architecture")
     if images == 0:

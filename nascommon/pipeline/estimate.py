@@ -220,7 +220,7 @@ def measure(
     steady: Callable[[], bool] = lambda: True,
 ) -> float:
     """Return the seconds of a step at ``batch_size``, as it is best repeated; ``steady`` as for ``replayed``."""
-    repeated = replayed(lambda *batch: step(Batch(*batch)), device, steady)
+    repeated = replayed(step, device, steady)
     if device.type == "cuda":
         return timed(repeated, shape.batch(batch_size, device), first=WARM_UP + 1)
     small, large = (min(size, batch_size) for size in SMALL)
@@ -230,16 +230,16 @@ def measure(
     return timed(repeated, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
 
 
-def timed(step: Step, batch: tuple[Tensor, Tensor], first: int = 1) -> float:
+def timed(step: Step, batch: Batch, first: int = 1) -> float:
     """Return the seconds of the fastest of some steps, after the first ones, which warm up."""
     for _ in range(first):
-        step(*batch)
+        step(batch)
     seconds = []
     for _ in range(REPEATS):
-        synchronise(batch[0].device)
+        synchronise(batch.device)
         started = time.perf_counter()
-        step(*batch)
-        synchronise(batch[0].device)
+        step(batch)
+        synchronise(batch.device)
         seconds.append(time.perf_counter() - started)
     return min(seconds)
 

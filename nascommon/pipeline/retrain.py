@@ -136,10 +136,10 @@ def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, pa
 
 
 def divide(part: Part, holdout: float, seed: int) -> tuple[Part, Part | None]:
-    """Split off the held-out share, class by class; None where there is none."""
+    """Split off the held-out share, stratum by stratum; None where there is none."""
     if holdout == 0:
         return part, None
-    kept, held_out = stratified(part.labels, holdout, generator(seed, "holdout"))
+    kept, held_out = stratified(part.strata, holdout, generator(seed, "holdout"))
     return part.subset(kept), part.subset(held_out)
 
 

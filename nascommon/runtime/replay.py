@@ -11,18 +11,40 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 Step = Callable[..., tuple[Tensor, ...]]
-"""Takes tensors, changes weights in place and returns tensors, without ever waiting for the device."""
+"""Takes inputs, changes weights in place and returns tensors, without ever waiting for the device."""
 
 WARM_UP = 2
 """Steps done as usual first: they make the optimisers' state and let the libraries choose their kernels."""
 
 log = logging.getLogger(__name__)
+
+
+class Input(Protocol):
+    """What a step takes: a tensor, or several that travel together."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Inputs of another shape need another recording."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        ...
+
+    def clone(self) -> Self:
+        """Return the same content in memory of its own."""
+        ...
+
+    def copy_(self, other: Any, /) -> Self:
+        """Take over the content of another input of this kind and shape."""
+        ...
 
 
 class Recording(Protocol):
@@ -39,7 +61,7 @@ class Recording(Protocol):
 class CudaRecording:
     """A CUDA graph of a step; recording does not execute it."""
 
-    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, step: Step, inputs: tuple[Input, ...]) -> None:
         """Record ``step`` on ``inputs``, whose memory every replay reads, on the device where they are.
 
         Raises:
@@ -105,7 +127,7 @@ class Replay:
         step: Step,
         *,
         steady: Callable[[], bool] = lambda: True,
-        record: Callable[[Step, tuple[Tensor, ...]], Recording] = CudaRecording,
+        record: Callable[[Step, tuple[Input, ...]], Recording] = CudaRecording,
     ) -> None:
         """Wrap a step.
 
@@ -116,11 +138,11 @@ class Replay:
         """
         self._step, self._steady, self._record = step, steady, record
         self._calls = 0
-        self._inputs: tuple[Tensor, ...] = ()
+        self._inputs: tuple[Input, ...] = ()
         self._recording: Recording | None = None
         self._hopeless = False
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, *inputs: Input) -> tuple[Tensor, ...]:
         """Do one step."""
         self._calls += 1
         if self._calls <= WARM_UP or self._hopeless or not self._steady():
@@ -134,8 +156,8 @@ class Replay:
         self._recording.replay()
         return self._recording.outputs
 
-    def _start(self, inputs: tuple[Tensor, ...]) -> None:
-        self._inputs = tuple(tensor.clone() for tensor in inputs)
+    def _start(self, inputs: tuple[Input, ...]) -> None:
+        self._inputs = tuple(given.clone() for given in inputs)
         try:
             self._recording = self._record(self._step, self._inputs)
         except RuntimeError as error:

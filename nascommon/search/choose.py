@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.seeding import generator
 from nascommon.search.scores import recalibrated_scores
@@ -18,7 +18,9 @@ from nascommon.space.mixing import one_hot
 from nascommon.space.published import PUBLISHED
 
 
-def inherited_accuracy(state: SearchState, genotype: Genotype, calibration: ImageBatches, valid: ImageBatches) -> float:
+def inherited_accuracy(
+    state: SearchState, genotype: Genotype, calibration: Iterable[Batch], valid: Iterable[Batch]
+) -> float:
     """Return the accuracy of a genotype with the supernet's weights, after batch-norm recalibration."""
     spec = state.spec
     mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.like)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from nascommon.data.batch import Batch
 from nascommon.search.state import SearchState
@@ -113,7 +112,7 @@ def _gradient(
 
 
 def _loss(forward: Forward, mixing: Mixing, batch: Batch) -> Tensor:
-    return functional.cross_entropy(forward(batch.images, mixing), batch.labels)
+    return batch.loss(forward(batch.images, mixing))
 
 
 def _with(state: SearchState, weights: dict[str, Tensor]) -> Forward:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from nascommon.data.task import figures
 from nascommon.method import Method, Phase
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
@@ -17,13 +18,14 @@ from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
-from nascommon.search.passes import PASSES, Epoch, OnBatch, SearchData
+from nascommon.search.passes import PASSES, Epoch, SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import collapse_signs, warnings
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
+from nascommon.training.descent import OnBatch
 
 RATES = ("weights.lr", "architecture.lr")
 """Settings of a method that make a search diverge where they are too high; the second only where logits are learned."""
@@ -168,12 +170,13 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     for name in state.method.passes:
         metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
         refuse_divergence(metrics, index, rates)
-    valid_loss, valid_accuracy = supernet_scores(state.supernet, state.scored(), search.data.validation.epoch(0))
+    validation = search.data.validation
+    loss, score = supernet_scores(state.supernet, state.scored(), validation.epoch(0))
     genotype = state.genotype()
-    metrics |= {"valid_loss": valid_loss, "valid_accuracy": valid_accuracy}
+    metrics |= figures(validation.task, "valid", loss, score)
     refuse_divergence(metrics, index, rates, state.supernet)
     if search.watch_every and (index + 1) % search.watch_every == 0:
-        metrics |= collapse_signs(state, genotype, search.data, valid_accuracy, seed=search.seed)
+        metrics |= collapse_signs(state, genotype, search.data, score, seed=search.seed)
     return {
         **metrics,
         **architecture_scalars(architecture_snapshot(state), genotype),

@@ -7,16 +7,16 @@ structural transition of EC-DARTS: it trains the model that the present genotype
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from nascommon.data.batch import Batch, ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
+from nascommon.data.task import figures
 from nascommon.method import PassName
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import derive
@@ -25,6 +25,7 @@ from nascommon.search.scores import recalibrate, supernet_scores
 from nascommon.search.state import Induced, SearchState, weight_optimiser
 from nascommon.space.mixing import Mixing, one_hot
 from nascommon.space.supernet import Supernet
+from nascommon.training.descent import OnBatch, descend, sweep
 
 CALIBRATION_BATCHES = 50
 """On which an induced pass measures batch-norm statistics."""
@@ -53,15 +54,13 @@ class Epoch:
     architecture_steps: bool
 
 
-OnBatch = Callable[[int, int], None]
-"""(batches done, batches in all) of a pass."""
 Pass = Callable[[SearchState, SearchData, Epoch, OnBatch], dict[str, float]]
 """Run one pass and return its metrics."""
 
 
 def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
     """Train the supernet under its mixing weights (DARTS, algorithm 1: architecture step first, then weight step)."""
-    loss, accuracy = _sweep(
+    loss, score = _sweep(
         state,
         data,
         epoch.index,
@@ -69,7 +68,7 @@ def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBa
         architecture_steps=epoch.architecture_steps,
         step=lambda batch: weight_step(state, batch),
     )
-    return {"train_loss": loss, "train_accuracy": accuracy}
+    return figures(data.weights.task, "train", loss, score)
 
 
 def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
@@ -87,10 +86,10 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
     kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
     clip = state.method.weights.clip
-    loss, train_accuracy = _sweep(
+    loss, train_score = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
         architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
-        step=lambda batch: descend(supernet, optimiser, kept, batch, clip, state.pieces),
+        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
     )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
     recalibrate(supernet, kept, _calibration(data, epoch))
@@ -101,14 +100,13 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
         state.supernet.load_state_dict(supernet.state_dict())
         recalibrate(state.supernet, state.scored(), _calibration(data, epoch))
     return {
-        "induced_train_loss": loss,
-        "induced_train_accuracy": train_accuracy,
+        **figures(data.weights.task, "induced_train", loss, train_score),
         "induced_valid_accuracy": accuracy,
         "induced_taken": float(taken),
     }
 
 
-def _calibration(data: SearchData, epoch: Epoch) -> ImageBatches:
+def _calibration(data: SearchData, epoch: Epoch) -> Iterable[Batch]:
     """Return the same training batches at every call."""
     return islice(data.weights.epoch(derive(epoch.index, "calibration")), CALIBRATION_BATCHES)
 
@@ -116,32 +114,34 @@ def _calibration(data: SearchData, epoch: Epoch) -> ImageBatches:
 PASSES: dict[PassName, Pass] = {"soft": soft_pass, "induced": induced_pass}
 
 WeightStep = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
-"""Take a step of some network weights; return the batch's mean loss and its number of correct answers."""
+"""Take a step of some network weights; return the batch's mean loss and its sum of scores."""
 
 
 def _sweep(
     state: SearchState, data: SearchData, key: int, on_batch: OnBatch, *, architecture_steps: bool, step: WeightStep
 ) -> tuple[float, float]:
-    """Go through the weight half once; return (mean loss, accuracy) as trained on. ``key`` decides order and draws."""
+    """Go through the weight half once; return (mean loss, mean score) as trained on.
+
+    ``key`` decides order and draws.
+    """
     state.supernet.train()
     device = state.logits.like.device
 
-    def one_step(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        train = Batch(*tensors[:2])
+    def one_step(train: Batch, *valid: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         if architecture_steps:
-            architecture_step(state, train, Batch(*tensors[2:]))
+            architecture_step(state, train, *valid)
         return step(train)
 
     repeat = replayed(one_step, device, steady=lambda: not state.varies)
-    loss, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
     valid_batches = endless(data.architecture, key)
-    for done, train in enumerate(data.weights.epoch(key), start=1):
-        batch_loss, batch_correct = repeat(*train, *(next(valid_batches) if architecture_steps else ()))
-        loss += batch_loss * len(train[1])
-        correct += batch_correct
-        images += len(train[1])
-        on_batch(done, len(data.weights))
-    return float(loss) / images, float(correct) / images
+    loss, score, _ = sweep(
+        data.weights.epoch(key),
+        len(data.weights),
+        lambda train: repeat(train, *islice(valid_batches, int(architecture_steps))),
+        device=device,
+        on_batch=on_batch,
+    )
+    return loss, score
 
 
 def architecture_step(state: SearchState, train: Batch, valid: Batch) -> None:
@@ -159,28 +159,24 @@ def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.T
     """Move the network weights one step of SGD under the mixing weights, which see no gradient."""
     with torch.no_grad():
         mixing = state.draw("weights")
-    return descend(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip, state.pieces)
+    return _weight_step(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip, state.pieces)
 
 
-def descend(
+def _weight_step(
     supernet: Supernet, optimiser: torch.optim.SGD, mixing: Mixing, train: Batch, clip: float, pieces: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take one step of SGD; return the batch's mean loss and its number of correct answers."""
-    optimiser.zero_grad(set_to_none=True)
+    """Take one step of SGD under fixed mixing weights; return the batch's mean loss and its sum of scores."""
     mixing = mixing.detach()
-    losses, hits = [], []
-    for piece, share in train.pieces(pieces):
-        logits_BK = supernet(piece.images, mixing)
-        loss = share * functional.cross_entropy(logits_BK, piece.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-        hits.append((logits_BK.detach().argmax(1) == piece.labels).sum())
-    nn.utils.clip_grad_norm_(supernet.parameters(), clip)
-    optimiser.step()
-    return torch.stack(losses).sum(), torch.stack(hits).sum()
+
+    def forward(piece: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        outputs = supernet(piece.images, mixing)
+        loss = piece.loss(outputs)
+        return outputs, loss, loss
+
+    return descend(supernet, optimiser, train, forward, clip=clip, pieces=pieces)
 
 
-def endless(batches: Batches, key: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def endless(batches: Batches, key: int) -> Iterator[Batch]:
     """Yield batches of one shuffled sweep after the other; a pure function of ``key``."""
-    for sweep in count():
-        yield from batches.epoch(derive(key, "sweep", sweep))
+    for index in count():
+        yield from batches.epoch(derive(key, "sweep", index))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 from nascommon.space.mixing import Mixing
 from nascommon.space.supernet import Supernet
 from nascommon.training.scoring import evaluate, evaluating
 
 
-def supernet_scores(supernet: Supernet, mixing: Mixing, batches: ImageBatches) -> tuple[float, float]:
+def supernet_scores(supernet: Supernet, mixing: Mixing, batches: Iterable[Batch]) -> tuple[float, float]:
     """Return (loss, accuracy) of the supernet under ``mixing``, in evaluation mode."""
     with evaluating(supernet):
         return evaluate(lambda images: supernet(images, mixing), batches)
 
 
 def recalibrated_scores(
-    supernet: Supernet, mixing: Mixing, calibration: ImageBatches, batches: ImageBatches
+    supernet: Supernet, mixing: Mixing, calibration: Iterable[Batch], batches: Iterable[Batch]
 ) -> tuple[float, float]:
     """Return (loss, accuracy) with batch norm measured anew under ``mixing``; the supernet is left as it was.
 
@@ -34,7 +34,7 @@ def recalibrated_scores(
 
 
 @torch.no_grad()
-def recalibrate(supernet: Supernet, mixing: Mixing, calibration: ImageBatches) -> None:
+def recalibrate(supernet: Supernet, mixing: Mixing, calibration: Iterable[Batch]) -> None:
     """Replace the batch-norm statistics by those of the calibration images under ``mixing``."""
     with _averaging(supernet):
         for images, _ in calibration:

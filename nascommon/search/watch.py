@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional
 
 from nascommon.data.batch import Batch
 from nascommon.runtime.seeding import derive, generator
@@ -51,8 +50,7 @@ def collapse_signs(
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.
-        images, labels = next(iter(data.architecture.epoch(derive(seed, "hessian"))))
-        batch = Batch(images[:HESSIAN_IMAGES], labels[:HESSIAN_IMAGES])
+        batch = next(iter(data.architecture.epoch(derive(seed, "hessian")))).head(HESSIAN_IMAGES)
         signs["watch_eigenvalue"] = hessian_eigenvalue(state, batch, seed=seed)
     return signs
 
@@ -74,7 +72,7 @@ def hessian_eigenvalue(state: SearchState, batch: Batch, *, seed: int = 0) -> fl
     state.supernet.spec = replace(spec, precision="float32")  # second derivatives drown in the rounding of bfloat16
     try:
         out = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.mixing()))
-        loss = functional.cross_entropy(out, batch.labels)
+        loss = batch.loss(out)
         # Logits without a say, such as those of edges among which there is no choice, have zeros.
         slopes = torch.autograd.grad(loss, logits, create_graph=True, materialize_grads=True)
         slope = torch.cat([part.flatten() for part in slopes])

@@ -6,14 +6,15 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
+from nascommon.data.task import figures
 from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
@@ -23,6 +24,7 @@ from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
+from nascommon.training.descent import OnBatch, descend, sweep
 from nascommon.training.scoring import evaluate, evaluating
 from nascommon.training.settings import TrainingSettings
 
@@ -46,7 +48,7 @@ class TrainingHooks:
     """
 
     on_resume: Callable[[int], None] = _ignore
-    on_batch: Callable[[int, int], None] = _ignore
+    on_batch: OnBatch = _ignore
     on_epoch: Callable[[dict[str, Any]], None] = _ignore
 
 
@@ -129,7 +131,7 @@ def train_network(
         network.drop_probability = drop_path_probability(settings.drop_path, epoch, settings.epochs)
         row = train_epoch(network, optimiser, settings, batches, epoch, hooks)
         if validation is not None:
-            row |= dict(zip(("valid_loss", "valid_accuracy"), network_scores(network, validation), strict=True))
+            row |= figures(validation.task, "valid", *network_scores(network, validation))
         refuse_divergence(row, epoch, ("training.lr",), network)
         rows.append({"epoch": epoch, **row, "learning_rate": lr, "seconds": time.perf_counter() - started})
         if checkpoint:
@@ -148,55 +150,38 @@ def train_epoch(
     epoch: int,
     hooks: TrainingHooks,
 ) -> dict[str, float]:
-    """Train one epoch; return mean loss of the classifier and accuracy on the augmented images."""
+    """Train one epoch; return mean loss without the auxiliary head and mean score on the augmented images."""
     network.train()
     device = next(network.parameters()).device
-    step = replayed(lambda *batch: train_step(network, optimiser, settings, *batch), device)
-    loss_sum, correct, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    for done, (batch, labels) in enumerate(batches.epoch(epoch), start=1):
-        batch_loss, batch_correct = step(batch, labels)
-        loss_sum += batch_loss * len(labels)
-        correct += batch_correct
-        images += len(labels)
-        hooks.on_batch(done, len(batches))
-    return {"train_loss": float(loss_sum) / images, "train_accuracy": float(correct) / images, "images": images}
+    step = replayed(partial(train_step, network, optimiser, settings), device)
+    loss, score, images = sweep(batches.epoch(epoch), len(batches), step, device=device, on_batch=hooks.on_batch)
+    return {**figures(batches.task, "train", loss, score), "images": images}
 
 
 def train_step(
-    network: Network,
-    optimiser: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    images: Tensor,
-    labels: Tensor,
+    network: Network, optimiser: torch.optim.Optimizer, settings: TrainingSettings, batch: Batch
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of SGD; return the classifier's mean loss and its number of correct answers.
+    """Take one step of SGD; return the batch's mean loss without the auxiliary head's, and its sum of scores."""
 
-    Computed in several pieces, the gradient is that of the whole batch, except that batch norm sees a piece at a time.
-    """
-    optimiser.zero_grad(set_to_none=True)
-    losses, hits = [], []
-    for (piece, answers), share in Batch(images, labels).pieces(settings.pieces):
-        logits_BK, auxiliary_BK = network.forward_auxiliary(piece)
-        loss = main = functional.cross_entropy(logits_BK, answers, label_smoothing=settings.label_smoothing)
-        if auxiliary_BK is not None:
-            smoothed = functional.cross_entropy(auxiliary_BK, answers, label_smoothing=settings.label_smoothing)
-            loss = main + settings.auxiliary_weight * smoothed
-        (share * loss).backward()  # type: ignore[no-untyped-call]
-        losses.append(share * main.detach())
-        hits.append((logits_BK.detach().argmax(1) == answers).sum())
-    nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
-    optimiser.step()
-    return torch.stack(losses).sum(), torch.stack(hits).sum()
+    def forward(piece: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        outputs, auxiliary = network.forward_auxiliary(piece.images)
+        main = piece.loss(outputs, label_smoothing=settings.label_smoothing)
+        if auxiliary is None:
+            return outputs, main, main
+        smoothed = piece.loss(auxiliary, label_smoothing=settings.label_smoothing)
+        return outputs, main, main + settings.auxiliary_weight * smoothed
+
+    return descend(network, optimiser, batch, forward, clip=settings.clip, pieces=settings.pieces)
 
 
 def network_scores(network: Network, batches: Batches) -> tuple[float, float]:
-    """Return (mean cross entropy, accuracy in [0, 1]) in evaluation mode."""
+    """Return (mean loss, mean score) in evaluation mode."""
     with evaluating(network):
         return evaluate(network, batches.epoch(0))
 
 
 def predict(network: Network, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Return logits [N, K] and labels [N] on the CPU, in evaluation mode and in the order of the data."""
+    """Return outputs [N, ...] and labels [N] on the CPU, in evaluation mode and in the order of the data."""
     with evaluating(network), torch.no_grad():
         pairs = [(network(images).cpu(), labels.cpu()) for images, labels in batches.epoch(0)]
-    return torch.cat([logits for logits, _ in pairs]), torch.cat([labels for _, labels in pairs])
+    return torch.cat([outputs for outputs, _ in pairs]), torch.cat([labels for _, labels in pairs])

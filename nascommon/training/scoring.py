@@ -1,27 +1,26 @@
-"""How well a network does on a set of images: mean cross entropy and accuracy, in evaluation mode."""
+"""How well a network does on a set of images: mean loss and mean score, in evaluation mode."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nascommon.data.batch import ImageBatches
+from nascommon.data.batch import Batch
 
 
 @torch.no_grad()
-def evaluate(forward: Callable[[Tensor], Tensor], batches: ImageBatches) -> tuple[float, float]:
-    """Return (mean cross entropy, accuracy in [0, 1]) of ``forward``: images -> logits, waiting for the device once."""
-    losses, hits, count = [], [], 0
-    for images, labels in batches:
-        logits_BK = forward(images)
-        losses.append(functional.cross_entropy(logits_BK, labels, reduction="sum"))
-        hits.append((logits_BK.argmax(1) == labels).sum())
-        count += len(labels)
-    return float(torch.stack(losses).sum()) / count, float(torch.stack(hits).sum()) / count
+def evaluate(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> tuple[float, float]:
+    """Return (mean loss, mean score) of ``forward``: images -> outputs, waiting for the device once."""
+    losses, scores, count = [], [], 0
+    for batch in batches:
+        outputs = forward(batch.images)
+        losses.append(batch.loss(outputs, reduction="sum"))
+        scores.append(batch.scores(outputs).sum())
+        count += len(batch.labels)
+    return float(torch.stack(losses).sum()) / count, float(torch.stack(scores).sum()) / count
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.cost.footprint import Shape, memory_of
 from nascommon.cost.live_bytes import META, in_blocks, peak_bytes, resident_bytes
 from nascommon.cost.peaks import few, search_steps, training_peak, training_program, with_fixed_draw
-from nascommon.data.batch import Batch
 from nascommon.kernels.home import standing_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.search.state import supernet_spec
@@ -102,7 +101,7 @@ def test_two_pieces_stand_for_many(pieces: int) -> None:
     settings, spec = TrainingSettings(batch_size=24, pieces=pieces), NetworkSpec(4, 3)
 
     def every_piece(on: torch.device) -> None:
-        training_program(settings, spec, on)(Batch(*IMAGES.batch(24, on)))
+        training_program(settings, spec, on)(IMAGES.batch(24, on))
 
     assert training_peak(settings, spec, IMAGES, CPU) == pytest.approx(memory_of(every_piece, CPU), rel=0.001)
 
@@ -119,7 +118,7 @@ def test_tensors_without_data_go_the_way_of_the_device_that_they_stand_for() -> 
     settings, spec = TrainingSettings(batch_size=32), NetworkSpec(20, 3, auxiliary=False)
 
     def step(on: torch.device) -> None:
-        training_program(settings, spec, on)(Batch(*IMAGES.batch(32, on)))
+        training_program(settings, spec, on)(IMAGES.batch(32, on))
 
     on_cpu = peak_bytes(lambda: step(META), in_blocks)
     with standing_for("cuda"):
@@ -135,7 +134,7 @@ def test_pictures_count_where_they_are_kept_in_memory() -> None:
 
 
 def test_a_batch_has_height_and_width_of_the_pictures() -> None:
-    assert replace(SHAPE, height=4, width=16).batch(5, CPU)[0].shape == (5, 1, 4, 16)
+    assert replace(SHAPE, height=4, width=16).batch(5, CPU).images.shape == (5, 1, 4, 16)
 
 
 STEPS = """

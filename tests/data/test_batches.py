@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.prepared import Prepared
 from nascommon.data.settings import Augment
@@ -14,7 +15,7 @@ from nascommon.data.settings import Augment
 CPU = torch.device("cpu")
 FILES = {"storage": "files", "size": 8, "channels": 3}
 Make = Callable[..., Prepared]
-Epoch = list[tuple[torch.Tensor, torch.Tensor]]
+Epoch = list[Batch]
 
 
 def same(first: Epoch, second: Epoch) -> bool:

@@ -64,7 +64,7 @@ def test_the_training_view_crops_flips_and_jitters_each_picture_apart(make: Make
     part = make(source="image_folder", path=str(folder), storage="files", size=8).part("train")
 
     def views(augment: Augment, key: int = 0) -> torch.Tensor:
-        return next(iter(training_batches(part, 10, augment, seed=0, device=CPU, workers=0).epoch(key)))[0]
+        return next(iter(training_batches(part, 10, augment, seed=0, device=CPU, workers=0).epoch(key))).images
 
     def different(images: torch.Tensor) -> int:
         return len({tuple(image) for image in images.flatten(1).tolist()})

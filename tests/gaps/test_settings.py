@@ -178,7 +178,7 @@ def test_every_setting_of_the_search_reaches_the_loop(prepared: Project) -> None
     assert (found["method"].phases[0].channels, found["method"].phases[0].cells) == (6, 5)
     assert (found["pieces"], found["watch_every"], found["seed"]) == (2, 7, 5)
     for batches in vars(found["data"]).values():
-        assert len(next(iter(batches.epoch(0)))[1]) == 9
+        assert len(next(iter(batches.epoch(0))).labels) == 9
     assert found["hooks"].on_snapshot.__self__.epochs == {1, 2}  # two of three epochs, the last included
     assert handed(prepared, "search", search__method="pcdarts")["method"].channel_divisor == 2
 

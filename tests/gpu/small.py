@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from benchmarks.images import CLASSES, random_part
 from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.settings import Augment
+from nascommon.data.task import Task
 from nascommon.method import Method
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
@@ -86,10 +86,14 @@ class Told:
     batches: Batches
     start: Callable[[], None]
 
+    @property
+    def task(self) -> Task:
+        return self.batches.task
+
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         self.start()
         yield from self.batches.epoch(key)
 

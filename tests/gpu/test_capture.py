@@ -19,7 +19,7 @@ from nascommon.data.settings import Augment
 from nascommon.method import Method
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.optimisers import sgd
-from nascommon.runtime.replay import Recording, Replay, Step
+from nascommon.runtime.replay import Input, Recording, Replay, Step
 from nascommon.search import passes
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import PASSES, Epoch
@@ -103,7 +103,7 @@ def reading(method: Method) -> Method:
     return replace(method, sample=sample)
 
 
-def refuse(step: Step, inputs: tuple[Tensor, ...]) -> Recording:
+def refuse(step: Step, inputs: tuple[Input, ...]) -> Recording:
     """Fail as a capture does that meets what it cannot hold."""
     del step, inputs
     raise RuntimeError("operation not permitted when stream is capturing")

@@ -15,7 +15,6 @@ from nascommon.cost import live_bytes as memory
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import META
 from nascommon.cost.peaks import search_steps, training_program
-from nascommon.data.batch import Batch
 from nascommon.kernels.home import standing_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.replay import CudaRecording, Replay
@@ -56,7 +55,7 @@ def training(device: torch.device) -> Program:
     spec = NetworkSpec(2 * size.channels, size.cells, 10)
     side = max(side, 32)  # the auxiliary head asks for it
     shape = Shape(images=batch, channels=3, height=side, width=side, classes=10)
-    return lambda on: training_program(TrainingSettings(), spec, on)(Batch(*shape.batch(batch, on)))
+    return lambda on: training_program(TrainingSettings(), spec, on)(shape.batch(batch, on))
 
 
 def predicted_bytes(program: Program, device: torch.device) -> int:
@@ -83,7 +82,7 @@ def test_so_is_that_of_recorded_steps(device: torch.device) -> None:
         state = new_state(method, spec, seed=0, phase=0, device=device)
         state.supernet.train()
         step = Replay(bilevel(state), record=CudaRecording)
-        batches = [Batch(*shape.batch(method.batch_size, device)) for _ in range(2)]
+        batches = [shape.batch(method.batch_size, device) for _ in range(2)]
         for _ in range(5):
             step(*batches[0], *batches[1])
 

@@ -122,8 +122,8 @@ def alike(count: int) -> Part:
 def epoch(device: torch.device, record: Record, seed: int, key: int, augment: Augment, cutout: int) -> list[Tensor]:
     """Return the pictures that the replays of a step see in an epoch, batch by batch."""
     batches = training_batches(alike(32), 4, augment, seed=seed, device=device, cutout=cutout)
-    step = Replay(lambda images, _labels: (images * 1.0,), record=record)
-    return [step(*batch)[0].clone() for batch in batches.epoch(key)]
+    step = Replay(lambda batch: (batch.images * 1.0,), record=record)
+    return [step(batch)[0].clone() for batch in batches.epoch(key)]
 
 
 @on_devices("what", ["crops", "cutout"], everyday=["crops", "cutout"])

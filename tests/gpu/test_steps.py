@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from benchmarks import gate
 from benchmarks.gate import STEPS, Record, Verdict, apart, judge, largest, position, walk
 from benchmarks.twin import Twin
+from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import Recording, Replay, Step
@@ -82,14 +84,14 @@ def training_losses(device: torch.device, precision: Precision, record: Record |
     network = network_on(device, drop_path=0.3)
     network.spec = replace(network.spec, precision=precision)
     optimiser = sgd(network, 0.1, 0.9, 3e-4)
-    step: Step = lambda *batch: train_step(network, optimiser, settings, *batch)  # noqa: E731
+    step: Step = partial(train_step, network, optimiser, settings)
     if record is not None:
         step = Replay(step, record=record)
     draws = torch.Generator().manual_seed(1)
     images = [torch.randn(4, 3, 32, 32, generator=draws).to(device) for _ in range(STEPS)]
     labels = torch.arange(4, device=device)
     torch.manual_seed(1)
-    return torch.stack([step(batch, labels)[0].clone() for batch in images])
+    return torch.stack([step(Batch(batch, labels))[0].clone() for batch in images])
 
 
 # -- what the gate would not let pass --

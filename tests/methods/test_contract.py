@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, Method
 from nascommon.parts.penalty import no_penalty
 from nascommon.runtime.checkpoint import Checkpoint
@@ -148,7 +147,7 @@ def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_validation_loss_reaches_every_logit_tensor_of_both_kinds_of_cells(name: str) -> None:
     method = replace(smoke_method(name), penalty=no_penalty)
-    state, batch = fresh_state(method), Batch(*next(DATA.architecture.epoch(0)))
+    state, batch = fresh_state(method), next(DATA.architecture.epoch(0))
     named = state.logits.named()
     assert {tensor_name.split(".")[0] for tensor_name in named} == set(DARTS_KINDS)
     for (tensor_name, tensor), slope in zip(named.items(), arch_gradient(state, batch, batch), strict=True):
@@ -162,7 +161,7 @@ def test_the_validation_loss_reaches_every_logit_tensor_of_both_kinds_of_cells(n
 @pytest.mark.parametrize("name", METHODS)
 def test_architecture_steps_move_both_alphas_and_no_weight_and_weight_steps_the_reverse(name: str) -> None:
     state = fresh_state(smoke_method(name))
-    batch = Batch(*next(DATA.weights.epoch(0)))
+    batch = next(DATA.weights.epoch(0))
     weights, logits = copies(state.supernet.parameters()), copies(state.logits.tensors())
     if name in LEARNING:
         architecture_step(state, batch, batch)

@@ -15,7 +15,7 @@ from nascommon.cost import peaks as footprint
 from nascommon.cost.footprint import Shape
 from nascommon.data.batch import Batch
 from nascommon.pipeline import estimate
-from nascommon.runtime.replay import WARM_UP, Replay, Step
+from nascommon.runtime.replay import WARM_UP, Input, Replay, Step
 from nascommon.space import network, supernet
 from nascommon.space.precision import Precision, computing
 from nascommon.training import many
@@ -48,7 +48,7 @@ def test_every_step_is_measured_in_the_precision_of_the_stages(
     precisions: set[Precision], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def once(step: Any, shape: Shape, batch_size: int, device: torch.device, *_steady: Any) -> float:
-        step(Batch(*shape.batch(2, device)))
+        step(shape.batch(2, device))
         return 1.0
 
     def uncounted(program: Callable[[torch.device], object], _device: torch.device) -> int:
@@ -108,9 +108,9 @@ class Counted:
 
     replays = 0
 
-    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
-        del step
-        self.outputs = inputs
+    def __init__(self, step: Step, inputs: tuple[Input, ...]) -> None:
+        del step, inputs
+        self.outputs: tuple[Tensor, ...] = ()
 
     def replay(self) -> None:
         type(self).replays += 1
@@ -119,7 +119,7 @@ class Counted:
 class Pictures(Shape):
     """Pictures that are on no device but the host."""
 
-    def batch(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def batch(self, size: int, device: torch.device) -> Batch:
         return super().batch(size, CPU)
 
 
@@ -153,7 +153,7 @@ def test_what_varies_from_step_to_step_is_told_to_the_replay() -> None:
         told[name] = set()
 
         def once(step: Any, shape: Shape, _size: int, device: torch.device, steady: Any, name: str = name) -> float:
-            step(Batch(*shape.batch(2, device)))
+            step(shape.batch(2, device))
             told[name].add(steady())
             return 1.0
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nascommon.runtime.replay import Step
+from nascommon.runtime.replay import Input, Step
 
 
 class Rehearsal:
     """Knows a step only by the memory of its inputs and outputs, as a graph does."""
 
-    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, step: Step, inputs: tuple[Input, ...]) -> None:
         self.step, self.inputs = step, inputs
         self.outputs: tuple[Tensor, ...] = ()
 

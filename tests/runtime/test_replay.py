@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nascommon.runtime import replay
-from nascommon.runtime.replay import WARM_UP, Recording, Replay, Step, replayed
+from nascommon.runtime.replay import WARM_UP, Input, Recording, Replay, Step, replayed
 from tests.runtime.rehearsal import Rehearsal
 
 
@@ -35,7 +35,7 @@ class Counted(Rehearsal):
 
     made = 0
 
-    def __init__(self, step: Step, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, step: Step, inputs: tuple[Input, ...]) -> None:
         type(self).made += 1
         super().__init__(step, inputs)
 
@@ -85,7 +85,7 @@ def test_a_step_that_is_not_steady_is_never_recorded() -> None:
 def test_a_step_that_cannot_be_recorded_runs_as_usual_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     tries = []
 
-    def refuse(_step: Step, inputs: tuple[Tensor, ...]) -> Recording:
+    def refuse(_step: Step, inputs: tuple[Input, ...]) -> Recording:
         tries.append(inputs)
         raise RuntimeError("operation not permitted when stream is capturing")
 

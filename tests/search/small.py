@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nascommon.data.batch import Batch
+from nascommon.data.task import CLASSIFICATION
 from nascommon.method import Method, Phase, WeightOptimiser
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import softmax_over_operations
@@ -32,6 +33,8 @@ SOME = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5")
 class TinyBatches:
     """Random images whose order depends on the key of the epoch alone; the last batch may be smaller."""
 
+    task = CLASSIFICATION
+
     def __init__(self, count: int = 10, batch_size: int = 5, *, seed: int = 0, side: int = 8,
                  dtype: torch.dtype = torch.float32, shuffled: bool = True) -> None:  # fmt: skip
         draws = generator(seed, "images")
@@ -43,12 +46,12 @@ class TinyBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", key))
         order = order if self.shuffled else torch.arange(len(self.labels))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield self.images[rows], self.labels[rows]
+            yield Batch(self.images[rows], self.labels[rows])
 
 
 class NoNumbersFrom(TinyBatches):
@@ -58,9 +61,9 @@ class NoNumbersFrom(TinyBatches):
         super().__init__(seed=seed)
         self.first = epoch
 
-    def epoch(self, key: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, key: int) -> Iterator[Batch]:
         for images, labels in super().epoch(key):
-            yield images if key < self.first else images * torch.nan, labels
+            yield Batch(images if key < self.first else images * torch.nan, labels)
 
 
 def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:
@@ -118,6 +121,8 @@ def equal(one: Any, other: Any) -> bool:
         return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
     if isinstance(one, dict):
         return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, Batch):
+        return isinstance(other, Batch) and equal(tuple(one), tuple(other))
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(equal, one, other))
     return bool(one == other)

@@ -15,6 +15,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from nascommon.data.batch import Batch
 from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
 from nascommon.method import REGISTRY, ArchOptimiser, Method, SearchSize, WeightOptimiser
 from nascommon.methods.pcdarts import PcdartsSettings, pcdarts
@@ -108,7 +109,7 @@ def test_under_darts_raising_every_skip_changes_what_the_supernet_computes() -> 
 # -- EC-DARTS: induced structural transition --
 
 
-def induced_calibration() -> list[tuple[Tensor, Tensor]]:
+def induced_calibration() -> list[Batch]:
     """Return the batches on which the first induced pass measures batch-norm statistics."""
     return list(tiny_data(torch.float64).weights.epoch(derive(0, "calibration")))
 

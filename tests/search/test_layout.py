@@ -69,6 +69,6 @@ def test_a_training_step_keeps_the_layout(name: str) -> None:
     network.drop_probability = 0.2
     optimiser = sgd(network, lr=0.1, momentum=0.9, weight_decay=0.0)
     with Layouts() as layouts:
-        train_step(network, optimiser, TrainingSettings(), *batch(CPU))
+        train_step(network, optimiser, TrainingSettings(), batch(CPU))
     assert layouts.found == []
     assert layouts.maps > 50

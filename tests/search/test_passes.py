@@ -141,10 +141,10 @@ def test_every_architecture_step_stands_before_its_weight_step(monkeypatch: pyte
     soft_pass(double_state(), DOUBLE, Epoch(3, architecture_steps=True), ignore)
     assert [name for name, _ in steps] == ["train", "architecture", "weight"] * len(DOUBLE.weights)
     trained = [data for name, data in steps if name == "weight"]
-    assert equal(trained, [Batch(*pair) for pair in DOUBLE.weights.epoch(3)])
+    assert equal(trained, list(DOUBLE.weights.epoch(3)))
     assert equal([data for name, data in steps if name == "train"], trained)
     validated = [data for name, data in steps if name == "architecture"]
-    assert equal(validated, [Batch(*pair) for pair in islice(endless(DOUBLE.architecture, 3), len(validated))])
+    assert equal(validated, list(islice(endless(DOUBLE.architecture, 3), len(validated))))
 
 
 def test_an_epoch_without_architecture_steps_leaves_the_logits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_the_pass_reports_means_over_images_and_every_batch() -> None:
     state, told = double_state(), []
     twin = copy.deepcopy(state)
     metrics = soft_pass(state, data, Epoch(0, architecture_steps=False), lambda *done: told.append(done))
-    losses, hits = zip(*(weight_step(twin, Batch(*pair)) for pair in uneven.epoch(0)), strict=True)
+    losses, hits = zip(*(weight_step(twin, batch) for batch in uneven.epoch(0)), strict=True)
     assert metrics["train_loss"] == pytest.approx(float(5 * losses[0] + 2 * losses[1]) / 7)
     assert metrics["train_accuracy"] == pytest.approx(float(sum(hits)) / 7)
     assert told == [(1, 2), (2, 2)]

@@ -69,7 +69,7 @@ def test_the_training_step_is_that_of_the_whole_batch(pieces: int) -> None:
     for count in (1, pieces):
         mine = copy.deepcopy(network)
         optimiser = torch.optim.SGD(mine.parameters(), lr=0.1)
-        loss, correct = train_step(mine, optimiser, TrainingSettings(pieces=count), *data)
+        loss, correct = train_step(mine, optimiser, TrainingSettings(pieces=count), data)
         found.append((loss, correct, *mine.parameters()))
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
 

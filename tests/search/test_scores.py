@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.data.batch import Batch
 from nascommon.search.passes import weight_step
 from nascommon.search.scores import fresh_statistics, recalibrate, recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
@@ -118,7 +119,7 @@ def test_recalibration_leaves_the_supernet_bit_identical(state: SearchState, tra
 def test_the_statistics_come_back_even_after_an_error(state: SearchState) -> None:
     before = copy.deepcopy(state.supernet.state_dict())
 
-    def torn() -> Iterator[tuple[Tensor, Tensor]]:
+    def torn() -> Iterator[Batch]:
         yield from CALIBRATION
         raise KeyError
 

@@ -132,7 +132,7 @@ def test_nor_does_a_step_of_retraining_with_auxiliary_head_and_drop_path() -> No
     network.drop_probability = 0.2
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     images, labels = torch.randn(4, 3, 32, 32).to(META), torch.arange(4).to(META)
-    train_step(network, optimiser, settings, images, labels)
+    train_step(network, optimiser, settings, Batch(images, labels))
     with OnDevice() as device:
-        train_step(network, optimiser, settings, images, labels)
+        train_step(network, optimiser, settings, Batch(images, labels))
     assert len(device.log) > 100

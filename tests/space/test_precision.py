@@ -77,7 +77,7 @@ def test_retraining_in_bfloat16_keeps_its_weights_and_both_losses_wide() -> None
     logits, auxiliary = network.forward_auxiliary(data.images)
     assert auxiliary is not None
     assert logits.dtype == auxiliary.dtype == torch.float32
-    loss, _ = train_step(network, torch.optim.SGD(network.parameters(), lr=0.1), TrainingSettings(), *data)
+    loss, _ = train_step(network, torch.optim.SGD(network.parameters(), lr=0.1), TrainingSettings(), data)
     assert loss.isfinite()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nascommon.data.batch import Batch
 from nascommon.training.scoring import evaluate, evaluating
 
 
@@ -13,7 +14,7 @@ def test_loss_and_accuracy_weigh_every_image_alike() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
     labels = torch.tensor([0, 1, 1])
     expected = sum(float(-row.log_softmax(0)[label]) for row, label in zip(logits, labels, strict=True)) / 3
-    loss, accuracy = evaluate(lambda images: images, [(logits[:2], labels[:2]), (logits[2:], labels[2:])])
+    loss, accuracy = evaluate(lambda images: images, [Batch(logits[:2], labels[:2]), Batch(logits[2:], labels[2:])])
     assert loss == pytest.approx(expected)
     assert accuracy == pytest.approx(2 / 3)
 
@@ -26,7 +27,7 @@ def test_nothing_is_recorded_for_gradients() -> None:
         outputs.append(layer(images))
         return outputs[-1]
 
-    evaluate(forward, [(torch.ones(1, 2), torch.tensor([0]))])
+    evaluate(forward, [Batch(torch.ones(1, 2), torch.tensor([0]))])
     assert not outputs[0].requires_grad
 
 

@@ -1,0 +1,77 @@
+"""A step of SGD on some network weights, computed in pieces where memory is short, and a sweep of such steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nascommon.data.batch import Batch
+
+OnBatch = Callable[[int, int], None]
+"""(batches done, batches in all) of a sweep."""
+
+
+class Forward(Protocol):
+    """Computes a piece of a batch in training mode."""
+
+    def __call__(self, piece: Batch, /) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the outputs [B, ...], the mean loss that is reported, and the mean loss whose gradient is followed."""
+        ...
+
+
+def descend(
+    network: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch, forward: Forward, *, clip: float, pieces: int
+) -> tuple[Tensor, Tensor]:
+    """Take one step of SGD against the gradient of the whole batch; batch norm alone sees a piece at a time.
+
+    Args:
+        network: its weights are moved.
+        optimiser: of these weights.
+        batch: images and labels.
+        forward: computes a piece.
+        clip: largest norm of the gradient.
+        pieces: computed one after the other, the memory of one at a time.
+
+    Returns:
+        The batch's mean reported loss and its sum of scores, scalars on the device and not waited for.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    losses, scores = [], []
+    for piece, share in batch.pieces(pieces):
+        outputs, reported, followed = forward(piece)
+        (share * followed).backward()  # type: ignore[no-untyped-call]
+        losses.append(share * reported.detach())
+        scores.append(piece.scores(outputs.detach()).sum())
+    nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimiser.step()
+    return torch.stack(losses).sum(), torch.stack(scores).sum()
+
+
+def sweep(
+    batches: Iterable[Batch],
+    count: int,
+    step: Callable[[Batch], tuple[Tensor, ...]],
+    *,
+    device: torch.device,
+    on_batch: OnBatch,
+) -> tuple[float, float, int]:
+    """Take a step on each of ``count`` batches; return (mean loss, mean score, images), the device waited for once.
+
+    Args:
+        batches: of an epoch.
+        count: how many there are.
+        step: takes a batch; returns its mean loss and its sum of scores, which the next step may overwrite.
+        device: where the steps are taken.
+        on_batch: told after every step.
+    """
+    loss_sum, score_sum, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
+    for done, batch in enumerate(batches, start=1):
+        loss, score = step(batch)
+        loss_sum += loss * len(batch.labels)
+        score_sum += score
+        images += len(batch.labels)
+        on_batch(done, count)
+    return float(loss_sum) / images, float(score_sum) / images, images
