@@ -16,15 +16,20 @@ from tests.space.kinds import two
 HERE = Path(__file__).parent
 
 
+def oracle(name: str) -> dict[str, Any]:
+    """Return the facts of ``name``.json; their ``origin`` says who measured or published them."""
+    tree: dict[str, Any] = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    return tree
+
+
 def facts() -> dict[str, Any]:
     """Return numbers measured with the released codes."""
-    tree: dict[str, Any] = json.loads((HERE / "facts.json").read_text())
-    return tree
+    return oracle("facts")
 
 
 def genotypes() -> dict[str, Any]:
     """Return the published genotypes as the released codes list them."""
-    tree: dict[str, Any] = json.loads((HERE / "genotypes.json").read_text())
+    tree: dict[str, Any] = oracle("genotypes")["genotypes"]
     return tree
 
 
