@@ -30,7 +30,7 @@ from nascommon.training.settings import (
 
 Complaint = tuple[Position, str]
 """Where something is wrong, and what."""
-WATCHED = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
+KEYS_DVC_NEEDS = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
 """Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
 which may be hours later. The section of the selected method is one more."""
 MOST_OPERATIONS = 50_000
@@ -159,7 +159,7 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
     complaints = [*_unwritten(tree), *look(known)]
     if not details and not complaints:
         return Params.model_validate_json(json.dumps(complete), context=path)
-    complaints += [complaint for detail in details[:MOST_LINES] for complaint in _explain(detail)]
+    complaints += [complaint for detail in details[:MOST_LINES] for complaint in _complaints_of(detail)]
     located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
     told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]
     raise UserError(*told, *("counted only" for _ in details[MOST_LINES:]))
@@ -198,7 +198,7 @@ def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
     """Complain of keys that are left out although DVC watches them."""
     method = value_at(tree, ("search", "method"))
     selected = [f"methods.{method}"] if isinstance(method, str) and method in REGISTRY else []
-    for key in (*WATCHED, *selected):
+    for key in (*KEYS_DVC_NEEDS, *selected):
         *section, name = position = tuple(key.split("."))
         given = value_at(tree, tuple(section))
         if not isinstance(given, dict) or name in given:
@@ -249,7 +249,7 @@ def _settings_type(annotation: Any) -> type[Settings] | None:
     return next((c for c in choices if isinstance(c, type) and issubclass(c, Settings)), None)
 
 
-def _explain(detail: ErrorDetails) -> list[Complaint]:
+def _complaints_of(detail: ErrorDetails) -> list[Complaint]:
     """Return where complaints belong and what they say."""
     position: Position = detail["loc"]
     if detail["type"] == "extra_forbidden":
@@ -257,17 +257,17 @@ def _explain(detail: ErrorDetails) -> list[Complaint]:
     if detail["type"] == "missing":
         return [(position, "is missing")]
     if detail["type"] == "value_error":
-        return [_said(position, line, detail["input"]) for line in str(detail["ctx"]["error"]).splitlines()]
+        return [_placed(position, line, detail["input"]) for line in str(detail["ctx"]["error"]).splitlines()]
     text = detail["msg"].replace("Input should be", "must be", 1)
-    return [(position, f"{text[0].lower()}{text[1:]} (got {_short(detail['input'])})")]
+    return [(position, f"{text[0].lower()}{text[1:]} (got {_quoted(detail['input'])})")]
 
 
-def _said(position: Position, line: str, value: Any) -> Complaint:
+def _placed(position: Position, line: str, value: Any) -> Complaint:
     """Place what a validator says; one over several keys says first which one it means."""
     key, _, rest = line.partition(": ")
     if rest and re.fullmatch(r"[\w.]+", key):
         return (*position, *key.split(".")), rest
-    return position, f"{line} (got {_short(value)})"
+    return position, f"{line} (got {_quoted(value)})"
 
 
 def _keys_at(position: Position) -> list[str]:
@@ -288,5 +288,5 @@ def _line(position: Position, lines: Lines) -> int:
     return lines.get(position, 1)
 
 
-def _short(value: Any) -> str:
+def _quoted(value: Any) -> str:
     return cut(json.dumps(value, default=str))

@@ -8,11 +8,11 @@ from types import FrameType
 INTERRUPTED = 130
 
 
-def leave(_signal: int, _frame: FrameType | None) -> None:
+def exit_on_interrupt(_signal: int, _frame: FrameType | None) -> None:
     """End at once and without a word: nothing has begun that could be lost."""
     os._exit(INTERRUPTED)
 
 
 # `python -m stages.X` comes by here first, and then imports for seconds; `run_stage` takes over from there.
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGINT, exit_on_interrupt)

@@ -8,7 +8,7 @@ import typer
 
 from nascommon.config import load_params
 from nascommon.method import REGISTRY
-from nascommon.pipeline.check import tell, what_reruns
+from nascommon.pipeline.check import estimate_in_words, what_reruns
 from nascommon.pipeline.estimate import estimates
 from nascommon.pipeline.run import prepare_device
 from nascommon.pipeline.unprepared import complaints
@@ -37,7 +37,7 @@ def main(params: ParamsFile = PARAMS, estimate: Estimating = True, table: Table 
     summary(f"method {settings.search.method}: {REGISTRY[settings.search.method].summary}", record(method), [])
     summary("what `dvc repro` would run", {"stages": what_reruns(params)}, [])
     if estimate:
-        rows = {line.stage: tell(line) for line in estimates(settings, method, device)}
+        rows = {line.stage: estimate_in_words(line) for line in estimates(settings, method, device)}
         summary(f"estimate for {describe(device)}", rows, [])
 
 

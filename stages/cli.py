@@ -17,9 +17,9 @@ import typer
 
 from nascommon.secrets import masked
 from nascommon.settings import UserError, one_line
-from stages import INTERRUPTED, leave
+from stages import INTERRUPTED, exit_on_interrupt
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
+NO_ROOM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
 """What the system says where a file or the output takes no more."""
 OUT_OF_MEMORY = "OutOfMemoryError"
 """PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
@@ -61,7 +61,7 @@ def _prepare() -> None:
     log = logging.StreamHandler()
     log.setFormatter(_Masked("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[log])
-    if signal.getsignal(signal.SIGINT) is leave:
+    if signal.getsignal(signal.SIGINT) is exit_on_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stdout is None:
         sys.stdout = io.StringIO()
@@ -73,7 +73,7 @@ def _mendable(error: Exception) -> str:
     """Say what the user can mend; nothing where it is a fault of this program."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in NO_ROOM_ERRORS:
         where = error.filename2 or error.filename or "the output"
         return one_line(f"{where}: cannot be written ({error.strerror}); mend that, then {RESUMED}")
     if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:

@@ -18,7 +18,7 @@ from nascommon.data.jitter import ADJUSTMENTS, jitter
 from nascommon.data.prepared import Part
 from nascommon.data.settings import Augment
 from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
-from nascommon.gaps.operation import removed
+from nascommon.gaps.operation import without_candidate
 from nascommon.method import Use
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy
@@ -77,7 +77,7 @@ def test_the_supernet_of_every_method_is_scored(name: str, gpu: torch.device) ->
     state = state_of(name, gpu)
     mixing = state.scored()
     supernet_scores(state.supernet, mixing, [images(gpu)])
-    assert devices(vars(removed(mixing, "normal", 0, 1)["normal"])) == {"cuda"}
+    assert devices(vars(without_candidate(mixing, "normal", 0, 1)["normal"])) == {"cuda"}
 
 
 def test_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nascommon.cost.live_bytes import META, in_blocks, in_heap, peak_bytes
+from nascommon.cost.live_bytes import META, block_bytes, heap_bytes, peak_bytes
 from nascommon.data.batch import Batch
 from nascommon.data.prepared import Prepared
-from nascommon.kernels.home import standing_for
+from nascommon.kernels.home import meta_stands_for
 
 DRAWING_STAGES = ("search", "kendall_tau")
 DRAWING_BYTES = 135 * 2**20
 """What Matplotlib and the tables take when the results are written. Measured: 124 to 143 MiB."""
-SIZES = {"cpu": in_heap, "cuda": in_blocks}
+SIZES = {"cpu": heap_bytes, "cuda": block_bytes}
 """What a tensor costs on each kind of device."""
 
 
@@ -51,11 +51,11 @@ def shape_of(prepared: Prepared) -> Shape:
 
 def memory_of(program: Callable[[torch.device], object], device: torch.device) -> int:
     """Predict the most bytes that ``program`` takes on a device, by running it on tensors that have no data."""
-    with standing_for(device.type):
+    with meta_stands_for(device.type):
         return peak_bytes(lambda: program(META), SIZES[device.type])
 
 
-def settle(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def fill_optimiser_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Give the weights gradients and momenta, as they have them from the second step on."""
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)

@@ -24,7 +24,7 @@ META = torch.device("meta")
 Size = Callable[[int], int]
 """Bytes of a tensor -> bytes that it costs."""
 
-HOLES = 0.3
+HEAP_FRAGMENTATION = 0.3
 """Of the tensors in the heap, what lies in holes between them at the peak: tensors that live for a whole step stand
 between others that come and go. Set on four runs (0.28 to 0.40, kernels' workspaces included); on later code nine runs
 of supernets and networks leave 0.20 to 0.51 unexplained without it, mostly 0.27 to 0.31. With MALLOC_MMAP_THRESHOLD_ at
@@ -35,22 +35,22 @@ BLOCK = 512
 """Bytes."""
 
 
-def exact(size: int) -> int:
+def tensor_bytes(size: int) -> int:
     """Return the bytes of the tensor themselves."""
     return size
 
 
-def in_heap(size: int) -> int:
+def heap_bytes(size: int) -> int:
     """Return the bytes that a tensor costs in the resident memory of a process: with its share of the heap's holes."""
-    return size if size > LARGEST_IN_HEAP else round(size * (1 + HOLES))
+    return size if size > LARGEST_IN_HEAP else round(size * (1 + HEAP_FRAGMENTATION))
 
 
-def in_blocks(size: int) -> int:
+def block_bytes(size: int) -> int:
     """Return the bytes that a tensor takes of a GPU, whose allocator of PyTorch hands out whole blocks."""
     return -(-size // BLOCK) * BLOCK
 
 
-def peak_bytes(program: Callable[[], object], size: Size = exact) -> int:
+def peak_bytes(program: Callable[[], object], size: Size = tensor_bytes) -> int:
     """Return the most bytes that tensors made by ``program`` take at any moment.
 
     A number that the program reads from a tensor without data is 1.
@@ -78,7 +78,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         peak: the largest ``now`` so far.
     """
 
-    def __init__(self, size: Size = exact) -> None:
+    def __init__(self, size: Size = tensor_bytes) -> None:
         """Start with nothing alive."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0

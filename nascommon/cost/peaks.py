@@ -12,7 +12,7 @@ from itertools import cycle
 import torch
 from torch import Tensor
 
-from nascommon.cost.footprint import Shape, memory_of, settle
+from nascommon.cost.footprint import Shape, fill_optimiser_state, memory_of
 from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.runtime.hardware import birthplace
@@ -62,8 +62,8 @@ def search_steps(
 ) -> None:
     """Do all in a phase that may take the most memory: both steps, and the watch of the Hessian on so many images."""
     state = new_state(method, spec, seed=0, phase=0, device=device)
-    counted, state.pieces = few(method.batch_size, pieces)
-    settle(state.supernet, state.weight_optimiser)
+    counted, state.pieces = equivalent_pieces(method.batch_size, pieces)
+    fill_optimiser_state(state.supernet, state.weight_optimiser)
     weights = list(state.supernet.parameters()) * INDUCED_COPIES if "induced" in method.passes else []
     held = [torch.empty_like(weight) for weight in weights]
     train, valid = (shape.batch(method.batch_size, device).head(counted) for _ in range(2))
@@ -75,7 +75,7 @@ def search_steps(
     del held
 
 
-def few(batch_size: int, pieces: int) -> tuple[int, int]:
+def equivalent_pieces(batch_size: int, pieces: int) -> tuple[int, int]:
     """Return of how many images and pieces a step takes as much as of the whole batch: two pieces stand for many."""
     counted = min(2 * math.ceil(batch_size / pieces), batch_size)
     return counted, min(pieces, 2)
@@ -96,7 +96,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
         largest = state.draw(use)
         if largest.main.active is not None:
             draws = (state.draw(use) for _ in range(DRAWS))
-            largest = max(draws, key=lambda drawn: layers(drawn, state.spec.candidates))
+            largest = max(draws, key=lambda drawn: count_layers(drawn, state.spec.candidates))
     kinds = cycle(largest)  # the order in which a state asks its sampler
     return replace(
         method,
@@ -104,7 +104,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     )
 
 
-def layers(drawn: Mixing, candidates: Candidates) -> int:
+def count_layers(drawn: Mixing, candidates: Candidates) -> int:
     """Count the layers of the operations drawn, as a measure of what they keep for the backward pass."""
     return sum(
         LAYERS[names[choice]]
@@ -122,7 +122,7 @@ def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
 @functools.cache
 def training_peak(settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device) -> int:
     """Predict the most bytes that a training step of a network of that size takes, beside the images."""
-    counted, pieces = few(settings.batch_size, settings.pieces)
+    counted, pieces = equivalent_pieces(settings.batch_size, settings.pieces)
     settings = settings.model_copy(update={"pieces": pieces})
 
     def step(on: torch.device) -> None:
@@ -141,5 +141,5 @@ def training_program(
     model.train()
     model.drop_probability = settings.drop_path / 2
     optimiser = sgd(model, settings.lr, settings.momentum, settings.weight_decay)
-    settle(model, optimiser)
+    fill_optimiser_state(model, optimiser)
     return partial(train_step, model, optimiser, settings)

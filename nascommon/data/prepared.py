@@ -18,7 +18,7 @@ from nascommon.data.settings import Augment
 from nascommon.data.task import Task
 from nascommon.data.walk import is_folder
 from nascommon.runtime.artefacts import read_json, read_tensors
-from nascommon.runtime.records import anew, read_record
+from nascommon.runtime.records import read_record, remake_hint
 from nascommon.settings import Count, Processes, Seed, Settings, UserError
 
 PartName = Literal["weights", "architecture", "train", "test"]
@@ -130,7 +130,7 @@ class Prepared:
         right_shape = isinstance(samples, Paths) or tuple(samples.images.shape[1:]) == shape
         known = bool(((samples.labels >= 0) & (samples.labels < len(promised))).all())
         if not (known and right_shape and class_counts(samples.labels, len(promised)) == promised):
-            raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; {anew(STAGE)}")
+            raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; {remake_hint(STAGE)}")
 
 
 def open_prepared(folder: Path) -> Prepared:
@@ -159,9 +159,9 @@ def _read_samples(folder: Path, name: str, storage: str) -> Samples:
         ):
             samples = Paths(folder / name / root, tuple(paths), _indices(path, labels))
         case _:
-            raise UserError(f"{path}: must hold root, paths and as many whole numbers as labels; {anew(STAGE)}")
+            raise UserError(f"{path}: must hold root, paths and as many whole numbers as labels; {remake_hint(STAGE)}")
     if not is_folder(samples.root):
-        raise UserError(f"{path}: the pictures are no longer at {samples.root}; {anew(STAGE)}")
+        raise UserError(f"{path}: the pictures are no longer at {samples.root}; {remake_hint(STAGE)}")
     return samples
 
 
@@ -170,20 +170,20 @@ def _read_split(folder: Path, name: str, total: int) -> Tensor:
     lists = read_json(path)
     numbers = lists.get(name) if isinstance(lists, dict) else None
     if not isinstance(numbers, list) or not _all_are(int, numbers) or len(set(numbers)) < len(numbers):
-        raise UserError(f"{path}: {name} must be a list of different whole numbers; {anew(STAGE)}")
+        raise UserError(f"{path}: {name} must be a list of different whole numbers; {remake_hint(STAGE)}")
     indices = _indices(path, numbers)
     if len(indices) == 0 or int(indices.min()) < 0 or int(indices.max()) >= total:
-        raise UserError(f"{path}: {name} does not fit the training pictures; {anew(STAGE)}")
+        raise UserError(f"{path}: {name} does not fit the training pictures; {remake_hint(STAGE)}")
     return indices
 
 
 def _pixels(path: Path, tensors: dict[str, Tensor]) -> Pixels:
     images, labels = tensors.get("images"), tensors.get("labels")
     if images is None or labels is None:
-        raise UserError(f"{path}: lacks images or labels; {anew(STAGE)}")
+        raise UserError(f"{path}: lacks images or labels; {remake_hint(STAGE)}")
     kinds = (images.dtype, images.dim(), labels.dtype, labels.dim())
     if kinds != (torch.uint8, 4, torch.int64, 1) or len(images) != len(labels):
-        raise UserError(f"{path}: must hold images uint8 [N, C, H, W] and labels int64 [N]; {anew(STAGE)}")
+        raise UserError(f"{path}: must hold images uint8 [N, C, H, W] and labels int64 [N]; {remake_hint(STAGE)}")
     return Pixels(images, labels)
 
 
@@ -195,4 +195,4 @@ def _indices(path: Path, numbers: list[int]) -> Tensor:
     try:
         return torch.tensor(numbers, dtype=torch.int64)
     except (OverflowError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: holds a number that counts nothing here; {anew(STAGE)}") from error
+        raise UserError(f"{path}: holds a number that counts nothing here; {remake_hint(STAGE)}") from error

@@ -126,7 +126,7 @@ def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: str) 
     return replace(kept, weights_EO=torch.cat(rows))
 
 
-def policies(state: SearchState, calibration: Iterable[Batch], valid: Iterable[Batch]) -> list[dict[str, Any]]:
+def gap_by_kept_edges(state: SearchState, calibration: Iterable[Batch], valid: Iterable[Batch]) -> list[dict[str, Any]]:
     """Cut one supernet to 8, 6, 5, 4 and 3 of 14 edges and measure each (DA2S, Table 4); [] unless 4 nodes.
 
     Edges rank by their best operation's weight times their own. ``kept`` has weight one on what stays,

@@ -97,7 +97,7 @@ def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, A
             for choice, name in enumerate(names):
                 if name == "none":
                     continue
-                without = removed(mixing, kind, edge, choice)
+                without = without_candidate(mixing, kind, edge, choice)
                 new_loss, new_accuracy = supernet_scores(state.supernet, without, valid)
                 yield {
                     "cell": kind, "edge": edge, "operation": name, "weight": weights_EO[edge][choice],
@@ -105,7 +105,7 @@ def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, A
                 }  # fmt: skip
 
 
-def removed(mixing: Mixing, kind: str, edge: int, choice: int) -> Mixing:
+def without_candidate(mixing: Mixing, kind: str, edge: int, choice: int) -> Mixing:
     """Return the mixing weights without one candidate of one edge."""
     cell = mixing[kind]
     weights_EO = cell.weights_EO.clone()

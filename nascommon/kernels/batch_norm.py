@@ -22,9 +22,9 @@ from nascommon.kernels.home import on_cpu
 
 LANES = 16
 """Numbers in a vector register."""
-WIDE = 128
+ENOUGH_CHANNELS = 128
 """Channels from which on the loop over pixels costs nothing."""
-WORTHWHILE = 2**12
+FEWEST_PIXELS = 2**12
 """Pixels of a batch below which combining the statistics costs more than is saved."""
 
 
@@ -49,13 +49,13 @@ class BatchNorm(nn.BatchNorm2d):
             scale_D, shift_D = _stacked(norms, "weight"), _stacked(norms, "bias")
         if not first.training or (len(norms) == 1 and not folds(x_BDHW)):
             running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
-            momentum = first.take() if first.training else 0.0
+            momentum = first.next_momentum() if first.training else 0.0
             return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
         out, mean_D, variance_D = normalised(x_BDHW, scale_D, shift_D, first.eps)
         average(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
         return out
 
-    def take(self) -> float:
+    def next_momentum(self) -> float:
         """Take in a batch and return its weight; without a momentum all batches seen are averaged."""
         if self.momentum is not None:
             return self.momentum
@@ -74,7 +74,7 @@ def average(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequ
     """Let every batch norm take the statistics of its batch into its running ones."""
     running = [cast("Tensor", kept) for norm in norms for kept in (norm.running_mean, norm.running_var)]
     new = [each for pair in zip(means, variances, strict=True) for each in pair]
-    weights = [norm.take() for norm in norms]
+    weights = [norm.next_momentum() for norm in norms]
     if len(set(weights)) == 1:
         torch._foreach_lerp_(running, new, weights[0])
         return
@@ -106,7 +106,7 @@ def folds(x_BCHW: Tensor) -> bool:
         channels % LANES > 0
         and on_cpu(x_BCHW)
         and x_BCHW.dtype in (torch.float32, torch.float64)
-        and pixels >= WORTHWHILE
+        and pixels >= FEWEST_PIXELS
         and pixels % _fold(channels) == 0
         and x_BCHW.is_contiguous(memory_format=torch.channels_last)
     )
@@ -114,7 +114,7 @@ def folds(x_BCHW: Tensor) -> bool:
 
 def _fold(channels: int) -> int:
     """Return the fewest pixels, a power of two, that fill registers and are wide enough."""
-    wide_enough = 1 << math.ceil(math.log2(max(WIDE / channels, 1)))
+    wide_enough = 1 << math.ceil(math.log2(max(ENOUGH_CHANNELS / channels, 1)))
     return max(LANES // math.gcd(LANES, channels), wide_enough)
 
 

@@ -23,7 +23,7 @@ WINDOW = 3
 """Columns of the widest kernel whose gradient has a fast path in oneDNN."""
 LANES = 16
 """Channels below which that path leaves most of a vector register empty."""
-WORTHWHILE = 2**15
+FEWEST_NUMBERS = 2**15
 """Numbers in the input below which the copies cost more than the fast path saves."""
 
 
@@ -89,7 +89,7 @@ class _Depthwise(torch.autograd.Function):
 def _kernel_gradient(x_BCHW: Tensor, slope_BCHW: Tensor, kernel_C1kk: Tensor, dilation: int) -> Tensor:
     """Return the sum over pixels of slope times input, for every tap [C, 1, k, k]."""
     k = kernel_C1kk.shape[-1]
-    if len(kernel_C1kk) < LANES or x_BCHW.numel() < WORTHWHILE:
+    if len(kernel_C1kk) < LANES or x_BCHW.numel() < FEWEST_NUMBERS:
         return _gradient(x_BCHW, slope_BCHW, kernel_C1kk, dilation * (k // 2), dilation)
     if dilation > 1:
         x_BCHW, slope_BCHW = (_interleaved(each, dilation) for each in (x_BCHW, slope_BCHW))

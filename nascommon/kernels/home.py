@@ -20,7 +20,7 @@ def on_cpu(tensor: Tensor) -> bool:
 
 
 @contextmanager
-def standing_for(kind: str) -> Iterator[None]:
+def meta_stands_for(kind: str) -> Iterator[None]:
     """Let tensors without data stand for those of that kind of device, such as ``cuda``."""
     token = _STOOD_FOR.set(kind)
     try:

@@ -32,7 +32,7 @@ def what_reruns(params: Path) -> str:
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 
-def tell(line: Estimate) -> str:
+def estimate_in_words(line: Estimate) -> str:
     """Write an estimate as a person says it."""
     if line.trouble is not None:
         return f"does not fit: {line.trouble}"

@@ -11,7 +11,7 @@ import torch
 from nascommon.config import Params
 from nascommon.data.batch import Batch
 from nascommon.data.loading import Data
-from nascommon.gaps.discretization import discretization_gap, policies
+from nascommon.gaps.discretization import discretization_gap, gap_by_kept_edges
 from nascommon.gaps.operation import operation_gap
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, SEARCH, TARGET
@@ -28,7 +28,7 @@ SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""
 
 
-WORTH = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
+REMOVAL_COLUMNS = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
 
 
 def discretize(params: Params) -> None:
@@ -51,13 +51,13 @@ def discretize(params: Params) -> None:
         )
         selection_seconds = time.perf_counter() - started
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
-        operations = operation_gap(state, worth_batches(data, settings.worth_images), seed=seed)
+        operations = operation_gap(state, removal_batches(data, settings.worth_images), seed=seed)
         skips = {f"skips_{kind}": cell.skips for kind, cell in genotype.items()}
         metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
         origin = {"method": run.params.search.method, "seed": seed, "search_epochs": search.final.epoch + 1}
         title = f"{run.params.search.method}, seed {seed}"
-        gaps = {**metrics, "policies": policies(state, calibration, valid), "last_epoch": last_epoch(state)}
+        gaps = {**metrics, "policies": gap_by_kept_edges(state, calibration, valid), "last_epoch": last_epoch(state)}
         searched = {**gaps, "samples": samples, "searched": genotype.to_json()}
         write_json(
             DISCRETIZE / "discretize.json", {**searched, "provenance": run.provenance(precision=state.spec.precision)}
@@ -66,7 +66,7 @@ def discretize(params: Params) -> None:
             genotype, origin, title = given, {"given": settings.genotype}, f"given: {settings.genotype}"
             print(f"discretize: {settings.genotype} will be retrained; the gaps are those of the search's own genotype")
         write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
-        write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=WORTH))
+        write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=REMOVAL_COLUMNS))
         write_json(METRICS / "discretize.json", metrics)
         for suffix in (".svg", ".png"):
             save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", title)
@@ -90,7 +90,7 @@ def gap_in_words(gap: dict[str, float], suffix: str) -> str:
     return f"{points(value)} of accuracy lost (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def worth_batches(data: Data, images: int) -> list[Batch] | None:
+def removal_batches(data: Data, images: int) -> list[Batch] | None:
     """Return so many images, evenly spaced over the architecture half; None for none."""
     part = data.prepared.part("architecture")
     if images == 0:

@@ -39,7 +39,7 @@ from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 MIB = 2**20
-SMALL = (4, 16)
+SMALL_BATCHES = (4, 16)
 REPEATS = 3
 """The fastest of so many steps counts: on a busy machine the others measure the neighbours."""
 QUICK_SECONDS = 2.0
@@ -186,7 +186,7 @@ def search_estimate(
         plain = measure(partial(weight_step, state), shape, method.batch_size, device, partial(steady, state))
         both = plain
         if method.arch_gradient is not None:
-            both = measure(partial(bilevel, state), shape, method.batch_size, device, partial(steady, state))
+            both = measure(partial(bilevel_step, state), shape, method.batch_size, device, partial(steady, state))
         steps = max(halves[0] // method.batch_size, 1)
         check = halves[1] / method.batch_size * plain * EVALUATION_SHARE
         warm = min(phase.warmup, phase.epochs)
@@ -201,7 +201,7 @@ def in_pieces(pieces: int) -> str:
     return f", each in {pieces} pieces to save memory" if pieces > 1 else ""
 
 
-def bilevel(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
+def bilevel_step(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
     """Take one architecture step and one weight step."""
     architecture_step(state, batch, batch)
     return weight_step(state, batch)
@@ -222,15 +222,15 @@ def measure(
     """Return the seconds of a step at ``batch_size``, as it is best repeated; ``steady`` as for ``replayed``."""
     repeated = replayed(step, device, steady)
     if device.type == "cuda":
-        return timed(repeated, shape.batch(batch_size, device), first=WARM_UP + 1)
-    small, large = (min(size, batch_size) for size in SMALL)
-    first, second = (timed(repeated, shape.batch(size, device)) for size in (small, large))
+        return fastest_seconds(repeated, shape.batch(batch_size, device), first=WARM_UP + 1)
+    small, large = (min(size, batch_size) for size in SMALL_BATCHES)
+    first, second = (fastest_seconds(repeated, shape.batch(size, device)) for size in (small, large))
     slope = max(second - first, 0.0) / max(large - small, 1)
     seconds = second + slope * (batch_size - large)
-    return timed(repeated, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
+    return fastest_seconds(repeated, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
 
 
-def timed(step: Step, batch: Batch, first: int = 1) -> float:
+def fastest_seconds(step: Step, batch: Batch, first: int = 1) -> float:
     """Return the seconds of the fastest of some steps, after the first ones, which warm up."""
     for _ in range(first):
         step(batch)

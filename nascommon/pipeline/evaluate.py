@@ -42,7 +42,7 @@ TOP = 5
 
 
 @dataclass(frozen=True)
-class Result:
+class TestHits:
     """A network's hits on a test set."""
 
     correct: int
@@ -78,9 +78,14 @@ def evaluate(params: Params) -> None:
         ours = tested(run, target, RETRAIN, "retrain")
         random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
         comparisons = compare_with_random(run, ours, random)
-        rows = [our_row(run, ours, comparisons), *random_row(run, random), *linear_row(run, target), *transfer_row(run)]
+        rows = [
+            searched_row(run, ours, comparisons),
+            *random_row(run, random),
+            *linear_row(run, target),
+            *transfer_row(run),
+        ]
         table = comparison_table(rows, published_results())
-        results = collect(run, ours, random, rows, comparisons)
+        results = collect_results(run, ours, random, rows, comparisons)
         gaps = own_gaps(params, results["metrics"])
         write_json(EVALUATE / "results.json", results)
         write_table(EVALUATE / "gaps.csv", gaps)
@@ -106,16 +111,16 @@ def own_gaps(params: Params, metrics: dict[str, Any]) -> pd.DataFrame:
     return gap_table([(params.search.method, method_hash(params), metrics)])
 
 
-def tested(run: Run, data: Data, folder: Path, stage: str) -> Result:
+def tested(run: Run, data: Data, folder: Path, stage: str) -> TestHits:
     """Load a network that a stage has trained and count its hits on the test set."""
     network, _, metrics = load_network(folder, run.device, stage)
     logits_NK, labels_N = predict(network, data.evaluation(data.prepared.part("test"), run.params.evaluate.batch_size))
     best_NT = logits_NK.topk(min(TOP, logits_NK.shape[1]), dim=1).indices
     hits_NT = best_NT == labels_N[:, None]
-    return Result(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N), metrics.get("params"))
+    return TestHits(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N), metrics.get("params"))
 
 
-def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Comparison]:
+def compare_with_random(run: Run, ours: TestHits, random: list[TestHits]) -> list[Comparison]:
     """Compare with random architectures of the same protocol: ours and, where it is the papers', theirs."""
     nulls = (
         [null_from_accuracies([100 * result.accuracy for result in random], "trained here by the same protocol")]
@@ -127,14 +132,14 @@ def compare_with_random(run: Run, ours: Result, random: list[Result]) -> list[Co
     return [compare(100 * ours.accuracy, null) for null in nulls]
 
 
-def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, Any]:
+def searched_row(run: Run, ours: TestHits, comparisons: list[Comparison]) -> dict[str, Any]:
     """Return the table's row of the searched network."""
     metrics, search = figures("retrain"), figures("search")
     row: dict[str, Any] = {
-        "what": f"{found(run)} and retrained",
+        "what": f"{origin_in_words(run)} and retrained",
         "data set": run.params.data.source,
         **ours.errors(),
-        **counts(metrics),
+        **size_columns(metrics),
         "search cost": duration(search["search_seconds"]) if run.params.discretize.genotype is None else "none",
         "note": f"seed {run.params.seed}, last epoch, {run.provenance()['hardware']}",
     }
@@ -143,13 +148,13 @@ def our_row(run: Run, ours: Result, comparisons: list[Comparison]) -> dict[str, 
     return row
 
 
-def found(run: Run) -> str:
+def origin_in_words(run: Run) -> str:
     """Say where the architecture comes from: from the search, or given in its place."""
     given = run.params.discretize.genotype
     return f"{run.params.search.method}, searched" if given is None else f"{given}, given"
 
 
-def random_row(run: Run, random: list[Result]) -> list[dict[str, Any]]:
+def random_row(run: Run, random: list[TestHits]) -> list[dict[str, Any]]:
     """Return the row of the random architectures of the same protocol, if there are any."""
     if not random:
         return []
@@ -175,7 +180,7 @@ def linear_row(run: Run, target: Data) -> list[dict[str, Any]]:
     sets = [list(target.evaluation(target.prepared.part(part), 500).epoch(0)) for part in ("train", "test")]
     train, test = ((torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])) for pairs in sets)
     hits = linear_classifier_hits(train, test)
-    errors = Result(hits, hits, len(test[1])).errors()
+    errors = TestHits(hits, hits, len(test[1])).errors()
     del errors["top-5 error %"]
     return [{"what": "linear classifier on raw pixels", "data set": run.params.data.source, **errors}]
 
@@ -188,10 +193,10 @@ def transfer_row(run: Run) -> list[dict[str, Any]]:
     result = tested(run, run.open(TRANSFER), TRANSFERRED, "transfer")
     return [
         {
-            "what": f"{found(run)}, transferred (ImageNet network)",
+            "what": f"{origin_in_words(run)}, transferred (ImageNet network)",
             "data set": f"{settings.source} at {settings.size} px",
             **result.errors(),
-            **counts(figures("transfer")),
+            **size_columns(figures("transfer")),
             "note": f"seed {run.params.seed}, last epoch",
         }
     ]
@@ -202,14 +207,14 @@ def figures(stage: str) -> Figures:
     return read_figures(METRICS / f"{stage}.json", stage)
 
 
-def counts(metrics: dict[str, Any]) -> dict[str, float]:
+def size_columns(metrics: dict[str, Any]) -> dict[str, float]:
     """Return the network's size as columns of the table."""
     names = {"params": "params M", "mult_adds": "mult-adds M", "paper_flops": "paper_flops M"}
     return {column: metrics[name] / MILLION for name, column in names.items()}
 
 
-def collect(
-    run: Run, ours: Result, random: list[Result], rows: list[dict[str, Any]], comparisons: list[Comparison]
+def collect_results(
+    run: Run, ours: TestHits, random: list[TestHits], rows: list[dict[str, Any]], comparisons: list[Comparison]
 ) -> dict[str, Any]:
     """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
     stages = {name: figures(name) for name in

@@ -22,7 +22,7 @@ from nascommon.space.topology import INPUTS
 from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
 
-FILLED = 0.9
+USABLE_SHARE = 0.9
 """Of the free memory, what may be filled by what is not counted, or advised."""
 OPERATIONS_OF_A_CELL = 10
 """Of a stand-alone network: two of each of four nodes, and the two that bring the inputs to its width."""
@@ -32,9 +32,9 @@ WATCHED_TENSORS = 2
 """So many times as much the watch of the Hessian keeps, which differentiates twice."""
 STEM_WIDTH: dict[Stem, float] = {"cifar": STEM_MULTIPLIER, "imagenet": 1 / 4}
 """Numbers that a stem makes of a pixel, for each channel of the first cell."""
-COPIES = 6
+COPIES_OF_A_WEIGHT = 6
 """Of every weight: itself, its gradient, its momentum and one that a step makes, with the holes of a heap."""
-WEIGHTS_OF_AN_OPERATION = COPIES * 4**2
+WEIGHTS_OF_AN_OPERATION = COPIES_OF_A_WEIGHT * 4**2
 """Numbers for each pair of channels of the first cell, at most: in the last cells they are four times as many."""
 AUXILIARY_WIDTH, AUXILIARY_WEIGHTS = 768, 4 * 128 * 768
 LAST_WIDTH = 4 * 32
@@ -62,10 +62,10 @@ def search_trouble(
     """Return what to set so that the largest step of a search fits into the free memory; None where it does."""
     free = available_bytes(device)
     for spec in supernets(method, base):
-        if (least := _least(spec)) > free:
+        if (least := _lower_bound(spec)) > free:
             return f"search.channels: {_too_much('the supernet alone', least, free)}; take fewer channels or cells"
     images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0)
-    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < FILLED * free:
+    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < USABLE_SHARE * free:
         return None
 
     def peak(pieces: int, watch_every: int = 0) -> int:
@@ -77,7 +77,7 @@ def search_trouble(
         return None
     steps = peak(search.pieces)
     if steps > free:
-        return advice("search.pieces", search.pieces, method.batch_size, steps, peak, free)
+        return pieces_advice("search.pieces", search.pieces, method.batch_size, steps, peak, free)
     return (
         f"search.watch_every: {_too_much('the look for signs of collapse', needed, free)}; set search.watch_every: 0, "
         f"which leaves it out (about {_mib(steps)})"
@@ -117,12 +117,12 @@ def trainings_that_fit(
     if networks == 0:
         return 1, None
     free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
-    if (least := max(map(_least, specs))) > free:
+    if (least := max(map(_lower_bound, specs))) > free:
         network = f"{key.partition('.')[0]}.network.channels"
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
     process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
-    if wanted * (bound + process) < FILLED * free:
+    if wanted * (bound + process) < USABLE_SHARE * free:
         return wanted, None
 
     def peak(pieces: int) -> int:
@@ -131,15 +131,15 @@ def trainings_that_fit(
 
     needed = peak(settings.pieces)
     if needed > free:
-        return 1, advice(key, settings.pieces, settings.batch_size, needed, peak, free)
-    fitting = max(1, min(wanted, math.floor(FILLED * free / (needed + process))))
+        return 1, pieces_advice(key, settings.pieces, settings.batch_size, needed, peak, free)
+    fitting = max(1, min(wanted, math.floor(USABLE_SHARE * free / (needed + process))))
     if params.jobs == "auto" or wanted * (needed + process) <= free:
         return fitting if params.jobs == "auto" else wanted, None
     several = _too_much(f"{wanted} networks at a time", wanted * (needed + process), free, "take")
     return wanted, f"jobs: {several}; set jobs: {fitting}"
 
 
-def advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[int], int], free: int) -> str:
+def pieces_advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[int], int], free: int) -> str:
     """Say how many pieces, a power of two more than are set, let a step fit; or that no number does.
 
     Args:
@@ -154,12 +154,12 @@ def advice(key: str, pieces: int, batch_size: int, needed: int, peak: Callable[[
     count = min(pieces, batch_size)
     while count < batch_size:
         count = min(2 * count, batch_size)
-        if needed * pieces <= FILLED * free * count and (bytes_then := peak(count)) <= FILLED * free:
+        if needed * pieces <= USABLE_SHARE * free * count and (bytes_then := peak(count)) <= USABLE_SHARE * free:
             return f"{trouble}; set {key}: {count} (about {_mib(bytes_then)}), or a smaller batch_size"
     return f"{trouble}, and no number of pieces makes it fit; take a smaller network, smaller images or another machine"
 
 
-def _least(spec: SupernetSpec | NetworkSpec) -> int:
+def _lower_bound(spec: SupernetSpec | NetworkSpec) -> int:
     """Return bytes that weights, gradients and momenta surely exceed: what is far too large need not be counted.
 
     Every cell brings both of its inputs, which have at least as many channels as the first cell, to its own channels.
@@ -170,18 +170,18 @@ def _least(spec: SupernetSpec | NetworkSpec) -> int:
 def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
     """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
     operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.main[0])
-    return _bound(operations, spec, shape, images)
+    return _upper_bound(operations, spec, shape, images)
 
 
 def _training_bound(settings: TrainingSettings, spec: NetworkSpec, shape: Shape) -> int:
-    return _bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size)
+    return _upper_bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size)
 
 
-def _bound(operations: int, spec: SupernetSpec | NetworkSpec, shape: Shape, images: int) -> int:
+def _upper_bound(operations: int, spec: SupernetSpec | NetworkSpec, shape: Shape, images: int) -> int:
     pixels = shape.height * shape.width
     before_cells, in_cells = STEM_WIDTH[spec.stem], (TOTAL_STRIDE["cifar"] / TOTAL_STRIDE[spec.stem]) ** 2
     maps = TENSORS_OF_AN_OPERATION * spec.channels * pixels * images * (before_cells + operations * in_cells)
-    heads = COPIES * (AUXILIARY_WEIGHTS + spec.classes * (AUXILIARY_WIDTH + LAST_WIDTH * spec.channels))
+    heads = COPIES_OF_A_WEIGHT * (AUXILIARY_WEIGHTS + spec.classes * (AUXILIARY_WIDTH + LAST_WIDTH * spec.channels))
     return round(FLOAT_BYTES * (maps + heads + operations * WEIGHTS_OF_AN_OPERATION * spec.channels**2))
 
 

@@ -107,7 +107,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     ) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
-            with checkpoints.held(identity):
+            with checkpoints.exclusive(identity):
                 yield Run(stage, params, device, tracker, checkpoints)
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))

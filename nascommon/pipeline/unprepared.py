@@ -37,7 +37,7 @@ def complaints(tree: dict[str, Any]) -> list[Complaint]:
     found = []
     for section in SECTIONS:
         try:
-            looked(DataSettings.model_validate_json(json.dumps(value_at(tree, section))))
+            listed_folder(DataSettings.model_validate_json(json.dumps(value_at(tree, section))))
         except ValidationError:
             continue  # told as mistakes of the section
         except UserError as error:
@@ -64,7 +64,7 @@ def shape_of(settings: DataSettings, folder: Path) -> Shape:
 
 
 @cache
-def looked(settings: DataSettings) -> tuple[Source, Paths] | None:
+def listed_folder(settings: DataSettings) -> tuple[Source, Paths] | None:
     """Return the classes and training pictures of a folder, None of what is no folder of the user's.
 
     Raises:
@@ -81,7 +81,7 @@ def looked(settings: DataSettings) -> tuple[Source, Paths] | None:
 
 def _shape_of_folder(settings: DataSettings) -> Shape:
     """Take the first picture for all where size or channels are left to the pictures."""
-    known = looked(settings)
+    known = listed_folder(settings)
     assert known is not None
     source, train = known
     first = read_header(train.root, train.names[0])

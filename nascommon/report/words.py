@@ -59,8 +59,8 @@ def findings(results: dict[str, Any]) -> list[str]:
         )
     if metrics["linear_error_percent"] is not None:
         lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
-    lines += [against_random(comparison) for comparison in results["comparisons"]]
-    lines += left_out(stages)
+    lines += [random_sentence(comparison) for comparison in results["comparisons"]]
+    lines += diverged_sentences(stages)
     if not results["comparisons"]:
         lines.append("Not compared with random architectures: set baseline.architectures.")
     gap = stages["discretize"]
@@ -69,16 +69,16 @@ def findings(results: dict[str, Any]) -> list[str]:
         f"goes from {percent(gap['soft'])} to {percent(gap['kept'])} (learned weights on what is kept "
         f"{percent(gap['kept_weighted'])}, batch norm recalibrated {percent(gap['kept_recalibrated'])})."
     )
-    lines.append(operations(gap))
+    lines.append(operation_gap_sentence(gap))
     kendall = stages["kendall_tau"]
-    lines += [ranking(kendall), *retest(kendall), *depth(kendall)]
+    lines += [ranking_sentence(kendall), *retest_sentences(kendall), *depth_sentences(kendall)]
     cost = results["cost_seconds"]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
     return lines
 
 
-def left_out(stages: dict[str, Any]) -> list[str]:
+def diverged_sentences(stages: dict[str, Any]) -> list[str]:
     """Say how many networks diverged and are therefore part of no figure."""
     counts = {"baseline": "random networks", "kendall_tau": "retrainings of ranked architectures"}
     return [
@@ -88,7 +88,7 @@ def left_out(stages: dict[str, Any]) -> list[str]:
     ]
 
 
-def against_random(comparison: dict[str, Any]) -> str:
+def random_sentence(comparison: dict[str, Any]) -> str:
     """Say how the network stands among random architectures."""
     return (
         f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
@@ -96,7 +96,7 @@ def against_random(comparison: dict[str, Any]) -> str:
     )
 
 
-def operations(gap: dict[str, Any]) -> str:
+def operation_gap_sentence(gap: dict[str, Any]) -> str:
     """Say whether weight follows worth."""
     excess = (
         f"Operation gap: {points(gap['operation_gap_excess'])} of weight on skips and pools against their "
@@ -107,30 +107,30 @@ def operations(gap: dict[str, Any]) -> str:
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
 
 
-def depth(kendall: dict[str, Any]) -> list[str]:
+def depth_sentences(kendall: dict[str, Any]) -> list[str]:
     """Say whether deeper training ranks as training at search depth does, if that was measured."""
     if kendall.get("depth_tau_b") is None:
         return []
-    return [f"Search depth against retraining depth: Kendall tau-b {tau(kendall, 'depth_')}."]
+    return [f"Search depth against retraining depth: Kendall tau-b {tau_with_interval(kendall, 'depth_')}."]
 
 
-def ranking(kendall: dict[str, Any]) -> str:
+def ranking_sentence(kendall: dict[str, Any]) -> str:
     """Say how well search scores rank architectures."""
     if kendall["n"] == 0:
         return "No search score to rank by: the search trained no supernet."
     chance = "" if kendall["p_value"] is None else f", p = {kendall['p_value']:.2g}, n = {kendall['n']}"
-    return f"Search score against retraining: Kendall tau-b {tau(kendall)}{chance}."
+    return f"Search score against retraining: Kendall tau-b {tau_with_interval(kendall)}{chance}."
 
 
-def retest(kendall: dict[str, Any]) -> list[str]:
+def retest_sentences(kendall: dict[str, Any]) -> list[str]:
     """Say how far retraining repeats its own order, and what that leaves to a score, if that was measured."""
     if kendall.get("retest_tau_b") is None:
         return []
-    agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau(kendall, 'retest_')}."
+    agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau_with_interval(kendall, 'retest_')}."
     ceiling = f"{kendall['ceiling_tau_b']:.2f} against one of them on average (corrected for attenuation)"
     return [f"{agreement} A perfect score would reach {ceiling}."]
 
 
-def tau(kendall: dict[str, Any], prefix: str = "") -> str:
+def tau_with_interval(kendall: dict[str, Any], prefix: str = "") -> str:
     """Write a tau-b of the stage's metrics with its interval."""
     return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ("", "_low", "_high")))

@@ -24,7 +24,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        _remove_abandoned(path)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         try:
             yield temporary
@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({reason}); mend that, then run it again") from error
 
 
-def _sweep(path: Path) -> None:
+def _remove_abandoned(path: Path) -> None:
     """Remove what processes that are gone left of their tries to write ``path``."""
     for part in path.parent.glob(f".{escape(path.stem)}.*.part{escape(path.suffix)}"):
         pid = part.name.removesuffix(f".part{path.suffix}").rpartition(".")[2]

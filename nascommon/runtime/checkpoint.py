@@ -64,7 +64,7 @@ class Checkpoint:
         Raises:
             UserError: the file cannot be read at present, as when memory is short; it stays as it is.
         """
-        with self._kept():
+        with self._naming_read_errors():
             if not self.path.is_file():
                 return None
             try:
@@ -80,7 +80,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     @contextmanager
-    def _kept(self) -> Iterator[None]:
+    def _naming_read_errors(self) -> Iterator[None]:
         """Say in one line what keeps a good file from being read: the machine, not the file."""
         try:
             yield
@@ -161,7 +161,7 @@ class CheckpointFolder:
         return Checkpoint(self.folder / f"{name}.ckpt", self.fingerprint, self.report)
 
     @contextmanager
-    def held(self, identity: Identity) -> Iterator[None]:
+    def exclusive(self, identity: Identity) -> Iterator[None]:
         """Keep other processes out of the folder, say what lies beside it, and remove it where the work is done.
 
         Unfinished work of other settings stays: they may come back. That of other code on the same settings and inputs
@@ -173,10 +173,10 @@ class CheckpointFolder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / LOCK).open("a", encoding="ascii") as lock:
-            if not _locked(lock):
+            if not _acquire_lock(lock):
                 raise UserError(f"{self.folder}: another process does the same work; wait for it, or stop it")
             write_json(self.folder / IDENTITY, asdict(identity))
-            beside = self._beside()
+            beside = self._idle_siblings()
             told = [
                 f"{one.name} (other {', '.join(identity.differences(its)) or 'format'})"
                 for one, its in beside
@@ -196,7 +196,7 @@ class CheckpointFolder:
                     shutil.rmtree(folder, ignore_errors=True)
         self.clear()
 
-    def _beside(self) -> list[tuple[Path, Identity]]:
+    def _idle_siblings(self) -> list[tuple[Path, Identity]]:
         """Return the other folders of the same stage at which no process is."""
         found = []
         for folder in sorted(self.folder.parent.iterdir()):
@@ -204,7 +204,7 @@ class CheckpointFolder:
                 continue
             try:
                 with (folder / LOCK).open("a", encoding="ascii") as lock:
-                    idle = _locked(lock)
+                    idle = _acquire_lock(lock)
                 other = Identity(**json.loads((folder / IDENTITY).read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError):
                 idle, other = True, Identity("", "", "", "")
@@ -217,7 +217,7 @@ class CheckpointFolder:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _locked(lock: TextIO) -> bool:
+def _acquire_lock(lock: TextIO) -> bool:
     """Take the lock of an open file, unless another process has it; it ends with the process, however that ends."""
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: loader processes would inherit that

@@ -88,10 +88,10 @@ def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
     """
     inputs = dependencies(stage, method).inputs
     hashed = [path for path in inputs if not (path.name == "train" and path.with_name("manifest.json") in inputs)]
-    return {file.as_posix(): _content_hash(folder / file) for path in hashed for file in _below(path, folder)}
+    return {file.as_posix(): _content_hash(folder / file) for path in hashed for file in _files_below(path, folder)}
 
 
-def _below(path: Path, folder: Path) -> list[Path]:
+def _files_below(path: Path, folder: Path) -> list[Path]:
     if not (folder / path).is_dir():
         return [path]
     return sorted(file.relative_to(folder) for file in (folder / path).rglob("*") if file.is_file())

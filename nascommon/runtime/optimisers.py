@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-OF_THE_DEVICE = ("fused", "foreach", "capturable")
+DEVICE_OPTIONS = ("fused", "foreach", "capturable")
 """What an optimiser decides by the device, and a checkpoint from another device must not bring along."""
 
 
@@ -28,6 +28,6 @@ def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float, *, f
 
 def load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
     """Take up a saved state, from whatever device."""
-    own = [{name: group[name] for name in OF_THE_DEVICE if name in group} for group in optimiser.param_groups]
+    own = [{name: group[name] for name in DEVICE_OPTIONS if name in group} for group in optimiser.param_groups]
     groups = [{**group, **mine} for group, mine in zip(saved["param_groups"], own, strict=True)]
     optimiser.load_state_dict({**saved, "param_groups": groups})

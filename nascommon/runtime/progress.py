@@ -50,13 +50,13 @@ class Progress:
         self._seconds.append(now - self._began)
         self._began = now
         self._done = epoch + 1
-        shown = [f"{name} {_plain(value)}" for name, value in figures.items()]
-        tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _plain(note)]
+        shown = [f"{name} {_printable(value)}" for name, value in figures.items()]
+        tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _printable(note)]
         self._print(_fitted(self._head(self._done), shown, [word for word in tail if word]))
 
     def say(self, text: str) -> None:
         """Print a sentence between the epochs, on as many lines as it needs."""
-        for line in textwrap.wrap(_plain(text), WIDTH, subsequent_indent="  "):
+        for line in textwrap.wrap(_printable(text), WIDTH, subsequent_indent="  "):
             self._print(line)
 
     def batch(self, done: int, total: int) -> None:
@@ -108,12 +108,12 @@ def progress(title: str, total: int, *, start: int = 0, unit: str = "epoch") -> 
 def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
     """Print what a stage found and where it lies: a title, `name  value` lines, and the paths, one per line."""
     indent = max((len(name) for name in rows), default=0) + 4
-    print(f"\n{_plain(title)}")
+    print(f"\n{_printable(title)}")
     for name, value in rows.items():
-        start = f"  {_plain(name)}".ljust(indent)
-        print(textwrap.fill(_plain(value), WIDTH, initial_indent=start, subsequent_indent=" " * indent))
+        start = f"  {_printable(name)}".ljust(indent)
+        print(textwrap.fill(_printable(value), WIDTH, initial_indent=start, subsequent_indent=" " * indent))
     for path in paths:
-        print(f"  -> {_plain(_short(path))}")
+        print(f"  -> {_printable(_relative_path(path))}")
     sys.stdout.flush()
 
 
@@ -152,13 +152,13 @@ def _fitted(head: str, figures: Sequence[str], tail: Sequence[str]) -> str:
     return "  ".join([head, *tail])[: WIDTH - 3] + "..."
 
 
-def _short(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     """The path from the working directory where it lies inside."""
     absolute = path.resolve()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
-def _plain(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 

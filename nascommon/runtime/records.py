@@ -29,7 +29,7 @@ def read_record(path: Path, record: type[Record], stage: str) -> Record:
     except ValidationError as error:
         first, *others = error.errors()
         more = f", and {len(others)} more mistakes" if others else ""
-        raise UserError(f"{path}: {complaint(first)}{more}; {anew(stage)}") from error
+        raise UserError(f"{path}: {complaint(first)}{more}; {remake_hint(stage)}") from error
 
 
 def complaint(detail: ErrorDetails) -> str:
@@ -47,7 +47,7 @@ def quoted(value: Any) -> str:
     return text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 3]}..."
 
 
-def anew(stage: str) -> str:
+def remake_hint(stage: str) -> str:
     """Say how the outputs of a stage are made again."""
     return f"`dvc repro {stage}` makes it anew"
 
@@ -65,7 +65,7 @@ class Figures(dict[str, Any]):
         self.path, self.stage = path, stage
 
     def __missing__(self, name: str) -> float:
-        raise UserError(f"{self.path}: {name} is missing; {anew(self.stage)}")
+        raise UserError(f"{self.path}: {name} is missing; {remake_hint(self.stage)}")
 
 
 def read_figures(path: Path, stage: str) -> Figures:
@@ -78,5 +78,5 @@ def read_figures(path: Path, stage: str) -> Figures:
     try:
         _Figures.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        raise UserError(f"{path}: {complaint(error.errors()[0])}; {anew(stage)}") from error
+        raise UserError(f"{path}: {complaint(error.errors()[0])}; {remake_hint(stage)}") from error
     return Figures(path, stage, tree)

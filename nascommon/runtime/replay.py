@@ -140,12 +140,12 @@ class Replay:
         self._calls = 0
         self._inputs: tuple[Input, ...] = ()
         self._recording: Recording | None = None
-        self._hopeless = False
+        self._cannot_record = False
 
     def __call__(self, *inputs: Input) -> tuple[Tensor, ...]:
         """Do one step."""
         self._calls += 1
-        if self._calls <= WARM_UP or self._hopeless or not self._steady():
+        if self._calls <= WARM_UP or self._cannot_record or not self._steady():
             return self._step(*inputs)
         if self._recording is None:
             self._start(inputs)
@@ -161,7 +161,7 @@ class Replay:
         try:
             self._recording = self._record(self._step, self._inputs)
         except RuntimeError as error:
-            self._hopeless = True
+            self._cannot_record = True
             reason = str(error).partition("\n")[0]
             log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", reason)
 

@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
     reader = _Reader()
-    tree = reader.plain(node, ())
+    tree = reader.to_python(node, ())
     if reader.complaints:
         raise UserError(*(f"{path}:{complaint}" for complaint in reader.complaints))
     if not isinstance(tree, dict):
@@ -104,7 +104,7 @@ class _Reader:
     complaints: list[str] = field(default_factory=list)
     values: int = 0
 
-    def plain(self, node: yaml.Node | None, position: Position) -> Any:
+    def to_python(self, node: yaml.Node | None, position: Position) -> Any:
         """Return what a node holds; None for what a complaint is about."""
         self.values += 1
         match node:
@@ -120,7 +120,7 @@ class _Reader:
             case yaml.SequenceNode():
                 for index, item in enumerate(node.value):
                     self.lines[*position, index] = item.start_mark.line + 1
-                return [self.plain(item, (*position, index)) for index, item in enumerate(node.value)]
+                return [self.to_python(item, (*position, index)) for index, item in enumerate(node.value)]
             case yaml.ScalarNode():
                 return self._scalar(node, position)
         return None
@@ -135,7 +135,7 @@ class _Reader:
             if key in tree:
                 self.complain(key_node, (*position, key), "is given twice")
             self.lines[*position, key] = key_node.start_mark.line + 1
-            tree[key] = self.plain(value_node, (*position, key))
+            tree[key] = self.to_python(value_node, (*position, key))
         return tree
 
     def _scalar(self, node: yaml.ScalarNode, position: Position) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nascommon.method import Method
 from nascommon.runtime.artefacts import read_tensors, write_json, write_table, write_tensors
-from nascommon.runtime.records import anew, read_record
+from nascommon.runtime.records import read_record, remake_hint
 from nascommon.search.history import History
 from nascommon.search.state import Induced, SearchState, new_state
 from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
@@ -115,7 +115,7 @@ class SavedState:
         """
         tensors = read_tensors(self.file)
         weights = _strip(tensors, "supernet.")
-        misfit = UserError(f"{self.file}: does not fit the method's supernet; {anew(STAGE)}")
+        misfit = UserError(f"{self.file}: does not fit the method's supernet; {remake_hint(STAGE)}")
         # Compared before anything is built: a size edited by hand may be any.
         cells = len({name.split(".")[1] for name in weights if name.startswith("cells.")})
         shapes = {name: tensor.shape for name, tensor in weights.items()}
@@ -193,7 +193,7 @@ def load_search(folder: Path) -> SavedSearch:
         snapshots = tuple(_saved_state(folder, state) for state in record.snapshots)
         return SavedSearch(folder, _saved_state(folder, record.final), snapshots)
     except UserError as error:
-        raise UserError(f"{path}: induced: {error}; {anew(STAGE)}") from error
+        raise UserError(f"{path}: induced: {error}; {remake_hint(STAGE)}") from error
 
 
 def _saved_state(folder: Path, record: StateRecord) -> SavedState:

@@ -11,7 +11,7 @@ import torch
 from pydantic import ConfigDict, Field
 
 from nascommon.runtime.artefacts import read_tensors, write_json, write_tensors
-from nascommon.runtime.records import anew, read_record
+from nascommon.runtime.records import read_record, remake_hint
 from nascommon.settings import Cells, Channels, Count, Settings, UserError
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import Network, NetworkSpec
@@ -69,11 +69,11 @@ def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Networ
     try:
         genotype = genotype_from_json(record.genotype, f"{path}: genotype")
     except UserError as error:
-        raise UserError(f"{error}; {anew(stage)}") from error
+        raise UserError(f"{error}; {remake_hint(stage)}") from error
     spec, weights = NetworkSpec(**record.spec.model_dump()), read_tensors(folder / WEIGHTS)
     # Compared before anything is built: a size edited by hand may be any.
     if spec.cells > len(weights) or _shapes(genotype, spec) != {name: tensor.shape for name, tensor in weights.items()}:
-        raise UserError(f"{path}: does not fit its weights; {anew(stage)}")
+        raise UserError(f"{path}: does not fit its weights; {remake_hint(stage)}")
     network = Network(genotype, spec)
     network.load_state_dict(weights)
     return network.to(device=device, memory_format=torch.channels_last).eval(), genotype, record.metrics  # type: ignore[call-overload]

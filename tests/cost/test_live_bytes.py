@@ -16,8 +16,8 @@ from nascommon.cost.live_bytes import (
     META,
     LiveBytes,
     available_bytes,
-    in_blocks,
-    in_heap,
+    block_bytes,
+    heap_bytes,
     peak_bytes,
     resident_bytes,
 )
@@ -104,12 +104,12 @@ def test_a_tensor_costs_what_the_given_size_says() -> None:
 
 
 def test_large_tensors_leave_no_holes_in_the_heap() -> None:
-    assert in_heap(1000) == 1300
-    assert in_heap(LARGEST_IN_HEAP + 1) == LARGEST_IN_HEAP + 1
+    assert heap_bytes(1000) == 1300
+    assert heap_bytes(LARGEST_IN_HEAP + 1) == LARGEST_IN_HEAP + 1
 
 
 def test_a_gpu_hands_out_whole_blocks() -> None:
-    assert [in_blocks(size) for size in (0, 1, 512, 513)] == [0, 512, 512, 1024]
+    assert [block_bytes(size) for size in (0, 1, 512, 513)] == [0, 512, 512, 1024]
 
 
 def test_a_number_read_from_a_tensor_without_data_is_one() -> None:

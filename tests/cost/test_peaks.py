@@ -13,9 +13,9 @@ import torch
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.cost.footprint import Shape, memory_of
-from nascommon.cost.live_bytes import META, in_blocks, peak_bytes, resident_bytes
-from nascommon.cost.peaks import few, search_steps, training_peak, training_program, with_fixed_draw
-from nascommon.kernels.home import standing_for
+from nascommon.cost.live_bytes import META, block_bytes, peak_bytes, resident_bytes
+from nascommon.cost.peaks import equivalent_pieces, search_steps, training_peak, training_program, with_fixed_draw
+from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.search.state import supernet_spec
 from nascommon.space.mixing import uniform_candidates
@@ -94,10 +94,10 @@ def test_pieces_divide_what_a_step_takes_for_its_images(pieces: int) -> None:
 
 @pytest.mark.parametrize("pieces", [3, 8])
 def test_two_pieces_stand_for_many(pieces: int) -> None:
-    assert few(24, pieces) == (2 * 24 // pieces, 2)
-    assert few(24, 1) == (24, 1)
-    assert few(5, 100) == (2, 2)
-    assert few(1, 3) == (1, 2)
+    assert equivalent_pieces(24, pieces) == (2 * 24 // pieces, 2)
+    assert equivalent_pieces(24, 1) == (24, 1)
+    assert equivalent_pieces(5, 100) == (2, 2)
+    assert equivalent_pieces(1, 3) == (1, 2)
     settings, spec = TrainingSettings(batch_size=24, pieces=pieces), NetworkSpec(4, 3)
 
     def every_piece(on: torch.device) -> None:
@@ -120,9 +120,9 @@ def test_tensors_without_data_go_the_way_of_the_device_that_they_stand_for() -> 
     def step(on: torch.device) -> None:
         training_program(settings, spec, on)(IMAGES.batch(32, on))
 
-    on_cpu = peak_bytes(lambda: step(META), in_blocks)
-    with standing_for("cuda"):
-        on_gpu = peak_bytes(lambda: step(META), in_blocks)
+    on_cpu = peak_bytes(lambda: step(META), block_bytes)
+    with meta_stands_for("cuda"):
+        on_gpu = peak_bytes(lambda: step(META), block_bytes)
     assert on_gpu != on_cpu
     assert memory_of(step, torch.device("cuda")) == on_gpu
 

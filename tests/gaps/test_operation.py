@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nascommon.gaps.discretization import kept_mixing, policies, weighted_mixing
-from nascommon.gaps.operation import operation_gap, removals, removed
+from nascommon.gaps.discretization import gap_by_kept_edges, kept_mixing, weighted_mixing
+from nascommon.gaps.operation import operation_gap, removals, without_candidate
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
@@ -53,7 +53,7 @@ def test_every_candidate_but_none_is_removed_once_and_only_it() -> None:
     assert len(rows) == 2 * edges * (len(SOME) - 1)
     assert {row["operation"] for row in rows} == set(SOME) - {"none"}
     mixing = state.mixing().detach()
-    without = removed(mixing, "reduction", 2, 3)
+    without = without_candidate(mixing, "reduction", 2, 3)
     assert torch.equal(without["normal"].weights_EO, mixing["normal"].weights_EO)
     changed = (without["reduction"].weights_EO != mixing["reduction"].weights_EO).nonzero().tolist()
     assert changed == [[2, 3]]
@@ -65,7 +65,7 @@ def test_worth_is_what_the_supernet_loses_without_the_candidate() -> None:
     mixing = state.mixing().detach()
     loss, accuracy = supernet_scores(state.supernet, mixing, VALID)
     row = next(r for r in removals(state, VALID) if (r["cell"], r["edge"], r["operation"]) == ("normal", 1, SOME[3]))
-    without = removed(mixing, "normal", 1, 3)
+    without = without_candidate(mixing, "normal", 1, 3)
     new_loss, new_accuracy = supernet_scores(state.supernet, without, VALID)
     assert (row["accuracy_drop"], row["loss_rise"]) == (accuracy - new_accuracy, new_loss - loss)
     assert row["weight"] == pytest.approx(float(mixing["normal"].weights_EO[1, 3]))
@@ -97,7 +97,7 @@ def test_learned_weights_on_what_is_kept_carry_the_mass_that_entered_each_node()
 
 def test_one_supernet_is_cut_to_every_target_of_the_table() -> None:
     state = double_state(nodes=4)
-    rows = policies(state, VALID, VALID)
+    rows = gap_by_kept_edges(state, VALID, VALID)
     assert [row["kept_edges"] for row in rows] == [8, 6, 5, 4, 3]
     for row in rows:
         assert sum(len(node) for node in row["genotype"]["normal"]["nodes"]) == row["kept_edges"]
@@ -108,7 +108,7 @@ def test_one_supernet_is_cut_to_every_target_of_the_table() -> None:
         assert row["kept_weighted"] == supernet_scores(state.supernet, weighted, VALID)[1]
         assert row["kept_recalibrated"] == recalibrated_scores(state.supernet, one, VALID, VALID)[1]
     assert any(row["kept"] != row["kept_weighted"] for row in rows)  # or the test would see nothing
-    assert policies(double_state(nodes=2), VALID, VALID) == []
+    assert gap_by_kept_edges(double_state(nodes=2), VALID, VALID) == []
 
 
 def test_a_supernet_that_is_discrete_already_loses_nothing_by_any_measure_of_its_own_target() -> None:
@@ -121,7 +121,7 @@ def test_a_supernet_that_is_discrete_already_loses_nothing_by_any_measure_of_its
     )
     state.method = method
     assert torch.equal(weighted_mixing(state, genotype)["normal"].weights_EO, hard["normal"].weights_EO)
-    assert policies(state, VALID, VALID)[0]["kept"] == policies(state, VALID, VALID)[0]["soft"]
+    assert gap_by_kept_edges(state, VALID, VALID)[0]["kept"] == gap_by_kept_edges(state, VALID, VALID)[0]["soft"]
 
 
 def test_a_paired_difference_is_narrower_than_two_separate_ones_and_covers_its_mean() -> None:

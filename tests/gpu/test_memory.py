@@ -15,7 +15,7 @@ from nascommon.cost import live_bytes as memory
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import META
 from nascommon.cost.peaks import search_steps, training_program
-from nascommon.kernels.home import standing_for
+from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search.state import new_state, supernet_spec
@@ -60,7 +60,7 @@ def training(device: torch.device) -> Program:
 
 def predicted_bytes(program: Program, device: torch.device) -> int:
     """Predict the bytes of the tensors alone: what is measured beside them is that."""
-    with standing_for(device.type):
+    with meta_stands_for(device.type):
         return memory.peak_bytes(lambda: program(META))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.cost.live_bytes import META, exact, peak_bytes
+from nascommon.cost.live_bytes import META, peak_bytes, tensor_bytes
 from nascommon.kernels import batch_norm
 from nascommon.kernels.batch_norm import BatchNorm, folds, normalised
 
@@ -20,7 +20,7 @@ SCALES = ["none", "scale", "both"]
 
 @pytest.fixture(autouse=True)
 def always_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_norm, "WORTHWHILE", 1)
+    monkeypatch.setattr(batch_norm, "FEWEST_PIXELS", 1)
 
 
 def inputs(shape: tuple[int, ...], scales: str) -> tuple[Tensor, Affine]:
@@ -130,7 +130,7 @@ def test_the_output_may_be_changed_in_place() -> None:
 def test_small_inputs_are_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.zeros(2, 36, 8, 8).contiguous(memory_format=torch.channels_last)
     assert folds(x)
-    monkeypatch.setattr(batch_norm, "WORTHWHILE", 2 * 8 * 8 + 1)
+    monkeypatch.setattr(batch_norm, "FEWEST_PIXELS", 2 * 8 * 8 + 1)
     assert not folds(x)
 
 
@@ -140,5 +140,5 @@ def test_a_step_without_data_takes_as_much_memory_as_one_with_data() -> None:
         scale = torch.ones(36, device=device, requires_grad=True)
         normalised(functional.relu(x), scale, None, 1e-5)[0].sum().backward()  # type: ignore[no-untyped-call]
 
-    found = [peak_bytes(partial(step, device), exact) for device in (META, torch.device("cpu"))]
+    found = [peak_bytes(partial(step, device), tensor_bytes) for device in (META, torch.device("cpu"))]
     assert found[0] == pytest.approx(found[1], rel=0.05)

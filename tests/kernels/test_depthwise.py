@@ -37,7 +37,7 @@ def inputs(side: int, height: int, width: int, channels: int = 3) -> tuple[Tenso
 @pytest.fixture(autouse=True)
 def always_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, "LANES", 1)
-    monkeypatch.setattr(depthwise, "WORTHWHILE", 1)
+    monkeypatch.setattr(depthwise, "FEWEST_NUMBERS", 1)
 
 
 @pytest.mark.parametrize(("side", "dilation", "height", "width"), SHAPES)
@@ -63,7 +63,7 @@ def test_second_derivatives_equal_those_of_the_plain_convolution(side: int, dila
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("limit", ["LANES", "WORTHWHILE"])
+@pytest.mark.parametrize("limit", ["LANES", "FEWEST_NUMBERS"])
 def test_the_gradient_of_a_small_kernel_takes_the_plain_way(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depthwise, limit, 10**6)
     x, kernel, slope = inputs(5, 8, 8)

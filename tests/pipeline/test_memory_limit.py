@@ -20,7 +20,7 @@ from nascommon.pipeline.memory_limit import (
     WATCHED_TENSORS,
     _search_bound,
     _training_bound,
-    advice,
+    pieces_advice,
     require_search,
     require_trainings,
 )
@@ -51,7 +51,7 @@ def takes(monkeypatch: pytest.MonkeyPatch, step: int, watch: int = 0) -> None:
     def search(_method: object, _base: object, _shape: object, settings: SearchSettings, _device: object) -> int:
         return max(step // settings.pieces, watch if settings.watch_every else 0)
 
-    monkeypatch.setattr(fitting, "_least", lambda _spec: 0)
+    monkeypatch.setattr(fitting, "_lower_bound", lambda _spec: 0)
     monkeypatch.setattr(fitting, "search_peak", search)
     monkeypatch.setattr(fitting, "training_peak", lambda settings, *_: step // settings.pieces)
 
@@ -65,12 +65,12 @@ def takes(monkeypatch: pytest.MonkeyPatch, step: int, watch: int = 0) -> None:
 def test_the_fewest_pieces_that_leave_a_tenth_of_the_free_memory_are_named(
     pieces: int, free_bytes: int, wanted: int
 ) -> None:
-    told = advice("search.pieces", pieces, 10, 1000 // pieces, lambda count: 1000 // count, free_bytes)
+    told = pieces_advice("search.pieces", pieces, 10, 1000 // pieces, lambda count: 1000 // count, free_bytes)
     assert f"set search.pieces: {wanted} " in told
 
 
 def test_the_message_says_what_is_needed_and_what_is_free() -> None:
-    told = advice("search.pieces", 1, 64, 800 * MIB, lambda count: 800 * MIB // count, 300 * MIB)
+    told = pieces_advice("search.pieces", 1, 64, 800 * MIB, lambda count: 800 * MIB // count, 300 * MIB)
     assert told == (
         "search.pieces: a step in 1 piece takes about 800 MiB, and 300 MiB are free; "
         "set search.pieces: 4 (about 200 MiB), or a smaller batch_size"
@@ -78,7 +78,7 @@ def test_the_message_says_what_is_needed_and_what_is_free() -> None:
 
 
 def test_where_no_number_helps_none_is_named() -> None:
-    told = advice("search.pieces", 1, 64, 800 * MIB, lambda _count: 700 * MIB, 300 * MIB)
+    told = pieces_advice("search.pieces", 1, 64, 800 * MIB, lambda _count: 700 * MIB, 300 * MIB)
     assert "no number of pieces makes it fit; take a smaller network" in told
 
 
@@ -89,7 +89,7 @@ def test_numbers_that_cannot_do_are_not_even_tried() -> None:
         tried.append(count)
         return 1600 // count + 10
 
-    advice("search.pieces", 1, 64, 1610, peak, 200)
+    pieces_advice("search.pieces", 1, 64, 1610, peak, 200)
     assert tried == [16]  # in 8 pieces a step takes 201 bytes at least, and 180 may be filled
 
 

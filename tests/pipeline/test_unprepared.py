@@ -11,7 +11,7 @@ import pytest
 
 from nascommon.data.preparing import is_prepared, prepare
 from nascommon.data.settings import DataSettings
-from nascommon.pipeline.unprepared import looked, shape_of
+from nascommon.pipeline.unprepared import listed_folder, shape_of
 from nascommon.settings import UserError
 from tests.stages.bad_projects import picture
 from tests.stages.project import ROOT, SMOKE, Project, new_project
@@ -20,7 +20,7 @@ from tests.stages.project import ROOT, SMOKE, Project, new_project
 @pytest.fixture(autouse=True)
 def _forgetful() -> Iterator[None]:
     yield
-    looked.cache_clear()
+    listed_folder.cache_clear()
 
 
 @pytest.fixture

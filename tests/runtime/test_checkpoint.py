@@ -328,7 +328,7 @@ def folder_of(root: Path, identity: Identity, report: Callable[[str], None] = pr
 def left_behind(root: Path, identity: Identity) -> Path:
     """Leave unfinished work, as a killed stage does."""
     folder = folder_of(root, identity)
-    with suppress(KeyboardInterrupt), folder.held(identity):
+    with suppress(KeyboardInterrupt), folder.exclusive(identity):
         folder.file("state").save({"epoch": 1})
         raise KeyboardInterrupt
     return folder.folder
@@ -336,12 +336,12 @@ def left_behind(root: Path, identity: Identity) -> Path:
 
 def test_work_that_was_refused_or_killed_before_its_first_checkpoint_leaves_nothing(tmp_path: Path) -> None:
     folder, told = folder_of(tmp_path, NOW), list[str]()
-    with suppress(UserError), folder.held(NOW):
+    with suppress(UserError), folder.exclusive(NOW):
         raise UserError("too little memory")
     assert not folder.folder.exists()
     killed = left_behind(tmp_path, replace(NOW, settings="others"))
     (killed / "state.ckpt").unlink()
-    with folder_of(tmp_path, NOW, told.append).held(NOW):
+    with folder_of(tmp_path, NOW, told.append).exclusive(NOW):
         assert told == []
     assert not killed.exists()
 
@@ -349,7 +349,7 @@ def test_work_that_was_refused_or_killed_before_its_first_checkpoint_leaves_noth
 def test_finished_work_leaves_nothing_and_broken_off_work_stays(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, NOW)
     assert left_behind(tmp_path, NOW) == folder.folder
-    with folder.held(NOW):
+    with folder.exclusive(NOW):
         assert folder.file("state").load() == {"epoch": 1}
     assert not folder.folder.exists()
 
@@ -369,7 +369,7 @@ def test_work_of_another_kind_is_named_and_what_this_work_supersedes_goes_with_i
 ) -> None:
     other = left_behind(tmp_path, replace(NOW, **change))
     lines: list[str] = []
-    with folder_of(tmp_path, NOW, lines.append).held(NOW):
+    with folder_of(tmp_path, NOW, lines.append).exclusive(NOW):
         assert other.is_dir()
     assert lines == [f"{tmp_path}/.checkpoints/search: unfinished work is not taken up: {other.name} ({told})"]
     assert other.is_dir() == stays
@@ -379,7 +379,7 @@ def test_nothing_is_said_where_the_work_is_taken_up(tmp_path: Path) -> None:
     left_behind(tmp_path, replace(NOW, settings="others"))
     left_behind(tmp_path, NOW)
     lines: list[str] = []
-    with folder_of(tmp_path, NOW, lines.append).held(NOW):
+    with folder_of(tmp_path, NOW, lines.append).exclusive(NOW):
         pass
     assert lines == []
 
@@ -389,7 +389,7 @@ def test_what_nobody_came_back_for_is_forgotten_after_a_month(tmp_path: Path) ->
     month_ago = time.time() - 31 * 86_400
     for file in old.iterdir():
         os.utime(file, (month_ago, month_ago))
-    with folder_of(tmp_path, NOW, lambda _line: None).held(NOW):
+    with folder_of(tmp_path, NOW, lambda _line: None).exclusive(NOW):
         pass
     assert not old.exists()
     assert young.is_dir()
@@ -400,7 +400,7 @@ import sys
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 identity = Identity("settings", "inputs", sys.argv[2], "2.15")
 folder = CheckpointFolder(__import__("pathlib").Path(sys.argv[1]), "search", identity.fingerprint("search"))
-with folder.held(identity):
+with folder.exclusive(identity):
     folder.file("state").save({"epoch": 1})
     print("held", flush=True)
     sys.stdin.read()
@@ -418,11 +418,11 @@ def test_a_running_process_keeps_its_folder_and_its_death_lets_go(tmp_path: Path
     same, other = start("code"), start("other")
     try:
         folder = folder_of(tmp_path, NOW)
-        with pytest.raises(UserError, match="another process does the same work"), folder.held(NOW):
+        with pytest.raises(UserError, match="another process does the same work"), folder.exclusive(NOW):
             pass
         same.kill()
         same.wait()
-        with folder.held(NOW):
+        with folder.exclusive(NOW):
             assert folder.file("state").load() == {"epoch": 1}
         assert (tmp_path / ".checkpoints/search" / replace(NOW, code="other").fingerprint("search")).is_dir()
     finally:

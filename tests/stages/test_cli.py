@@ -20,7 +20,7 @@ from stages.cli import run_stage
 from tests.runtime.full import files_of_at_most
 from tests.stages.project import ROOT, Project
 
-FULL = Path("/dev/full")
+NO_ROOM_ERRORS = Path("/dev/full")
 
 
 def ended(work: object, monkeypatch: pytest.MonkeyPatch, out: io.TextIOBase | None) -> tuple[int, str]:
@@ -42,9 +42,9 @@ def ended(work: object, monkeypatch: pytest.MonkeyPatch, out: io.TextIOBase | No
 
 @pytest.mark.parametrize("flush", [True, False])
 def test_an_output_that_takes_no_more_is_one_line(monkeypatch: pytest.MonkeyPatch, flush: bool) -> None:
-    if not FULL.exists():
+    if not NO_ROOM_ERRORS.exists():
         pytest.skip("the system has no /dev/full")
-    with FULL.open("w") as out:
+    with NO_ROOM_ERRORS.open("w") as out:
         status, said = ended(lambda: print("epoch 1", flush=flush), monkeypatch, out)
     assert status == 2
     assert said == (
@@ -125,8 +125,8 @@ def test_every_stage_tells_in_one_line_what_it_cannot_write(finished: Project, s
 
 
 def test_a_command_takes_ctrl_c_back_from_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = importlib.import_module("stages").leave
-    before = signal.signal(signal.SIGINT, leave)
+    exit_on_interrupt = importlib.import_module("stages").exit_on_interrupt
+    before = signal.signal(signal.SIGINT, exit_on_interrupt)
     try:
         status, said = ended(lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch, io.StringIO())
     finally:

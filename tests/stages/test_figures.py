@@ -10,7 +10,7 @@ import torch
 from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import Shape, shape_of
 from nascommon.data.prepared import open_prepared
-from nascommon.report.words import ranking, retest
+from nascommon.report.words import ranking_sentence, retest_sentences
 from nascommon.statistics.ranking import attainable_tau
 from nascommon.training.artefact import load_network
 from tests.stages.bad_projects import picture
@@ -59,14 +59,14 @@ RANKED = {
 
 
 def test_the_ranking_is_told_with_intervals_and_a_p_value_that_is_not_rounded_to_nothing() -> None:
-    assert ranking(RANKED) == (
+    assert ranking_sentence(RANKED) == (
         "Search score against retraining: Kendall tau-b 0.20 (95 % interval -1.00 to 1.00), p = 0.0028, n = 6."
     )
-    (agreement,) = retest(RANKED)
+    (agreement,) = retest_sentences(RANKED)
     assert "Kendall tau-b 0.34 (95 % interval -0.50 to 0.90). A perfect score would reach 0.51 against" in agreement
     alike = {"n": 3, "tau_b": None, "p_value": None, "retest_tau_b": None}
-    assert ranking(alike).endswith("tau-b undefined, since a score is the same for all 3 architectures.")
-    assert retest(alike) == []
+    assert ranking_sentence(alike).endswith("tau-b undefined, since a score is the same for all 3 architectures.")
+    assert retest_sentences(alike) == []
 
 
 # --- what a stage prints
