@@ -29,12 +29,12 @@ from nascommon.training.settings import (
 )
 
 Complaint = tuple[Position, str]
-"""Where something is wrong, and what."""
+"""Position of a mistake in the file, and what is wrong there."""
 KEYS_DVC_NEEDS = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
 """Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
 which may be hours later. The section of the selected method is one more."""
 MOST_OPERATIONS = 50_000
-"""Of a supernet: each is a module or several, and more take minutes to make."""
+"""Largest number of operations in a supernet: each is one or several modules, and more take minutes to make."""
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
 
@@ -64,7 +64,7 @@ class Params(Settings):
 
     seed: Seed = 0
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """One of auto, cpu, cuda or cuda:N."""
     threads: Threads | None = None
     """CPU threads of a training; null lets torch take all cores, and trainings that run at a time divide them evenly.
     Small networks gain nothing from more than one."""
@@ -72,9 +72,9 @@ class Params(Settings):
     """Retrainings that kendall_tau and baseline run at a time; with a number of ``threads`` changes none. auto: as many
     as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the convolutions in search and training; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
+    """Number format of the convolutions; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"
-    """Where MLflow keeps its runs: a URI, or ``none``."""
+    """Tracking store of MLflow: a URI, or ``none``."""
     data: DataSettings
     search: SearchSettings
     methods: MethodsSettings
@@ -94,7 +94,7 @@ class Params(Settings):
 
     @property
     def file(self) -> Path:
-        """Where they were read, for messages."""
+        """Return the path of the file that the settings were read from; messages name it."""
         return self._file
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ def masked(text: str, address: str = "") -> str:
 
 
 def ambiguous(address: str) -> bool:
-    """Whether user name or password hold a character at which an address is cut, so that parts of them would leak."""
+    """Return whether user name or password hold a character at which addresses are cut, which would leak parts."""
     found = _USERINFO.search(address)
     return found is not None and re.search(r"[/?#@\s]", found["userinfo"]) is not None
 

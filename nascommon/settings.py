@@ -82,7 +82,7 @@ FEWEST_IN_BATCH_NORM = 2
 BatchSize = Annotated[int, Field(ge=FEWEST_IN_BATCH_NORM, le=65_536)]
 """Images of a batch."""
 Pieces = Annotated[int, Field(ge=1, le=32_768)]
-"""That a batch is cut into."""
+"""Number of pieces that a batch is cut into."""
 Side = Annotated[int, Field(ge=1, le=4096)]
 """Pixels."""
 Margin = Annotated[int, Field(ge=0, le=4096)]
@@ -91,9 +91,9 @@ Channels = Annotated[int, Field(ge=1, le=4096)]
 AddedChannels = Annotated[int, Field(ge=0, le=4096)]
 Cells = Annotated[int, Field(ge=1, le=1000)]
 SearchCells = Annotated[int, Field(ge=3, le=1000)]
-"""Of fewer than 3 all are reduction cells, and nothing would be learned of the normal cell."""
+"""Depth of a supernet. With fewer than 3 cells all are reduction cells, and the normal cell would learn nothing."""
 MOST_PHASES = 100
-"""Of a search; each has a supernet of its own."""
+"""Largest number of phases of a search; each has a supernet of its own."""
 Nodes = Annotated[int, Field(ge=1, le=32)]
 """Intermediate nodes of a cell; its edges grow with their square."""
 Images = Annotated[int, Field(ge=1, le=1_000_000_000)]

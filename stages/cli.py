@@ -20,7 +20,7 @@ from nascommon.settings import UserError, one_line
 from stages import INTERRUPTED, exit_on_interrupt
 
 NO_ROOM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
-"""What the system says where a file or the output takes no more."""
+"""Errors of the system where a file or the output takes no more."""
 OUT_OF_MEMORY = "OutOfMemoryError"
 """PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
 PARAMS = Path("params.yaml")

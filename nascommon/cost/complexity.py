@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, and the count that the papers print as FLOPs."""
+"""Counts of a network: parameters, multiply-adds, and what the papers print as FLOPs."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Complexity:
 
 def network_complexity(genotype: Genotype, spec: NetworkSpec, height: int, width: int) -> Complexity:
     """Count a stand-alone network without allocating it: everything happens on the meta device."""
+    # Counting needs shapes only; on meta an ImageNet network is counted in a fraction of a second.
     with torch.device("meta"):
         network = Network(genotype, spec).eval()
         image = torch.empty(1, spec.image_channels, height, width)
@@ -59,6 +60,7 @@ def count_operations(module: nn.Module, forward: Callable[[], object]) -> tuple[
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
         match layer:
             case nn.Conv2d():
+                # A group sees its share of the input channels only; bias, where there is one, is not counted.
                 per_output = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
                 counts["mult_adds"] += out.numel() * per_output
             case nn.Linear():

@@ -1,4 +1,4 @@
-"""What every stage has in memory: its process, its images, and a program that is to fit beside them."""
+"""Memory of a stage: its process, its images, and the program that has to fit beside them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nascommon.kernels.home import meta_stands_for
 
 DRAWING_STAGES = ("search", "kendall_tau")
 DRAWING_BYTES = 135 * 2**20
-"""What Matplotlib and the tables take when the results are written. Measured: 124 to 143 MiB."""
+"""Memory that Matplotlib and the tables take when results are written (124 to 143 MiB measured)."""
 SIZES = {"cpu": heap_bytes, "cuda": block_bytes}
-"""What a tensor costs on each kind of device."""
+"""Function from the bytes of a tensor to the bytes it costs, by kind of device."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the estimate needs to know of a set of images."""
+    """Number, size and classes of a set of images: all that an estimate needs to know of it."""
 
     images: int
     channels: int
@@ -32,12 +32,12 @@ class Shape:
     in_memory: bool = True
 
     def batch(self, size: int, device: torch.device) -> Batch:
-        """Return random images and labels."""
+        """Return a batch of random images [size, C, H, W] and labels [size] on ``device``."""
         images = torch.randn(size, self.channels, self.height, self.width, device=device)
         return Batch(images, torch.randint(self.classes, (size,), device=device))
 
     def resident_bytes(self) -> int:
-        """Return the bytes of the images, a byte a pixel, where they are kept in memory."""
+        """Return the bytes of the images where they are kept in memory, a byte per pixel and channel; else 0."""
         return self.images * self.channels * self.height * self.width if self.in_memory else 0
 
 
@@ -50,13 +50,20 @@ def shape_of(prepared: Prepared) -> Shape:
 
 
 def memory_of(program: Callable[[torch.device], object], device: torch.device) -> int:
-    """Predict the most bytes that ``program`` takes on a device, by running it on tensors that have no data."""
+    """Predict the most bytes that ``program`` takes on a device, by running it on tensors that have no data.
+
+    Args:
+        program: takes the device (``meta`` here) on which it makes all its tensors.
+        device: the one whose memory is predicted; it is not touched.
+    """
+    # Some kernels are chosen by the device: they must be chosen as they would be on the one that is predicted.
     with meta_stands_for(device.type):
         return peak_bytes(lambda: program(META), SIZES[device.type])
 
 
 def fill_optimiser_state(model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     """Give the weights gradients and momenta, as they have them from the second step on."""
+    # The first step allocates the momenta; a peak measured in it would be that of no other step.
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     optimiser.step()

@@ -1,4 +1,4 @@
-"""How much memory a computation takes at its peak, found by running it on tensors that have no data.
+"""Peak memory of a computation, found by running it on tensors that have no data.
 
 Tensors on PyTorch's ``meta`` device have shapes and storages but no bytes and no arithmetic. So a step of any size can
 be run in seconds, and every storage be followed from the operation that makes it to its death.
@@ -25,14 +25,14 @@ Size = Callable[[int], int]
 """Bytes of a tensor -> bytes that it costs."""
 
 HEAP_FRAGMENTATION = 0.3
-"""Of the tensors in the heap, what lies in holes between them at the peak: tensors that live for a whole step stand
-between others that come and go. Set on four runs (0.28 to 0.40, kernels' workspaces included); on later code nine runs
-of supernets and networks leave 0.20 to 0.51 unexplained without it, mostly 0.27 to 0.31. With MALLOC_MMAP_THRESHOLD_ at
-64 KiB, which maps nearly every tensor by itself, the holes all but vanish."""
+"""Bytes lost in holes of the heap at the peak, as a share of the bytes of the tensors in it. Tensors that live for a
+whole step stand between others that come and go. Set on four runs (0.28 to 0.40, kernels' workspaces included); on
+later code nine runs of supernets and networks leave 0.20 to 0.51 unexplained without it, mostly 0.27 to 0.31. With
+MALLOC_MMAP_THRESHOLD_ at 64 KiB, which maps nearly every tensor by itself, the holes all but vanish."""
 
 
 BLOCK = 512
-"""Bytes."""
+"""Bytes that every allocation on a GPU is rounded up to (kMinBlockSize of PyTorch's CUDACachingAllocator)."""
 
 
 def tensor_bytes(size: int) -> int:
@@ -89,9 +89,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, operation: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run an operation and count what it returns."""
-        if operation is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:  # noqa: SLF001 -- of Tensor.item
+        # Tensor.item() on meta would raise, as there is no number to return; any number lets the program go on.
+        if operation is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:  # noqa: SLF001 -- no public name
             return 1
         result = operation(*args, **(kwargs or {}))
+        # Views and in-place operations return tensors of a storage that is counted already.
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf.untyped_storage())
@@ -105,6 +107,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         size = self._size(storage.nbytes())
         self._alive.add(key)
+        # At interpreter exit nobody needs the count, and what it refers to may be gone.
         weakref.finalize(storage, self._forget, key, size).atexit = False
         self.now += size
         self.peak = max(self.peak, self.now)
@@ -123,7 +126,8 @@ def available_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return free
     available = int(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError):
+    # What the system has free knows nothing of the container's limit.
+    with suppress(OSError, ValueError):  # no such files, or "max" where there is no limit
         limit, used = (int((CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
         return min(available, limit - used)
     return available

@@ -1,4 +1,4 @@
-"""What a stage holds in memory at the peak of its largest step, predicted before it starts."""
+"""Peak memory of the largest step of a stage, predicted before it starts."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
 
 DRAWS = 1000
-"""Of a method that samples what is computed, the largest of so many samples stands for the largest of a search."""
+"""Number of draws of a sampling method whose largest stands for the largest of a whole search."""
 INDUCED_COPIES = 3
-"""Of the network weights that an induced pass holds besides: its model's weights, momenta and gradients."""
+"""Extra copies of the network weights held during an induced pass: the induced model's weights, momentum buffers and
+gradients."""
 LAYERS = {name: sum(1 for _ in search_operation(name, 2, 1).modules()) for name in CANDIDATES}
 STAND_IN = "DARTS_V2"
 """Its network stands for that of the genotype, which only the search will know."""
@@ -65,7 +66,8 @@ def search_steps(
     counted, state.pieces = equivalent_pieces(method.batch_size, pieces)
     fill_optimiser_state(state.supernet, state.weight_optimiser)
     weights = list(state.supernet.parameters()) * INDUCED_COPIES if "induced" in method.passes else []
-    held = [torch.empty_like(weight) for weight in weights]
+    held = [torch.empty_like(weight) for weight in weights]  # alive during the steps below, as in the pass itself
+    # A head is a view, so the memory of the whole batch stays held.
     train, valid = (shape.batch(method.batch_size, device).head(counted) for _ in range(2))
     if method.arch_gradient is not None:
         architecture_step(state, train, valid)
@@ -76,7 +78,11 @@ def search_steps(
 
 
 def equivalent_pieces(batch_size: int, pieces: int) -> tuple[int, int]:
-    """Return of how many images and pieces a step takes as much as of the whole batch: two pieces stand for many."""
+    """Return (images, pieces) of a step that takes as much memory as that of the whole batch.
+
+    Pieces are computed one after the other and each is freed before the next, so two stand for any number: the second
+    one meets the gradients that the first has left, and the third nothing new.
+    """
     counted = min(2 * math.ceil(batch_size / pieces), batch_size)
     return counted, min(pieces, 2)
 
@@ -89,6 +95,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     """
     if method.sample is None:
         return method
+    # The draw needs real numbers, so it is made on the CPU, of the smallest supernet with the same edges.
     small = replace(spec, channels=2 * spec.channel_divisor, cells=1)
     state = new_state(method, small, seed=0, phase=0, device=torch.device("cpu"))
     use = next(iter(method.sample_in))
@@ -116,6 +123,7 @@ def count_layers(drawn: Mixing, candidates: Candidates) -> int:
 
 def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
     """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
+    # Which ones survive is known only after the phase. Convolutions come last in their order.
     return Candidates((kind, tuple(names[-keep:] for names in edges)) for kind, edges in candidates.items())
 
 

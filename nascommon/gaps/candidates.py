@@ -25,7 +25,7 @@ class Source:
 
     name: str
     valid_accuracy: float | None
-    """Of the supernet with its mixing weights, as the search measured it."""
+    """Validation accuracy in [0, 1] of the supernet with its mixing weights, as the search measured it."""
     open: Callable[[], SearchState]
 
 

@@ -20,7 +20,7 @@ from nascommon.statistics.ranking import Ranking, rank_correlation
 
 @dataclass(frozen=True)
 class OperationGap:
-    """How far the learned weights are from what the operations are worth.
+    """Distance between the learned weights of the operations and what the supernet loses without them.
 
     Attributes:
         excess: share of an edge's weight that lies on candidates without parameters, minus their uniform share,

@@ -30,24 +30,24 @@ class KendallSettings(Settings):
     """The section ``kendall_tau``: do search scores rank architectures as retraining does?"""
 
     mode: Literal["single_run", "multi_run", "trajectory"] = "single_run"
-    """single_run: architectures of this search. multi_run: the results of several searches that differ in the seed.
-    trajectory: as single_run, and the same architectures scored by every snapshot of the search."""
+    """Which architectures are ranked. single_run: those of this search. multi_run: the results of several searches that
+    differ in the seed. trajectory: as single_run, and the same architectures scored by every snapshot of the search."""
     architectures: int = Field(default=10, ge=FEWEST_TO_RANK, le=1000)
-    """How many; in multi_run, how many searches (this one and so many less one more)."""
+    """Number of architectures; in multi_run, the number of searches, this one included."""
     source: Literal["epochs", "sampled"] = "epochs"
-    """epochs: the genotypes of the search's snapshots (10 epochs of one run in EC-DARTS' Figure 1). sampled: drawn from
-    the final mixing weights."""
+    """Origin of the architectures. epochs: the genotypes of the search's snapshots (10 epochs of one run in EC-DARTS'
+    Figure 1). sampled: drawn from the final mixing weights."""
     search_score: Literal["supernet_val", "inherited_val"] = "inherited_val"
-    """supernet_val: accuracy of the supernet with its mixing weights at that epoch. inherited_val: of the architecture
-    alone with the supernet's weights, batch norm recalibrated."""
+    """Score that the search gives. supernet_val: accuracy of the supernet with its mixing weights at that epoch.
+    inherited_val: of the architecture alone with the supernet's weights, batch norm recalibrated."""
     calibration_batches: Count = 50
     retest: bool = True
     """Retrain every architecture once more with another seed. How far two retrainings agree says how much of the order
     is noise; a perfect score, which has none of its own, reaches more, and that ceiling is reported beside it."""
     network: NetworkSettings = NetworkSettings(channels=16, cells=8, auxiliary=False)
-    """Of the search's depth and width: the search score is compared with it, and the difference is structure."""
+    """Network of the search's depth and width: the search score is compared with it, which gives the structure gap."""
     deep_network: NetworkSettings | None = NetworkSettings(channels=16, cells=20, auxiliary=False)
-    """The same architectures once more at the depth of retraining, for the depth gap; null skips it."""
+    """Network at the depth of retraining, for the depth gap; null skips it."""
     training: TrainingSettings = TrainingSettings(epochs=25, drop_path=0.0)
 
     @model_validator(mode="after")

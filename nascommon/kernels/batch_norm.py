@@ -21,11 +21,11 @@ from torch.nn import functional
 from nascommon.kernels.home import on_cpu
 
 LANES = 16
-"""Numbers in a vector register."""
+"""float32 numbers in a vector register of 512 bits."""
 ENOUGH_CHANNELS = 128
-"""Channels from which on the loop over pixels costs nothing."""
+"""Channels of a pixel from which on ATen's loop over pixels costs nothing beside the work in it."""
 FEWEST_PIXELS = 2**12
-"""Pixels of a batch below which combining the statistics costs more than is saved."""
+"""Pixels of a batch (B x H x W) below which combining the statistics costs more than is saved."""
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -37,16 +37,19 @@ class BatchNorm(nn.BatchNorm2d):
 
     @staticmethod
     def together(norms: Sequence[BatchNorm], x_BDHW: Tensor, scale_D: Tensor | None = None) -> Tensor:
-        """Apply batch norms side by side.
+        """Apply several batch norms as one and return their outputs one after the other, [B, D, H, W].
 
         Args:
-            norms: one for each equal part of the channels.
+            norms: one for each equal part of the channels; all in the same mode, with the same eps and affinity.
             x_BDHW: their inputs one after the other.
-            scale_D: what multiplies each channel of norms without affine parameters; None is one.
+            scale_D: factor of each channel, such as the mixing weight of its operation; only for norms without affine
+                parameters. None is one.
         """
         first, shift_D = norms[0], None
         if first.affine:
             scale_D, shift_D = _stacked(norms, "weight"), _stacked(norms, "bias")
+        # ATen updates running statistics in place, so it may only be given those of a norm itself: a concatenation of
+        # several is a copy, whose update would be lost.
         if not first.training or (len(norms) == 1 and not folds(x_BDHW)):
             running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
             momentum = first.next_momentum() if first.training else 0.0
@@ -56,7 +59,11 @@ class BatchNorm(nn.BatchNorm2d):
         return out
 
     def next_momentum(self) -> float:
-        """Take in a batch and return its weight; without a momentum all batches seen are averaged."""
+        """Count a batch and return the weight of its statistics; without a momentum all batches seen are averaged.
+
+        With a momentum the batches are not counted, as nothing asks for the count: in a CUDA graph, too, the weight is
+        a constant then, where the plain average would have to wait for the device.
+        """
         if self.momentum is not None:
             return self.momentum
         seen = cast("Tensor", self.num_batches_tracked)
@@ -75,6 +82,7 @@ def average(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequ
     running = [cast("Tensor", kept) for norm in norms for kept in (norm.running_mean, norm.running_var)]
     new = [each for pair in zip(means, variances, strict=True) for each in pair]
     weights = [norm.next_momentum() for norm in norms]
+    # One kernel for all tensors instead of one each: a supernet has hundreds of norms.
     if len(set(weights)) == 1:
         torch._foreach_lerp_(running, new, weights[0])
         return
@@ -85,13 +93,22 @@ def average(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequ
 def normalised(
     x_BCHW: Tensor, scale_C: Tensor | None, shift_C: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x normalised by its own statistics, and these: the mean and the unbiased variance of each channel."""
+    """Return x normalised by its own statistics [B, C, H, W], and these: mean and unbiased variance [C].
+
+    Args:
+        x_BCHW: a training batch.
+        scale_C: factor after the normalisation; None is one.
+        shift_C: summand after it; None is zero.
+        eps: added to the (biased) variance under the root.
+    """
     if folds(x_BCHW):
         mean_C, variance_C = _statistics(x_BCHW.detach())
         out: Tensor = _Normalised.apply(x_BCHW, scale_C, shift_C, mean_C, variance_C, eps)
         count = x_BCHW.numel() // x_BCHW.shape[1]
+        # Normalisation uses the biased variance, running statistics the unbiased one (Bessel), as in torch.
         return out, mean_C, variance_C * (count / (count - 1))
-    # Running statistics of momentum 1 are overwritten with those of the batch.
+    # ATen returns no statistics but writes running ones: with momentum 1 they are overwritten with the batch's.
+    # bfloat16 inputs have float32 statistics, as in autocast.
     dtype = torch.float64 if x_BCHW.dtype == torch.float64 else torch.float32
     mean_C, variance_C = torch.zeros(2, x_BCHW.shape[1], dtype=dtype, device=x_BCHW.device).unbind()
     out = functional.batch_norm(x_BCHW, mean_C, variance_C, scale_C, shift_C, True, 1.0, eps)
@@ -99,7 +116,10 @@ def normalised(
 
 
 def folds(x_BCHW: Tensor) -> bool:
-    """Whether neighbouring pixels are better taken for one: on a CPU."""
+    """Return whether several neighbouring pixels are better treated as one of more channels, which only a CPU gains by.
+
+    The input must be contiguous in channels-last layout, or a row of pixels would not be one block of memory.
+    """
     channels = x_BCHW.shape[1]
     pixels = x_BCHW.numel() // channels
     return (
@@ -114,12 +134,15 @@ def folds(x_BCHW: Tensor) -> bool:
 
 def _fold(channels: int) -> int:
     """Return the fewest pixels, a power of two, that fill registers and are wide enough."""
+    # F C must be a multiple of LANES: F = LANES / gcd(LANES, C), a power of two, since LANES is one.
     wide_enough = 1 << math.ceil(math.log2(max(ENOUGH_CHANNELS / channels, 1)))
     return max(LANES // math.gcd(LANES, channels), wide_enough)
 
 
 def _rows(x_BCHW: Tensor) -> Tensor:
-    """Return every ``F`` neighbouring pixels as a row: [P, F * C]."""
+    """Return every ``F`` neighbouring pixels as a row: [P, F * C], a view of the same memory."""
+    # In channels-last layout pixels lie one after the other, each with all its channels, so this is a mere reshape;
+    # torch sees a permuted tensor, whose reshape would be a copy.
     width = _fold(x_BCHW.shape[1]) * x_BCHW.shape[1]
     return x_BCHW.as_strided((x_BCHW.numel() // width, width), (width, 1))
 
@@ -139,18 +162,21 @@ def _statistics(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
     channels = x_BCHW.shape[1]
     if x_BCHW.is_meta:  # ATen has no kernel for it
         return x_BCHW.new_empty(channels), x_BCHW.new_empty(channels)
+    # The batch falls into F groups of pixels of equal size, each with a mean and a variance. The law of total variance
+    # combines them exactly: the variance of the means plus the mean of the variances.
     means, variances = torch.batch_norm_update_stats(_image(x_BCHW), None, None, 0.0)
     between_C, mean_C = torch.var_mean(means.view(-1, channels), dim=0, correction=0)
     return mean_C, between_C.add_(variances.view(-1, channels).mean(0))
 
 
 class _Normalised(torch.autograd.Function):
-    """The statistics are those of x, and the gradient knows it."""
+    """Normalise x by given statistics; they are those of x itself, and the gradient takes that into account."""
 
     @staticmethod
     def forward(
         x_BCHW: Tensor, scale_C: Tensor | None, shift_C: Tensor | None, mean_C: Tensor, variance_C: Tensor, eps: float
     ) -> Tensor:
+        # (x - mean) s + shift with s = scale / deviation, as one multiply-add: s x + (shift - mean s).
         by_x_C = _product(variance_C.add(eps).rsqrt_(), scale_C)
         start_C = mean_C.mul(by_x_C).neg_() if shift_C is None else torch.addcmul(shift_C, mean_C, by_x_C, value=-1)
         out_BCHW = torch.empty_like(x_BCHW)
@@ -169,7 +195,9 @@ class _Normalised(torch.autograd.Function):
         wanted = list(ctx.needs_input_grad[:3])
         inverse_C = (variance_C + ctx.eps).rsqrt_()
         slope_BCHW = slopes[0].contiguous(memory_format=torch.channels_last)
-        if torch.is_grad_enabled():  # ATen's own can be differentiated again
+        # Gradients are recorded within a backward pass only where it shall be differentiated itself (the exact unrolled
+        # gradient); ATen's own can be, and the in-place arithmetic of ours cannot.
+        if torch.is_grad_enabled():
             gradients = torch.ops.aten.native_batch_norm_backward(
                 slope_BCHW, x_BCHW, scale_C, None, None, mean_C, inverse_C, True, ctx.eps, wanted
             )
@@ -186,7 +214,8 @@ def _gradients(
     slope_BCHW: Tensor, x_BCHW: Tensor, scale_C: Tensor | None, mean_C: Tensor, inverse_C: Tensor, wanted: list[bool]
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Return the gradients of input, scale and shift."""
-    # In evaluation mode, where the statistics are constants, ATen's gradients of scale and shift are the sums needed.
+    # Two sums over pixels are needed, of dy and of dy xhat. In evaluation mode, where statistics are constants, ATen
+    # returns just these as the gradients of shift and scale; it wants the variance and no eps, hence inverse^-2 and 0.
     sums = torch.ops.aten.native_batch_norm_backward(
         _image(slope_BCHW), _image(x_BCHW), None, _repeated(mean_C), _repeated(inverse_C**-2), None, None, False, 0.0,
         [False, True, True],
@@ -194,7 +223,8 @@ def _gradients(
     of_scale_C, of_shift_C = (each.view(-1, len(mean_C)).sum(0) for each in sums)
     if not wanted[0]:
         return None, of_scale_C, of_shift_C
-    # dx = s (dy - mean(dy) - xhat mean(dy xhat)), s = scale / deviation, xhat = (x - mean) / deviation
+    # dx = s (dy - mean(dy) - xhat mean(dy xhat)), s = scale / deviation, xhat = (x - mean) / deviation, gathered by
+    # powers of x and dy: dx = start + by_x x + by_slope dy, two passes over the map instead of five.
     pixels = x_BCHW.numel() // len(mean_C)
     by_slope_C = _product(inverse_C, scale_C)
     share_C = by_slope_C / -pixels

@@ -28,12 +28,17 @@ FEWEST_NUMBERS = 2**15
 
 
 def applies(x_BCHW: Tensor, kernel: Tensor) -> bool:
-    """Whether ``depthwise`` is the faster way for this input: on a CPU, without autocast (which casts op by op)."""
+    """Return whether ``depthwise`` is the faster way for this input: on a CPU, without autocast (it casts op by op)."""
     return on_cpu(x_BCHW) and x_BCHW.dtype == kernel.dtype and not torch.is_autocast_enabled("cpu")
 
 
 def depthwise(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int = 1) -> Tensor:
     """Convolve every channel with its own kernel of odd side, padded so that the size stays: [B, D, H, W].
+
+    Args:
+        x_BCHW: the input.
+        kernel_D1kk: a kernel per output channel; D is a multiple of C.
+        dilation: pixels between neighbouring taps of a kernel.
 
     With D = G * C kernels every channel has G of them, the first of each channel first: what ``wide`` would make of
     the input, of which only the C channels are kept for the backward pass.
@@ -43,13 +48,13 @@ def depthwise(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int = 1) -> Tensor:
 
 
 def wide(x_BCHW: Tensor, channels: int) -> Tensor:
-    """Repeat the channels one after the other until there are so many."""
+    """Repeat all channels one after the other until there are ``channels`` of them: [B, channels, H, W]."""
     times = channels // x_BCHW.shape[1]
     return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
 
 
 def narrow(x_BDHW: Tensor, channels: int) -> Tensor:
-    """Add up the repetitions that ``wide`` made."""
+    """Add up the repetitions that ``wide`` made, which is its gradient: [B, channels, H, W]."""
     if x_BDHW.shape[1] == channels:
         return x_BDHW
     parts = x_BDHW.chunk(x_BDHW.shape[1] // channels, dim=1)
@@ -80,6 +85,7 @@ class _Depthwise(torch.autograd.Function):
         (slope_BDHW,) = slopes
         of_input = of_kernel = None
         if ctx.needs_input_grad[0]:
+            # A convolution with odd kernel and equal padding is its own transpose with the kernel mirrored.
             of_input = narrow(_same(slope_BDHW, kernel_D1kk.flip(2, 3), ctx.dilation), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
             of_kernel = _kernel_gradient(wide(x_BCHW, len(kernel_D1kk)), slope_BDHW, kernel_D1kk, ctx.dilation)
@@ -91,13 +97,17 @@ def _kernel_gradient(x_BCHW: Tensor, slope_BCHW: Tensor, kernel_C1kk: Tensor, di
     k = kernel_C1kk.shape[-1]
     if len(kernel_C1kk) < LANES or x_BCHW.numel() < FEWEST_NUMBERS:
         return _gradient(x_BCHW, slope_BCHW, kernel_C1kk, dilation * (k // 2), dilation)
+    # A dilated kernel only ever joins pixels that are multiples of ``dilation`` apart: on each of the dilation^2 grids
+    # of such pixels it is an undilated one, and its gradient is the sum over the grids, here images of a larger batch.
     if dilation > 1:
         x_BCHW, slope_BCHW = (_interleaved(each, dilation) for each in (x_BCHW, slope_BCHW))
     if k <= WINDOW:
         return _gradient(x_BCHW, slope_BCHW, kernel_C1kk, k // 2)
+    # Moving the gradient by ``start`` columns against the input gives the taps from column ``start`` on.
     wide_BCHW = functional.pad(x_BCHW, (k // 2, k // 2))
     columns: list[Tensor] = []
-    for start in range(0, k - 1, WINDOW - 1):  # windows overlap by a column
+    # For k = 5 the windows are columns 0 to 2 and 2 to 4: the shared one is dropped from the second.
+    for start in range(0, k - 1, WINDOW - 1):
         moved_BCHW = functional.pad(slope_BCHW, (start, k - WINDOW - start))
         window = _gradient(wide_BCHW, moved_BCHW, kernel_C1kk[..., :WINDOW], 0)
         columns.append(window if start == 0 else window[..., 1:])
@@ -119,5 +129,6 @@ def _interleaved(x_BCHW: Tensor, step: int) -> Tensor:
     B, C, H, W = x_BCHW.shape
     x_BCHW = functional.pad(x_BCHW, (0, -W % step, 0, -H % step))
     rows, columns = x_BCHW.shape[2] // step, x_BCHW.shape[3] // step
+    # The last permutation leaves the result in channels-last layout, as all maps of the networks are.
     parts = x_BCHW.reshape(B, C, rows, step, columns, step).permute(3, 5, 0, 2, 4, 1)
     return parts.reshape(step * step * B, rows, columns, C).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Which kind of device a tensor is computed on: what is fast on a CPU is not what is fast on a GPU.
+"""Kind of device that a tensor is computed on: what is fast on a CPU is not what is fast on a GPU.
 
 Tensors without data (``meta``) stand for those of the device whose memory is predicted with them.
 """
@@ -11,11 +11,12 @@ from contextvars import ContextVar
 
 from torch import Tensor
 
+# A context variable rather than a global: memory of a GPU may be predicted in one thread while another one computes.
 _STOOD_FOR = ContextVar("_STOOD_FOR", default="cpu")
 
 
 def on_cpu(tensor: Tensor) -> bool:
-    """Whether a CPU computes with the tensor, or would if it had data."""
+    """Return whether a CPU computes with the tensor, or would if it had data."""
     return (_STOOD_FOR.get() if tensor.is_meta else tensor.device.type) == "cpu"
 
 

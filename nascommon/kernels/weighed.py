@@ -1,4 +1,4 @@
-"""A feature map times a weight per channel, whose backward pass makes no map that is thrown away."""
+"""A feature map times a weight per channel, with a backward pass that makes no map to throw away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from nascommon.kernels.depthwise import narrow, wide
 
 
 def weighed(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
-    """Repeat an input for several edges and multiply each repetition by the weights of its edge: [B, D, H, W]."""
+    """Repeat an input for several edges and multiply each repetition by the weights of its edge: [B, D, H, W].
+
+    Args:
+        x_BCHW: the input that all edges share.
+        scale_D: weights of C channels for one edge after the other; D is a multiple of C.
+    """
     out: Tensor = _Weighed.apply(x_BCHW, scale_D)
     return out
 
@@ -21,6 +26,7 @@ class _Weighed(torch.autograd.Function):
 
     @staticmethod
     def forward(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
+        # Mixing weights stay in float32 where maps are bfloat16; cast here, or the product would be float32.
         return wide(x_BCHW, len(scale_D)) * scale_D[:, None, None].to(x_BCHW.dtype)
 
     @staticmethod
@@ -36,5 +42,6 @@ class _Weighed(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_input = narrow(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
+            # Summed in the type of the weights: a sum over a batch of pixels would lose digits in bfloat16.
             of_scale = (slope_BDHW * wide(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)
         return of_input, of_scale

@@ -1,4 +1,4 @@
-"""What a pipeline will cost on this machine: time from a few real steps of every long stage, memory from its largest.
+"""Cost of a pipeline on this machine: time from a few real steps of every long stage, memory from its largest step.
 
 Steps run the models at their full size, in the precision and with the threads of the stages. On a CPU they run on two
 small batches, and the line through both times gives the step at the real batch; where that is quick, it is measured
@@ -50,7 +50,7 @@ EVALUATION_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a stage will cost, or, where its steps do not fit into the free memory, what to set."""
+    """Cost of a stage, or, where its steps do not fit into the free memory, the advice what to set."""
 
     stage: str
     seconds: float = 0.0
@@ -65,7 +65,7 @@ class Trainings:
 
     stage: str
     section: str
-    """Of params.yaml, whose ``training`` is the protocol."""
+    """Section of params.yaml whose ``training`` is the protocol."""
     training: TrainingSettings
     networks: tuple[tuple[NetworkSettings, int], ...]
     shape: Shape
@@ -208,7 +208,7 @@ def bilevel_step(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
 
 
 def steady(state: SearchState) -> bool:
-    """Whether a GPU may replay the steps of a search."""
+    """Return whether a GPU may replay the steps of a search."""
     return not state.varies
 
 
@@ -251,16 +251,16 @@ def synchronise(device: torch.device) -> None:
 
 
 STAGES = ("search", "retrain", "kendall_tau")
-"""Whose imports a process of a long stage has."""
+"""Stages whose imports together are those of a long stage's process."""
 
 
 TRACKING_BYTES = 100 * 2**20
-"""What MLflow adds to a process: 99 and 115 MiB in two stages, as what the rest of the estimate leaves unexplained."""
+"""Memory that MLflow adds to a process: in two stages the rest of the estimate left 99 and 115 MiB unexplained."""
 
 
 KERNEL_BYTES = 30 * 2**20
-"""What the kernels take that oneDNN makes for the shapes of a network; 42 to 60 MiB measured in a supernet of 8 cells,
-less in small ones."""
+"""Memory of the kernels that oneDNN generates for the shapes of a network: 42 to 60 MiB in a supernet of 8 cells, less
+in small ones."""
 
 
 def process_bytes(device: torch.device, *, tracked: bool) -> int:

@@ -23,17 +23,18 @@ from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
 
 USABLE_SHARE = 0.9
-"""Of the free memory, what may be filled by what is not counted, or advised."""
+"""Share of the free memory up to which a bound is trusted without counting, and that advice may fill."""
 OPERATIONS_OF_A_CELL = 10
-"""Of a stand-alone network: two of each of four nodes, and the two that bring the inputs to its width."""
+"""Operations per cell of a stand-alone network: two at each of four nodes, and the two preprocessors of its inputs."""
 TENSORS_OF_AN_OPERATION = 6
-"""As large as its input, which a step keeps of an operation at most."""
+"""Upper bound on the tensors of the size of its input that a step keeps of an operation."""
 WATCHED_TENSORS = 2
-"""So many times as much the watch of the Hessian keeps, which differentiates twice."""
+"""Factor on the tensors of a step that the watch of the Hessian keeps, since it differentiates twice."""
 STEM_WIDTH: dict[Stem, float] = {"cifar": STEM_MULTIPLIER, "imagenet": 1 / 4}
 """Numbers that a stem makes of a pixel, for each channel of the first cell."""
 COPIES_OF_A_WEIGHT = 6
-"""Of every weight: itself, its gradient, its momentum and one that a step makes, with the holes of a heap."""
+"""Copies of every weight in memory: itself, its gradient, its momentum and a temporary of the step, with the holes of
+the heap."""
 WEIGHTS_OF_AN_OPERATION = COPIES_OF_A_WEIGHT * 4**2
 """Numbers for each pair of channels of the first cell, at most: in the last cells they are four times as many."""
 AUXILIARY_WIDTH, AUXILIARY_WEIGHTS = 768, 4 * 128 * 768

@@ -1,4 +1,4 @@
-"""Where the stages leave what they make, relative to the folder of params.yaml."""
+"""Paths of what the stages write, relative to the folder of params.yaml."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ EVALUATE = Path("data/evaluate")
 
 
 METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
-"""Apart from the folders above, because DVC wants metrics and plots as outputs of their own."""
+"""Folders of metrics and plots, apart from those above because DVC wants them as outputs of their own."""

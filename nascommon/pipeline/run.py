@@ -1,4 +1,4 @@
-"""What every stage does around its work: know what it belongs to, track it, and end in plain words."""
+"""The frame around the work of every stage: its identity, its tracking, and an end in plain words."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def precision(self) -> Precision:
-        """In which numbers networks are computed."""
+        """Number format that networks are computed in on this device."""
         return resolve_precision(self.params.precision, self.device)
 
     def provenance(self, **otherwise: Any) -> dict[str, Any]:

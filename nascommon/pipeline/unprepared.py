@@ -1,4 +1,4 @@
-"""What is known of the pictures before they are prepared: what prepare would refuse, and what the networks will see."""
+"""Knowledge of pictures that are not prepared yet: what prepare would refuse, and what the networks will see."""
 
 from __future__ import annotations
 

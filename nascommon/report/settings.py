@@ -12,4 +12,4 @@ class EvaluateSettings(Settings):
     linear_classifier: bool = False
     """Fit a linear classifier to the raw pixels for comparison; meant for small sets in memory."""
     published_protocol: bool = False
-    """Whether retrain follows the papers' CIFAR-10 protocol, so that published random architectures are a fair null."""
+    """True where retrain follows the papers' CIFAR-10 protocol: published random architectures are a fair null then."""

@@ -1,4 +1,4 @@
-"""glibc keeps the memory that a training step frees, since the next step needs it again."""
+"""Settings of the C library's allocator: it keeps the memory that a training step frees for the next one."""
 
 from __future__ import annotations
 

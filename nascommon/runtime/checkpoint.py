@@ -28,7 +28,7 @@ from nascommon.settings import UserError
 FORMAT = "gapless-checkpoint-1"
 LOCK, IDENTITY = "lock", "identity.json"
 KEPT_DAYS = 30
-"""How long unfinished work of other settings waits for them to come back."""
+"""Days for which unfinished work of other settings waits for them to come back."""
 SUPERSEDED = (["code"], ["torch"], ["code", "torch"])
 """Differences after which the same settings on the same inputs have been computed anew."""
 
@@ -121,7 +121,7 @@ def _state(payload: bytes) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a stage's unfinished work belongs to; only work of the very same is taken up.
+    """Settings, inputs and code that a stage's unfinished work belongs to; only work of the very same is taken up.
 
     Attributes:
         settings: hash of what of params.yaml changes the stage's numbers.

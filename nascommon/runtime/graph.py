@@ -17,12 +17,12 @@ CODE = Path(nascommon.__file__).parents[1]
 """The folder that holds the packages and dvc.yaml."""
 PACKAGES = ("nascommon/", "stages/")
 METHOD = "${search.method}"
-"""What DVC replaces by the selected method, so that the others do not count."""
+"""Placeholder that DVC replaces by the selected method, so that the others do not count."""
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What a stage depends on.
+    """Code, settings and inputs of a stage.
 
     Attributes:
         code: files and folders, relative to the folder of dvc.yaml.

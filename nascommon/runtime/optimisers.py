@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 DEVICE_OPTIONS = ("fused", "foreach", "capturable")
-"""What an optimiser decides by the device, and a checkpoint from another device must not bring along."""
+"""Options that an optimiser decides by the device; a checkpoint from another device must not bring them along."""
 
 
 def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float, *, fused: bool = True) -> torch.optim.SGD:

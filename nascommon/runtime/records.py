@@ -1,4 +1,4 @@
-"""What one stage leaves for another is read as strictly as params.yaml."""
+"""Files that one stage leaves for another are read as strictly as params.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which code ran: the commit of the checkout."""
+"""The commit of the checkout that runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = (":(top)*.py", ":(top)*.yaml", ":(top)*.toml")
-"""What makes a checkout dirty, wherever in it: code and settings. dvc.lock and metrics change while a pipeline runs."""
+"""Files whose changes make a checkout dirty: code and settings. dvc.lock and metrics change while a pipeline runs."""
 
 
 @dataclass(frozen=True)

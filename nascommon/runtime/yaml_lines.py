@@ -21,7 +21,7 @@ SCALARS: dict[str, Callable[[str], Any]] = {
     "float": float,
     "null": lambda _text: None,
 }
-"""How a scalar of each YAML tag is read; any other is text."""
+"""Reader of a scalar by YAML tag; any other is text."""
 LARGEST = 256 * 1024
 """Bytes; thirty times the longest preset, read in a few seconds."""
 DEEPEST = 20

@@ -15,7 +15,7 @@ from nascommon.settings import UserError
 from nascommon.statistics.intervals import summarise
 
 LEVEL = 0.05
-"""p-value up to which the verdict says "better" or "worse", which are 5 % of random architectures together."""
+"""Significance level: p-values up to it give the verdict "better" or "worse", 5 % of random architectures together."""
 SIDES = 2
 PERCENT = 100
 
@@ -117,7 +117,7 @@ def _check_percent(accuracy: float) -> None:
 
 
 def _counts(accuracy: float, null: NullDistribution) -> tuple[float, float]:
-    """How many of the n random architectures are worse, and how many equal.
+    """Return how many of the n random architectures are worse, and how many equal.
 
     From quantiles: share F lies at the order statistic F (n - 1), counted from 0, so that many are worse and one is
     there; between two quantiles this is interpolated, and the one counts as "at least as good" (the careful side).

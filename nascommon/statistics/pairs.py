@@ -18,7 +18,7 @@ Row = tuple[int, list[str]]
 PAIR = 2
 DELIMITERS = ("\t", ";", ",")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-"""What spreadsheets of half the world write, and then part columns by semicolons."""
+"""Number with a decimal comma, as spreadsheets of half the world write it; they part columns by semicolons then."""
 COMMENT, PERCENT = "#", "%"
 
 
@@ -30,7 +30,7 @@ class Pairs:
     y: NDArray[np.float64]
     names: tuple[str, str]
     header: bool
-    """Whether the first row was taken for the names of the columns."""
+    """True where the first row was taken for the names of the columns."""
     comments: int
     """Lines left out because they begin with #."""
 

@@ -29,7 +29,7 @@ Label = Literal["positive", "none", "negative", "undefined"]
 EXACT_UP_TO = 8
 """8! = 40,320 orders: fewer than one second; above, orders are drawn at random."""
 NORMAL_FROM = 101
-"""Where the normal approximation of tau is good to three digits and random orders grow slow."""
+"""Architectures from which on the normal approximation of tau is good to three digits, and random orders are slow."""
 FEWEST, MOST = 3, 5000
 """Two points always agree or disagree in full; the sign matrices are N x N."""
 FEWEST_FOR_INTERVAL = 5
@@ -43,7 +43,7 @@ CHUNK = 2_000_000
 
 @dataclass(frozen=True)
 class Ranking:
-    """How far two rankings of the same `n` architectures agree; `None` where a constant score leaves tau undefined."""
+    """Agreement of two rankings of the same `n` architectures; `None` where a constant score leaves tau undefined."""
 
     n: int
     tau_a: float | None
@@ -121,7 +121,7 @@ def trajectory(
     seed: int = 0,
     permutations: int = 2000,
 ) -> pd.DataFrame:
-    """Per epoch: how well the search scores of that epoch rank the retrained architectures.
+    """Return per epoch how well its search scores [T, N] rank the retrained accuracies [N].
 
     Columns `epoch`, `tau_a`, `tau_b`, `p_value`; NaN where an epoch scores all architectures alike.
     """
@@ -140,7 +140,10 @@ def trajectory(
 
 
 def tau_a_and_b(x_N: Floats, y_N: Floats) -> tuple[float, float]:
-    """tau-a = (C - D) / (N (N - 1) / 2); tau-b divides by the geometric mean of the pairs untied in each score."""
+    """Return Kendall's tau-a and tau-b of scores [N] with C concordant and D discordant pairs.
+
+    tau-a = (C - D) / (N (N - 1) / 2); tau-b divides by the geometric mean of the pairs untied in each score.
+    """
     x_NN, y_NN = _signs(x_N), _signs(y_N)
     twice_difference = float((x_NN * y_NN).sum())
     untied = math.sqrt(float(np.abs(x_NN).sum()) * float(np.abs(y_NN).sum()))
@@ -148,7 +151,7 @@ def tau_a_and_b(x_N: Floats, y_N: Floats) -> tuple[float, float]:
 
 
 def weighted_tau(x_N: Floats, y_N: Floats) -> float:
-    """tau-b whose pairs weigh 1 / rank of one and of the other, rank 1 the best (Vigna, WWW 2015, hyperbolic weights).
+    """Return tau-b with pairs weighed by 1 / rank of either member, rank 1 the best (Vigna, WWW 2015, hyperbolic).
 
     The mean of ranking by ``x_N`` and by ``y_N``, as scipy's ``weightedtau(rank=True)``, which this equals where
     nothing is tied. Tied architectures share the mean weight of their ranks, which is the average over the orders of a
