@@ -1,8 +1,9 @@
-"""What the code and the pages of docs/ say of each other is there: sections, settings."""
+"""What the code and the pages of docs/ say of each other is there: sections, settings, paths, links, layers."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,3 +84,33 @@ def test_the_keys_that_a_method_names_exist(method: str) -> None:
 def test_a_key_that_does_not_exist_is_seen() -> None:
     assert known("data.search_fraction", keys(Params))
     assert not known("data.search_fractions", keys(Params))
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+MADE_BY_THE_PIPELINE = "data/"
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    quoted = re.findall(r"`([\w./-]+)`", ARCHITECTURE)
+    paths = {path for path in quoted if "/" in path or path.endswith((".py", ".md", ".yaml", ".toml"))}
+    assert len(paths) > 30
+    assert [path for path in paths if not path.startswith(MADE_BY_THE_PIPELINE) and not (ROOT / path).exists()] == []
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    links = [
+        (page, link) for page in pages for link in re.findall(r"\]\(([\w./-]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert (ROOT / "README.md", "docs/architecture.md") in links
+    assert [f"{page.name}: {target}" for page, target in links if not (page.parent / target).exists()] == []
+
+
+def test_the_picture_has_the_rooms_and_the_order_of_the_contract() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = [re.findall(r"\w+", layer) for layer in contract[0]["layers"]]
+    arrows = set(re.findall(r"(\w+)(?:\[[^\]]*\])? --> (\w+)", ARCHITECTURE))
+    rank = {room: number for number, layer in enumerate(layers) for room in layer}
+    drawn = {room for arrow in arrows for room in arrow}
+    assert drawn == rank.keys() - {"secrets"} | {"stages"}
+    assert all(rank[above] < rank[below] for above, below in arrows if above != "stages")
