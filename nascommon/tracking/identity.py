@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,7 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from nascommon.runtime.revision import revision
+
+SAME_BIRTH = 60
+"""Seconds by which the birth of a process may seem to move: it is counted from a boot time that follows the clock."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +74,26 @@ def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 def owner() -> str:
     """This process, told apart from any other on any machine: host, number, birth."""
-    return f"{socket.gethostname()} {os.getpid()} {_birth(os.getpid())}"
+    process = psutil.Process()
+    return f"{socket.gethostname()} {process.pid} {process.create_time()}"
 
 
 def is_alive(process: str) -> bool:
     """Whether the `owner` of a run is a living process of this machine."""
     host, _, rest = process.partition(" ")
-    pid, _, birth = rest.partition(" ")
-    return host == socket.gethostname() and bool(birth) and _birth(int(pid)) == birth
+    if host != socket.gethostname():
+        return False
+    pid, birth = rest.split()
+    try:
+        found = psutil.Process(int(pid))
+        return bool(found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - float(birth)) < SAME_BIRTH)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def has_died(process: str) -> bool:
     """Whether the `owner` of a run was a process of this machine and is gone."""
     return process.partition(" ")[0] == socket.gethostname() and not is_alive(process)
-
-
-def _birth(pid: int) -> str:
-    """When a process began, which tells it from a later one of the same number; empty when it is gone."""
-    if Path("/proc/self/stat").exists():
-        with suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            return "" if fields[0] in "ZX" else fields[19]
-        return ""
-    with suppress(OSError):
-        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return shown.stdout.strip()
-    return ""
 
 
 @contextmanager

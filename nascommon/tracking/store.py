@@ -7,7 +7,6 @@ import hashlib
 import logging
 import os
 import socket
-import tempfile
 import time
 import warnings
 from collections.abc import Mapping
@@ -46,6 +45,7 @@ _KEY: Final = "gapless.key"
 _PIPELINE: Final = "gapless.pipeline"
 _OWNER: Final = "gapless.owner"
 _SQLITE: Final = "sqlite:///"
+_DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -85,8 +85,7 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
         # Hashed, because a quote in the name of the folder would end the filter that looks for it.
         mine = hashlib.sha256(f"{socket.gethostname()}:{stage_run.root}".encode()).hexdigest()[:16]
         stage_run = replace(stage_run, key=stage_run.key + mine, pipeline=stage_run.pipeline + mine)
-    name = hashlib.sha256(f"{stage_run.root} {uri}".encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir(), f"gapless-nas-{name}.lock"), timeout=_LOCK_SECONDS):
+    with FileLock(stage_run.root / ".checkpoints" / "tracking.lock", timeout=_LOCK_SECONDS):
         client = _connect(uri)
         experiment_id = _experiment(client, artefacts)
         _close_dead(client, experiment_id)
@@ -145,12 +144,13 @@ def _connect(uri: str) -> MlflowClient:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     from mlflow.tracking import MlflowClient
 
-    if not uri.startswith("http"):
-        from mlflow.store.db import utils
+    if uri.startswith(_DATABASES):
+        import sqlalchemy
 
-        # Ten tries with doubling pauses would hold up the stage for minutes when a database cannot be opened; a file
-        # may be locked by another stage for a moment.
-        utils.MAX_RETRY_COUNT = 3 if uri.startswith("sqlite") else 1
+        # MLflow tries ten times with doubling pauses, for minutes in all, to open a database that is not there.
+        engine = sqlalchemy.create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
     return MlflowClient(uri)
 
 

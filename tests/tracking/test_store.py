@@ -90,7 +90,7 @@ def test_a_project_of_any_name_is_tracked(tmp_path: Path, caplog: pytest.LogCapt
         tracker.artefact(Path(__file__))
         assert tracker.active
     assert warned(caplog) == []
-    assert sorted(path.name for path in root.iterdir()) == ["mlartifacts", "mlflow.db"]
+    assert sorted(path.name for path in root.iterdir()) == [".checkpoints", "mlartifacts", "mlflow.db"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [root.name]
     assert len(list(root.rglob(Path(__file__).name))) == 1
 
