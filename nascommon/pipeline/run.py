@@ -22,6 +22,7 @@ from nascommon.runtime.hardware import describe, resolve_device, resolve_precisi
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 from nascommon.space.precision import Precision
+from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
 MACHINE = ("device", "threads", "jobs", "tracking")
@@ -93,9 +94,8 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     device = prepare_device(params)
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
-    with tracked(
-        params.tracking,
-        project_root=ROOT,
+    tracked_run = StageRun(
+        root=ROOT.resolve(),
         stage=stage,
         method=params.search.method,
         seed=params.seed,
@@ -104,7 +104,8 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
         pipeline=digest(params.model_dump(mode="json", exclude={*MACHINE, "methods"}), method_tree(params)),
         params=tracked_params(params),
         tags={"protocol": protocol(params), "settings": method_hash(params)},
-    ) as tracker:
+    )
+    with tracked(params.tracking, tracked_run) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
             with checkpoints.exclusive(identity):

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,19 @@ SAME_BIRTH = 60
 
 @dataclass(frozen=True)
 class StageRun:
-    """What is known of a stage's run before it starts; the arguments of `tracking.tracked` say it in full."""
+    """What is known of a stage's run before it starts.
+
+    Attributes:
+        root: Folder of `params.yaml`, absolute.
+        stage: Name of the stage.
+        method: Name of the search method.
+        seed: Seed of the pipeline.
+        data: Name of the data source.
+        key: Fingerprint of this stage's run; hexadecimal.
+        pipeline: Fingerprint of what the stages of one pipeline share, hexadecimal; they are nested under one run.
+        params: Settings, nested or flat; logged flat (`search.channels`) to the stage's run and to the pipeline's.
+        tags: More tags of the stage's run.
+    """
 
     root: Path
     stage: str
@@ -32,7 +44,7 @@ class StageRun:
     key: str
     pipeline: str
     params: Mapping[str, object]
-    tags: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

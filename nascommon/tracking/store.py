@@ -148,9 +148,7 @@ def _connect(uri: str) -> MlflowClient:
         import sqlalchemy
 
         # MLflow tries ten times with doubling pauses, for minutes in all, to open a database that is not there.
-        engine = sqlalchemy.create_engine(uri)
-        engine.connect().close()
-        engine.dispose()
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool).connect().close()
     return MlflowClient(uri)
 
 

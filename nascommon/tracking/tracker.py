@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from nascommon.secrets import masked
 from nascommon.settings import cut, one_line
@@ -18,7 +17,6 @@ from nascommon.tracking.identity import StageRun, sigterm_unwinds
 if TYPE_CHECKING:
     import torch
 
-_NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
 
@@ -84,19 +82,7 @@ class Tracker:
 
 
 @contextmanager
-def tracked(
-    uri: str,
-    *,
-    project_root: Path,
-    stage: str,
-    method: str,
-    seed: int,
-    data: str,
-    key: str,
-    pipeline: str,
-    params: Mapping[str, object],
-    tags: Mapping[str, str] = _NO_TAGS,
-) -> Iterator[Tracker]:
+def tracked(uri: str, stage_run: StageRun) -> Iterator[Tracker]:
     """Follow one stage in MLflow: FINISHED at the end, KILLED on Ctrl-C or SIGTERM, FAILED on an exception.
 
     A run with the same `key` that did not finish is continued, one that finished is replaced. Tracking never raises:
@@ -105,17 +91,8 @@ def tracked(
     Args:
         uri: `none`; or `sqlite:///FILE` relative to the project root, with artefacts in `mlartifacts` beside FILE; or
             anything that MLflow knows.
-        project_root: Folder of `params.yaml`.
-        stage: Name of the stage.
-        method: Name of the search method.
-        seed: Seed of the pipeline.
-        data: Name of the data source.
-        key: Fingerprint of this stage's run; hexadecimal.
-        pipeline: Fingerprint of what the stages of one pipeline share, hexadecimal; they are nested under one run.
-        params: Settings, nested or flat; logged flat (`search.channels`) to the stage's run and to the pipeline's.
-        tags: More tags of the stage's run.
+        stage_run: What is known of the stage's run.
     """
-    stage_run = StageRun(project_root.resolve(), stage, method, seed, data, key, pipeline, params, tags)
     with sigterm_unwinds():
         tracker = Tracker(uri, _opened(uri, stage_run))
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def follow(root: Path, key: str, uri: str = URI, **changed: Any) -> AbstractCont
         "pipeline": "cafe01",
         "params": PARAMS,
     }
-    return tracked(uri, project_root=root, key=key, **(known | changed))
+    return tracked(uri, StageRun(root.resolve(), key=key, **(known | changed)))
 
 
 class Store:
