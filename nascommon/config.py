@@ -146,12 +146,14 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
     """Read and check a params file.
 
     Args:
-        path: of the file.
+        path: file to read, such as params.yaml.
         look: what else to complain of in the tree of known keys; told together with the rest.
 
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
+    # Twice through pydantic: first to gather all mistakes, told with their lines, then to build the record. It reads
+    # JSON, where lists are allowed for tuples and numbers stay strict.
     tree, lines = read_yaml(path)
     complete = _with_defaults(Params, tree)
     mistakes, known = _mistakes(complete)

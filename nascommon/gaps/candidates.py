@@ -49,7 +49,7 @@ def from_epochs(snapshots: Sequence[Source], count: int) -> list[Architecture]:
     for source in snapshots:
         state = source.open()
         genotype = state.genotype()
-        latest.pop(genotype, None)
+        latest.pop(genotype, None)  # a dict keeps the place of the first insertion, and the latest shall count
         latest[genotype] = source
     found = [Architecture(source.name, genotype, source) for genotype, source in latest.items()][-count:]
     if len(found) < FEWEST:
@@ -66,6 +66,7 @@ def sampled(source: Source, count: int, seed: int) -> list[Architecture]:
     Raises:
         UserError: the mixing weights are so sharp that fewer than three different ones come up.
     """
+    # Duplicates are drawn again, up to a limit: near the end of a search the mixing weights are almost one-hot.
     state = source.open()
     drawn: dict[Genotype, None] = {}
     for draw in range(MOST_DRAWS * count):
@@ -97,6 +98,7 @@ def scored(
         source = architecture.source
         accuracy = source.valid_accuracy
         if score is not None:
+            # Architectures of one supernet come one after the other, so only one is held in memory at a time.
             if opened is None or opened[0] is not source:
                 opened = (source, source.open())
             accuracy = score(opened[1], architecture.genotype)

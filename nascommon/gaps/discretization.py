@@ -120,6 +120,7 @@ def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: str) 
     mass_EO = soft.products() * real_EO.to(soft.weights_EO)
     left_EO = mass_EO * kept.weights_EO
     rows = []
+    # Scaled per node, not per edge: an edge that goes hands its mass to those that stay.
     for incoming in state.spec.topology.incoming.values():
         mine = slice(incoming.start, incoming.stop)
         rows.append(left_EO[mine] * (mass_EO[mine].sum() / left_EO[mine].sum().clamp(min=1e-12)))
@@ -166,6 +167,7 @@ def hits(
         batches: images to classify.
         calibration: batches on which batch norm is measured anew first; None keeps the supernet's statistics.
     """
+    # Fresh statistics live within the ``with`` only, so the same call without calibration is made inside of it.
     if calibration is not None:
         with fresh_statistics(state.supernet):
             recalibrate(state.supernet, mixing, calibration)

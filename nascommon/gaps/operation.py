@@ -57,7 +57,7 @@ def operation_gap(state: SearchState, valid: Iterable[Batch] | None, *, seed: in
     Args:
         state: the end of a search.
         valid: batches of the architecture half, on which each candidate is removed in turn; None skips that.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     rows = [] if valid is None else list(removals(state, valid))
     weights = [row["weight"] for row in rows]

@@ -110,7 +110,7 @@ def trainings_estimate(
 
     Args:
         work: what the stage trains.
-        params: of the pipeline.
+        params: settings of the pipeline.
         device: where it is trained.
         seconds_of: ``step_seconds``, which may remember.
     """
@@ -221,10 +221,13 @@ def measure(
 ) -> float:
     """Return the seconds of a step at ``batch_size``, as it is best repeated; ``steady`` as for ``replayed``."""
     repeated = replayed(step, device, steady)
+    # A GPU is not filled by a small batch, so there time is not linear in it.
     if device.type == "cuda":
         return fastest_seconds(repeated, shape.batch(batch_size, device), first=WARM_UP + 1)
+    # Time is linear in the batch but for a constant, so two small batches predict a large one quickly.
     small, large = (min(size, batch_size) for size in SMALL_BATCHES)
     first, second = (fastest_seconds(repeated, shape.batch(size, device)) for size in (small, large))
+    # Noise may make the larger batch the faster one; a negative slope would predict negative time.
     slope = max(second - first, 0.0) / max(large - small, 1)
     seconds = second + slope * (batch_size - large)
     return fastest_seconds(repeated, shape.batch(batch_size, device)) if seconds < QUICK_SECONDS else seconds
@@ -267,6 +270,7 @@ def process_bytes(device: torch.device, *, tracked: bool) -> int:
     """Return the memory of a stage's process before its first step; none of it is counted on a GPU."""
     if device.type == "cuda":
         return 0
+    # A stage's process is mostly imported libraries; importing them here makes this process as large as theirs.
     for stage in STAGES:
         importlib.import_module(f"stages.{stage}")
     # The first step loads what PyTorch loads late, and makes the kernels that a process then keeps.

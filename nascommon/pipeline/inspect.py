@@ -20,9 +20,9 @@ def inspect(name: str, spec: NetworkSpec, side: int, *, as_json: bool = False, d
     """Return parameters, multiply-adds and paper_flops of a genotype's network as text, and draw its cells.
 
     Args:
-        name: of a published genotype, or a file that holds one.
+        name: a published genotype, or a file that holds one.
         spec: the size of the network.
-        side: of the images, in pixels.
+        side: pixels, of square images.
         as_json: write the counts as JSON, without the cells.
         draw: a .svg or .png file to draw to.
 

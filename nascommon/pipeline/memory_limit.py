@@ -61,6 +61,8 @@ def search_trouble(
     method: Method, base: SupernetSpec, shape: Shape, search: SearchSettings, device: torch.device
 ) -> str | None:
     """Return what to set so that the largest step of a search fits into the free memory; None where it does."""
+    # From cheap to dear: a lower bound that refuses at once, an upper bound that lets pass at once, and only between
+    # them the count, which runs the steps on tensors without data and takes seconds.
     free = available_bytes(device)
     for spec in supernets(method, base):
         if (least := _lower_bound(spec)) > free:
@@ -76,6 +78,7 @@ def search_trouble(
     needed = peak(search.pieces, search.watch_every)
     if needed <= free:
         return None
+    # Whose fault is it, the steps' or the watch's? Without the watch the peak is that of the steps.
     steps = peak(search.pieces)
     if steps > free:
         return pieces_advice("search.pieces", search.pieces, method.batch_size, steps, peak, free)
@@ -107,11 +110,11 @@ def trainings_that_fit(
     """Return how many networks are to be trained at a time, and what to set where they do not fit; None where they do.
 
     Args:
-        key: of the setting that cuts a batch, such as ``retrain.training.pieces``.
+        key: name of the setting that cuts a batch, such as ``retrain.training.pieces``.
         settings: protocol of every network.
         specs: sizes of the networks, of which the largest counts.
-        shape: of the images.
-        params: whose ``jobs`` say how many at a time; ``auto`` takes as many as fit.
+        shape: number and size of the images.
+        params: all settings; ``jobs`` says how many at a time, and ``auto`` takes as many as fit.
         device: where they are trained.
         networks: how many in all.
     """
@@ -121,6 +124,7 @@ def trainings_that_fit(
     if (least := max(map(_lower_bound, specs))) > free:
         network = f"{key.partition('.')[0]}.network.channels"
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
+    # A second training is a second process with torch and the images of its own; the first is counted as used already.
     process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
     if wanted * (bound + process) < USABLE_SHARE * free:
@@ -144,7 +148,7 @@ def pieces_advice(key: str, pieces: int, batch_size: int, needed: int, peak: Cal
     """Say how many pieces, a power of two more than are set, let a step fit; or that no number does.
 
     Args:
-        key: of the setting.
+        key: name of the setting.
         pieces: as set.
         batch_size: images; there are never more pieces.
         needed: bytes of a step as it is set.
@@ -155,6 +159,7 @@ def pieces_advice(key: str, pieces: int, batch_size: int, needed: int, peak: Cal
     count = min(pieces, batch_size)
     while count < batch_size:
         count = min(2 * count, batch_size)
+        # A step in twice the pieces takes at least half: where even that would not fit, counting is spared.
         if needed * pieces <= USABLE_SHARE * free * count and (bytes_then := peak(count)) <= USABLE_SHARE * free:
             return f"{trouble}; set {key}: {count} (about {_mib(bytes_then)}), or a smaller batch_size"
     return f"{trouble}, and no number of pieces makes it fit; take a smaller network, smaller images or another machine"

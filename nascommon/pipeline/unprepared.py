@@ -83,6 +83,7 @@ def _shape_of_folder(settings: DataSettings) -> Shape:
     """Take the first picture for all where size or channels are left to the pictures."""
     known = listed_folder(settings)
     assert known is not None
+    # Headers alone, and of one picture: reading them all takes as long as prepare itself, which will find what differs.
     source, train = known
     first = read_header(train.root, train.names[0])
     height, width = (settings.size, settings.size) if settings.size else first.sides

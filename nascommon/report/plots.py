@@ -28,7 +28,7 @@ def plot_alphas(
         weights_TEO: epochs x edges x candidates.
         operations: per edge the names of its candidates.
         edges: names of the edges.
-        title: of the picture.
+        title: heading of the picture.
     """
     weights = np.asarray(weights_TEO, dtype=np.float64)
     rows = -(-len(edges) // COLUMNS)

@@ -23,6 +23,8 @@ def keep_freed_memory() -> None:
 def set_thresholds(*, trim: int) -> None:
     """Keep up to ``trim`` free bytes at the end of the heap, -1 all; where there is no glibc, nothing is done."""
     with suppress(OSError, AttributeError):
+        # From the C library of this very process; other libraries than glibc have no mallopt.
         mallopt = ctypes.CDLL(None).mallopt
+        # Setting any threshold ends glibc's adapting of this one, which would grow to the same limit by itself.
         mallopt(M_MMAP_THRESHOLD, LARGEST_IN_HEAP)
         mallopt(M_TRIM_THRESHOLD, trim)

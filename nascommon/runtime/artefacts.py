@@ -48,6 +48,7 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors atomically as safetensors."""
     with atomic(path) as temporary:
+        # safetensors refuses what is not contiguous, as convolutions in channels-last layout are not.
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
@@ -57,6 +58,7 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, torn or not safetensors.
     """
+    # safetensors holds shapes and numbers only: nothing in the file is executed, unlike a pickle.
     try:
         return load_file(_existing(path), device=device)
     except SafetensorError as error:
@@ -80,7 +82,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     try:
         return pd.read_parquet(_existing(path)) if path.suffix == ".parquet" else pd.read_csv(_existing(path))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # a UserError is a ValueError, and says enough already
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: not a readable table ({error}); make it again or delete it") from error

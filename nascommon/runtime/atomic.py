@@ -25,9 +25,12 @@ def atomic(path: Path) -> Iterator[Path]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
+        # In the same folder, since a rename is atomic within a file system only; with the suffix last, as writers of
+        # tables and pictures choose their format by it; with the process in it, as two may write at a time.
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         try:
             yield temporary
+            # Without it a power cut may leave the new name with no content: a rename may reach the disk before data.
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
@@ -59,7 +62,7 @@ def _remove_abandoned(path: Path) -> None:
 
 def _is_running(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 is not sent, only checked; a process of somebody else raises PermissionError
     except OSError as error:
         return isinstance(error, PermissionError)
     return True

@@ -50,7 +50,7 @@ class Checkpoint:
         """Write ``state`` (tensors, numbers, strings, lists, dicts) atomically."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        payload = buffer.getvalue()
+        payload = buffer.getvalue()  # in memory first, as its checksum goes before it in the file
         header = {"format": FORMAT, "fingerprint": self.fingerprint, "sha256": hashlib.sha256(payload).hexdigest()}
         write_bytes(self.path, json.dumps(header).encode() + b"\n" + payload)
 
@@ -70,6 +70,7 @@ class Checkpoint:
             try:
                 return _state(self._checked_payload())
             except _ForeignError as error:
+                # Kept and not deleted: days of work may be in it, and its owner may know better than we do.
                 aside = self.path.with_suffix(self.path.suffix + ".refused")
                 self.path.replace(aside)
                 self.report(f"{self.path}: not taken up ({error}); starting over. The file was kept as {aside.name}")
@@ -186,10 +187,12 @@ class CheckpointFolder:
                 self.report(f"{self.folder.parent}: unfinished work is not taken up: {', '.join(told)}")
             try:
                 yield
+            # Killed or failed: the folder stays for the next run, unless there is nothing in it to go on with.
             except BaseException:
                 if not _has_work(self.folder):
                     self.clear()
                 raise
+            # Only now: had this work failed, the older one would still be somebody's best.
             for folder, other in beside:
                 outdone = identity.differences(other) in SUPERSEDED
                 if outdone or not _has_work(folder) or _days_old(folder) > KEPT_DAYS:
@@ -203,6 +206,7 @@ class CheckpointFolder:
             if folder == self.folder or not folder.is_dir():
                 continue
             try:
+                # Taken for a moment only, to learn whether a process is at it; closing the file gives it back.
                 with (folder / LOCK).open("a", encoding="ascii") as lock:
                     idle = _acquire_lock(lock)
                 other = Identity(**json.loads((folder / IDENTITY).read_text(encoding="utf-8")))

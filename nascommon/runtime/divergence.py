@@ -17,7 +17,7 @@ class DivergenceError(UserError):
 
     Attributes:
         what: which loss, what it is, and after which epoch.
-        keys: of the settings of which one is too high, within the section that the training reads.
+        keys: names of the settings of which one is too high, within the section that the training reads.
     """
 
     def __init__(self, what: str, keys: tuple[str, ...]) -> None:
@@ -26,7 +26,7 @@ class DivergenceError(UserError):
         self.what, self.keys = what, keys
 
     def __reduce__(self) -> tuple[type[DivergenceError], tuple[str, tuple[str, ...]]]:
-        """Come back from another process with both."""
+        """Come back from another process with both: exceptions are pickled by their args, which hold one."""
         return type(self), (self.what, self.keys)
 
     def __str__(self) -> str:
@@ -47,9 +47,9 @@ def refuse_divergence(
     Args:
         row: figures of the epoch; those whose names end in ``loss`` are looked at.
         epoch: counted from 0.
-        keys: of the settings of which one is too high.
-        network: whose weights and batch-norm statistics are looked at, with a single wait for the device: the last step
-            of an epoch is in no loss.
+        keys: names of the settings of which one is too high.
+        network: the model; its weights and batch-norm statistics are looked at, with a single wait for the device,
+            because the last step of an epoch is in no loss. None looks at no model.
 
     Raises:
         DivergenceError: a loss, a weight or a statistic is infinite or not a number.
@@ -62,5 +62,6 @@ def refuse_divergence(
 
 
 def _finite(network: nn.Module) -> bool:
+    # One stack and one bool(): on a GPU each bool() waits for the device, and a network has hundreds of tensors.
     held = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     return bool(torch.stack([tensor.isfinite().all() for tensor in held]).all())

@@ -64,6 +64,7 @@ def code_version(stage: str, method: str, root: Path = CODE) -> str:
     """
     content = hashlib.sha256()
     for file in sorted(_files(root / path for path in dependencies(stage, method, root).code)):
+        # The name counts as well as the content: code that moves from one file to another is other code.
         content.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content.hexdigest()[:16]
 
@@ -87,6 +88,7 @@ def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
         UserError: an input is missing.
     """
     inputs = dependencies(stage, method).inputs
+    # Hashing gigabytes of pictures at every start would take longer than reading what the manifest says of them.
     hashed = [path for path in inputs if not (path.name == "train" and path.with_name("manifest.json") in inputs)]
     return {file.as_posix(): _content_hash(folder / file) for path in hashed for file in _files_below(path, folder)}
 

@@ -17,11 +17,12 @@ def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float, *, f
     Args:
         module: what is trained.
         lr: learning rate.
-        momentum: of the running mean of the gradients.
-        weight_decay: L2.
+        momentum: factor of the old gradients in their running sum.
+        weight_decay: factor of the weights that is added to their gradients (L2).
         fused: as one kernel, where the device has it; possible only if every step reaches the same weights.
     """
     weights = list(module.parameters())
+    # None leaves the choice to torch: False would rule out the foreach kernels as well.
     can = weights[0].device.type in ("cpu", "cuda")
     return torch.optim.SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=(fused and can) or None)
 

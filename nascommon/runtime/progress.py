@@ -46,7 +46,7 @@ class Progress:
             figures: What to show, the most important first; those that do not fit on the line are left out.
             note: A few words at the end of the line.
         """
-        now = time.monotonic()
+        now = time.monotonic()  # unlike time.time() it never jumps, when the machine's clock is set
         self._seconds.append(now - self._began)
         self._began = now
         self._done = epoch + 1
@@ -107,6 +107,7 @@ def progress(title: str, total: int, *, start: int = 0, unit: str = "epoch") -> 
 
 def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
     """Print what a stage found and where it lies: a title, `name  value` lines, and the paths, one per line."""
+    # Names need not be printable: file names may hold escape sequences that would act on the terminal.
     indent = max((len(name) for name in rows), default=0) + 4
     print(f"\n{_printable(title)}")
     for name, value in rows.items():

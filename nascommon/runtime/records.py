@@ -25,6 +25,7 @@ def read_record(path: Path, record: type[Record], stage: str) -> Record:
         UserError: one line that names the file, the first key that is wrong, and the command that makes the file anew.
     """
     try:
+        # From JSON rather than from Python: there lists count as tuples, and everything else stays strict.
         return record.model_validate_json(json.dumps(read_json(path)))
     except ValidationError as error:
         first, *others = error.errors()

@@ -68,6 +68,7 @@ class CudaRecording:
             RuntimeError: the step does what cannot be recorded, such as waiting for the device; it has changed nothing
                 and can go on as it is.
         """
+        # A pool of its own, named beforehand: where the recording fails, its memory can be given back by that name.
         device, pool = inputs[0].device, torch.cuda.graph_pool_handle()
         self.graph = torch.cuda.CUDAGraph()
         with (
@@ -106,6 +107,7 @@ def _undone_where_it_fails(device: torch.device, pool: torch.cuda._POOL_HANDLE) 
     before = generator.clone_state()
     try:
         yield
+    # Ctrl-C, too, can end a recording; what runs after it (a checkpoint, the next try) needs a sound allocator.
     except BaseException:
         torch.cuda.set_stream(stream)
         generator.graphsafe_set_state(before)
@@ -145,12 +147,16 @@ class Replay:
     def __call__(self, *inputs: Input) -> tuple[Tensor, ...]:
         """Do one step."""
         self._calls += 1
+        # Asked at every call, as a sampler may start to vary what is computed after the warm-up.
         if self._calls <= WARM_UP or self._cannot_record or not self._steady():
             return self._step(*inputs)
+        # Recording does not execute the step, so the call that records also replays.
         if self._recording is None:
             self._start(inputs)
+        # Shapes are fixed in a graph; a batch of another size runs as usual, on the same weights.
         if self._recording is None or any(a.shape != b.shape for a, b in zip(self._inputs, inputs, strict=True)):
             return self._step(*inputs)
+        # The graph reads the addresses it was recorded with, so new values must come to the old memory.
         for mine, new in zip(self._inputs, inputs, strict=True):
             mine.copy_(new)
         self._recording.replay()

@@ -34,6 +34,7 @@ def revision(folder: Path) -> Revision:
 
 def _git(folder: Path, *words: str) -> str:
     try:
+        # The answer is a label and no reason to fail: without git, or where it takes too long, it is "unknown".
         done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""

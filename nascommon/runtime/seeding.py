@@ -14,8 +14,11 @@ import torch
 
 def derive(seed: int, *names: str | int) -> int:
     """Return a number in [0, 2**63) that belongs to ``seed`` and ``names`` alone."""
+    # The type is part of the text, or 1 and "1" would be one purpose; the separator is in no name, or ("ab", "c")
+    # and ("a", "bc") would. Python's own hash() differs from process to process.
     text = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return number >> 1  # torch takes signed 64 bits
 
 
 def generator(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:

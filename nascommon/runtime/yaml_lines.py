@@ -47,6 +47,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+# YAML 1.1, which PyYAML reads by default, makes 3e-4 a text, yes a truth value and 012 the number ten.
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -84,7 +85,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(LARGEST + 1)  # never more, whatever was named by mistake, /dev/zero included
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -107,6 +108,7 @@ class _Reader:
     def to_python(self, node: yaml.Node | None, position: Position) -> Any:
         """Return what a node holds; None for what a complaint is about."""
         self.values += 1
+        # An alias is expanded at each of its places: nine lines of nine aliases each make 9^9 values.
         match node:
             case _ if self.values > MOST_VALUES:
                 if self.values == MOST_VALUES + 1:

@@ -96,6 +96,7 @@ def compare(accuracy_percent: float, null: NullDistribution) -> Comparison:
     worse, equal = _counts(accuracy_percent, null)
     percentile = PERCENT * (worse + equal / 2) / null.n
     as_good, as_bad = null.n - worse, worse + equal
+    # (b + 1) / (n + 1) counts the judged architecture among the random ones, so a p-value is never 0.
     p_value = min(1.0, SIDES * (min(as_good, as_bad) + 1) / (null.n + 1))
     return Comparison(
         accuracy_percent=accuracy_percent,
