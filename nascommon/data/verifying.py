@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nascommon.data.pictures import Seen, decode_picture, read_header, some
-from nascommon.runtime.crew import side_by_side
+from nascommon.runtime.executor import Piece, Tell, executor
 from nascommon.runtime.hardware import cores
 from nascommon.runtime.progress import progress
 from nascommon.settings import UserError
 
 CHUNK = 1024
-TASK = 256
+PIECE = 256
 """Pictures that a process decodes before it reports: seconds of work, so that a process is fed rarely enough."""
 
 Item = TypeVar("Item")
@@ -37,23 +37,15 @@ def decode_all(root: Path, names: Sequence[str]) -> list[Seen]:
     Raises:
         UserError: some cannot be used; up to five are named with the reason.
     """
-    tasks = [tuple(names[start : start + TASK]) for start in range(0, len(names), TASK)]
-    looks: list[list[Seen | UserError]] = [[] for _ in tasks]
-    look, processes = _Look(root), min(cores(), len(tasks))
+    pieces = [
+        Piece(f"{root / names[start]} and what follows", _look, (root, tuple(names[start : start + PIECE])))
+        for start in range(0, len(names), PIECE)
+    ]
+    done = count(1)
     with progress("decoding every picture", 1, unit="pass") as shown:
-
-        def done(index: int, found: list[Seen | UserError]) -> None:
-            looks[index] = found
-            shown.batch(sum(map(bool, looks)), len(tasks))
-
-        if processes == 1:
-            for index, task in enumerate(tasks):
-                done(index, look(task))
-        else:
-            side_by_side(
-                tasks, look, processes=processes, name=lambda task: f"{root / task[0]} and what follows",
-                on_message=lambda index, content: None, on_result=done,
-            )  # fmt: skip
+        looks = executor(min(cores(), len(pieces))).run(
+            pieces, on_result=lambda _index, _found: shown.batch(next(done), len(pieces))
+        )
     return list(_good([found for look in looks for found in look], len(names)))
 
 
@@ -73,18 +65,13 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
     yield from _good(results(), len(items))
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Decodes some pictures below ``root``; sent to other processes."""
+def _look(root: Path, names: tuple[str, ...], _tell: Tell) -> list[Seen | UserError]:
+    """Decode some pictures below ``root``; a piece of work."""
 
-    root: Path
+    def seen(name: str) -> Seen:
+        return decode_picture(root / name).seen(name)
 
-    def __call__(self, names: tuple[str, ...], tell: Callable[[Any], None] | None = None) -> list[Seen | UserError]:
-        del tell
-        return [_guarded(self._one)(name) for name in names]
-
-    def _one(self, name: str) -> Seen:
-        return decode_picture(self.root / name).seen(name)
+    return list(map(_guarded(seen), names))
 
 
 def _guarded(function: Callable[[Item], Result]) -> Callable[[Item], Result | UserError]:

@@ -10,10 +10,11 @@ from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET
-from nascommon.pipeline.retrain import Task, divide
+from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
@@ -32,11 +33,11 @@ def baseline(params: Params) -> None:
     Killed at any moment, the next run continues after the last finished epoch.
     """
     with stage_run("baseline", params) as run:
-        task = Task(run.params.retrain, run.open(TARGET), BASELINE)
+        retraining = Retraining(run.params.retrain, run.open(TARGET), BASELINE)
         # As DVC does: what a killed run left half written is none of the results.
         shutil.rmtree(BASELINE, ignore_errors=True)
         BASELINE.mkdir(parents=True)
-        results = train_random(run, task)
+        results = train_random(run, retraining)
         trained = [result for result in results if isinstance(result, Trained)]
         diverged = [result for result in results if isinstance(result, DivergenceError)]
         if diverged and not trained:
@@ -56,17 +57,18 @@ def random_genotypes(count: int, space: DiscreteSpace, seed: int) -> list[Genoty
     return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
 
 
-def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
+def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceError]:
     """Train the random architectures like the winner and save each network that did not diverge."""
-    seed, training = run.params.seed, task.settings.training
+    seed, training = run.params.seed, retraining.settings.training
     space = read_record(SEARCH / FILE, DiscreteSpace, "search")
     genotypes = random_genotypes(run.params.baseline.architectures, space, seed)
-    spec = task.spec(run.precision)
+    spec = retraining.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
-    part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, seed)
-    manifest, data = task.data.prepared.manifest, task.data
-    at_a_time, done = task.at_a_time(run, len(jobs)), itertools.count()
-    provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
+    kept, held_out = retraining.pictures()
+    manifest = retraining.data.prepared.manifest
+    at_a_time, done = retraining.at_a_time(run, len(jobs)), itertools.count()
+    threads = threads_of_each(run.params.threads, at_a_time)
+    provenance = run.provenance(threads=threads)
     with progress("baseline", len(jobs), unit="network") as bar:
 
         def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
@@ -88,11 +90,10 @@ def train_random(run: Run, task: Task) -> list[Trained | DivergenceError]:
         return train_many(
             jobs,
             training,
-            partial(data.training, part, training.batch_size, "baseline", cutout=training.cutout),
+            partial(kept.training, training.batch_size, "baseline", cutout=training.cutout),
             device=run.device,
-            validation=partial(data.evaluation, held_out, training.batch_size) if held_out else None,
+            validation=partial(held_out.evaluation, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            processes=at_a_time,
-            threads=run.params.threads,
+            executor=executor(at_a_time, threads),
             hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
         )

@@ -22,6 +22,7 @@ from nascommon.report.figures import save_figure
 from nascommon.report.plots import plot_ranking
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import Progress, epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
@@ -94,7 +95,7 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture], at_
     rounds, data = ranked.rounds(), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
     training = run.params.kendall_tau.training
-    weights, valid = data.prepared.part("weights"), data.prepared.part("architecture")
+    (weights, _), (valid, _) = data.named("weights"), data.named("architecture")
     jobs = [
         Job(f"{which}_{i}", architecture.genotype, spec, derive(run.params.seed, "kendall", which, i))
         for which, spec in specs.items()
@@ -105,12 +106,11 @@ def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture], at_
         results = train_many(
             jobs,
             training,
-            partial(data.training, weights, training.batch_size, "kendall", cutout=training.cutout),
+            partial(weights.training, training.batch_size, "kendall", cutout=training.cutout),
             device=run.device,
-            validation=partial(data.evaluation, valid, training.batch_size),
+            validation=partial(valid.evaluation, training.batch_size),
             checkpoints=run.checkpoints,
-            processes=at_a_time,
-            threads=run.params.threads,
+            executor=executor(at_a_time, threads_of_each(run.params.threads, at_a_time)),
             hooks=ManyHooks(
                 on_resume=bar.resume,
                 on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),

@@ -12,15 +12,13 @@ import torch
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import shape_of
-from nascommon.data.loading import Data
-from nascommon.data.prepared import Part
-from nascommon.data.split import stratified
+from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET, TRANSFERRED
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import read_json, write_json, write_table
 from nascommon.runtime.progress import epoch_figures, progress, summary
-from nascommon.runtime.seeding import derive, generator
+from nascommon.runtime.seeding import derive
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
@@ -33,7 +31,7 @@ CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy
 
 
 @dataclass(frozen=True)
-class Task:
+class Retraining:
     """What to train on what, and where it goes."""
 
     settings: RetrainSettings
@@ -51,6 +49,10 @@ class Task:
         check_image_size(manifest.height, manifest.width, self.settings.network.stem, origin)
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
+
+    def pictures(self) -> tuple[NamedPart, NamedPart | None]:
+        """Return what is trained on, and what is held out and watched, if anything is."""
+        return self.data.named("train", self.settings.holdout)
 
     def at_a_time(self, run: Run, networks: int = 1) -> int:
         """Return how many of so many networks are trained at a time.
@@ -70,17 +72,18 @@ def retrain(params: Params) -> None:
     """
     with stage_run("retrain", params) as run:
         data = run.open(TARGET)
-        train_genotype(run, Task(run.params.retrain, data, RETRAIN))
+        train_genotype(run, Retraining(run.params.retrain, data, RETRAIN))
 
 
-def train_genotype(run: Run, task: Task) -> None:
+def train_genotype(run: Run, retraining: Retraining) -> None:
     """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
-    spec, training = task.spec(run.precision), task.settings.training
-    task.at_a_time(run)
-    manifest = task.data.prepared.manifest
+    spec, training = retraining.spec(run.precision), retraining.settings.training
+    retraining.at_a_time(run)
+    manifest = retraining.data.prepared.manifest
     say_auxiliary(spec, manifest.height, manifest.width)
-    part, held_out = divide(task.data.prepared.part("train"), task.settings.holdout, run.params.seed)
+    kept, held_out = retraining.pictures()
+    data, part = kept.open()
     with progress(run.stage, training.epochs) as bar:
 
         def on_epoch(row: dict[str, Any]) -> None:
@@ -92,23 +95,23 @@ def train_genotype(run: Run, task: Task) -> None:
             genotype,
             spec,
             training,
-            task.data.training(part, training.batch_size, run.stage, cutout=training.cutout),
+            data.training(part, training.batch_size, run.stage, cutout=training.cutout),
             seed=derive(run.params.seed, run.stage),
             device=run.device,
-            validation=task.data.evaluation(held_out, training.batch_size) if held_out else None,
+            validation=held_out.evaluation(training.batch_size) if held_out else None,
             checkpoint=run.checkpoints.file("state"),
             hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
         )
-    write_trained(run, task, genotype, trained, part)
+    write_trained(run, retraining, genotype, trained, len(part))
 
 
-def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, part: Part) -> None:
+def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained: Trained, images: int) -> None:
     """Write what came out and log it."""
-    manifest, spec = task.data.prepared.manifest, trained.network.spec
+    manifest, spec = retraining.data.prepared.manifest, trained.network.spec
     counts = network_complexity(genotype, spec, manifest.height, manifest.width).as_dict()
     metrics = {**trained.summary(), **counts}
     save_network(
-        task.folder,
+        retraining.folder,
         trained.network,
         genotype,
         provenance=run.provenance(),
@@ -120,27 +123,19 @@ def write_trained(run: Run, task: Task, genotype: Genotype, trained: Trained, pa
     write_json(METRICS / f"{run.stage}.json", metrics)
     write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained.rows, columns=list(CURVES)))
     run.tracker.headline(metrics)
-    run.tracker.artefact(task.folder / "network.json", run.stage)
+    run.tracker.artefact(retraining.folder / "network.json", run.stage)
     example = torch.zeros(2, spec.image_channels, manifest.height, manifest.width)
     run.tracker.model(trained.network.eval(), example, run.stage)
     summary(
-        f"{run.stage}: {spec.cells} cells, {spec.channels} channels on {len(part)} images of {manifest.source}",
+        f"{run.stage}: {spec.cells} cells, {spec.channels} channels on {images} images of {manifest.source}",
         {
             "parameters": f"{counts['params']:,}",
             "mult-adds": f"{counts['mult_adds']:,} (paper_flops {counts['paper_flops']:,})",
             **epoch_figures(metrics),
             "speed": f"{metrics['images_per_second']:.0f} images/s, {metrics['train_seconds']:.0f} s in all",
         },
-        [task.folder / "network.safetensors", task.folder / "network.json", PLOTS / f"{run.stage}.csv"],
+        [retraining.folder / "network.safetensors", retraining.folder / "network.json", PLOTS / f"{run.stage}.csv"],
     )
-
-
-def divide(part: Part, holdout: float, seed: int) -> tuple[Part, Part | None]:
-    """Split off the held-out share, stratum by stratum; None where there is none."""
-    if holdout == 0:
-        return part, None
-    kept, held_out = stratified(part.strata, holdout, generator(seed, "holdout"))
-    return part.subset(kept), part.subset(held_out)
 
 
 def say_auxiliary(spec: NetworkSpec, height: int, width: int) -> None:

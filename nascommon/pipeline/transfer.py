@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nascommon.config import Params
 from nascommon.pipeline.paths import METRICS, PLOTS, TRANSFER, TRANSFERRED
-from nascommon.pipeline.retrain import CURVES, Task, train_genotype
+from nascommon.pipeline.retrain import CURVES, Retraining, train_genotype
 from nascommon.pipeline.run import stage_run
 from nascommon.runtime.artefacts import write_json, write_text
 
@@ -27,7 +27,7 @@ def transfer(params: Params) -> None:
                 f"transfer: the ImageNet network and its training run on {settings.data.source} at "
                 f"{settings.data.size} pixels, not on ImageNet; set transfer.data.source: imagenet for the real thing"
             )
-        train_genotype(run, Task(settings, data, TRANSFERRED))
+        train_genotype(run, Retraining(settings, data, TRANSFERRED))
 
 
 def skip() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import torch
 
@@ -37,6 +37,13 @@ class _ForeignError(ValueError):
     """The file itself is to blame: it is torn, or not of this work."""
 
 
+class Address(NamedTuple):
+    """Where a checkpoint lies and what it must carry: enough for another process to open it."""
+
+    path: Path
+    fingerprint: str
+
+
 class Checkpoint:
     """The resume file of one piece of work, such as a search or one retraining."""
 
@@ -45,6 +52,11 @@ class Checkpoint:
         self.path = path
         self.fingerprint = fingerprint
         self.report = report
+
+    @property
+    def address(self) -> Address:
+        """Path and fingerprint."""
+        return Address(self.path, self.fingerprint)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write ``state`` (tensors, numbers, strings, lists, dicts) atomically."""

@@ -10,18 +10,15 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 
 from nascommon.data.batches import Batches
-from nascommon.runtime.checkpoint import Checkpoint, CheckpointFolder
-from nascommon.runtime.crew import Tell, side_by_side
+from nascommon.runtime.checkpoint import Address, Checkpoint, CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.executor import IN_LINE, Executor, Piece, Tell
 from nascommon.runtime.hardware import cores, tune
-from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.training.loop import Trained, TrainingHooks, train_network
@@ -51,36 +48,12 @@ class SeededBatches(Protocol):
 
 @dataclass(frozen=True)
 class Course:
-    """What all jobs share. Side by side it is sent to every process once, which then makes its own batches."""
+    """What all jobs share, and small: it is sent with each job to a process that makes its own batches."""
 
     settings: TrainingSettings
     batches: SeededBatches
     validation: Callable[[], Batches] | None
     device: torch.device
-
-    @cached_property
-    def watched(self) -> Batches | None:
-        """The validation batches, made once a process."""
-        return self.validation() if self.validation else None
-
-    def train(
-        self, job: Job, checkpoint: Checkpoint | None, on_epoch: Callable[[dict[str, Any]], None]
-    ) -> Trained | DivergenceError:
-        """Train one job in this process."""
-        try:
-            return train_network(
-                job.genotype,
-                job.spec,
-                self.settings,
-                self.batches(seed=job.seed),
-                seed=job.seed,
-                device=self.device,
-                validation=self.watched,
-                checkpoint=checkpoint,
-                hooks=TrainingHooks(on_epoch=on_epoch),
-            )
-        except DivergenceError as diverged:
-            return diverged
 
 
 def _ignore(*_arguments: object) -> None:
@@ -135,8 +108,7 @@ def train_many(
     device: torch.device,
     validation: Callable[[], Batches] | None,
     checkpoints: CheckpointFolder | None = None,
-    processes: int = 1,
-    threads: int | None = None,
+    executor: Executor = IN_LINE,
     hooks: ManyHooks = ManyHooks(),
 ) -> list[Trained | DivergenceError]:
     """Train the jobs; one that was finished or begun before a kill is taken up where it was.
@@ -144,14 +116,13 @@ def train_many(
     Args:
         jobs: what to train.
         settings: protocol of every training.
-        batches: seed -> training batches.
+        batches: seed -> training batches. Called where a job is trained, so it names the pictures instead of holding
+            them, and so does ``validation``.
         device: where to compute.
-        validation: makes the batches that score every network after every epoch.
+        validation: makes the batches that score a network after every epoch.
         checkpoints: where the state of each job is kept until the stage is done.
-        processes: how many jobs at a time. Above 1 each has a process of its own, to which ``batches`` and
-            ``validation`` are sent pickled, and ``peak_memory`` of a result is that of the process it was trained in:
-            what so many jobs take together is up to ``processes`` times as much.
-        threads: CPU threads of each of several processes; see ``threads_of_each``.
+        executor: trains them. In processes ``peak_memory`` of a result is that of the process it was trained in: what
+            several at a time take together is so many times as much.
         hooks: who is told.
 
     Returns:
@@ -164,10 +135,26 @@ def train_many(
     course = Course(settings, batches, validation, device)
     files = [checkpoints.file(job.name) if checkpoints else None for job in jobs]
     _tell_resume(files, settings.epochs, hooks)
-    processes = min(processes, len(jobs))
-    if processes > 1:
-        return _side_by_side(jobs, course, files, processes, threads_of_each(threads, processes), hooks)
-    return _one_by_one(jobs, course, files, hooks)
+    results: dict[int, Trained | DivergenceError] = {}
+
+    def on_message(index: int, told: dict[str, Any] | str) -> None:
+        file = files[index]
+        if not isinstance(told, str):
+            hooks.on_epoch(index, told)
+        elif file:
+            file.report(told)
+
+    def on_result(index: int, report: _Report | DivergenceError) -> None:
+        job = jobs[index]
+        results[index] = _trained(job, report) if isinstance(report, _Report) else report
+        hooks.on_job(index, job, results[index])
+
+    executor.run(
+        [piece(course, job, file) for job, file in zip(jobs, files, strict=True)],
+        on_message=on_message,
+        on_result=on_result,
+    )
+    return [results[index] for index in range(len(jobs))]
 
 
 def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHooks) -> None:
@@ -176,28 +163,6 @@ def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHoo
     done = [len(json.loads(state["rows"])) for state in states if state]
     if done:
         hooks.on_resume(sum(count >= epochs for count in done))
-
-
-def _one_by_one(
-    jobs: Sequence[Job], course: Course, files: Sequence[Checkpoint | None], hooks: ManyHooks
-) -> list[Trained | DivergenceError]:
-    results = []
-    for index, (job, file) in enumerate(zip(jobs, files, strict=True)):
-        trained = course.train(job, file, lambda row, index=index: hooks.on_epoch(index, row))  # type: ignore[misc]
-        if isinstance(trained, Trained):
-            trained.network.cpu()  # what is finished takes no memory of a GPU
-        hooks.on_job(index, job, trained)
-        results.append(trained)
-    return results
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A job as it is sent to a process."""
-
-    job: Job
-    file: Path | None
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -209,66 +174,35 @@ class _Report:
     peak_memory: int
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a process does with a task; tells its rows, and as text what a checkpoint has to say."""
-
-    course: Course
-    threads: int
-
-    def __call__(self, task: _Task, tell: Tell) -> _Report | DivergenceError:
-        torch.set_num_threads(self.threads)
-        tune(self.course.device)
-        checkpoint = Checkpoint(task.file, task.fingerprint, tell) if task.file else None
-        try:
-            trained = self.course.train(task.job, checkpoint, tell)
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"the memory of the GPU is full ({error}); set jobs to a lower number") from error
-        if isinstance(trained, DivergenceError):
-            return trained
-        buffer = io.BytesIO()
-        torch.save(trained.network.state_dict(), buffer)
-        return _Report(buffer.getvalue(), trained.rows, trained.peak_memory)
+def piece(course: Course, job: Job, file: Checkpoint | None) -> Piece[_Report | DivergenceError]:
+    """Describe a job; it tells its rows, and as text what its checkpoint has to say."""
+    return Piece(job.name, _train, (course, job, file.address if file else None))
 
 
-def _side_by_side(
-    jobs: Sequence[Job],
-    course: Course,
-    files: Sequence[Checkpoint | None],
-    processes: int,
-    threads: int,
-    hooks: ManyHooks,
-) -> list[Trained | DivergenceError]:
-    results: dict[int, Trained | DivergenceError] = {}
-
-    def on_message(index: int, said: dict[str, Any] | str) -> None:
-        file = files[index]
-        if not isinstance(said, str):
-            hooks.on_epoch(index, said)
-        elif file:
-            file.report(said)
-
-    def on_result(index: int, report: _Report | DivergenceError) -> None:
-        job = jobs[index]
-        results[index] = _trained(job, report) if isinstance(report, _Report) else report
-        hooks.on_job(index, job, results[index])
-
-    side_by_side(
-        [
-            _Task(job, file.path if file else None, file.fingerprint if file else "")
-            for job, file in zip(jobs, files, strict=True)
-        ],
-        _Work(course, threads),
-        processes=processes,
-        name=lambda task: task.job.name,
-        on_message=on_message,
-        on_result=on_result,
-    )
-    return [results[index] for index in range(len(jobs))]
+def _train(course: Course, job: Job, address: Address | None, tell: Tell) -> _Report | DivergenceError:
+    """Train one job where the piece of work is done."""
+    tune(course.device)
+    try:
+        trained = train_network(
+            job.genotype,
+            job.spec,
+            course.settings,
+            course.batches(seed=job.seed),
+            seed=job.seed,
+            device=course.device,
+            validation=course.validation() if course.validation else None,
+            checkpoint=Checkpoint(*address, tell) if address else None,
+            hooks=TrainingHooks(on_epoch=tell),
+        )
+    except DivergenceError as diverged:
+        return diverged
+    buffer = io.BytesIO()
+    torch.save(trained.network.state_dict(), buffer)
+    return _Report(buffer.getvalue(), trained.rows, trained.peak_memory)
 
 
 def _trained(job: Job, report: _Report) -> Trained:
-    """Build the network again that a process has trained."""
+    """Build the network again that a piece of work has trained."""
     network = Network(job.genotype, job.spec).to(memory_format=torch.channels_last)
     network.load_state_dict(torch.load(io.BytesIO(report.weights), map_location="cpu", weights_only=True))
     return Trained(network, report.rows, report.peak_memory)

@@ -41,7 +41,7 @@ def test_headers_do_not_decode_and_say_so(make: Make, folder: Path) -> None:
 def test_processes_find_what_one_finds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
     alone = decode_all(folder, names)
-    monkeypatch.setattr(verifying, "TASK", 5)
+    monkeypatch.setattr(verifying, "PIECE", 5)
     monkeypatch.setattr(verifying, "cores", lambda: 2)
     assert decode_all(folder, names) == alone
     assert [picture.name for picture in alone] == names

@@ -31,7 +31,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.runtime.records": "as above",
     "nascommon.runtime.yaml_lines": "reads params.yaml, whose values DVC watches",
     "nascommon.runtime.checkpoint": "a resumed run equals an unbroken one, as its tests show",
-    "nascommon.runtime.crew": "many trainings at a time equal one after the other, as its tests show",
+    "nascommon.runtime.executor": "many trainings at a time equal one after the other, as its tests show",
     "nascommon.runtime.divergence": "stops what has no numbers any more",
     "nascommon.runtime.hardware": "which device computes",
     "nascommon.runtime.progress": "what is shown meanwhile",

@@ -12,7 +12,7 @@ import torch
 from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.settings import UserError
+from nascommon.runtime.executor import executor
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training import many
@@ -37,10 +37,6 @@ class KilledError(Exception):
 
 def batches(*, seed: int) -> Batches:
     return TinyBatches(seed=seed)
-
-
-def batches_that_fill_the_memory(*, seed: int) -> Batches:
-    raise torch.OutOfMemoryError(f"tried to allocate {seed} GiB")
 
 
 def batches_of_which_the_second_job_gets_no_numbers(*, seed: int) -> Batches:
@@ -75,7 +71,7 @@ def run_all(
 ) -> list[Trained | DivergenceError]:
     checkpoints = CheckpointFolder(folder, "kendall_tau", "f") if folder else None
     return train_many(JOBS, SETTINGS, of, device=CPU, validation=valid, checkpoints=checkpoints,
-                      processes=processes, hooks=ManyHooks(**hooks))  # fmt: skip
+                      executor=executor(processes), hooks=ManyHooks(**hooks))  # fmt: skip
 
 
 def kill_at(index: int, epoch: int) -> Callable[[int, dict[str, Any]], None]:
@@ -167,12 +163,6 @@ def test_a_job_that_diverges_is_reported_and_the_others_are_trained_as_ever(
         assert equal(whole.network.state_dict(), alone[index].network.state_dict())
 
 
-def test_a_job_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None:
-    work = many._Work(many.Course(SETTINGS, batches_that_fill_the_memory, None, CPU), torch.get_num_threads())
-    with pytest.raises(UserError, match=r"the memory of the GPU is full \(.*2 GiB\); set jobs to a lower number"):
-        work(many._Task(JOBS[1], None, ""), print)
-
-
 # --- how many at a time
 
 
@@ -197,19 +187,6 @@ def test_trainings_at_a_time_divide_the_cores_unless_told_otherwise(
     monkeypatch.setattr(many, "cores", lambda: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: torch_takes)
     assert threads_of_each(threads, processes) == count
-
-
-@pytest.mark.parametrize(("threads", "each"), [(None, 3), (2, 2)])
-def test_every_process_computes_with_its_share_of_the_cores(
-    threads: int | None, each: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(many, "cores", lambda: 9)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 9)
-    monkeypatch.setattr(many, "side_by_side", lambda _tasks, work, **_: sent.append(work.threads))
-    with pytest.raises(KeyError):  # nothing was trained
-        train_many(JOBS, SETTINGS, batches, device=CPU, validation=None, processes=8, threads=threads)
-    assert sent == [each]
 
 
 @pytest.mark.parametrize(("cores", "count"), [(16, 4), (4, 2), (1, 1)])

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from nascommon.runtime.crew import Tell, side_by_side
+from nascommon.runtime.executor import IN_LINE, Executor, Piece, Processes, Tell, executor
 from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -64,12 +65,14 @@ def never_ends(_number: int, tell: Tell) -> int:
     return 0
 
 
-def do(work: Callable[[int, Tell], Any], count: int, on_message: Callable[[int, Any], None] = lambda *_: None) -> Any:
-    results: dict[int, Any] = {}
-    side_by_side(
-        range(count), work, processes=2, name="task {}".format, on_message=on_message, on_result=results.__setitem__
-    )
-    return results
+def pieces(work: Callable[[int, Tell], Any], count: int) -> list[Piece[Any]]:
+    return [Piece(f"piece {number}", work, (number,)) for number in range(count)]
+
+
+def do(
+    work: Callable[[int, Tell], Any], count: int, on_message: Callable[[int, Any], None] = lambda *_: None
+) -> list[Any]:
+    return Processes(2).run(pieces(work, count), on_message=on_message)
 
 
 def assert_gone(pids: set[int]) -> None:
@@ -89,34 +92,76 @@ def is_running(pid: int) -> bool:
         return sys.platform != "linux"
 
 
-def test_every_task_is_done_and_what_it_tells_arrives_in_order() -> None:
+def test_every_piece_is_done_and_what_it_tells_arrives_in_order() -> None:
     told: dict[int, list[Any]] = {}
     results = do(square, 5, lambda index, content: told.setdefault(index, []).append(content))
-    assert {index: squared for index, (squared, _) in results.items()} == {0: 0, 1: 1, 2: 4, 3: 9, 4: 16}
-    pids = {pid for _, pid in results.values()}
+    assert [squared for squared, _ in results] == [0, 1, 4, 9, 16]
+    pids = {pid for _, pid in results}
     assert len(pids) <= 2
     assert os.getpid() not in pids
-    assert told == {index: [f"{index} begins", pid] for index, (_, pid) in results.items()}
+    assert told == {index: [f"{index} begins", pid] for index, (_, pid) in enumerate(results)}
     assert_gone(pids)
 
 
-def test_an_exception_names_the_task_and_shows_where_it_was_raised() -> None:
+@pytest.mark.parametrize("which", [IN_LINE, Processes(2)])
+def test_results_are_in_the_order_of_the_pieces_and_told_as_they_come(which: Executor) -> None:
+    told: list[tuple[int, Any]] = []
+    ended: dict[int, Any] = {}
+    results = which.run(pieces(square, 3), on_message=lambda *said: told.append(said), on_result=ended.__setitem__)
+    assert [squared for squared, _ in results] == [0, 1, 4]
+    assert [ended[index] for index in range(3)] == results
+    assert {(index, said) for index, said in told if isinstance(said, str)} == {(i, f"{i} begins") for i in range(3)}
+
+
+def test_one_at_a_time_needs_no_other_process_and_the_first_failure_comes_through_as_it_is() -> None:
+    assert executor(1) is IN_LINE
+    assert executor(3, threads=2) == Processes(3, 2)
+    assert {pid for _, pid in IN_LINE.run(pieces(square, 2))} == {os.getpid()}
+    begun: list[int] = []
+
+    def stops(number: int, _tell: Tell) -> None:
+        begun.append(number)
+        raise StopError
+
+    with pytest.raises(StopError):
+        IN_LINE.run(pieces(stops, 3))
+    assert begun == [0]
+
+
+def threads(_number: int, _tell: Tell) -> int:
+    return torch.get_num_threads()
+
+
+def test_each_process_computes_with_its_threads() -> None:
+    assert Processes(2, threads=3).run(pieces(threads, 2)) == [3, 3]
+
+
+def fills_the_memory_of_the_gpu(number: int, _tell: Tell) -> None:
+    raise torch.OutOfMemoryError(f"tried to allocate {number + 2} GiB")
+
+
+def test_a_piece_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"^piece 0: the memory of the GPU is full \(.*2 GiB\); set jobs to a lower"):
+        Processes(1).run(pieces(fills_the_memory_of_the_gpu, 1))
+
+
+def test_an_exception_names_the_piece_and_shows_where_it_was_raised() -> None:
     with pytest.raises(RuntimeError) as raised:
         do(fails, 2)
-    assert str(raised.value) == "task 1: ZeroDivisionError: no images"
+    assert str(raised.value) == "piece 1: ZeroDivisionError: no images"
     assert "in fails" in "".join(raised.value.__notes__)
 
 
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        (cannot_be_used, r"^task [01]: data: run the prepare stage again$"),
-        (is_killed, r"^task [01]: its process was ended by SIGKILL, as happens when memory runs out; .* goes on from"),
-        (leaves_a_child_and_is_killed, r"^task [01]: its process was ended by SIGKILL"),
-        (exits, r"^task [01]: its process ended with status 3\."),
+        (cannot_be_used, r"^piece [01]: data: run the prepare stage again$"),
+        (is_killed, r"^piece [01]: its process was ended by SIGKILL, as happens when memory runs out; .* goes on from"),
+        (leaves_a_child_and_is_killed, r"^piece [01]: its process was ended by SIGKILL"),
+        (exits, r"^piece [01]: its process ended with status 3\."),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_that_names_the_task(work: Callable[[int, Tell], int], said: str) -> None:
+def test_what_the_user_can_mend_is_one_line_that_names_the_piece(work: Callable[[int, Tell], int], said: str) -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match=said):
         do(work, 3)
@@ -137,7 +182,7 @@ def test_an_exception_here_ends_the_processes() -> None:
 
 
 PARENT = textwrap.dedent("""
-    from tests.runtime import test_crew as tests
+    from tests.runtime import test_executor as tests
     try:
         tests.do(tests.never_ends, 2, lambda _index, pid: print(pid, flush=True))
     except KeyboardInterrupt:
