@@ -144,12 +144,10 @@ def search_ways(name: str, search: Search, authors: Released | None, rungs: Sequ
     return {baseline: partial(way, search), **{rung: partial(RUNGS[rung], search) for rung in rungs}}
 
 
-def training_way(
-    sizes: Sizes, batch: Batch, precision: Precision, *, layout: torch.memory_format = NHWC, replay: bool = False
-) -> Step:
+def training_way(sizes: Sizes, batch: Batch, precision: Precision, *, replay: bool = False) -> Step:
     """Take training steps of the stand-alone network as the library does."""
     settings, device = TrainingSettings(drop_path=DROP_PATH), batch.images.device
-    network, optimiser = new_network(sizes, settings, device, layout)
+    network, optimiser = new_network(sizes, settings, device, NHWC)
     network.spec = replace(network.spec, precision=precision)
     step = partial(train_step, network, optimiser, settings)
     repeat = replayed(step, device) if replay else step

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 
 from nascommon.config import load_params
-from nascommon.runtime.artefacts import read_json, read_table, read_tensors
+from nascommon.runtime.artefacts import read_json, read_tensors
 from nascommon.runtime.checkpoint import FORMAT, Checkpoint
 from nascommon.settings import UserError
 from nascommon.space.genotype import genotype_from_json
@@ -226,11 +225,6 @@ def test_a_checkpoint_of_our_own_is_taken_up(tmp_path: Path) -> None:
 # --- artefacts
 
 
-def half_a_table(path: Path) -> bytes:
-    pd.DataFrame({"a": range(100)}).to_parquet(path)
-    return path.read_bytes()[:100]
-
-
 SKIPS: list[Any] = [["skip_connect", 0], ["skip_connect", 1]]
 
 READERS: dict[str, tuple[Callable[[Path], Any], str, bytes | None, str]] = {
@@ -240,9 +234,6 @@ READERS: dict[str, tuple[Callable[[Path], Any], str, bytes | None, str]] = {
     "tensors torn": (read_tensors, "a.safetensors", b"\x08\x00\x00", "not a whole safetensors file"),
     "tensors missing": (read_tensors, "a.safetensors", None, "no such file"),
     "tensors that are a pickle": (read_tensors, "a.safetensors", pickle.dumps(Bomb()), "not a whole safetensors file"),
-    "table empty": (read_table, "a.csv", b"", "not a readable table"),
-    "parquet of text": (read_table, "a.parquet", b"a,b\n1,2\n", "not a readable table"),
-    "table missing": (read_table, "a.parquet", None, "no such file"),
 }
 
 
@@ -253,13 +244,6 @@ def test_an_artefact_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> 
         (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / file))}: {message}"):
         read(tmp_path / file)
-
-
-def test_a_torn_parquet_table_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "history.parquet"
-    path.write_bytes(half_a_table(path))
-    with pytest.raises(UserError, match=r"history\.parquet: not a readable table"):
-        read_table(path)
 
 
 @pytest.mark.parametrize(

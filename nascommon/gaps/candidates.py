@@ -82,19 +82,16 @@ def sampled(source: Source, count: int, seed: int) -> list[Architecture]:
     return [Architecture(f"sample {index}", genotype, source) for index, genotype in enumerate(drawn)]
 
 
-def scored(
-    architectures: Sequence[Architecture], score: Score | None, on_scored: Callable[[int], None] = lambda _: None
-) -> list[Architecture]:
+def scored(architectures: Sequence[Architecture], score: Score | None) -> list[Architecture]:
     """Give every architecture its search score.
 
     Args:
         architectures: those to score.
         score: accuracy of a genotype inside a supernet; None takes the supernet's own accuracy at that epoch.
-        on_scored: told how many are done.
     """
     result = []
     opened: tuple[Source, SearchState] | None = None
-    for done, architecture in enumerate(architectures, start=1):
+    for architecture in architectures:
         source = architecture.source
         accuracy = source.valid_accuracy
         if score is not None:
@@ -103,5 +100,4 @@ def scored(
                 opened = (source, source.open())
             accuracy = score(opened[1], architecture.genotype)
         result.append(replace(architecture, search_score=accuracy))
-        on_scored(done)
     return result

@@ -12,8 +12,6 @@ from nascommon.method import REGISTRY, Method, Phase, SearchSize
 
 PAPERS = SearchSize(channels=16, cells=8, nodes=4)
 """The size of the papers' searches, for which the table is made."""
-TABLE_BEGIN, TABLE_END = "<!-- methods: begin -->", "<!-- methods: end -->"
-"""Around the table in README.md."""
 
 
 def record(method: Method) -> dict[str, str]:

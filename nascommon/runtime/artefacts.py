@@ -52,15 +52,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
-def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read named tensors from a safetensors file.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from a safetensors file, onto the CPU.
 
     Raises:
         UserError: the file is missing, torn or not safetensors.
     """
     # safetensors holds shapes and numbers only: nothing in the file is executed, unlike a pickle.
     try:
-        return load_file(_existing(path), device=device)
+        return load_file(_existing(path))
     except SafetensorError as error:
         raise UserError(f"{path}: not a whole safetensors file ({error}); make it again or delete it") from error
 
@@ -72,20 +72,6 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a .parquet or .csv table.
-
-    Raises:
-        UserError: the file is missing or unreadable.
-    """
-    try:
-        return pd.read_parquet(_existing(path)) if path.suffix == ".parquet" else pd.read_csv(_existing(path))
-    except (ValueError, OSError) as error:  # a UserError is a ValueError, and says enough already
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a readable table ({error}); make it again or delete it") from error
 
 
 def digest(*parts: object) -> str:

@@ -24,10 +24,10 @@ _RECENT: Final = 5
 class Progress:
     """Prints the epochs of one loop; on a terminal a live line shows the epoch that is under way."""
 
-    def __init__(self, title: str, total: int, start: int, unit: str, live: Live | None) -> None:
+    def __init__(self, title: str, total: int, unit: str, live: Live | None) -> None:
         self._title = title
         self._total = total
-        self._done = start
+        self._done = 0
         self._unit = unit
         self._live = live
         self._began = self._refreshed = time.monotonic()
@@ -92,17 +92,17 @@ class Progress:
 
 
 @contextmanager
-def progress(title: str, total: int, *, start: int = 0, unit: str = "epoch") -> Iterator[Progress]:
-    """Follow a loop of `total` epochs of which `start` were done before, by an earlier process.
+def progress(title: str, total: int, *, unit: str = "epoch") -> Iterator[Progress]:
+    """Follow a loop of `total` epochs.
 
     On a terminal the last line is live. Elsewhere (a file, a pipe, TERM=dumb) there is one plain line per epoch.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if not sys.stdout.isatty() or console.is_dumb_terminal:
-        yield Progress(title, total, start, unit, None)
+        yield Progress(title, total, unit, None)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield Progress(title, total, start, unit, live)
+        yield Progress(title, total, unit, live)
 
 
 def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:

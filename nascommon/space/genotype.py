@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -97,20 +96,6 @@ def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
         return Genotype((kind, _cell_from_json(tree, kind)) for kind in DARTS_KINDS)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
-
-
-def genotype_from_lists(
-    normal: Iterable[Any], reduction: Iterable[Any], normal_concat: Sequence[int], reduction_concat: Sequence[int]
-) -> Genotype:
-    """Build a genotype from flat lists of (operation, source), two per node, as the released codes write them."""
-    return _from_released(
-        {
-            "normal": list(normal),
-            "reduce": list(reduction),
-            "normal_concat": list(normal_concat),
-            "reduce_concat": list(reduction_concat),
-        }
-    )
 
 
 def _cell_to_json(cell: CellGenotype) -> dict[str, Any]:

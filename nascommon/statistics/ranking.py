@@ -37,6 +37,7 @@ FEWEST_FOR_INTERVAL = 5
 Simulated for normal scores with r from 0 to 0.95 (500 draws each, n from 3 to 20): a 95 % percentile interval misses
 tau by having no width, in 34 to 71 % of the draws at n = 3, 8 to 50 % at 4, 3 to 35 % at 5; of all others 95 % or
 more contain it."""
+PERMUTATIONS_OF_AN_EPOCH = 2000
 CHUNK = 2_000_000
 """Entries of the largest temporary array."""
 
@@ -113,14 +114,7 @@ def rank_correlation(
     )
 
 
-def trajectory(
-    scores_TN: ArrayLike,
-    retrain_N: ArrayLike,
-    *,
-    epochs: Sequence[int] | None = None,
-    seed: int = 0,
-    permutations: int = 2000,
-) -> pd.DataFrame:
+def trajectory(scores_TN: ArrayLike, retrain_N: ArrayLike, *, epochs: Sequence[int] | None = None) -> pd.DataFrame:
     """Return per epoch how well its search scores [T, N] rank the retrained accuracies [N].
 
     Columns `epoch`, `tau_a`, `tau_b`, `p_value`; NaN where an epoch scores all architectures alike.
@@ -133,8 +127,7 @@ def trajectory(
         )
     numbers = range(len(table_TN)) if epochs is None else epochs
     rows = [
-        (epoch, *_epoch_row(*_checked(scores_N, retrain_N), permutations, seed))
-        for epoch, scores_N in zip(numbers, table_TN, strict=True)
+        (epoch, *_epoch_row(*_checked(scores_N, retrain_N))) for epoch, scores_N in zip(numbers, table_TN, strict=True)
     ]
     return pd.DataFrame(rows, columns=["epoch", "tau_a", "tau_b", "p_value"])
 
@@ -261,10 +254,10 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     return x_N, y_N
 
 
-def _epoch_row(x_N: Floats, y_N: Floats, permutations: int, seed: int) -> tuple[float, float, float]:
+def _epoch_row(x_N: Floats, y_N: Floats) -> tuple[float, float, float]:
     if np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
         return math.nan, math.nan, math.nan
-    return *tau_a_and_b(x_N, y_N), permutation_p_value(x_N, y_N, permutations, seed)[0]
+    return *tau_a_and_b(x_N, y_N), permutation_p_value(x_N, y_N, PERMUTATIONS_OF_AN_EPOCH, seed=0)[0]
 
 
 def _signs(x_N: Floats) -> Floats:

@@ -17,7 +17,7 @@ from nascommon.parts.discretizer import (
     strongest_edges,
 )
 from nascommon.runtime.seeding import generator
-from nascommon.space.genotype import CellGenotype, Choice, genotype_from_lists
+from nascommon.space.genotype import CellGenotype, Choice, genotype_from_json
 from nascommon.space.mixing import (
     Candidates,
     CellMixing,
@@ -96,7 +96,8 @@ def test_the_genotype_of_the_oracles_logits_is_that_of_the_released_code() -> No
     assert facts["forward_parity_float64"]["darts_search_C16_L8"]["genotype"] == expected
     normal, reduction = expected
     ours = strongest_edges(rules.sinusoid_mixing(candidates), Topology(), candidates)
-    assert ours == genotype_from_lists(normal, reduction, [2, 3, 4, 5], [2, 3, 4, 5])
+    released = {"normal": normal, "normal_concat": [2, 3, 4, 5], "reduce": reduction, "reduce_concat": [2, 3, 4, 5]}
+    assert ours == genotype_from_json(released)
 
 
 def test_none_is_never_kept_however_strong() -> None:

@@ -13,7 +13,6 @@ import torch
 
 from nascommon.method import Phase
 from nascommon.parts.logits import normal_alpha
-from nascommon.runtime.artefacts import read_table
 from nascommon.search.artefact import describe_state, load_search, save_history, save_state, save_summary
 from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
@@ -78,9 +77,9 @@ def test_a_search_that_stops_early_keeps_the_state_that_it_ends_in(tmp_path: Pat
 
 def test_the_tables_survive_their_files(searched: tuple[Outcome, Path]) -> None:
     outcome, folder = searched
-    pd.testing.assert_frame_equal(read_table(folder / "history.parquet"), outcome.history.table())
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "history.parquet"), outcome.history.table())
     pd.testing.assert_frame_equal(
-        read_table(folder / "architecture.parquet"), outcome.history.architecture_table(Topology(2))
+        pd.read_parquet(folder / "architecture.parquet"), outcome.history.architecture_table(Topology(2))
     )
 
 

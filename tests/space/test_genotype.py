@@ -16,7 +16,6 @@ from nascommon.space.genotype import (
     Genotype,
     format_cell,
     genotype_from_json,
-    genotype_from_lists,
 )
 from nascommon.space.published import PUBLISHED
 from tests.oracles import rules
@@ -47,9 +46,6 @@ def test_the_released_lists_and_our_own_form_read_the_same(name: str) -> None:
     released = rules.genotypes()[name]
     genotype = genotype_from_json(released, name)
     assert genotype == genotype_from_json(genotype.to_json())
-    assert genotype == genotype_from_lists(
-        released["normal"], released["reduce"], released["normal_concat"], released["reduce_concat"]
-    )
     pairs = [list(choice) for node in genotype["normal"].nodes for choice in node]
     assert pairs == released["normal"]
     assert list(genotype["reduction"].concat) == released["reduce_concat"]

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 
 from nascommon.space.published import PUBLISHED
 from stages.cli import run_stage
+from tests.oracles import rules
 from tests.stages.project import Said, command
 
 STAGES = {
@@ -103,15 +103,11 @@ def test_inspect_draws(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize(("method", "tau", "tau_b"), [("DARTS_2nd", 0.13, 0.1348), ("EC_DARTS", 0.47, 0.4667)])
 def test_the_published_points_give_the_published_tau(tmp_path: Path, method: str, tau: float, tau_b: float) -> None:
-    rows = defaultdict(list)
-    source = importlib.resources.files("nascommon.report.reference") / "kendall_figure1.csv"
-    for row in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
-        rows[row["method"]].append(row)
     path = tmp_path / "points.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["method", "retrain_acc", "search_acc"])
-        writer.writeheader()
-        writer.writerows(rows[method])
+        writer = csv.writer(file)
+        writer.writerow(["method", "retrain_acc", "search_acc"])
+        writer.writerows([method, *point] for point in rules.oracle("kendall_figure1")[method]["points"])
     said = run("kendall_tau", tmp_path, "--pairs", str(path), "--json")
     tree = json.loads(said.out)
     assert round(tree["tau_a"], 2) == tau
