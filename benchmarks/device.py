@@ -38,7 +38,7 @@ from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("darts", "pcdarts", "pdarts", "da2s", "ecdarts")
-TIMED = WEIGHED = (*METHODS, RETRAIN)
+TIMED = MEMORY_MEASURED = (*METHODS, RETRAIN)
 PROFILED = ("darts", "pcdarts", RETRAIN)
 SEARCHED = "pcdarts"
 LEAST_SECONDS = 2.0
@@ -48,7 +48,7 @@ SUMMED_UP = ("passed", "ms", "epochs")
 
 
 @dataclass(frozen=True)
-class Task:
+class Measurement:
     """A part of the report: what it is about, and what finds out."""
 
     part: str
@@ -56,17 +56,19 @@ class Task:
     work: Callable[[Tell], dict[str, Any]]
 
 
-def tasks(bench: Bench) -> Iterator[Task]:
+def measurements(bench: Bench) -> Iterator[Measurement]:
     """List all parts, the most valuable first."""
 
-    def each(part: str, names: tuple[str, ...], measure: Callable[[Bench, str], dict[str, Any]]) -> Iterator[Task]:
-        return (Task(part, name, lambda _tell, name=name: measure(bench, name)) for name in names)  # type: ignore[misc]
+    def each(
+        part: str, names: tuple[str, ...], measure: Callable[[Bench, str], dict[str, Any]]
+    ) -> Iterator[Measurement]:
+        return (Measurement(part, name, lambda _tell, name=name: measure(bench, name)) for name in names)  # type: ignore[misc]
 
     yield from each("gate", METHODS, measured.gate)
     yield from each("steps", TIMED, measured.steps)
     yield from each("profile", PROFILED, measured.profile)
-    yield from each("memory", WEIGHED, measured.memory)
-    yield Task("search", SEARCHED, partial(measured.search, bench, SEARCHED))
+    yield from each("memory", MEMORY_MEASURED, measured.memory)
+    yield Measurement("search", SEARCHED, partial(measured.search, bench, SEARCHED))
 
 
 class Report:
@@ -102,7 +104,7 @@ def writable(tree: Any) -> Any:
     return str(tree) if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def attempt(task: Task, deadline: Deadline, report: Report) -> dict[str, Any]:
+def attempt(task: Measurement, deadline: Deadline, report: Report) -> dict[str, Any]:
     """Do a part; return its row, whatever happens."""
     name = {"part": task.part, "case": task.case}
     if deadline.left() < LEAST_SECONDS:
@@ -163,12 +165,12 @@ def main(
     command = " ".join(["python -m benchmarks.device", *sys.argv[1:]])
     head = {"command": command, "commit": commit or str(revision(ROOT)), "machine": machine(where)}
     report = Report(out, head)
-    for task in tasks(bench):
+    for task in measurements(bench):
         row = attempt(task, deadline, report)
         report.add(row)
         cleaned(where)
-        said = {name: value for name, value in row.items() if name in (*SUMMED_UP, "error", "skipped")}
-        typer.echo(f"{task.part} {task.case}: {row.get('seconds', 0):.1f} s {said}", err=True)
+        output = {name: value for name, value in row.items() if name in (*SUMMED_UP, "error", "skipped")}
+        typer.echo(f"{task.part} {task.case}: {row.get('seconds', 0):.1f} s {output}", err=True)
     report.finish()
     typer.echo(markdown(report.tree))
     if any("error" in row or row.get("passed") is False for row in report.tree["rows"]):

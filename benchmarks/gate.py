@@ -22,18 +22,18 @@ from nascommon.space.precision import Precision
 
 STEPS = 5
 """Two eager ones, and three replayed of those that can be recorded."""
-EXACT = 1e-8
+TWIN_TOLERANCE = 1e-8
 """Largest difference from the plain twin in float64, relative to the largest number of the same tensor."""
-SAME, SAME_LOSS = 0.05, 1e-3
+REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE = 0.05, 1e-3
 """Of the way that weights, logits and statistics have come in ``STEPS`` steps, and of the losses.
 
 A change of the pictures by eight units in the last place of float32 makes 1e-6 to 0.02 of the way with 3 cells (0.08
 with 8): the path bends where a ReLU or a maximum changes sides. Pictures or random numbers of another step make 0.5 and
 more.
 """
-CLOSE = 0.15
+BFLOAT16_TOLERANCE = 0.15
 """The same for losses and statistics in bfloat16, measured on a CPU: 1e-3 to 0.1."""
-ASTRAY = 0.03
+ASTRAY_TOLERANCE = 0.03
 """Share of the tensors whose gradient in bfloat16 may differ from that in float32 by more than its length: none in most
 methods, 2 % in PC-DARTS with two mixed channels. A kernel that is wrong for one kind of candidate makes 5 %."""
 
@@ -42,7 +42,7 @@ Pairs = Sequence[tuple[Batch, Batch]]
 Make = Callable[[Precision], SearchState]
 """Makes the same fresh state every time, in training mode."""
 Record = Callable[[Step, tuple[Input, ...]], Recording]
-Place = Mapping[str, Tensor]
+Position = Mapping[str, Tensor]
 """Where a search is: vectors of float64 on the CPU, by what they hold."""
 
 
@@ -66,7 +66,8 @@ class Verdict:
     def passed(self) -> bool:
         """Whether the speed of such steps is worth knowing; NaN is not."""
         found = (self.twin, self.replayed, self.replayed_loss, self.bfloat16, self.astray)
-        return all(each <= most for each, most in zip(found, (EXACT, SAME, SAME_LOSS, CLOSE, ASTRAY), strict=True))
+        allowed = (TWIN_TOLERANCE, REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE, BFLOAT16_TOLERANCE, ASTRAY_TOLERANCE)
+        return all(each <= most for each, most in zip(found, allowed, strict=True))
 
     def as_dict(self) -> dict[str, float | bool]:
         """Return the figures and the verdict as JSON."""
@@ -86,12 +87,12 @@ def judge(make: Make, pairs: Pairs, record: Record | None = None) -> Verdict:
         record = CudaRecording
     with exact_numbers():
         start = position(make("float32"))
-        eager, _ = walk(make("float32"), pairs, None)
-        same, recordings = walk(make("float32"), pairs, record)
-        narrow, _ = walk(make("bfloat16"), pairs, record)
+        eager, _ = train_steps(make("float32"), pairs, None)
+        same, recordings = train_steps(make("float32"), pairs, record)
+        narrow, _ = train_steps(make("bfloat16"), pairs, record)
         exact = from_twin(make("float32"), pairs[0][0])
         lost = astray(*(gradients(make(precision), pairs[0][0]) for precision in ("bfloat16", "float32")))
-    moved, close = apart(same, eager, start), apart(narrow, eager, start)
+    moved, close = deviations(same, eager, start), deviations(narrow, eager, start)
     loss = moved.pop("losses")
     bfloat16 = largest([close["losses"], close["statistics"]])
     return Verdict(exact, largest(moved.values()), loss, recordings, bfloat16, lost)
@@ -109,7 +110,7 @@ def exact_numbers() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
-def walk(state: SearchState, pairs: Pairs, record: Record | None) -> tuple[Place, int]:
+def train_steps(state: SearchState, pairs: Pairs, record: Record | None) -> tuple[Position, int]:
     """Take a bilevel step on every pair; return where the search is then, losses included, and recordings made."""
     made = []
 
@@ -136,7 +137,7 @@ def position(state: SearchState) -> dict[str, Tensor]:
     return {name: torch.cat([part.detach().double().flatten().cpu() for part in each]) for name, each in parts.items()}
 
 
-def apart(ours: Place, theirs: Place, start: Place) -> dict[str, float]:
+def deviations(ours: Position, theirs: Position, start: Position) -> dict[str, float]:
     """Return how far two places are from each other, as a share of the way from the start to ``theirs``.
 
     Losses, which have no start, are compared with their size. What theirs has not moved must not have moved.

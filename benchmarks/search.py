@@ -157,7 +157,7 @@ def report(plan: Plan, seconds: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def told(tree: dict[str, Any]) -> str:
+def as_text(tree: dict[str, Any]) -> str:
     """Write a report for people."""
     lines = [f"{'part':24} {'seconds':>9} {'share':>6} {'in full':>10}"]
     for name, part in tree["parts"].items():
@@ -198,7 +198,7 @@ def main(
         raise typer.BadParameter(str(error)) from error
     with tempfile.TemporaryDirectory() as folder:
         tree = report(plan, run(plan, Path(folder)))
-    typer.echo(told(tree))
+    typer.echo(as_text(tree))
     if json is not None:
         write_json(json, tree)
 

@@ -133,8 +133,8 @@ def test_a_stage_refuses_in_one_message_with_status_2(
     *before, stage = case.stage.split("-")
     for name in before:
         project.stage(name)
-    said = project.command(stage, *case.arguments)
-    assert_refused(said.status, said.err, case.message)
+    result = project.command(stage, *case.arguments)
+    assert_refused(result.status, result.err, case.message)
 
 
 def assert_refused(status: int, message: str, pattern: str) -> None:
@@ -152,12 +152,12 @@ def test_a_command_line_is_refused_with_status_2(call: Call, tmp_path: Path, mon
     project = new_project(tmp_path / "project")
     if call.content is not None:
         (project.folder / "FILE").write_bytes(call.content)
-    said = project.command(call.stage, *call.arguments.split())
-    assert said.status == 2
-    assert re.search(call.message, said.err), said.err
-    assert said.err.lower().count("error: ") == 1
-    assert "Traceback" not in said.err
-    assert said.out == ""
+    result = project.command(call.stage, *call.arguments.split())
+    assert result.status == 2
+    assert re.search(call.message, result.err), result.err
+    assert result.err.lower().count("error: ") == 1
+    assert "Traceback" not in result.err
+    assert result.out == ""
 
 
 # --- checkpoints: not taken up, said why, kept aside
@@ -202,13 +202,13 @@ def test_a_checkpoint_that_cannot_be_trusted_is_refused_and_kept_aside(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     content, message = CHECKPOINTS[name]
-    path, said = tmp_path / "state.ckpt", list[str]()
+    path, result = tmp_path / "state.ckpt", list[str]()
     path.write_bytes(content)
-    assert Checkpoint(path, "mine", said.append).load() is None
-    assert len(said) == 1
-    assert str(path) in said[0]
-    assert message in said[0]
-    assert "starting over" in said[0]
+    assert Checkpoint(path, "mine", result.append).load() is None
+    assert len(result) == 1
+    assert str(path) in result[0]
+    assert message in result[0]
+    assert "starting over" in result[0]
     assert not path.exists()
     assert (tmp_path / "state.ckpt.refused").read_bytes() == content
     assert not (tmp_path / "exploded").exists()

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import device, kernels, measured
 from benchmarks.cases import SHIPPED, TWIN
-from benchmarks.device import Report, Task
+from benchmarks.device import Measurement, Report
 from benchmarks.markdown import markdown
 from benchmarks.measured import EAGER, RETRAIN, Bench, Deadline
 from nascommon.config import load_params
@@ -43,7 +43,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "METHODS", ("pcdarts",))
     monkeypatch.setattr(device, "TIMED", ("pcdarts", RETRAIN))
     monkeypatch.setattr(device, "PROFILED", (RETRAIN,))
-    monkeypatch.setattr(device, "WEIGHED", (RETRAIN,))
+    monkeypatch.setattr(device, "MEMORY_MEASURED", (RETRAIN,))
     monkeypatch.setitem(kernels.COPIED, "cpu", 2**20)
 
 
@@ -76,12 +76,12 @@ def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tm
     assert "| pcdarts | random | 3 of 3 |" in result.output
 
 
-def tasks(monkeypatch: pytest.MonkeyPatch, *made: Task) -> None:
-    monkeypatch.setattr(device, "tasks", lambda _bench: iter(made))
+def measurements(monkeypatch: pytest.MonkeyPatch, *made: Measurement) -> None:
+    monkeypatch.setattr(device, "measurements", lambda _bench: iter(made))
 
 
-def good(case: str) -> Task:
-    return Task(
+def good(case: str) -> Measurement:
+    return Measurement(
         "gate",
         case,
         lambda _tell: {"passed": True, "twin": 0.0, "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0},
@@ -96,7 +96,7 @@ def test_a_part_that_fails_is_a_line_of_the_report_and_the_next_one_runs(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.json"
-    tasks(monkeypatch, Task("gate", "darts", fails), good("pcdarts"))
+    measurements(monkeypatch, Measurement("gate", "darts", fails), good("pcdarts"))
     result = call(device.main, *options(params, out))
     assert result.exit_code == 1
     assert "- darts: RuntimeError: CUDA out of memory" in result.output
@@ -108,7 +108,7 @@ def test_wrong_results_end_with_a_status_of_their_own(
 ) -> None:
     out = tmp_path / "report.json"
     wrong = {"passed": False, "twin": float("nan"), "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0}
-    tasks(monkeypatch, Task("gate", "darts", lambda _tell: wrong))
+    measurements(monkeypatch, Measurement("gate", "darts", lambda _tell: wrong))
     result = call(device.main, *options(params, out))
     assert result.exit_code == 1
     assert "| darts | **no** | nan |" in result.output
@@ -133,7 +133,7 @@ def test_cut_off_in_a_part_what_was_found_before_is_in_the_file(
         tell({"epochs": 7})
         raise KeyboardInterrupt
 
-    tasks(monkeypatch, good("darts"), Task("search", "pcdarts", cut))
+    measurements(monkeypatch, good("darts"), Measurement("search", "pcdarts", cut))
     call(device.main, *options(params, out))
     report = json.loads(out.read_text())
     assert not report["finished"]
@@ -221,7 +221,7 @@ def test_the_tables_of_a_gpu_have_all_its_ways() -> None:
          "recorded_mib": 1650.0, "reserved_mib": 3000.0, "plain_mib": 2e4},
         {"part": "search", "case": "pcdarts", "skipped": "no time was left"},
     ]  # fmt: skip
-    said = markdown({"machine": {"device": "NVIDIA H100"}, "command": "c", "commit": "abc", "rows": rows})
-    assert "| darts | 64 | 9 | 8 | 1 | plain twin: 9.00 (8.50 to 9.50); quark0/darts (f276dd34): 8.00" in said
-    assert "| darts | 64 | 1,500 | 1,600 | 1,650 | 3,000 | 20,000 |" in said
-    assert "- pcdarts: no time was left" in said
+    output = markdown({"machine": {"device": "NVIDIA H100"}, "command": "c", "commit": "abc", "rows": rows})
+    assert "| darts | 64 | 9 | 8 | 1 | plain twin: 9.00 (8.50 to 9.50); quark0/darts (f276dd34): 8.00" in output
+    assert "| darts | 64 | 1,500 | 1,600 | 1,650 | 3,000 | 20,000 |" in output
+    assert "- pcdarts: no time was left" in output

@@ -43,17 +43,17 @@ def fill(tmp_path: Path, draw: Draw) -> Fill:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def output() -> list[str]:
     return []
 
 
 @pytest.fixture
-def read(make: Make, said: list[str]) -> Callable[..., dict[str, Any]]:
+def read(make: Make, output: list[str]) -> Callable[..., dict[str, Any]]:
     """Prepare a folder: its classes and the files of either set."""
 
     def act(root: Path, **settings: Any) -> dict[str, Any]:
         prepared = make(
-            report=said.append,
+            report=output.append,
             **{"source": "image_folder", "path": str(root), "size": 8, "storage": "files"} | settings,
         )
         names = {}
@@ -81,24 +81,24 @@ def test_the_names_of_split_folders_are_known(role: str | None, name: str) -> No
     [("Training", "Testing"), ("trainset", "testset"), ("seg_train", "seg_test"), ("TRAIN", "valid"), ("train", "dev")],
 )
 def test_split_folders_in_any_usual_spelling_are_no_classes(
-    fill: Fill, read: Callable[..., dict[str, Any]], said: list[str], train: str, test: str
+    fill: Fill, read: Callable[..., dict[str, Any]], output: list[str], train: str, test: str
 ) -> None:
     root = fill(*(f"{part}/{name}" for part in (train, test) for name in "abc"))
     found = read(root)
     assert found["classes"] == ("a", "b", "c")
     assert (tops(found["train"]), tops(found["test"])) == ({train}, {test})
-    assert any(f"trains on {train}, tests on {test}" in line for line in said)
+    assert any(f"trains on {train}, tests on {test}" in line for line in output)
 
 
 def test_a_set_that_kaggle_packed_twice_is_read_through_its_wrappers(
-    fill: Fill, read: Callable[..., dict[str, Any]], said: list[str]
+    fill: Fill, read: Callable[..., dict[str, Any]], output: list[str]
 ) -> None:
     folders = ("seg_train/seg_train/a", "seg_train/seg_train/b", "seg_test/seg_test/a", "seg_test/seg_test/b")
     root = fill(*(f"archive/{name}" for name in folders), "archive/seg_pred/seg_pred")
     found = read(root)
     assert found["classes"] == ("a", "b")
     assert len(found["train"]) == len(found["test"]) == 6
-    assert any("left aside: seg_pred" in line for line in said)
+    assert any("left aside: seg_pred" in line for line in output)
 
 
 @pytest.mark.parametrize("outer", [("2019", "2020"), ("A", "B", "C"), ("ships", "train_val")])
@@ -177,7 +177,7 @@ def test_what_cannot_be_read_is_refused_with_a_way_out(
 
 @pytest.mark.parametrize("source", ["image_folder", "imagenet"])
 def test_tiny_imagenet_trains_on_its_inner_folders_and_tests_on_its_sorted_val(
-    fill: Fill, read: Callable[..., dict[str, Any]], said: list[str], source: str
+    fill: Fill, read: Callable[..., dict[str, Any]], output: list[str], source: str
 ) -> None:
     root = fill("train/n01/images", "train/n02/images", "val/n01/images", "val/n02", "test/images", suffix="JPEG")
     (root / "train/n01/n01_boxes.txt").write_text("0")
@@ -185,17 +185,17 @@ def test_tiny_imagenet_trains_on_its_inner_folders_and_tests_on_its_sorted_val(
     found = read(root, source=source)
     assert found["classes"] == ("n01", "n02")
     assert (tops(found["train"]), tops(found["test"])) == ({"train"}, {"val"})
-    assert any("tests on val; left aside: test (not sorted by the classes)" in line for line in said)
+    assert any("tests on val; left aside: test (not sorted by the classes)" in line for line in output)
 
 
 @pytest.mark.parametrize("unsorted", [("val/images", "test/images"), ("val", "test"), ("test",)])
 def test_test_pictures_that_are_not_sorted_are_left_aside_or_refused_for_imagenet(
-    fill: Fill, read: Callable[..., dict[str, Any]], said: list[str], unsorted: tuple[str, ...]
+    fill: Fill, read: Callable[..., dict[str, Any]], output: list[str], unsorted: tuple[str, ...]
 ) -> None:
     root = fill("train/n01", "train/n02", each=5)
     fill(*unsorted)
     assert tops(read(root)["test"]) == {"train"}
-    told = next(line for line in said if "trains on train, tests on 20% of it" in line)
+    told = next(line for line in output if "trains on train, tests on 20% of it" in line)
     for name in unsorted:
         assert f"{name.split('/')[0]} (not sorted by the classes)" in told
     with pytest.raises(
@@ -249,7 +249,7 @@ def test_names_that_are_not_utf_8_work(fill: Fill, read: Callable[..., dict[str,
 
 
 def test_a_folder_that_links_to_itself_is_read_once(
-    fill: Fill, read: Callable[..., dict[str, Any]], said: list[str]
+    fill: Fill, read: Callable[..., dict[str, Any]], output: list[str]
 ) -> None:
     root = fill("a", "b")
     (root / "a/again").symlink_to(root / "a")
@@ -258,4 +258,4 @@ def test_a_folder_that_links_to_itself_is_read_once(
     found = read(root)
     assert found["classes"] == ("a", "b")
     assert len(found["train"]) + len(found["test"]) == 6
-    assert any("3 files are no pictures of a class" in line and "a/again" in line for line in said)
+    assert any("3 files are no pictures of a class" in line and "a/again" in line for line in output)

@@ -74,8 +74,8 @@ def test_more_genotypes_than_wanted_leave_the_latest() -> None:
 
 @pytest.mark.parametrize("candidates", [(), (SEP,), (SEP, SKIP, SEP, SKIP)])
 def test_fewer_than_three_genotypes_are_refused_with_a_way_out(candidates: tuple[int, ...]) -> None:
-    said = f"the {len(candidates)} snapshots .* only {len(set(candidates))} different .* source: sampled"
-    with pytest.raises(UserError, match=said):
+    message = f"the {len(candidates)} snapshots .* only {len(set(candidates))} different .* source: sampled"
+    with pytest.raises(UserError, match=message):
         from_epochs(Shelf().sources(*candidates), count=10)
 
 

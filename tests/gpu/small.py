@@ -80,7 +80,7 @@ def network_on(device: torch.device, drop_path: float) -> Network:
 
 
 @dataclass(frozen=True)
-class Told:
+class AnnouncedBatches:
     """Batches that call ``start`` when an epoch of them begins."""
 
     batches: Batches

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gate import SAME, apart, largest, position
+from benchmarks.gate import REPLAY_TOLERANCE, deviations, largest, position
 from benchmarks.images import random_part
 from nascommon.data.batches import training_batches
 from nascommon.data.settings import Augment
@@ -28,7 +28,7 @@ from nascommon.space.mixing import CellMixing
 from nascommon.training.loop import TrainingHooks, train_epoch
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.conftest import stand_in
-from tests.gpu.small import BATCH, STEADY, Told, base_spec, network_on, on_devices, search_data, smoke
+from tests.gpu.small import BATCH, STEADY, AnnouncedBatches, base_spec, network_on, on_devices, search_data, smoke
 from tests.methods.smoke import METHODS
 
 
@@ -48,7 +48,7 @@ def way_apart(ours: Outcome, theirs: Outcome) -> float:
     state = theirs.state
     start = new_state(state.method, state.spec, seed=0, phase=len(state.method.phases) - 1,
                       device=state.logits["normal"].alpha_EO.device)  # fmt: skip
-    return largest(apart(position(ours.state), position(state), position(start)).values())
+    return largest(deviations(position(ours.state), position(state), position(start)).values())
 
 
 # -- once an epoch --
@@ -83,7 +83,7 @@ def test_a_search_that_was_killed_records_anew_and_ends_where_an_unbroken_one_do
         search(method, device, Checkpoint(tmp_path / "state.ckpt", "test"), on_epoch=kill)
     outcome = resumed()
     assert len(recordings) == 2 * once
-    assert way_apart(outcome, unbroken) < SAME
+    assert way_apart(outcome, unbroken) < REPLAY_TOLERANCE
     assert [row["epoch"] for row in outcome.history.rows] == [row["epoch"] for row in unbroken.history.rows]
     assert {tensor.device.type for snapshot in outcome.history.architecture for tensor in snapshot.values()} == {"cpu"}
     assert not outcome.history.architecture_table(outcome.state.spec.topology).empty
@@ -127,7 +127,7 @@ def test_a_step_that_cannot_be_recorded_goes_on_as_an_eager_one(
         outcome = search(method, device)
     warned = [line for line in caplog.messages if "cannot be recorded" in line]
     assert len(warned) == len(outcome.history.rows) == method.epochs
-    assert way_apart(outcome, expected) < SAME
+    assert way_apart(outcome, expected) < REPLAY_TOLERANCE
     assert_usable(device)
 
 
@@ -212,7 +212,7 @@ def test_nothing_in_the_epoch_of_a_search_waits_for_the_device(
     for index, kind in enumerate(method.passes):
         # The first epoch makes what is made once for a device.
         PASSES[kind](state, data, Epoch(2 * index, architecture_steps=True), lambda _done, _total: None)
-        watched = replace(data, weights=Told(data.weights, switch.at_first()))
+        watched = replace(data, weights=AnnouncedBatches(data.weights, switch.at_first()))
         metrics = PASSES[kind](state, watched, Epoch(2 * index + 1, architecture_steps=True), switch.stop)
         assert all(value >= 0 for value in metrics.values())
     assert switch.modes[1:] == ["error", "default"] * len(method.passes)
@@ -224,7 +224,9 @@ def test_nor_does_anything_in_an_epoch_of_retraining(
 ) -> None:
     network = network_on(device, drop_path=0.2)
     part = random_part(6 * BATCH, side=32)
-    batches = Told(training_batches(part, BATCH, Augment(), seed=0, device=device, cutout=16), switch.at_first())
+    batches = AnnouncedBatches(
+        training_batches(part, BATCH, Augment(), seed=0, device=device, cutout=16), switch.at_first()
+    )
     optimiser = sgd(network, 0.1, 0.9, 3e-4)
     train_epoch(network, optimiser, TrainingSettings(), batches.batches, 0, TrainingHooks())
     row = train_epoch(network, optimiser, TrainingSettings(), batches, 1, TrainingHooks(on_batch=switch.stop))

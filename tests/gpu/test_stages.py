@@ -57,9 +57,9 @@ def test_every_stage_runs_to_its_end_there(searched_there: Project) -> None:
 
 
 def test_the_estimate_knows_the_device(searched_there: Project) -> None:
-    said = searched_there.command("check")
-    assert said.status == 0, said.err
-    assert "MiB" in said.out
+    output = searched_there.command("check")
+    assert output.status == 0, output.err
+    assert "MiB" in output.out
 
 
 @pytest.mark.parametrize("stage", ["search", "retrain"])

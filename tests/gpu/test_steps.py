@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import gate
-from benchmarks.gate import STEPS, Record, Verdict, apart, judge, largest, position, walk
+from benchmarks.gate import STEPS, Record, Verdict, deviations, judge, largest, position, train_steps
 from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient
@@ -48,10 +48,10 @@ def test_every_methods_step_is_right_eager_replayed_and_in_bfloat16(
 def test_replayed_steps_in_bfloat16_lead_where_eager_ones_do(device: torch.device, name: str, record: Record) -> None:
     method = smoke(name)
     start = position(state_of(method, device, "bfloat16"))
-    eager, _ = walk(state_of(method, device, "bfloat16"), pairs(device, STEPS), None)
-    replayed, made = walk(state_of(method, device, "bfloat16"), pairs(device, STEPS), record)
+    eager, _ = train_steps(state_of(method, device, "bfloat16"), pairs(device, STEPS), None)
+    replayed, made = train_steps(state_of(method, device, "bfloat16"), pairs(device, STEPS), record)
     assert made == 1
-    moved = apart(replayed, eager, start)
+    moved = deviations(replayed, eager, start)
     # A unit in the last place of bfloat16 is 0.4 %, and some kernels add in no fixed order.
     assert moved["losses"] < 0.02
     assert largest(moved.values()) < 0.5
@@ -61,11 +61,11 @@ def test_replayed_steps_in_bfloat16_lead_where_eager_ones_do(device: torch.devic
 def test_unrolled_steps_are_replayed_too(device: torch.device, kind: ArchGradient, record: Record) -> None:
     method = replace(smoke("darts"), arch_gradient=kind)
     start = position(state_of(method, device))
-    eager, _ = walk(state_of(method, device), pairs(device, STEPS), None)
-    replayed, made = walk(state_of(method, device), pairs(device, STEPS), record)
+    eager, _ = train_steps(state_of(method, device), pairs(device, STEPS), None)
+    replayed, made = train_steps(state_of(method, device), pairs(device, STEPS), record)
     assert made == 1
     # The unrolled gradient is a difference of nearly equal numbers.
-    assert largest(apart(replayed, eager, start).values()) < 0.1
+    assert largest(deviations(replayed, eager, start).values()) < 0.1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -116,14 +116,14 @@ class Frozen(Rehearsal):
 @pytest.mark.parametrize(("fault", "name"), [(Stale, "darts"), (Frozen, "sdarts"), (Frozen, "drnas")])
 def test_the_gate_is_shut_to_wrong_recordings(fault: Callable[..., Recording], name: str) -> None:
     found = verdict(name, CPU, fault)
-    assert found.replayed > gate.SAME
+    assert found.replayed > gate.REPLAY_TOLERANCE
     assert not found.passed
 
 
 def test_the_gate_is_shut_to_a_supernet_that_is_not_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     edge = Twin.edge
     monkeypatch.setattr(Twin, "edge", lambda *arguments: 1.0001 * edge(*arguments))
-    assert verdict("random", CPU, Rehearsal).twin > gate.EXACT
+    assert verdict("random", CPU, Rehearsal).twin > gate.TWIN_TOLERANCE
 
 
 def test_the_gate_is_shut_to_what_is_not_a_number() -> None:

@@ -87,9 +87,9 @@ def test_the_code_of_the_page_keeps_our_style(project: Path) -> None:
 
 
 def test_check_prints_its_record(project: Path) -> None:
-    said = run(project, "-m", "stages.check", "--no-estimate")
-    assert "no mistakes found" in said
-    assert "method mine" in said
+    output = run(project, "-m", "stages.check", "--no-estimate")
+    assert "no mistakes found" in output
+    assert "method mine" in output
 
 
 def test_its_settings_are_checked_like_all_others(project: Path) -> None:

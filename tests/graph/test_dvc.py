@@ -71,9 +71,9 @@ class Pipeline:
         Project(self.folder).change(**values)
 
 
-def ran(said: str) -> set[str]:
+def ran(output: str) -> set[str]:
     """Stages that DVC ran, but for the inventory, which always runs."""
-    return set(re.findall(r"Running stage '(\w+)'", said)) - {"inventory"}
+    return set(re.findall(r"Running stage '(\w+)'", output)) - {"inventory"}
 
 
 def new_pipeline(folder: Path, dvc: str) -> Pipeline:
@@ -116,10 +116,10 @@ def test_1_killed_during_search_dvc_goes_on_where_it_was(pipeline: Pipeline) -> 
     for pid in (process.pid, *children):
         os.kill(pid, signal.SIGKILL)
     process.communicate()
-    said = pipeline.dvc("repro", "search")
-    assert ran(said) == {"search"}
-    assert "search: continuing after epoch" in said
-    assert "search epoch 1/5" not in said
+    output = pipeline.dvc("repro", "search")
+    assert ran(output) == {"search"}
+    assert "search: continuing after epoch" in output
+    assert "search epoch 1/5" not in output
     assert list((pipeline.folder / ".checkpoints").rglob("*.ckpt")) == []
 
 
@@ -172,9 +172,9 @@ def test_7_a_longer_retraining_reruns_what_it_changes_and_no_search(pipeline: Pi
 
 
 def test_8_another_method_is_an_experiment_of_one_command(pipeline: Pipeline) -> None:
-    said = pipeline.dvc("exp", "run", "-S", "search.method=random")
-    assert ran(said) >= {"search", "discretize", "kendall_tau", "evaluate"}
-    assert not ran(said) & {"prepare", "baseline"}
+    output = pipeline.dvc("exp", "run", "-S", "search.method=random")
+    assert ran(output) >= {"search", "discretize", "kendall_tau", "evaluate"}
+    assert not ran(output) & {"prepare", "baseline"}
     assert load_params(pipeline.folder / "params.yaml").search.method == "random"
     assert pipeline.up_to_date()
 

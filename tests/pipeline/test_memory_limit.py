@@ -209,20 +209,20 @@ def test_every_long_stage_refuses_before_its_first_step(
 ) -> None:
     takes(monkeypatch, 3 * MIB)
     free(monkeypatch, 2 * MIB)
-    said = searched.command(stage)
-    assert said.status == 2
-    assert re.match(rf"error: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes about ", said.err)
-    assert len(said.err.splitlines()) == 1
+    result = searched.command(stage)
+    assert result.status == 2
+    assert re.match(rf"error: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes about ", result.err)
+    assert len(result.err.splitlines()) == 1
     assert searched.checkpoints() == []
 
 
 def test_check_advises_the_same(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     takes(monkeypatch, 3 * MIB)
     free(monkeypatch, 2 * MIB)
-    said = searched.command("check")
-    assert said.status == 0
+    result = searched.command("check")
+    assert result.status == 0
     for key in set(KEYS.values()):
-        assert f"does not fit: {key}.pieces: a step in 1 piece takes about" in said.out
+        assert f"does not fit: {key}.pieces: a step in 1 piece takes about" in result.out
 
 
 def test_what_is_far_too_large_is_refused_without_counting_it(searched: Project) -> None:
@@ -232,8 +232,8 @@ def test_what_is_far_too_large_is_refused_without_counting_it(searched: Project)
         ("retrain", {"search__channels": 2, "search__cells": 3, "retrain__network__channels": 4096,
                      "retrain__network__cells": 1000}),
     ):  # fmt: skip
-        said = searched.change(**change).command(stage)
-        assert said.status == 2
-        assert re.match(rf"error: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about", said.err)
-        assert len(said.err.splitlines()) == 1
+        result = searched.change(**change).command(stage)
+        assert result.status == 2
+        assert re.match(rf"error: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about", result.err)
+        assert len(result.err.splitlines()) == 1
     assert time.monotonic() - began < 30  # it took minutes

@@ -39,9 +39,9 @@ def checked(folder: Path, *edits: tuple[str, str]) -> list[str]:
         assert old in text
         text = text.replace(old, new, 1)
     project.params.write_text(text, encoding="utf-8")
-    said = project.command("check", "--no-estimate")
-    assert (said.status, said.out) == (2, "")
-    return [line.split("params.yaml:", 1)[1] for line in said.err.splitlines()]
+    result = project.command("check", "--no-estimate")
+    assert (result.status, result.out) == (2, "")
+    return [line.split("params.yaml:", 1)[1] for line in result.err.splitlines()]
 
 
 def line(key: str, *edits: tuple[str, str]) -> int:
@@ -89,8 +89,8 @@ def test_what_prepare_would_refuse_of_a_folder_is_told_by_the_check(
 ) -> None:
     spoil(pictures)
     new = f"source: image_folder\n  path: {pictures}\n  size: 8\n  {more}"
-    (said,) = checked(tmp_path, ("source: digits\n  test_fraction: 0.25\n  limit: 160", new))
-    assert re.search(message, said), said
+    (result,) = checked(tmp_path, ("source: digits\n  test_fraction: 0.25\n  limit: 160", new))
+    assert re.search(message, result), result
 
 
 SETS: tuple[dict[str, Any], ...] = (
@@ -132,15 +132,15 @@ def test_the_check_of_own_pictures_needs_nothing_prepared(tmp_path: Path, pictur
     project: Project = new_project(tmp_path / "project").change(
         data={"source": "image_folder", "path": str(pictures)}, transfer__data=None
     )
-    said = project.command("check")
-    assert said.status == 0, said.err
-    assert "estimate for" in said.out
+    result = project.command("check")
+    assert result.status == 0, result.err
+    assert "estimate for" in result.out
 
 
 def test_the_preset_of_own_pictures_is_whole_but_for_the_path(tmp_path: Path, pictures: Path) -> None:
     project = new_project(tmp_path / "project", ROOT / "presets" / "own-pictures.yaml")
-    said = project.command("check", "--no-estimate")
-    assert re.fullmatch(r"error: params\.yaml:\d+: data\.path: pictures is not a folder; .*\n", said.err)
+    result = project.command("check", "--no-estimate")
+    assert re.fullmatch(r"error: params\.yaml:\d+: data\.path: pictures is not a folder; .*\n", result.err)
     pictures.rename(project.folder / "pictures")
     assert project.command("check", "--no-estimate").status == 0
     assert project.command("prepare").status == 0

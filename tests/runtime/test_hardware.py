@@ -55,10 +55,10 @@ def test_an_unknown_device_is_an_error_that_says_which_are_known(name: str) -> N
 
 
 def test_the_description_of_a_cpu_is_one_line_with_its_threads() -> None:
-    said = describe(CPU)
-    assert said.endswith(f", {torch.get_num_threads()} threads")
-    assert "\n" not in said
-    assert len(said) > len(f", {torch.get_num_threads()} threads")
+    output = describe(CPU)
+    assert output.endswith(f", {torch.get_num_threads()} threads")
+    assert "\n" not in output
+    assert len(output) > len(f", {torch.get_num_threads()} threads")
 
 
 GROWS = """

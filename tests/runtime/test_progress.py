@@ -222,7 +222,7 @@ def test_a_summary_without_rows_is_its_title(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0.0s"),
         (0.84, "0.8s"),
@@ -237,8 +237,8 @@ def test_a_summary_without_rows_is_its_title(capsys: pytest.CaptureFixture[str])
         (360000, "100h00m"),
     ],
 )
-def test_a_duration_is_said_as_a_person_says_it(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_a_duration_is_said_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_a_sentence_between_epochs_is_wrapped_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:

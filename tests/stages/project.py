@@ -29,7 +29,7 @@ MEASURED = ("seconds", "images_per_second", "peak_memory_mib")
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """How a command ended."""
 
     status: int
@@ -77,7 +77,7 @@ class Project:
         """Run stages inside this process, one after the other."""
         return "".join(self.stage(name) for name in names)
 
-    def command(self, name: str, *arguments: str) -> Said:
+    def command(self, name: str, *arguments: str) -> CommandResult:
         """Run ``python -m stages.NAME ARGUMENTS`` inside this process, through its command line."""
         return command(importlib.import_module(f"stages.{name}").main, self.folder, *arguments)
 
@@ -88,11 +88,11 @@ class Project:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def run(self, name: str) -> Said:
+    def run(self, name: str) -> CommandResult:
         """Run a stage as a process of its own to its end."""
         process = self.start(name)
         out, err = process.communicate(timeout=PATIENCE)
-        return Said(process.returncode, out, err)
+        return CommandResult(process.returncode, out, err)
 
     @staticmethod
     def environment(**more: str) -> dict[str, str]:
@@ -123,7 +123,7 @@ def new_project(folder: Path, preset: Path = SMOKE) -> Project:
     return Project(folder)
 
 
-def command(main: Callable[..., None], folder: Path, *arguments: str) -> Said:
+def command(main: Callable[..., None], folder: Path, *arguments: str) -> CommandResult:
     """Run a stage's command line inside this process, in ``folder``."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
@@ -134,7 +134,7 @@ def command(main: Callable[..., None], folder: Path, *arguments: str) -> Said:
             run_stage(main)
         except SystemExit as end:
             status = int(end.code or 0)
-    return Said(status, out.getvalue(), err.getvalue())
+    return CommandResult(status, out.getvalue(), err.getvalue())
 
 
 def repeatable(figures: dict[str, Any]) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def test_methods_of_one_space_leave_the_same_file_for_the_baseline(prepared: Pro
 
 
 def test_without_a_search_the_baseline_says_what_is_missing(prepared: Project) -> None:
-    said = prepared.command("baseline")
-    assert said.status == 2
-    assert said.err == ("error: data/search/space.json: no such file; run `dvc repro` to make what comes before it\n")
+    result = prepared.command("baseline")
+    assert result.status == 2
+    assert result.err == ("error: data/search/space.json: no such file; run `dvc repro` to make what comes before it\n")
 
 
 @pytest.mark.slow

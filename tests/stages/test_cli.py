@@ -45,9 +45,9 @@ def test_an_output_that_takes_no_more_is_one_line(monkeypatch: pytest.MonkeyPatc
     if not NO_ROOM_ERRORS.exists():
         pytest.skip("the system has no /dev/full")
     with NO_ROOM_ERRORS.open("w") as out:
-        status, said = ended(lambda: print("epoch 1", flush=flush), monkeypatch, out)
+        status, result = ended(lambda: print("epoch 1", flush=flush), monkeypatch, out)
     assert status == 2
-    assert said == (
+    assert result == (
         "error: the output: cannot be written (No space left on device); "
         "mend that, then `dvc repro` continues from the last finished epoch\n"
     )
@@ -65,10 +65,10 @@ def test_a_file_that_takes_no_more_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     def work() -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "data/x\n.bin")
 
-    status, said = ended(work, monkeypatch, io.StringIO())
+    status, result = ended(work, monkeypatch, io.StringIO())
     assert status == 2
-    assert said.startswith(r"error: data/x\n.bin: cannot be written (Disk quota exceeded); ")
-    assert len(said.splitlines()) == 1
+    assert result.startswith(r"error: data/x\n.bin: cannot be written (Disk quota exceeded); ")
+    assert len(result.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_full_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Excepti
     def work() -> None:
         raise error
 
-    status, said = ended(work, monkeypatch, io.StringIO())
+    status, result = ended(work, monkeypatch, io.StringIO())
     assert status == 2
-    assert said.startswith(f"error: the memory is full ({reason}")
-    assert "pieces" in said
-    assert len(said.splitlines()) == 1
+    assert result.startswith(f"error: the memory is full ({reason}")
+    assert "pieces" in result
+    assert len(result.splitlines()) == 1
 
 
 def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,10 +100,10 @@ def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_next_run_finishes(prepared: Project) -> None:
     prepared.change(search__watch_every=0, search__snapshots=0)
     with files_of_at_most(20_000):
-        said = prepared.command("search")
-    assert said.status == 2
+        result = prepared.command("search")
+    assert result.status == 2
     complaint = r"error: \.checkpoints/search/\w+/state\.ckpt: cannot be written \(File too large\); .* run it again\n"
-    assert re.fullmatch(complaint, said.err)
+    assert re.fullmatch(complaint, result.err)
     assert not [path for path in prepared.checkpoints() if path.suffix in {".ckpt", ".part"}]
     assert not (prepared.folder / "data/search").exists()
     assert prepared.command("search").status == 0
@@ -116,10 +116,10 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_next_run_finish
 def test_every_stage_tells_in_one_line_what_it_cannot_write(finished: Project, stage: str) -> None:
     finished.change(jobs=1)
     with files_of_at_most(1000):
-        said = finished.command(stage)
-    assert said.status == 2
+        result = finished.command(stage)
+    assert result.status == 2
     assert re.fullmatch(
-        r"error: [^\n]*: cannot be written \([^\n]*File too large[^\n]*\); [^\n]* run it again\n", said.err
+        r"error: [^\n]*: cannot be written \([^\n]*File too large[^\n]*\); [^\n]* run it again\n", result.err
     )
     assert not list(finished.folder.rglob("*.part*"))
 
@@ -128,10 +128,10 @@ def test_a_command_takes_ctrl_c_back_from_the_imports(monkeypatch: pytest.Monkey
     exit_on_interrupt = importlib.import_module("stages").exit_on_interrupt
     before = signal.signal(signal.SIGINT, exit_on_interrupt)
     try:
-        status, said = ended(lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch, io.StringIO())
+        status, result = ended(lambda: os.kill(os.getpid(), signal.SIGINT), monkeypatch, io.StringIO())
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (status, said) == (130, "stopped; `dvc repro` continues from the last finished epoch\n")
+    assert (status, result) == (130, "stopped; `dvc repro` continues from the last finished epoch\n")
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has loaded")
@@ -157,9 +157,9 @@ def test_ctrl_c_during_the_imports_ends_without_a_word(tmp_path: Path) -> None:
     ],
 )
 def test_a_password_reaches_no_file_and_no_line(finished: Project, stage: str, tracking: str) -> None:
-    said = finished.change(tracking=tracking).command(stage)
-    assert said.status == 0
-    assert not re.search("s3cr3t|t0ken", said.out + said.err)
+    result = finished.change(tracking=tracking).command(stage)
+    assert result.status == 0
+    assert not re.search("s3cr3t|t0ken", result.out + result.err)
     written = [path for path in finished.folder.rglob("*") if path.is_file() and path != finished.params]
     assert len(written) > 50
     assert not [path for path in written if re.search(b"s3cr3t|t0ken", path.read_bytes())]
@@ -168,10 +168,10 @@ def test_a_password_reaches_no_file_and_no_line(finished: Project, stage: str, t
 def test_a_password_in_a_mistake_is_masked(prepared: Project) -> None:
     text = prepared.params.read_text(encoding="utf-8")
     prepared.params.write_text(text.replace("tracking: none", "tracking: [http://me:s3cr3t@host]"), encoding="utf-8")
-    said = prepared.command("search")
-    assert (said.status, said.err.count("\n")) == (2, 1)
-    assert "tracking: must be a valid string" in said.err
-    assert "s3cr3t" not in said.err
+    result = prepared.command("search")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "tracking: must be a valid string" in result.err
+    assert "s3cr3t" not in result.err
 
 
 def test_what_a_library_logs_is_masked() -> None:

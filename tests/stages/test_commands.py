@@ -18,7 +18,7 @@ import pytest
 from nascommon.space.published import PUBLISHED
 from stages.cli import run_stage
 from tests.oracles import rules
-from tests.stages.project import Said, command
+from tests.stages.project import CommandResult, command
 
 STAGES = {
     "prepare": ("data/prepared", "test"),
@@ -34,22 +34,22 @@ STAGES = {
 }
 
 
-def run(stage: str, folder: Path, *arguments: str) -> Said:
+def run(stage: str, folder: Path, *arguments: str) -> CommandResult:
     return command(importlib.import_module(f"stages.{stage}").main, folder, *arguments)
 
 
 def counted(folder: Path, *arguments: str) -> dict[str, int]:
-    said = run("inspect", folder, *arguments, "--json")
-    assert said.status == 0, said.err
-    tree: dict[str, int] = json.loads(said.out)
+    result = run("inspect", folder, *arguments, "--json")
+    assert result.status == 0, result.err
+    tree: dict[str, int] = json.loads(result.out)
     return tree
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_says_what_the_stage_writes_and_how_it_continues(stage: str, tmp_path: Path) -> None:
-    said = run(stage, tmp_path, "--help")
-    text = re.sub(r"\s+", " ", said.out)
-    assert said.status == 0
+    result = run(stage, tmp_path, "--help")
+    text = re.sub(r"\s+", " ", result.out)
+    assert result.status == 0
     for words in STAGES[stage]:
         assert words.lower() in text.lower()
     if stage != "inspect":
@@ -94,9 +94,9 @@ def test_inspect_reads_a_file_in_our_form_and_in_that_of_the_released_codes(tmp_
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_inspect_draws(tmp_path: Path, suffix: str) -> None:
-    said = run("inspect", tmp_path, "DARTS_V2", "--draw", f"cells.{suffix}")
-    assert said.status == 0
-    assert "sep_conv_3x3@0" in said.out
+    result = run("inspect", tmp_path, "DARTS_V2", "--draw", f"cells.{suffix}")
+    assert result.status == 0
+    assert "sep_conv_3x3@0" in result.out
     drawn = (tmp_path / f"cells.{suffix}").read_bytes()
     assert drawn.startswith(b"\x89PNG") if suffix == "png" else b"sep_conv" in drawn or b"<svg" in drawn
 
@@ -108,8 +108,8 @@ def test_the_published_points_give_the_published_tau(tmp_path: Path, method: str
         writer = csv.writer(file)
         writer.writerow(["method", "retrain_acc", "search_acc"])
         writer.writerows([method, *point] for point in rules.oracle("kendall_figure1")[method]["points"])
-    said = run("kendall_tau", tmp_path, "--pairs", str(path), "--json")
-    tree = json.loads(said.out)
+    result = run("kendall_tau", tmp_path, "--pairs", str(path), "--json")
+    tree = json.loads(result.out)
     assert round(tree["tau_a"], 2) == tau
     assert tree["tau_b"] == pytest.approx(tau_b, abs=1e-4)
     assert {"tau_a", "tau_b", "tau_c", "p_value", "interval"} <= set(tree)
@@ -123,18 +123,18 @@ def test_a_header_of_numbers_is_no_architecture(tmp_path: Path) -> None:
     tree = json.loads(run("kendall_tau", tmp_path, "--pairs", "points.csv", "--json").out)
     assert (tree["n"], tree["tau_b"]) == (12, pytest.approx(-1))
     assert (tree["columns"], tree["header"], tree["comments"]) == (["25", "600"], True, 1)
-    said = run("kendall_tau", tmp_path, "--pairs", "points.csv").out
-    assert re.search(r"first row +names of the columns\n +comments +1 left out", said)
+    result = run("kendall_tau", tmp_path, "--pairs", "points.csv").out
+    assert re.search(r"first row +names of the columns\n +comments +1 left out", result)
 
 
 def test_pairs_without_json_are_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("1,10\n2,20\n3,30\n4,40\n", encoding="utf-8")
-    said = run("kendall_tau", tmp_path, "--pairs", "points.csv")
-    assert said.status == 0
-    assert "column 1 against column 2" in said.out
-    assert "first row" in said.out
-    assert "an architecture" in said.out
-    assert re.search(r"tau-b +1\.00 \(no interval", said.out)
+    result = run("kendall_tau", tmp_path, "--pairs", "points.csv")
+    assert result.status == 0
+    assert "column 1 against column 2" in result.out
+    assert "first row" in result.out
+    assert "an architecture" in result.out
+    assert re.search(r"tau-b +1\.00 \(no interval", result.out)
 
 
 def test_a_name_that_is_no_text_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.training.artefact import load_network
-from tests.stages.project import PATIENCE, Project, Said, lines_until, repeatable
+from tests.stages.project import PATIENCE, CommandResult, Project, lines_until, repeatable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -57,12 +57,12 @@ def unbroken(longer: Project, tmp_path_factory: pytest.TempPathFactory) -> Calla
 def kill(process: subprocess.Popen[str], *, after: str, within: float = 0.0) -> list[str]:
     """Kill -9 a stage and its children when a line has appeared, and at most ``within`` seconds later."""
     try:
-        said = lines_until(process, after)
+        result = lines_until(process, after)
         time.sleep(within * random.random())
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
-    return said
+    return result
 
 
 def assert_same_outputs(ours: Path, theirs: Path) -> None:
@@ -90,10 +90,10 @@ def figures(project: Project, stage: str) -> Any:
     return repeatable(project.json(f"data/metrics/{stage}.json")), str(table)
 
 
-def assert_continues(said: Said, stage: str) -> None:
-    assert said.status == 0, said.err
-    assert "Traceback" not in said.err
-    assert f"{stage}: continuing after" in said.out
+def assert_continues(result: CommandResult, stage: str) -> None:
+    assert result.status == 0, result.err
+    assert "Traceback" not in result.err
+    assert f"{stage}: continuing after" in result.out
 
 
 @pytest.mark.parametrize("stage", ["search", "retrain", "transfer", "kendall_tau", "baseline"])
@@ -175,14 +175,14 @@ def test_changed_settings_start_anew_and_the_old_ones_go_on_where_they_were(
     old = project.params.read_bytes()
     kill(project.start("search"), after="search epoch 2/")
     project.change(search__channels=4)
-    said = project.command("search")
-    assert said.status == 0
-    assert "continuing" not in said.out
-    assert f"search epoch 1/{EPOCHS}" in said.out
+    result = project.command("search")
+    assert result.status == 0
+    assert "continuing" not in result.out
+    assert f"search epoch 1/{EPOCHS}" in result.out
     project.params.write_bytes(old)
-    said = project.command("search")
-    assert_continues(said, "search")
-    assert "search epoch 1/" not in said.out
+    result = project.command("search")
+    assert_continues(result, "search")
+    assert "search epoch 1/" not in result.out
     assert_same_outputs(project.folder / "data/search", unbroken("search").folder / "data/search")
 
 
@@ -200,9 +200,9 @@ def test_a_torn_checkpoint_is_refused_and_the_stage_starts_over(
     kill(project.start("search"), after="search epoch 3/")
     (state,) = [path for path in project.checkpoints() if path.name == "state.ckpt"]
     state.write_bytes(state.read_bytes()[:-100])
-    said = project.command("search")
-    assert said.status == 0
-    assert "state.ckpt: not taken up" in said.err
-    assert "starting over" in said.err
-    assert f"search epoch 1/{EPOCHS}" in said.out
+    result = project.command("search")
+    assert result.status == 0
+    assert "state.ckpt: not taken up" in result.err
+    assert "starting over" in result.err
+    assert f"search epoch 1/{EPOCHS}" in result.out
     assert_same_outputs(project.folder / "data/search", unbroken("search").folder / "data/search")

@@ -189,8 +189,8 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     pairs = "[('max_pool_3x3', 0), ('dil_conv_5x5', 1), ('skip_connect', 2), ('sep_conv_3x3', 0)]"
     released.write_text(f"genotype = Genotype({pairs}, range(2, 4), {pairs}, range(2, 4))\n", encoding="utf-8")
     finished.change(discretize__genotype=released.name)
-    said = finished.stages("discretize", "retrain", "evaluate")
-    assert "found elsewhere.txt will be retrained" in said
+    result = finished.stages("discretize", "retrain", "evaluate")
+    assert "found elsewhere.txt will be retrained" in result
     network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"), "retrain")
     assert format_cell(genotype["normal"]) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
     assert network.spec.cells == 3
@@ -226,10 +226,10 @@ def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finish
 
 def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
     prepared.change(search__method="random", methods__random__epochs=0, methods__random__samples=1)
-    said = prepared.stages(*BEFORE_EVALUATE, "evaluate")
+    result = prepared.stages(*BEFORE_EVALUATE, "evaluate")
     assert prepared.json("data/search/search.json")["final"]["epoch"] == -1
     assert prepared.json("data/discretize/discretize.json")["samples"] == []
-    assert "kendall_tau: skipped" in said
+    assert "kendall_tau: skipped" in result
     report = (prepared.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
     assert "all 0 architectures" not in report
 
@@ -261,11 +261,11 @@ def test_a_rate_too_high_ends_in_one_line_that_names_the_stage_the_epoch_and_the
 ) -> None:
     searched.change(**{key.split(" or ", maxsplit=1)[0].replace(".", "__"): 1e6})
     genotype = searched.json("data/discretize/genotype.json")
-    said = searched.command(stage)
-    assert said.status == 2
+    result = searched.command(stage)
+    assert result.status == 2
     complaint = rf"error: params.yaml: {stage} diverged, \w+_loss is (nan|inf) after epoch \d; lower {key}"
-    assert re.fullmatch(complaint, said.err.splitlines()[-1])
-    assert "Traceback" not in said.err
+    assert re.fullmatch(complaint, result.err.splitlines()[-1])
+    assert "Traceback" not in result.err
     assert not (searched.folder / f"data/metrics/{stage}.json").exists() or stage == "search"
     assert searched.json("data/discretize/genotype.json") == genotype
 
@@ -280,9 +280,9 @@ def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
 
     monkeypatch.setattr(many, "train_network", some_diverge)
     searched.change(jobs=1, kendall_tau__architectures=4)
-    said = " ".join(searched.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate").split())
-    assert "second_1 diverged, train_loss is nan after epoch 1; its architecture is left out of the ranking" in said
-    assert "random_000 diverged, train_loss is nan after epoch 1; it is left out" in said
+    result = " ".join(searched.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate").split())
+    assert "second_1 diverged, train_loss is nan after epoch 1; its architecture is left out of the ranking" in result
+    assert "random_000 diverged, train_loss is nan after epoch 1; it is left out" in result
     ranking = searched.json("data/kendall_tau/ranking.json")
     assert ranking["diverged"] == {"second_1": "diverged, train_loss is nan after epoch 1"}
     assert ranking["ranking"]["n"] == 3
@@ -297,10 +297,10 @@ def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
 
 def test_a_ranking_of_too_few_that_did_not_diverge_is_refused(searched: Project) -> None:
     searched.change(kendall_tau__training__lr=1e6)
-    said = searched.command("kendall_tau")
-    assert said.status == 2
-    assert "Traceback" not in said.err
-    assert "architectures could be ranked and 3 are needed; lower kendall_tau.training.lr (got 1e+06)" in said.err
+    result = searched.command("kendall_tau")
+    assert result.status == 2
+    assert "Traceback" not in result.err
+    assert "architectures could be ranked and 3 are needed; lower kendall_tau.training.lr (got 1e+06)" in result.err
     assert not (searched.folder / "data/kendall_tau/ranking.json").exists()
 
 
@@ -367,7 +367,7 @@ def test_no_stage_before_evaluate_reads_a_test_image(prepared: Project, finished
     ruin(prepared)
     prepared.stages(*BEFORE_EVALUATE)
     assert prepared.metrics(*BEFORE_EVALUATE) == finished_once.metrics(*BEFORE_EVALUATE)
-    said = prepared.command("evaluate")
-    assert said.status == 2
-    assert str(Path("data/prepared/target/test/samples.safetensors")) in said.err
-    assert "Traceback" not in said.err
+    result = prepared.command("evaluate")
+    assert result.status == 2
+    assert str(Path("data/prepared/target/test/samples.safetensors")) in result.err
+    assert "Traceback" not in result.err

@@ -69,7 +69,7 @@ def test_a_spreadsheet_with_decimal_commas_byte_order_mark_and_blank_lines_is_re
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "empty"),
         ("\n ,\n", "empty"),
@@ -87,8 +87,8 @@ def test_a_spreadsheet_with_decimal_commas_byte_order_mark_and_blank_lines_is_re
         ("a,b\n1,2\n3,inf\n5,6\n", r"pairs\.csv:3: b: .*'inf'"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_what_cannot_be_compared_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         read_pairs(written(tmp_path, text))
 
 

@@ -331,7 +331,7 @@ def test_as_dict_is_json_without_nan(retrain: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "said"),
+    ("x", "y", "message"),
     [
         ([1, 2], [1, 2], "3 to 5000 architectures .* got 2"),
         ([], [], "got 0"),
@@ -342,8 +342,8 @@ def test_as_dict_is_json_without_nan(retrain: list[int]) -> None:
         ([1, 2, 3], [1, 2, -INF], "second score number 3 is -inf"),
     ],
 )
-def test_nonsense_is_refused_in_one_sentence(x: list[float], y: list[float], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_nonsense_is_refused_in_one_sentence(x: list[float], y: list[float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         rank_correlation(x, y)
 
 
