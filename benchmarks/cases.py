@@ -1,4 +1,4 @@
-"""What is compared: every way to take a search step or a training step, or to load an epoch of pictures."""
+"""Cases of a comparison: every way to take a search step or a training step, or to load an epoch of pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNROLLED = "darts-unrolled"
 LEARNING = [name for name in REGISTRY if name not in ("random", "custom")]
 """Methods that take architecture steps, each under one name."""
 Ways = dict[str, Callable[[], Step]]
-"""By name, the baseline first."""
+"""Ways to do the same by name, the baseline first."""
 GENOTYPE = "DARTS_V2"
 DROP_PATH = 0.1
 """0.2 at the end of the papers' training, so this half-way."""
@@ -42,7 +42,7 @@ DROP_PATH = 0.1
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large everything is; the defaults are the papers'."""
+    """Sizes of networks and batches; the defaults are the papers'."""
 
     channels: int
     cells: int
@@ -55,7 +55,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Search:
-    """What a bilevel step is about."""
+    """Data and method of a bilevel step."""
 
     method: Method
     data: Halves

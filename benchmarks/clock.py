@@ -35,7 +35,7 @@ PARTS: dict[tuple[Any, str], str] = {
     (Replay, "_start"): "recording",
     (CudaRecording, "replay"): "replayed steps",
 }
-"""What is timed, by where it is called from. On a GPU most steps are replayed, those of both kinds together."""
+"""Parts by the place that calls them. On a GPU most steps are replayed, those of both kinds together."""
 
 
 class Clock:
@@ -92,7 +92,7 @@ class TimedBatches:
 
     @property
     def task(self) -> Task:
-        """What the labels are for."""
+        """Task that the labels are for."""
         return self.batches.task
 
     def __len__(self) -> int:

@@ -42,9 +42,9 @@ TIMED = MEMORY_MEASURED = (*METHODS, RETRAIN)
 PROFILED = ("darts", "pcdarts", RETRAIN)
 SEARCHED = "pcdarts"
 LEAST_SECONDS = 2.0
-"""With less time left no part is begun."""
+"""Time that must be left for a part to be begun."""
 SUMMED_UP = ("passed", "ms", "epochs")
-"""What is said of a part when it is done, if it has it."""
+"""Figures that are printed of a part when it is done, if it has them."""
 
 
 @dataclass(frozen=True)

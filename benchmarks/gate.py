@@ -25,7 +25,7 @@ STEPS = 5
 TWIN_TOLERANCE = 1e-8
 """Largest difference from the plain twin in float64, relative to the largest number of the same tensor."""
 REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE = 0.05, 1e-3
-"""Of the way that weights, logits and statistics have come in ``STEPS`` steps, and of the losses.
+"""Allowed shares of the way that weights, logits and statistics come in ``STEPS`` steps, and of the losses.
 
 A change of the pictures by eight units in the last place of float32 makes 1e-6 to 0.02 of the way with 3 cells (0.08
 with 8): the path bends where a ReLU or a maximum changes sides. Pictures or random numbers of another step make 0.5 and
@@ -43,28 +43,28 @@ Make = Callable[[Precision], SearchState]
 """Makes the same fresh state every time, in training mode."""
 Record = Callable[[Step, tuple[Input, ...]], Recording]
 Position = Mapping[str, Tensor]
-"""Where a search is: vectors of float64 on the CPU, by what they hold."""
+"""Position of a search: vectors of float64 on the CPU, by what they hold."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was asked of a method, and by how much the answers differ; see the constants of this module."""
+    """Differences of a method from its twins; see the constants of this module."""
 
     twin: float
-    """From the plain twin in float64."""
+    """Largest difference from the plain twin in float64."""
     replayed: float
-    """Of float32 steps as they are repeated from eager ones, as a share of the way come."""
+    """Distance of repeated from eager float32 steps, as a share of the way come."""
     replayed_loss: float
     recordings: int
     """CUDA graphs made in ``STEPS`` steps."""
     bfloat16: float
-    """Of steps as they are repeated in bfloat16 from eager ones in float32: losses and statistics."""
+    """Distance of repeated bfloat16 steps from eager float32 ones: losses and statistics."""
     astray: float
     """Share of the tensors whose gradient in bfloat16 has little to do with that in float32."""
 
     @property
     def passed(self) -> bool:
-        """Whether the speed of such steps is worth knowing; NaN is not."""
+        """Return whether the speed of such steps is worth knowing; NaN is not."""
         found = (self.twin, self.replayed, self.replayed_loss, self.bfloat16, self.astray)
         allowed = (TWIN_TOLERANCE, REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE, BFLOAT16_TOLERANCE, ASTRAY_TOLERANCE)
         return all(each <= most for each, most in zip(found, allowed, strict=True))

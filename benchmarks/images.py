@@ -29,7 +29,7 @@ HALF = 25_000
 """Images of either half of CIFAR-10's training set."""
 MEAN, STD = PUBLISHED["cifar10"]
 WORKERS = 2
-"""As the released codes have it."""
+"""Loader processes, as in the released codes."""
 
 
 def random_part(count: int, side: int = SIDE) -> Part:

@@ -1,4 +1,4 @@
-"""What a device does in a step: its kernels, how long it waits between them, what share of its bandwidth it uses."""
+"""Work of a device in a step: its kernels, how long it waits between them, what share of its bandwidth it uses."""
 
 from __future__ import annotations
 

@@ -39,15 +39,15 @@ from nascommon.space.topology import Topology
 RETRAIN = "retrain"
 EAGER = "eager, float32"
 JUDGED_IMAGES, JUDGED_CELLS = 8, 3
-"""Of a step of the gate. Rounding grows from cell to cell: a change of the pictures by eight units in the last place
-moves the end of five steps of DARTS by 7 % of their way with 8 cells."""
+"""Size of a step of the gate. Rounding grows from cell to cell: a change of the pictures by eight units in the last
+place moves the end of five steps of DARTS by 7 % of their way with 8 cells."""
 CASE_SECONDS = 12.0
 FEWEST, MOST = 3, 15
 """Repeats of a case; as many as fit into ``CASE_SECONDS``."""
 RECORDED = 3
 """Steps until one is recorded and replayed."""
 SPARE = 1.2
-"""By how much the next epoch may exceed the last one."""
+"""Factor by which the next epoch may exceed the last one."""
 
 Tell = Callable[[dict[str, Any]], None]
 """Takes what is known of a part so far, to be written at once."""
@@ -66,7 +66,7 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured.
+    """Settings of a measurement.
 
     Attributes:
         params: sizes and settings of search and retraining.
@@ -88,7 +88,7 @@ class Bench:
 
     @property
     def precision(self) -> Precision:
-        """What ``precision: auto`` is on the device."""
+        """Return what ``precision: auto`` is on the device."""
         return resolve_precision("auto", self.device)
 
     @property

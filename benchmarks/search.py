@@ -1,4 +1,4 @@
-"""Where the time of a whole search goes, part by part, and how long the paper's own would take at this pace.
+"""Time of a whole search, part by part, and how long the paper's own would take at this pace.
 
     python -m benchmarks.search --method darts --steps 5 --batch 8
     python -m benchmarks.search --params presets/cifar10.yaml --data data/prepared/target --epochs 1

@@ -1,4 +1,4 @@
-"""How fast, how large and how chatty a step is: ours beside a plain twin or beside the authors' own code.
+"""Time, memory and operators of a step: ours beside a plain twin or beside the authors' own code.
 
     python -m benchmarks.steps
     python -m benchmarks.steps --quick --methods darts,pcdarts --cases search,ladder
@@ -46,12 +46,12 @@ LADDERS = ("darts", "pcdarts")
 RETRAIN_BATCH = 96
 REPEATS, QUICK_REPEATS = 7, 3
 PICTURES, QUICK_PICTURES = 25_000, 4_000
-"""In an epoch of the search on CIFAR-10, and few enough to be quick."""
+"""Pictures of an epoch of the search on CIFAR-10, and few enough to be quick."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asks for."""
+    """Choices of the command line."""
 
     cases: tuple[str, ...]
     methods: tuple[str, ...]

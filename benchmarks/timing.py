@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """What is compared: ways to do the same work by name, the first of them the baseline.
+    """Comparison: ways to do the same work by name, the first of them the baseline.
 
     Attributes:
         name: as it stands in the rows.
@@ -72,7 +72,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one way took: seconds of each repeat, peak bytes and operators of a step."""
+    """Cost of one way: seconds of each repeat, peak bytes and operators of a step."""
 
     seconds: list[float]
     peak: int | None

@@ -1,4 +1,4 @@
-"""What is secret in an address is masked wherever a text leaves the program."""
+"""Secrets in an address are masked wherever a text leaves the program."""
 
 from __future__ import annotations
 

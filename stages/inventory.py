@@ -1,4 +1,4 @@
-"""Which pictures and which given genotype are there, by content: DVC sees no file outside of the project by itself.
+"""Inventory of the pictures and of a given genotype, by content: DVC sees no file outside of the project by itself.
 
 This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
 """

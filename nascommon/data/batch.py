@@ -40,7 +40,7 @@ class Batch:
         """Cut into pieces of equal size, or sizes that differ by one, each with its share of the images.
 
         Args:
-            count: of pieces; fewer where batch norm would see a single image, as in the only batch of a small set.
+            count: number of pieces; fewer where batch norm would see a single image, as in a small set's only batch.
         """
         count = max(1, min(count, len(self.labels) // FEWEST_IN_BATCH_NORM))
         parts = zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True)
@@ -57,7 +57,7 @@ class Batch:
 
     @property
     def device(self) -> torch.device:
-        """Where images and labels are."""
+        """Device that images and labels are on."""
         return self.images.device
 
     def clone(self) -> Batch:

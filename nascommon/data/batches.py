@@ -30,7 +30,7 @@ class Batches(Protocol):
 
     @property
     def task(self) -> Task:
-        """What the labels are for."""
+        """Task that the labels are for."""
         ...
 
     def __len__(self) -> int:

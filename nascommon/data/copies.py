@@ -22,7 +22,7 @@ Places = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Copies(Settings):
-    """How many pictures of a prepared set are copies, before any was left out."""
+    """Numbers of copies among the pictures of a prepared set, before any was left out."""
 
     in_test: Whole
     """Test pictures that are training pictures as well."""
@@ -39,7 +39,7 @@ NO_COPIES = Copies(in_test=0, two_labels=0, dropped=0, listed=())
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was found, and the indices of the training pictures that are no copy, in their order."""
+    """Findings, and the indices of the training pictures that are no copy, in their order."""
 
     copies: Copies
     clean: Tensor

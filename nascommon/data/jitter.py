@@ -75,7 +75,7 @@ def hue(images_BCHW: Tensor, turns_B111: Tensor) -> Tensor:
 
 
 ADJUSTMENTS = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
-"""By torchvision's name and in its order."""
+"""Adjustments by torchvision's names and in its order."""
 
 
 def _gray(images_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which of a user's folders hold the classes to train on and to test on; what can be read in two ways is refused."""
+"""Choice of the user's folders to train on and to test on; what can be read in two ways is refused."""
 
 from __future__ import annotations
 
@@ -121,12 +121,12 @@ def _classes(folder: Path) -> set[str]:
 
 
 def _is_divided(folder: Path) -> bool:
-    """Whether it holds folders of pictures and no pictures of its own."""
+    """Return whether it holds folders of pictures and no pictures of its own."""
     return not holds_pictures(folder) and any(has_pictures(folder / name) for name in folders_in(folder))
 
 
 def _is_labelled(folder: Path, classes: set[str]) -> bool:
-    """Whether its folders are meant as classes; one folder of another name, as in ``test/images``, is not."""
+    """Return whether its folders are meant as classes; one folder of another name, as in ``test/images``, is not."""
     found = _classes(folder)
     return bool(found & classes) or len(found) >= FEWEST
 

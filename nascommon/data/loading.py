@@ -63,8 +63,8 @@ class NamedPart:
     """A part of a prepared set by name: small enough to be sent to another process, which opens the pictures itself.
 
     Attributes:
-        folder: of the prepared set.
-        seed: of the stage.
+        folder: the prepared set.
+        seed: seed of the stage.
         device: where batches appear.
         part: its name.
         holdout: share of the part that is kept apart.

@@ -23,7 +23,7 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 SHOWN = 5
 DIGEST_BYTES = 16
-"""Of a hash that tells pictures apart; two of 10**7 different ones agree by chance in one of 10**24 cases."""
+"""Bytes of a hash that tells pictures apart; two of 10**7 different ones agree by chance in one of 10**24 cases."""
 GRAY, COLOUR = 1, 3
 MODES = {GRAY: "L", COLOUR: "RGB"}
 """Pillow's name for pictures of so many channels."""
@@ -55,16 +55,16 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Seen:
-    """What is known of a picture, from its header alone or from all of it."""
+    """Facts about a picture, from its header alone or from all of it."""
 
     name: str
     sides: tuple[int, int]
     """The shorter and the longer in pixels: which of them is the height, a header need not know (EXIF)."""
     gray: bool
     oddity: str
-    """What had to be done with it beyond decoding, or empty."""
+    """Complaint about what had to be done beyond decoding, or empty."""
     digest: bytes = b""
-    """Of the upright pixels as RGB; empty where only the header was read."""
+    """Hash of the upright pixels as RGB; empty where only the header was read."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Decoded:
     oddity: str
 
     def seen(self, name: str) -> Seen:
-        """What is to be remembered of it."""
+        """Return what is to be remembered of it."""
         digest = hashlib.blake2b(repr(self.image.size).encode(), digest_size=DIGEST_BYTES)
         digest.update(in_mode(self.image, "RGB").tobytes())
         return Seen(name, _sides(self.image), self.image.mode == "L", self.oddity, digest.digest())
@@ -177,7 +177,7 @@ def _opaque(image: Image.Image) -> tuple[Image.Image, str]:
 
 
 def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, str]:
-    """How a decoded picture is turned upright, and a complaint where its EXIF data cannot be read.
+    """Return how a decoded picture is turned upright, and a complaint where its EXIF data cannot be read.
 
     Only after decoding: in PNG files it may come behind the pixels. TIFF files are upright once Pillow has loaded them.
     """

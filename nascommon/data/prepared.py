@@ -34,7 +34,7 @@ STAGE = "prepare"
 
 
 class Manifest(Settings):
-    """What a prepared folder holds."""
+    """Contents of a prepared folder."""
 
     version: Literal[1] = 1
     source: str
@@ -46,12 +46,12 @@ class Manifest(Settings):
     """Pixels of a picture as a network sees it."""
     width: Count
     fit: Fit
-    """How files are made square when they are streamed; pictures in memory are so already."""
+    """Way in which files are made square when they are streamed; pictures in memory are so already."""
     mean: PerChannel
-    """Per channel, for pixels in [0, 1]."""
+    """Statistics per channel, for pixels in [0, 1]."""
     std: PerChannel
     augment: Augment
-    """How training pictures vary; here, so that stages which train on them need not watch the section ``data``."""
+    """Variation of training pictures; here, so that stages which train on them need not watch the section ``data``."""
     counts: dict[str, dict[str, int]]
     """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str
@@ -91,7 +91,7 @@ class Part:
 
     @property
     def task(self) -> Task:
-        """What the labels are for."""
+        """Task that the labels are for."""
         return self.samples.task
 
     @property

@@ -23,7 +23,7 @@ from nascommon.runtime.seeding import generator
 from nascommon.settings import UserError
 
 ASKED = "settings.json"
-"""What was asked for; apart from the manifest, so that what changes no picture changes nothing that a stage reads."""
+"""Settings as asked for; apart from the manifest, so that what changes no picture changes nothing that stages read."""
 
 
 def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
@@ -85,7 +85,7 @@ def look(settings: DataSettings, seed: int, report: Callable[[str], None] = prin
 
 
 def is_prepared(settings: DataSettings, folder: Path) -> bool:
-    """Whether a folder holds what these settings ask for, and not what others did."""
+    """Return whether a folder holds what these settings ask for, and not what others did."""
     try:
         return bool(read_json(folder / ASKED) == settings.model_dump(mode="json"))
     except UserError:

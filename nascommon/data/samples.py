@@ -31,7 +31,7 @@ class Pixels:
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def content(self) -> Iterator[bytes | memoryview]:
-        """What a content hash covers: shape, pixels and labels."""
+        """Return what a content hash covers: shape, pixels and labels."""
         yield repr(tuple(self.images.shape)).encode()
         yield self.images.contiguous().numpy().data.cast("B")
         yield repr(self.labels.tolist()).encode()
@@ -45,7 +45,7 @@ class Paths:
     names: tuple[str, ...]
     labels: Tensor
     digests: tuple[bytes, ...] = ()
-    """Of the content of each file; only ``prepare`` knows them."""
+    """Hash of the content of each file; only ``prepare`` knows them."""
     task: Task = CLASSIFICATION
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Paths:
         return replace(self, names=names, labels=self.labels[indices], digests=digests)
 
     def content(self) -> Iterator[bytes]:
-        """What a content hash covers: content and label of every file, in their order; not what they are called."""
+        """Return what a content hash covers: content and label of every file, in their order, without names."""
         for digest, label in zip(self.digests, self.labels.tolist(), strict=True):
             yield digest + repr(label).encode() + b"\n"
 

@@ -1,4 +1,4 @@
-"""Which pictures, at which size, split how, augmented how."""
+"""Settings of the pictures: source, size, split, augmentation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FOLDERS = ("image_folder", "imagenet")
 
 
 class Augment(Settings):
-    """How training pictures vary; the defaults are the papers' (CIFAR in memory, ImageNet as files)."""
+    """Variation of the training pictures; the defaults are the papers' (CIFAR in memory, ImageNet as files)."""
 
     crop_padding: Margin = 4
-    """In memory: pixels of zeros added on every side before a random crop to the old size; 0 = no crop."""
+    """Pictures in memory: pixels of zeros added on every side before a random crop to the old size; 0 = no crop."""
     flip: bool = True
     """Mirror every second picture, drawn at random."""
     resized_crop_scale: Scale = (0.08, 1.0)
@@ -48,20 +48,20 @@ class DataSettings(Settings):
     path: str | None = None
     """Folder of the pictures; for CIFAR empty = download into ``data/downloads``. Looked up by ``prepare`` only."""
     train_folder: str | None = None
-    """Where the folders of the training classes lie, within ``path``; '.' is ``path`` itself. Empty = recognised by
+    """Place of the folders of the training classes, within ``path``; '.' is ``path`` itself. Empty = recognised by
     its name (train, Training, seg_train, ...), or ``path`` itself."""
     test_folder: str | None = None
     """The same for the test pictures. Empty = recognised (test before val), or a share of the training pictures."""
     size: Side | None = None
     """Side in pixels that pictures are brought to; empty = as they are, one size for all. Needed with files."""
     fit: Fit = "crop"
-    """How a picture that is not square becomes so. crop: its centre, as much as the short side allows (from files in
+    """Way in which a picture becomes square. crop: its centre, as much as the short side allows (from files in
     evaluation ImageNet's view, the centre of 224/256 of that); pad: all of it between black bars; stretch: all of it,
     out of proportion. Training from files takes random crops of that. ``prepare`` says how much crop cuts off."""
     channels: Literal[1, 3] | None = None
     """1 = gray, 3 = colour, every picture is converted; empty = inferred, colour as soon as one picture is."""
     storage: Literal["auto", "memory", "files"] = "auto"
-    """auto: imagenet as files; an image folder in memory up to 2 GB, else as files; the others in memory."""
+    """Place of the pixels. auto: imagenet as files, an image folder of more than 2 GB too, all else in memory."""
     classes: ClassNames | None = None
     """Restricts and orders the classes; empty = all, sorted by name."""
     test_fraction: OpenFraction = 0.2

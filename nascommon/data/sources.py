@@ -1,4 +1,4 @@
-"""Where pictures come from: each source gives class names, training samples and, if it has one, its own test set."""
+"""Sources of pictures: each gives class names, training samples and, if it has one, its own test set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BRIGHTEST_DIGIT = 16.0
 
 @dataclass(frozen=True)
 class Source:
-    """What a source offers; ``test`` is None where the source has no test set of its own."""
+    """Offer of a source; ``test`` is None where the source has no test set of its own."""
 
     classes: tuple[str, ...]
     train: Samples

@@ -29,7 +29,7 @@ from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 
 View = Callable[[Image.Image], tuple[Tensor, Tensor]]
-"""From a picture to uint8 pixels [C, H, W] and the steps [S, 2] of colour jitter that are left to the device."""
+"""Function from a picture to uint8 pixels [C, H, W] and the steps [S, 2] of colour jitter left to the device."""
 
 _Sample = tuple[Tensor, Tensor, int]
 

@@ -1,4 +1,4 @@
-"""What the labels are for: the loss that is trained, the score that is reported, and how labels are divided alike."""
+"""The task that labels are for: the loss to train, the score to report, and how labels are divided alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Reduction = Literal["mean", "sum"]
 
 
 class Task(Protocol):
-    """What a network learns from labelled images; the loops know nothing else of it.
+    """Task that a network learns from labelled images; the loops know nothing else of it.
 
     Outputs are what the network returns for B images, ``[B, ...]``; labels are ``[B]``, or ``[N]`` of a whole set.
     """

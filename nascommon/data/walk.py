@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures, read once in the order of names; links that lead back are not followed."""
+"""Contents of a folder of pictures, read once in the order of names; links that lead back are not followed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def files_below(folder: Path, entered: frozenset[str] = frozenset()) -> Iterator
 
 
 def has_pictures(folder: Path, entered: frozenset[str] = frozenset()) -> bool:
-    """Whether a picture lies in ``folder`` or below; stops at the first."""
+    """Return whether a picture lies in ``folder`` or below; stops at the first."""
     around = entered | _around(folder)
     inner = []
     for entry in _entries(folder):
@@ -43,12 +43,12 @@ def has_pictures(folder: Path, entered: frozenset[str] = frozenset()) -> bool:
 
 
 def holds_pictures(folder: Path) -> bool:
-    """Whether a picture lies in ``folder`` itself."""
+    """Return whether a picture lies in ``folder`` itself."""
     return any(is_picture(entry.name) and not is_folder(entry) for entry in _entries(folder))
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file of that name is taken for a picture."""
+    """Return whether a file of that name is taken for a picture."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 -- a Path for each of a million names is slow
 
 
@@ -66,7 +66,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def is_folder(path: os.DirEntry[str] | Path) -> bool:
-    """Whether it is a folder, or a link to one."""
+    """Return whether it is a folder, or a link to one."""
     try:
         return path.is_dir()
     except OSError:  # a link to itself, which as a file is named when it is opened; or a name longer than allowed

@@ -79,11 +79,11 @@ def analyse(path: Path, *, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of all retrainings.
+    """Results of all retrainings.
 
     Attributes:
         scores: by round, an accuracy per architecture; NaN where it diverged.
-        diverged: which retraining ended without an accuracy, and how.
+        diverged: names of the retrainings that ended without an accuracy, and how they did.
     """
 
     scores: Scores

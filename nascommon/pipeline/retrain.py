@@ -32,7 +32,7 @@ CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy
 
 @dataclass(frozen=True)
 class Retraining:
-    """What to train on what, and where it goes."""
+    """One training: the genotype, the data, and the folder of the result."""
 
     settings: RetrainSettings
     data: Data

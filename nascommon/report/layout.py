@@ -74,7 +74,7 @@ def place(boxes: Sequence[Box], links: Sequence[tuple[int, int]], upper: int, lo
 
 
 def crossings(links_L2: Links, y_B: NDArray[np.float64], columns_B: NDArray[np.int64]) -> int:
-    """How many pairs of links cross, for boxes at these heights and columns."""
+    """Return how many pairs of links cross, for boxes at these heights and columns."""
     left_L, right_L, gap_L = y_B[links_L2[:, 0]], y_B[links_L2[:, 1]], columns_B[links_L2[:, 0]]
     opposite_LL = (left_L[:, None] - left_L) * (right_L[:, None] - right_L) < 0
     return int(np.count_nonzero(opposite_LL & (gap_L[:, None] == gap_L))) // 2

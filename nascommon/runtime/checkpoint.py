@@ -38,7 +38,7 @@ class _ForeignError(ValueError):
 
 
 class Address(NamedTuple):
-    """Where a checkpoint lies and what it must carry: enough for another process to open it."""
+    """Place of a checkpoint and the fingerprint it must carry: enough for another process to open it."""
 
     path: Path
     fingerprint: str

@@ -16,7 +16,7 @@ class DivergenceError(UserError):
     """A loss became infinite or not a number.
 
     Attributes:
-        what: which loss, what it is, and after which epoch.
+        what: the loss, its value, and the epoch after which it was found.
         keys: names of the settings of which one is too high, within the section that the training reads.
     """
 

@@ -46,7 +46,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a member tells of an exception."""
+    """Report of a member about an exception."""
 
     kind: str
     text: str

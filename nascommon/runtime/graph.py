@@ -82,7 +82,7 @@ def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
     Args:
         stage: a stage of dvc.yaml.
         method: the selected search method.
-        folder: of params.yaml.
+        folder: the one of params.yaml.
 
     Raises:
         UserError: an input is missing.

@@ -1,4 +1,4 @@
-"""Which machine computes, how much of it this process may use, and how much memory the work took at its peak."""
+"""The machine that computes, the part of it that this process may use, and the peak memory of the work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nascommon.runtime.allocator import keep_freed_memory
 from nascommon.settings import UserError
 
 KIBIBYTES = 1 if sys.platform == "darwin" else 1024
-"""ru_maxrss counts bytes on macOS and kibibytes elsewhere."""
+"""Unit of ru_maxrss, which counts bytes on macOS and kibibytes elsewhere."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container says how much of the machine it may use."""
+"""Folder in which a container says how much of the machine it may use."""
 
 
 def cores() -> int:

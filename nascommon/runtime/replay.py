@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Input(Protocol):
-    """What a step takes: a tensor, or several that travel together."""
+    """Input of a step: a tensor, or several that travel together."""
 
     @property
     def shape(self) -> torch.Size:
@@ -35,7 +35,7 @@ class Input(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Device that it is on."""
         ...
 
     def clone(self) -> Self:

@@ -1,4 +1,4 @@
-"""Who runs what from which code: the names and tags by which a person, or the next process, finds a stage's run."""
+"""Identity of a run: the names and tags by which a person, or the next process, finds a stage's run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME_BIRTH = 60
 
 @dataclass(frozen=True)
 class StageRun:
-    """What is known of a stage's run before it starts.
+    """Facts about a stage's run before it starts.
 
     Attributes:
         root: Folder of `params.yaml`, absolute.
@@ -91,7 +91,7 @@ def owner() -> str:
 
 
 def is_alive(process: str) -> bool:
-    """Whether the `owner` of a run is a living process of this machine."""
+    """Return whether the `owner` of a run is a living process of this machine."""
     host, _, rest = process.partition(" ")
     if host != socket.gethostname():
         return False
@@ -104,7 +104,7 @@ def is_alive(process: str) -> bool:
 
 
 def has_died(process: str) -> bool:
-    """Whether the `owner` of a run was a process of this machine and is gone."""
+    """Return whether the `owner` of a run was a process of this machine and is gone."""
     return process.partition(" ")[0] == socket.gethostname() and not is_alive(process)
 
 

@@ -99,7 +99,7 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a finished stage's run holds."""
+    """Contents of a finished stage's run."""
 
     method: str
     settings: str

@@ -29,7 +29,7 @@ class Tracker:
 
     @property
     def active(self) -> bool:
-        """Whether what is logged now is recorded."""
+        """Return whether what is logged now is recorded."""
         return self._run is not None
 
     def epoch(self, step: int, metrics: Mapping[str, float]) -> None:

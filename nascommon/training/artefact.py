@@ -36,7 +36,7 @@ class SpecRecord(Settings):
 
 
 class NetworkRecord(Settings):
-    """What of ``network.json`` is read again; provenance beside it is for people."""
+    """Part of ``network.json`` that is read again; provenance beside it is for people."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -59,7 +59,7 @@ def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Networ
     Args:
         folder: where it lies.
         device: where it shall compute.
-        stage: that wrote it, for the message.
+        stage: the one that wrote it, for the message.
 
     Raises:
         UserError: something is missing, torn, or does not fit together.

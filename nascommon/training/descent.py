@@ -29,7 +29,7 @@ def descend(
 
     Args:
         network: its weights are moved.
-        optimiser: of these weights.
+        optimiser: the one that moves these weights.
         batch: images and labels.
         forward: computes a piece.
         clip: largest norm of the gradient.
@@ -61,7 +61,7 @@ def sweep(
     """Take a step on each of ``count`` batches; return (mean loss, mean score, images), the device waited for once.
 
     Args:
-        batches: of an epoch.
+        batches: those of an epoch.
         count: how many there are.
         step: takes a batch; returns its mean loss and its sum of scores, which the next step may overwrite.
         device: where the steps are taken.

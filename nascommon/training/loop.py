@@ -39,7 +39,7 @@ def _ignore(*_arguments: object) -> None:
 
 @dataclass(frozen=True)
 class TrainingHooks:
-    """Who is told what.
+    """Callbacks of a training.
 
     Attributes:
         on_resume: (epochs done by an earlier process), before the first epoch of this one.
@@ -103,7 +103,7 @@ def train_network(
         spec: the network's size.
         settings: the protocol.
         batches: augmented training batches.
-        seed: of initial weights and drop-path (and, through ``batches``, of order and augmentation).
+        seed: seed of initial weights and drop-path (and, through ``batches``, of order and augmentation).
         device: where to compute.
         validation: batches that the network never learns from; None reports training figures only.
         checkpoint: taken up if there is one, and written after every epoch.

@@ -48,7 +48,7 @@ class SeededBatches(Protocol):
 
 @dataclass(frozen=True)
 class Course:
-    """What all jobs share, and small: it is sent with each job to a process that makes its own batches."""
+    """All that jobs share; small, since it is sent with each job to a process that makes its own batches."""
 
     settings: TrainingSettings
     batches: SeededBatches
@@ -62,7 +62,7 @@ def _ignore(*_arguments: object) -> None:
 
 @dataclass(frozen=True)
 class ManyHooks:
-    """Who is told what; all are called in the process that called ``train_many``.
+    """Callbacks of the trainings; all are called in the process that called ``train_many``.
 
     Attributes:
         on_resume: (jobs that an earlier process finished), before the first job, where there is something to take up.
@@ -81,7 +81,7 @@ def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int
     Args:
         jobs: the setting; a number is taken as it is.
         device: ``auto`` on a CPU fills the cores, on a GPU it is a few.
-        threads: of each training; None means all cores, so one training at a time.
+        threads: number for each training; None means all cores, so one training at a time.
     """
     if jobs != "auto":
         return jobs
@@ -167,7 +167,7 @@ def _tell_resume(files: Sequence[Checkpoint | None], epochs: int, hooks: ManyHoo
 
 @dataclass(frozen=True)
 class _Report:
-    """What comes back: the weights as ``torch.save`` writes them, and the rest of ``Trained``."""
+    """Result as it comes back: the weights as ``torch.save`` writes them, and the rest of ``Trained``."""
 
     weights: bytes
     rows: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""How well a network does on a set of images: mean loss and mean score, in evaluation mode."""
+"""Scores of a network on a set of images: mean loss and mean score, in evaluation mode."""
 
 from __future__ import annotations
 

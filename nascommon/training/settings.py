@@ -1,4 +1,4 @@
-"""How a stand-alone network is built and trained; the defaults are DARTS' CIFAR-10 protocol."""
+"""Settings of a stand-alone network and its training; the defaults are DARTS' CIFAR-10 protocol."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class TrainingSettings(Settings):
     whole batch, but batch norm sees a piece at a time, so other numbers come out."""
     lr: Positive = 0.025
     schedule: Literal["cosine", "exponential", "linear"] = "cosine"
-    """cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0, slower in the last 5 epochs."""
+    """Learning rate over the epochs. cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0,
+    slower in the last 5 epochs."""
     lr_min: NonNegative = 0.0
     gamma: Probability = 0.97
     warmup_epochs: Whole = 0
@@ -112,7 +113,7 @@ class TransferSettings(RetrainSettings):
     """The section ``transfer``: the genotype from scratch on larger images, with the ImageNet network."""
 
     data: DataSettings | None
-    """null skips the stage."""
+    """Pictures of the transfer; null skips the stage."""
     network: NetworkSettings = NetworkSettings(channels=48, cells=14, stem="imagenet")
 
     @model_validator(mode="after")
@@ -126,4 +127,5 @@ class BaselineSettings(Settings):
     """The section ``baseline``: random architectures of the same space, retrained like the winner."""
 
     architectures: int = Field(default=0, ge=0, le=1000)
-    """How many; 0 where the published distribution of 214 random architectures (papers' protocol) is the yardstick."""
+    """Number of random architectures; 0 where the published distribution of 214 of them (papers' protocol) is the
+    yardstick."""
