@@ -15,7 +15,8 @@ from benchmarks.plain import Forward, Halves, fused_twin_forward, supernet_forwa
 from benchmarks.released import Released
 from benchmarks.timing import Step
 from nascommon.data.batch import Batch
-from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.method import REGISTRY, ArchGradient, Method, SearchSize
+from nascommon.parts.choices import Unrolled
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import replayed
@@ -128,7 +129,7 @@ def method_record(name: str, sizes: Sizes) -> Method:
     unrolled = name == UNROLLED
     entry = REGISTRY["darts" if unrolled else name]
     method = entry.recipe(entry.settings(), SearchSize(sizes.channels, sizes.cells, sizes.nodes))
-    return replace(method, arch_gradient="unrolled") if unrolled else method
+    return replace(method, arch_gradient=ArchGradient(Unrolled())) if unrolled else method
 
 
 def baseline_way(name: str, authors: Released | None) -> tuple[str, Callable[[Search], Step]]:

@@ -14,6 +14,7 @@ from benchmarks import twin
 from benchmarks.timing import Step
 from benchmarks.twin import Twin, Weights
 from nascommon.data.batch import Batch
+from nascommon.parts.choices import Unrolled
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 from nascommon.space.network import Network
@@ -64,21 +65,25 @@ def _norm(x_BCHW: Tensor) -> Tensor:
 def search_step(state: SearchState, data: Halves, forward: Forward) -> Step:
     """Return a bilevel step as the papers' codes take it: both losses are differentiated in everything."""
     method, logits = state.method, state.logits.tensors()
+    learned, arch_optimiser = method.arch_gradient, state.arch_optimiser
+    assert learned is not None
+    assert arch_optimiser is not None
     own = dict(state.supernet.named_parameters())
 
     def loss(weights: Weights, batch: Batch) -> Tensor:
         return functional.cross_entropy(forward(state, weights, batch.images, state.draw("architecture")), batch.labels)
 
     def step() -> None:
-        state.arch_optimiser.zero_grad()
-        if method.arch_gradient == "unrolled":
-            for tensor, gradient in zip(logits, unrolled(state, own, data, loss), strict=True):
+        arch_optimiser.zero_grad()
+        if isinstance(learned.approximation, Unrolled):
+            radius = learned.approximation.radius
+            for tensor, gradient in zip(logits, unrolled(state, own, data, loss, radius), strict=True):
                 tensor.grad = gradient
         else:
             _backward(loss(own, data.valid) + method.penalty(state.logits, state.progress))
-        if method.architecture.clip is not None:
-            nn.utils.clip_grad_norm_(logits, method.architecture.clip)
-        state.arch_optimiser.step()
+        if learned.optimiser.clip is not None:
+            nn.utils.clip_grad_norm_(logits, learned.optimiser.clip)
+        arch_optimiser.step()
         state.weight_optimiser.zero_grad()
         out = forward(state, own, data.train.images, state.draw("weights"))
         _backward(functional.cross_entropy(out, data.train.labels))
@@ -89,7 +94,7 @@ def search_step(state: SearchState, data: Halves, forward: Forward) -> Step:
 
 
 def unrolled(
-    state: SearchState, own: Weights, data: Halves, loss: Callable[[Weights, Batch], Tensor]
+    state: SearchState, own: Weights, data: Halves, loss: Callable[[Weights, Batch], Tensor], radius: float
 ) -> Sequence[Tensor]:
     """Return the papers' second-order gradient: w', then a finite difference around w (DARTS, eqs. 7 and 8)."""
     settings, logits = state.method.weights, state.logits.tensors()
@@ -103,7 +108,7 @@ def unrolled(
     outer = loss(stepped, data.valid) + state.method.penalty(state.logits, state.progress)
     gradients = torch.autograd.grad(outer, [*logits, *stepped.values()])
     direct, v = gradients[: len(logits)], gradients[len(logits) :]
-    R = state.method.finite_difference_radius / torch.cat([part.flatten() for part in v]).norm()
+    R = radius / torch.cat([part.flatten() for part in v]).norm()
     shifted = []
     for sign in (1, -1):
         moved = {name: w.detach() + sign * R * part for (name, w), part in zip(own.items(), v, strict=True)}

@@ -26,6 +26,7 @@ from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.data.batch import Batch
 from nascommon.method import Method
+from nascommon.parts.choices import Unrolled
 from nascommon.runtime.revision import revision
 from nascommon.training.settings import TrainingSettings
 
@@ -160,21 +161,23 @@ def search_step(released: Released, method: Method, data: Halves, device: torch.
 
 def _architect(released: Released, network: Any, method: Method, data: Halves, optimiser: torch.optim.SGD) -> Step:
     """DARTS and PC-DARTS: a class of their own."""
-    settings, architecture = method.weights, method.architecture
+    settings, learned = method.weights, method.arch_gradient
+    assert learned is not None
     arguments = SimpleNamespace(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
-        arch_learning_rate=architecture.lr,
-        arch_weight_decay=architecture.weight_decay,
+        arch_learning_rate=learned.optimiser.lr,
+        arch_weight_decay=learned.optimiser.weight_decay,
     )
     architect = released.modules["architect"].Architect(network, arguments)
-    unrolled = method.arch_gradient == "unrolled"
+    unrolled = isinstance(learned.approximation, Unrolled)
     return lambda: architect.step(*data.train, *data.valid, settings.lr, optimiser, unrolled=unrolled)
 
 
 def _own_adam(_released: Released, network: Any, method: Method, data: Halves, _optimiser: torch.optim.SGD) -> Step:
     """P-DARTS: Adam in the training loop itself, and a clipped gradient."""
-    logits, settings = network.arch_parameters(), method.architecture
+    assert method.arch_gradient is not None
+    logits, settings = network.arch_parameters(), method.arch_gradient.optimiser
     assert settings.clip is not None
     betas = (settings.beta1, settings.beta2)
     adam = torch.optim.Adam(logits, lr=settings.lr, betas=betas, weight_decay=settings.weight_decay)

@@ -22,11 +22,7 @@ from nascommon.search.settings import SearchSettings
 from nascommon.settings import MOST_LINES, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.space.topology import Topology
-from nascommon.training.settings import (
-    BaselineSettings,
-    RetrainSettings,
-    TransferSettings,
-)
+from nascommon.training.settings import BaselineSettings, RetrainSettings, TransferSettings
 
 Complaint = tuple[Position, str]
 """Position of a mistake in the file, and what is wrong there."""
@@ -112,7 +108,7 @@ class Params(Settings):
         except ValueError as error:
             yield f"methods.{self.search.method}.{error}"
         else:
-            stems.add(method.stem)
+            stems.add(method.mixed_op.stem)
             yield from _too_many_pieces(self.search.pieces, method.batch_size)
             operations = max(phase.cells for phase in method.phases) * len(Topology(self.search.nodes).edges)
             operations *= len(method.candidates)
@@ -176,6 +172,8 @@ def _mistakes(tree: dict[str, Any]) -> tuple[list[ErrorDetails], dict[str, Any]]
         Params.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         details = error.errors(include_url=False)
+        for detail in details:
+            detail["loc"] = _in_the_file(detail["loc"], tree)
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         known = _without(tree, {detail["loc"] for detail in unknown})
         if known != tree:
@@ -183,6 +181,18 @@ def _mistakes(tree: dict[str, Any]) -> tuple[list[ErrorDetails], dict[str, Any]]
             return unknown + others, known
         return details, tree
     return [], tree
+
+
+def _in_the_file(position: Position, tree: Any) -> Position:
+    """Leave out of a position the kind that pydantic names where a section is one of several kinds."""
+    kept: list[str | int] = []
+    for key in position[:-1]:
+        try:
+            tree = tree[key]
+        except (KeyError, TypeError):
+            continue
+        kept.append(key)
+    return (*kept, *position[-1:])
 
 
 def _without(tree: Any, dropped: set[Position], here: Position = ()) -> Any:
@@ -230,10 +240,10 @@ def _with_defaults(model: type[Settings], tree: dict[str, Any]) -> dict[str, Any
     """
     complete = dict(tree)
     for name, field in model.model_fields.items():
-        value, inner = tree.get(name), _settings_type(field.annotation)
-        if isinstance(value, dict) and inner is not None:
+        value, inner = tree.get(name), _settings_types(field.annotation)
+        if isinstance(value, dict) and len(inner) == 1:
             default = field.default.model_dump(mode="json") if isinstance(field.default, Settings) else {}
-            complete[name] = _with_defaults(inner, _overlaid(default, value))
+            complete[name] = _with_defaults(inner[0], _overlaid(default, value))
     return complete
 
 
@@ -245,10 +255,10 @@ def _overlaid(default: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _settings_type(annotation: Any) -> type[Settings] | None:
-    """Return the settings class among what a field may hold."""
+def _settings_types(annotation: Any) -> list[type[Settings]]:
+    """Return the settings classes among what a field may hold."""
     choices = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in choices if isinstance(c, type) and issubclass(c, Settings)), None)
+    return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Settings)]
 
 
 def _complaints_of(detail: ErrorDetails) -> list[Complaint]:
@@ -276,10 +286,8 @@ def _keys_at(position: Position) -> list[str]:
     """Return the keys that the settings at ``position`` know."""
     fields = Params.model_fields
     for key in position:
-        model = _settings_type(fields[str(key)].annotation) if str(key) in fields else None
-        if model is None:
-            return []
-        fields = model.model_fields
+        models = _settings_types(fields[str(key)].annotation) if str(key) in fields else []
+        fields = {name: field for model in models for name, field in model.model_fields.items()}
     return list(fields)
 
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nascommon.parts.discretizer import Discretizer, strongest_edges
+from nascommon.parts.choices import (
+    Approximation,
+    Discretize,
+    Discretized,
+    FirstOrder,
+    MixedOp,
+    Pass,
+    Sample,
+    Selection,
+    Soft,
+)
 from nascommon.parts.logits import LogitsInitialiser, normal_alpha
 from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation, softmax_over_operations
-from nascommon.parts.sampling import Sampler
 from nascommon.settings import BatchSize, Epochs, NonNegative, Positive, Settings, Whole
 from nascommon.space.genotype import Genotype
 from nascommon.space.operations import CANDIDATES, OPERATIONS
-from nascommon.space.stem import Stem
 
 
 def _check_candidates(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,21 +41,8 @@ def _check_candidates(names: tuple[str, ...]) -> tuple[str, ...]:
 CandidateNames = Annotated[tuple[str, ...], AfterValidator(_check_candidates)]
 """Operations that an edge may become: known names, none twice, at least one other than ``none``."""
 
-ArchGradient = Literal["first_order", "unrolled", "unrolled_exact"]
-"""How the architecture step sees that the network weights depend on the architecture (DARTS, section 2.3)."""
-
-PassName = Literal["soft", "induced"]
-"""One sweep over the weight half in an epoch: ``soft`` trains the supernet under its mixing weights, ``induced`` trains
-the model that its present genotype induces (IST of EC-DARTS)."""
-
-Use = Literal["weights", "architecture", "evaluation"]
-"""What a forward pass is for: a step of the network weights, a step of the architecture, or a score."""
-USES: frozenset[Use] = frozenset(get_args(Use))
-STEPS: frozenset[Use] = USES - {"evaluation"}
-
 StopRule = Callable[[Genotype], bool]
 """(genotype after an epoch) -> whether the phase ends here."""
-
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Of a running mean: 1 would never take anything in."""
@@ -86,6 +81,19 @@ class ArchOptimiser(Settings):
 
 
 @dataclass(frozen=True)
+class ArchGradient:
+    """The logits follow the gradient of the validation loss.
+
+    Attributes:
+        approximation: of that gradient.
+        optimiser: what takes the steps.
+    """
+
+    approximation: Approximation = field(default_factory=FirstOrder)
+    optimiser: ArchOptimiser = field(default_factory=ArchOptimiser)
+
+
+@dataclass(frozen=True)
 class SearchSize:
     """What the user's ``search`` section fixes for every method: the supernet's channels, cells and nodes per cell."""
 
@@ -117,7 +125,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Method:
-    """The choices that make a method (design: one loop runs them all).
+    """The choices that make a method; each carries its own settings, and one loop runs them all.
 
     Attributes:
         candidates: operations of every edge at the start.
@@ -126,22 +134,14 @@ class Method:
         weights: optimiser of the network weights.
         initialise: makes the logits of a cell.
         relax: logits -> mixing weights.
-        sample: draws what one forward pass uses from the mixing weights; None uses the mixing weights themselves.
-        sample_in: the forward passes that draw. Scores are among them only where a sampler leaves nothing to chance:
-            they see the mixing weights, which are what the draws are on average.
+        sample: draws what a forward pass uses from the mixing weights; None uses the mixing weights themselves.
         penalty: added to the validation loss.
-        channel_divisor: share of the channels that goes through the candidates (PC-DARTS); 1 is all.
-        stem: of the supernet.
-        arch_gradient: None where the architecture is not learned by gradient.
-        finite_difference_radius: epsilon of ``unrolled``, divided by the norm of the validation gradient.
-        architecture: optimiser of the logits.
+        mixed_op: how an edge computes.
+        arch_gradient: how the logits learn; None leaves them as they were initialised.
         passes: what an epoch consists of.
-        induced_arch_steps: whether the induced pass takes architecture steps on the supernet, batch by batch.
-        stop: ends a phase early.
-        parse: the weights that ``discretize`` reads; None reads the mixing weights.
+        stop: ends a phase early; None never does.
         discretize: weights -> genotype.
-        samples: 0 takes the discretized mixing weights as the result; n takes the best of n genotypes drawn from them,
-            by validation accuracy with inherited weights; 1 is therefore plain sampling.
+        select: the way from the end of the search to one genotype.
     """
 
     candidates: tuple[str, ...]
@@ -150,27 +150,21 @@ class Method:
     weights: WeightOptimiser
     initialise: LogitsInitialiser
     relax: Relaxation
-    sample: Sampler | None = None
-    sample_in: frozenset[Use] = STEPS
+    sample: Sample | None = None
     penalty: Penalty = no_penalty
-    channel_divisor: int = 1
-    stem: Stem = "cifar"
-    arch_gradient: ArchGradient | None = "first_order"
-    finite_difference_radius: float = 0.01
-    architecture: ArchOptimiser = field(default_factory=ArchOptimiser)
-    passes: tuple[PassName, ...] = ("soft",)
-    induced_arch_steps: bool = True
+    mixed_op: MixedOp = field(default_factory=MixedOp)
+    arch_gradient: ArchGradient | None = field(default_factory=ArchGradient)
+    passes: tuple[Pass, ...] = (Soft(),)
     stop: StopRule | None = None
-    parse: Relaxation | None = None
-    discretize: Discretizer = strongest_edges
-    samples: int = 0
+    discretize: Discretize = field(default_factory=Discretize)
+    select: Selection = field(default_factory=Discretized)
 
     def __post_init__(self) -> None:
         for phase in self.phases:
-            if phase.channels % self.channel_divisor:
+            if phase.channels % self.mixed_op.channel_divisor:
                 raise ValueError(
                     f"channel_divisor: must divide the {phase.channels} channels of the supernet "
-                    f"(got {self.channel_divisor})"
+                    f"(got {self.mixed_op.channel_divisor})"
                 )
 
     @property
@@ -209,7 +203,7 @@ class DartsLike(Settings):
             weights=self.weights,
             initialise=normal_alpha(self.alpha_scale),
             relax=softmax_over_operations,
-            architecture=self.architecture,
+            arch_gradient=ArchGradient(optimiser=self.architecture),
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nascommon.secrets import masked
 
@@ -70,6 +70,29 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+def by_kind(*sections: type[Settings]) -> BeforeValidator:
+    """Read one of several sections that differ in their ``kind``; the kind alone stands for its defaults.
+
+    It belongs beside ``Field(discriminator="kind")`` in the annotation of their union.
+    """
+    kinds = [section.model_fields["kind"].default for section in sections]
+    allowed = f"must be {' or '.join([', '.join(map(repr, kinds[:-1])), repr(kinds[-1])])}"
+
+    def spelled_out(value: Any) -> Any:
+        if isinstance(value, Settings):
+            return value
+        tree = value if isinstance(value, dict) else {"kind": value}
+        if tree.get("kind") in kinds:
+            return tree
+        if tree is not value:
+            raise ValueError(allowed)
+        raise ValueError(
+            f"kind: {allowed} (got {tree.get('kind')!r})" if "kind" in tree else f"kind: is missing; {allowed}"
+        )
+
+    return BeforeValidator(spelled_out)
 
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

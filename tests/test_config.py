@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from nascommon.config import Params, load_params
 from nascommon.data.settings import DataSettings
 from nascommon.method import REGISTRY, SearchSize
+from nascommon.parts.choices import FirstOrder
 from nascommon.pipeline.run import MACHINE, protocol
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
@@ -62,11 +63,11 @@ def test_search_is_as_in_the_papers_by_default(least: Params) -> None:
     assert record.weights.model_dump() == {
         "lr": 0.025, "lr_min": 0.001, "momentum": 0.9, "weight_decay": 3e-4, "clip": 5.0, "warmup_epochs": 0,
     }  # fmt: skip
-    assert record.architecture.model_dump() == {
+    assert record.arch_gradient is not None
+    assert record.arch_gradient.optimiser.model_dump() == {
         "lr": 3e-4, "beta1": 0.5, "beta2": 0.999, "weight_decay": 1e-3, "clip": None, "alpha_delay": 0,
     }  # fmt: skip
-    assert record.arch_gradient == "first_order"
-    assert record.finite_difference_radius == 0.01
+    assert record.arch_gradient.approximation == FirstOrder()
     assert record.phases[0].warmup == 0
     assert record.candidates == (
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",

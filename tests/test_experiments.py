@@ -195,7 +195,7 @@ def test_ecdarts_parts_are_on_and_off(folder: Path) -> None:
     assert {(run["cen"], run["ist"]) for run in runs.values()} == {(a, b) for a in (True, False) for b in (True, False)}
     assert not runs["no_arch_steps"]["ist_arch_steps"]
     assert runs["parse_raw"]["parse_on"] == "raw"
-    assert runs["second_order"]["arch_gradient"] == "unrolled"
+    assert runs["second_order"]["arch_gradient"] == {"kind": "unrolled", "radius": 0.01}
 
 
 def test_pdarts_regularisation(folder: Path) -> None:
@@ -213,7 +213,7 @@ def test_without_edge_weights_pcdarts_is_otherwise_the_same(preset: str, folder:
     for k in (1, 2, 4):
         whole, without = (settings[f"pcdarts_channels-k{k}{end}"].model_dump() for end in ("", "-no_edges"))
         assert whole["channel_divisor"] == without["mixed_op"]["channel_divisor"] == k
-        assert without["relax"] == {"operations": "softmax", "edges": "none"}
+        assert without["relax"] == {"operations": "softmax", "edges": {"kind": "none"}}
         phase = without["phases"][0]
         assert (phase["epochs"], phase["warmup"]) == (whole["epochs"], whole["warmup"])
         for key in ("batch_size", "weights", "architecture", "alpha_scale", "candidates"):
@@ -222,7 +222,7 @@ def test_without_edge_weights_pcdarts_is_otherwise_the_same(preset: str, folder:
 
 def test_darts_baselines_are_all_there(folder: Path) -> None:
     runs = dumped("darts_baselines", folder)
-    gradients = {run["arch_gradient"] for run in runs.values() if "arch_gradient" in run}
+    gradients = {run["arch_gradient"]["kind"] for run in runs.values() if "arch_gradient" in run}
     assert gradients == {"first_order", "unrolled", "unrolled_exact"}
     assert (runs["random_sample"]["epochs"], runs["random_sample"]["samples"]) == (0, 1)
     assert runs["random_search"]["epochs"] > 0
@@ -235,9 +235,10 @@ def test_combinations_combine(folder: Path) -> None:
     assert [phase["keep"] for phase in runs["depth-cen"]["phases"]] == [5, 3, None]
     assert runs["cen-entropy"]["penalty"]["entropy"]["lambda_2"]["factor"] == 0
     everything = runs["everything"]
-    assert everything["relax"] == {"operations": "cross_edge", "edges": "clipped_softmax"}
+    assert everything["relax"]["operations"] == "cross_edge"
+    assert everything["relax"]["edges"]["kind"] == "clipped_softmax"
     assert everything["mixed_op"]["channel_divisor"] == 4
-    assert everything["passes"] == ("soft", "induced")
+    assert [choice["kind"] for choice in everything["passes"]] == ["soft", "induced"]
     assert everything["penalty"]["entropy"]
 
 

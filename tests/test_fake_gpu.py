@@ -19,7 +19,7 @@ from nascommon.data.prepared import Part
 from nascommon.data.settings import Augment
 from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
 from nascommon.gaps.operation import without_candidate
-from nascommon.method import Use
+from nascommon.parts.choices import Use
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy
 from nascommon.search.scores import supernet_scores

@@ -12,14 +12,14 @@ import torch
 from pydantic import ValidationError
 
 import nascommon.methods
-from nascommon.method import REGISTRY, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.method import REGISTRY, ArchGradient, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser, register
 from nascommon.methods.darts import DartsSettings, darts
 from nascommon.methods.random import RandomSettings, random
+from nascommon.parts.choices import BestOf, Discretized, Drawn, FirstOrder, MixedOp, Soft, Unrolled
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.parts.penalty import no_penalty
 from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.search.loop import run_search
-from nascommon.search.passes import PASSES
 from nascommon.settings import Settings
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
@@ -68,7 +68,6 @@ def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(na
         assert method.phases[0].channels == size.channels
         own_depth = getattr(REGISTRY[name].settings(), "cells", None)  # P-DARTS says itself how deep its phases are
         assert method.phases[0].cells == (own_depth[0] if own_depth else size.cells)
-        assert set(method.passes) <= set(PASSES)
         with pytest.raises(FrozenInstanceError):
             method.batch_size = 1  # type: ignore[misc]
 
@@ -93,10 +92,10 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
     assert method.phases == (Phase(50, 16, 8, warmup=0, keep=None),)
     assert method.batch_size == 64
     assert method.weights == WeightOptimiser(lr=0.025, lr_min=0.001, momentum=0.9, weight_decay=3e-4, clip=5.0)
-    assert method.architecture == ArchOptimiser(lr=3e-4, beta1=0.5, beta2=0.999, weight_decay=1e-3)
-    assert method.arch_gradient == "first_order"
-    assert method.finite_difference_radius == 0.01
-    assert method.passes == ("soft",)
+    optimiser = ArchOptimiser(lr=3e-4, beta1=0.5, beta2=0.999, weight_decay=1e-3, clip=None, alpha_delay=0)
+    assert method.arch_gradient == ArchGradient(FirstOrder(), optimiser)
+    assert Unrolled().radius == 0.01
+    assert method.passes == (Soft(),)
     assert method.relax is softmax_over_operations
     candidates = uniform_candidates(CANDIDATES, Topology())
     for seed in range(20):
@@ -104,24 +103,29 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
         mixing = two(Mixing, CellMixing(weights[0]), CellMixing(weights[1]))
         theirs = strongest_edges(mixing, Topology(), candidates)
         assert method.discretize(mixing, Topology(), candidates) == theirs
-    assert (method.weights.warmup_epochs, method.architecture.clip, method.architecture.alpha_delay) == (0, None, 0)
+    assert method.weights.warmup_epochs == 0
     assert method.initialise(Topology(), 8, torch.Generator()).beta_E is None
-    assert (method.channel_divisor, method.stem, method.parse, method.stop) == (1, "cifar", None, None)
+    assert (method.mixed_op, method.discretize.read, method.stop) == (
+        MixedOp(channel_divisor=1, stem="cifar"),
+        None,
+        None,
+    )
     assert method.penalty is no_penalty
-    assert (method.sample, method.samples) == (None, 0)
+    assert (method.sample, method.select) == (None, Discretized())
 
 
 def test_every_setting_of_darts_reaches_its_record() -> None:
     settings = DartsSettings(
-        epochs=7, batch_size=3, arch_gradient="unrolled", finite_difference_radius=0.5, warmup=2, kept_edges=5,
+        epochs=7, batch_size=3, arch_gradient=Unrolled(radius=0.5), warmup=2, kept_edges=5,
         candidates=("skip_connect", "sep_conv_3x3"), weights=WeightOptimiser(lr=1.0),
         architecture=ArchOptimiser(lr=2.0),
     )  # fmt: skip
     method = darts(settings, SIZE)
     assert method.phases == (Phase(7, 16, 8, 2),)
-    assert (method.batch_size, method.arch_gradient, method.finite_difference_radius) == (3, "unrolled", 0.5)
+    assert method.batch_size == 3
+    assert method.arch_gradient == ArchGradient(Unrolled(radius=0.5), ArchOptimiser(lr=2.0))
     assert method.candidates == ("skip_connect", "sep_conv_3x3")
-    assert (method.weights.lr, method.architecture.lr) == (1.0, 2.0)
+    assert method.weights.lr == 1.0
     topology = Topology()
     candidates = uniform_candidates(method.candidates, topology)
     mixing = two(Mixing, *(CellMixing(torch.rand(14, 2, generator=torch.Generator().manual_seed(i))) for i in range(2)))
@@ -138,7 +142,8 @@ def test_random_learns_no_architecture_and_draws_one() -> None:
     method = random(RandomSettings(samples=9), SIZE)
     assert method.arch_gradient is None
     assert method.sample is not None
-    assert method.samples == 9
+    assert method.select == BestOf(9)
+    assert random(RandomSettings(samples=1), SIZE).select == Drawn()
     assert RandomSettings().samples == 1
     assert random(RandomSettings(epochs=0), SIZE).epochs == 0
 

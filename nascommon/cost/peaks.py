@@ -15,13 +15,15 @@ from torch import Tensor
 from nascommon.cost.footprint import Shape, fill_optimiser_state, memory_of
 from nascommon.data.batch import Batch
 from nascommon.method import Method
+from nascommon.parts.choices import Induced
+from nascommon.parts.logits import CellLogits
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import sgd
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES, hessian_eigenvalue
-from nascommon.space.mixing import Candidates, Mixing
+from nascommon.space.mixing import Candidates, CellMixing, CellSpace, Mixing
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, search_operation
 from nascommon.space.published import PUBLISHED
@@ -65,8 +67,9 @@ def search_steps(
     state = new_state(method, spec, seed=0, phase=0, device=device)
     counted, state.pieces = equivalent_pieces(method.batch_size, pieces)
     fill_optimiser_state(state.supernet, state.weight_optimiser)
-    weights = list(state.supernet.parameters()) * INDUCED_COPIES if "induced" in method.passes else []
-    held = [torch.empty_like(weight) for weight in weights]  # alive during the steps below, as in the pass itself
+    copies = INDUCED_COPIES if any(isinstance(choice, Induced) for choice in method.passes) else 0
+    # alive during the steps below, as in the pass itself
+    held = [torch.empty_like(weight) for weight in list(state.supernet.parameters()) * copies]
     # A head is a view, so the memory of the whole batch stays held.
     train, valid = (shape.batch(method.batch_size, device).head(counted) for _ in range(2))
     if method.arch_gradient is not None:
@@ -98,17 +101,18 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     # The draw needs real numbers, so it is made on the CPU, of the smallest supernet with the same edges.
     small = replace(spec, channels=2 * spec.channel_divisor, cells=1)
     state = new_state(method, small, seed=0, phase=0, device=torch.device("cpu"))
-    use = next(iter(method.sample_in))
+    use = next(iter(method.sample.uses))
     with torch.no_grad():
         largest = state.draw(use)
         if largest.main.active is not None:
             draws = (state.draw(use) for _ in range(DRAWS))
             largest = max(draws, key=lambda drawn: count_layers(drawn, state.spec.candidates))
     kinds = cycle(largest)  # the order in which a state asks its sampler
-    return replace(
-        method,
-        sample=lambda _logits, mixing, _space, _progress: replace(mixing, active=largest[next(kinds)].active),
-    )
+
+    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: float) -> CellMixing:
+        return replace(mixing, active=largest[next(kinds)].active)
+
+    return replace(method, sample=replace(method.sample, draw=draw))
 
 
 def count_layers(drawn: Mixing, candidates: Candidates) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,12 +11,12 @@ from nascommon.method import (
     ArchOptimiser,
     CandidateNames,
     Method,
-    PassName,
     Phase,
     SearchSize,
     WeightOptimiser,
     register,
 )
+from nascommon.parts.choices import Approximation, Discretize, FirstOrder, MixedOp, Pass, Soft
 from nascommon.parts.control import linear, scaled
 from nascommon.parts.discretizer import Discretizer, EdgeRank, KeptEdges, at_most_skips, keep_edges, strongest
 from nascommon.parts.logits import LogitsInitialiser, normal_alpha, with_kept_share_beta, with_normal_beta
@@ -36,18 +36,16 @@ from nascommon.settings import (
     MOST_PHASES,
     AddedChannels,
     BatchSize,
-    Channels,
     Count,
     Epochs,
     NonNegative,
-    Positive,
     Probability,
     SearchCells,
     Settings,
     Whole,
+    by_kind,
 )
 from nascommon.space.operations import CANDIDATES
-from nascommon.space.stem import Stem
 
 RELAXATIONS: dict[str, Relaxation] = {
     "softmax": softmax_over_operations,
@@ -57,12 +55,65 @@ RELAXATIONS: dict[str, Relaxation] = {
 }
 
 
+class Unweighed(Settings):
+    """Edges have no weight of their own."""
+
+    kind: Literal["none"] = "none"
+
+    def initialise(self, alphas: LogitsInitialiser, _kept: tuple[int, ...]) -> LogitsInitialiser:
+        """Return what makes the logits of a cell: those of the operations alone."""
+        return alphas
+
+    def relax(self, operations: Relaxation, _kept: tuple[int, ...]) -> Relaxation:
+        """Return the relaxation: that of the operations alone."""
+        return operations
+
+
+class EdgeSoftmax(Settings):
+    """The edges that enter a node compete by a softmax over logits of their own (PC-DARTS)."""
+
+    kind: Literal["softmax"] = "softmax"
+    scale: NonNegative = 1e-3
+    """The edge logits start at this times N(0, 1)."""
+
+    def initialise(self, alphas: LogitsInitialiser, _kept: tuple[int, ...]) -> LogitsInitialiser:
+        """Return what makes the logits of a cell."""
+        return with_normal_beta(alphas, self.scale)
+
+    def relax(self, operations: Relaxation, _kept: tuple[int, ...]) -> Relaxation:
+        """Return the relaxation, weighed edge by edge."""
+        return with_edge_softmax(operations)
+
+
+class ClippedEdgeSoftmax(Settings):
+    """The edges of a node that shall lose some compete by n softmax(min(beta, 1)) (DA2S)."""
+
+    kind: Literal["clipped_softmax"] = "clipped_softmax"
+    scale: NonNegative = 1e-3
+    """The edge logits start at the share of edges to keep plus this times N(0, 1)."""
+
+    def initialise(self, alphas: LogitsInitialiser, kept: tuple[int, ...]) -> LogitsInitialiser:
+        """Return what makes the logits of a cell of which each node keeps so many edges."""
+        return with_kept_share_beta(alphas, kept, self.scale)
+
+    def relax(self, operations: Relaxation, kept: tuple[int, ...]) -> Relaxation:
+        """Return the relaxation, weighed edge by edge."""
+        return with_clipped_edge_softmax(operations, kept)
+
+
+EdgeWeights = Annotated[
+    Unweighed | EdgeSoftmax | ClippedEdgeSoftmax,
+    Field(discriminator="kind"),
+    by_kind(Unweighed, EdgeSoftmax, ClippedEdgeSoftmax),
+]
+
+
 class RelaxChoice(Settings):
     """Logits to mixing weights."""
 
     operations: Literal["softmax", "sharpened_softmax", "cross_edge", "sigmoid"] = "softmax"
-    edges: Literal["none", "softmax", "clipped_softmax"] = "none"
-    """Whether edges have logits of their own: softmax as in PC-DARTS, clipped_softmax as in DA2S."""
+    edges: EdgeWeights = Unweighed()
+    """Whether edges have logits of their own."""
 
 
 class PenaltyChoice(Settings):
@@ -90,13 +141,6 @@ class PhaseChoice(Settings):
     skip_dropout: Probability = 0.0
 
 
-class MixedOpChoice(Settings):
-    """How an edge computes."""
-
-    channel_divisor: Channels = 1
-    stem: Stem = "cifar"
-
-
 class DiscretizeChoice(Settings):
     """Mixing weights to genotype."""
 
@@ -113,15 +157,13 @@ class CustomSettings(Settings):
     relax: RelaxChoice = RelaxChoice()
     penalty: PenaltyChoice = PenaltyChoice()
     phases: tuple[PhaseChoice, ...] = Field(default=(PhaseChoice(),), min_length=1, max_length=MOST_PHASES)
-    mixed_op: MixedOpChoice = MixedOpChoice()
-    arch_gradient: ArchGradient = "first_order"
-    passes: tuple[PassName, ...] = ("soft",)
+    mixed_op: MixedOp = MixedOp()
+    arch_gradient: Approximation = FirstOrder()
+    passes: tuple[Pass, ...] = (Soft(),)
     discretize: DiscretizeChoice = DiscretizeChoice()
     batch_size: BatchSize = 64
     candidates: CandidateNames = CANDIDATES
-    finite_difference_radius: Positive = 0.01
     alpha_scale: NonNegative = 1e-3
-    beta_scale: NonNegative = 1e-3
     weights: WeightOptimiser = WeightOptimiser()
     architecture: ArchOptimiser = ArchOptimiser()
 
@@ -138,7 +180,7 @@ class CustomSettings(Settings):
         return self
 
     def _edges_without_logits(self) -> str | None:
-        if self.relax.edges != "none":
+        if not isinstance(self.relax.edges, Unweighed):
             return None
         if self.discretize.rank == "edge":
             return (
@@ -169,7 +211,7 @@ class CustomSettings(Settings):
                 return f"{where}.keep: the last phase has no successor to keep candidates for (got {phase.keep})"
             if phase.keep is not None and not 1 < phase.keep <= left:
                 return f"{where}.keep: must be from 2 to {left}, the candidates at that point (got {phase.keep})"
-            if phase.skip_dropout > 0 and self.arch_gradient != "first_order":
+            if phase.skip_dropout > 0 and not isinstance(self.arch_gradient, FirstOrder):
                 return (
                     f"{where}.skip_dropout: the unrolled gradient compares passes that must see the same dropout; use 0"
                 )
@@ -177,15 +219,16 @@ class CustomSettings(Settings):
         return None
 
     def _passes_wrong(self) -> str | None:
-        if not self.passes or self.passes[0] != "soft" or len(set(self.passes)) != len(self.passes):
-            return f"passes: must be [soft] or [soft, induced] (got {list(self.passes)})"
+        kinds = [choice.kind for choice in self.passes]
+        if kinds not in (["soft"], ["soft", "induced"]):
+            return f"passes: must be [soft] or [soft, induced] (got [{', '.join(kinds)}])"
         return None
 
 
 @register
 def custom(settings: CustomSettings, size: SearchSize) -> Method:
     """Your own combination of relaxation, penalty, phases, mixed operation, gradient, passes and discretizer."""
-    keep = keep_edges(settings.discretize.kept_edges, size.nodes)
+    keep, edges = keep_edges(settings.discretize.kept_edges, size.nodes), settings.relax.edges
     return Method(
         candidates=settings.candidates,
         phases=tuple(
@@ -194,39 +237,14 @@ def custom(settings: CustomSettings, size: SearchSize) -> Method:
         ),
         batch_size=settings.batch_size,
         weights=settings.weights,
-        initialise=_initialiser(settings, keep.per_node),
-        relax=_relaxation(settings.relax, keep.per_node),
+        initialise=edges.initialise(normal_alpha(settings.alpha_scale), keep.per_node),
+        relax=edges.relax(RELAXATIONS[settings.relax.operations], keep.per_node),
         penalty=_penalty(settings, keep.per_node),
-        channel_divisor=settings.mixed_op.channel_divisor,
-        stem=settings.mixed_op.stem,
-        arch_gradient=settings.arch_gradient,
-        finite_difference_radius=settings.finite_difference_radius,
-        architecture=settings.architecture,
+        mixed_op=settings.mixed_op,
+        arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
         passes=settings.passes,
-        discretize=_discretizer(settings.discretize, size),
+        discretize=Discretize(_discretizer(settings.discretize, size)),
     )
-
-
-def _initialiser(settings: CustomSettings, kept: tuple[int, ...]) -> LogitsInitialiser:
-    alphas = normal_alpha(settings.alpha_scale)
-    match settings.relax.edges:
-        case "none":
-            return alphas
-        case "softmax":
-            return with_normal_beta(alphas, settings.beta_scale)
-        case "clipped_softmax":
-            return with_kept_share_beta(alphas, kept, settings.beta_scale)
-
-
-def _relaxation(choice: RelaxChoice, kept: tuple[int, ...]) -> Relaxation:
-    operations = RELAXATIONS[choice.operations]
-    match choice.edges:
-        case "none":
-            return operations
-        case "softmax":
-            return with_edge_softmax(operations)
-        case "clipped_softmax":
-            return with_clipped_edge_softmax(operations, kept)
 
 
 def _penalty(settings: CustomSettings, kept: tuple[int, ...]) -> Penalty:

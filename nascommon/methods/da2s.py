@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, register
+from nascommon.parts.choices import Discretize, MixedOp
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.logits import with_kept_share_beta
 from nascommon.parts.penalty import EntropyPenalty
@@ -51,6 +52,6 @@ def da2s(settings: Da2sSettings, size: SearchSize) -> Method:
         initialise=with_kept_share_beta(method.initialise, keep.per_node, settings.beta_scale),
         relax=with_clipped_edge_softmax(relax, keep.per_node),
         penalty=settings.penalty(keep.per_node, sharpened if sharp else identity),
-        channel_divisor=settings.channel_divisor,
-        discretize=strongest(keep, rank="edge"),
+        mixed_op=MixedOp(channel_divisor=settings.channel_divisor),
+        discretize=Discretize(strongest(keep, rank="edge")),
     )

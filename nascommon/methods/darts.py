@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import (
-    ArchGradient,
-    DartsLike,
-    Method,
-    SearchSize,
-    register,
-)
+from nascommon.method import ArchGradient, DartsLike, Method, SearchSize, register
+from nascommon.parts.choices import Approximation, Discretize, FirstOrder
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
-from nascommon.settings import Positive
 
 
 class DartsSettings(DartsLike):
     """The defaults are the paper's (docs/methods.md, sections 3.1 and 3.2)."""
 
-    arch_gradient: ArchGradient = "first_order"
+    arch_gradient: Approximation = FirstOrder()
     """``unrolled`` is the paper's second order by finite difference, ``unrolled_exact`` the same by double backward."""
-    finite_difference_radius: Positive = 0.01
     kept_edges: KeptEdges = 8
     """Edges of 14 that the genotype keeps; fewer than 8 is the baseline of DA2S' Table 4."""
 
@@ -34,7 +27,6 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
     """
     return replace(
         settings.darts(size),
-        arch_gradient=settings.arch_gradient,
-        finite_difference_radius=settings.finite_difference_radius,
-        discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
+        arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
+        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.nodes))),
     )

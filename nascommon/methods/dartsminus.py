@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import USES, DartsLike, Method, SearchSize, register
+from nascommon.method import DartsLike, Method, SearchSize, register
+from nascommon.parts.choices import USES, Sample
 from nascommon.parts.control import falling, scaled
 from nascommon.parts.sampling import auxiliary_skip
 from nascommon.settings import NonNegative
@@ -25,4 +26,5 @@ def dartsminus(settings: DartsminusSettings, size: SearchSize) -> Method:
     and its strength reaches 0 in the last epoch where the released schedule ends one step above. It falls once an
     epoch, as released, and not at every step as in the paper.
     """
-    return replace(settings.darts(size), sample=auxiliary_skip(scaled(settings.skip_strength, falling)), sample_in=USES)
+    fading = auxiliary_skip(scaled(settings.skip_strength, falling))
+    return replace(settings.darts(size), sample=Sample(fading, USES))

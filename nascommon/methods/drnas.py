@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.parts.choices import MixedOp, Sample
 from nascommon.parts.relaxation import dirichlet_mean
 from nascommon.parts.sampling import dirichlet
 from nascommon.settings import Channels, Whole
@@ -33,6 +34,6 @@ def drnas(settings: DrnasSettings, size: SearchSize) -> Method:
     return replace(
         settings.darts(size),
         relax=dirichlet_mean,
-        sample=dirichlet,
-        channel_divisor=settings.channel_divisor,
+        sample=Sample(dirichlet),
+        mixed_op=MixedOp(channel_divisor=settings.channel_divisor),
     )

@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nascommon.method import (
-    ArchGradient,
-    DartsLike,
-    Method,
-    SearchSize,
-    register,
-)
+from nascommon.method import ArchGradient, DartsLike, Method, SearchSize, register
+from nascommon.parts.choices import Approximation, Discretize, FirstOrder, Induced, Soft
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.relaxation import cross_edge_softmax, raw
-from nascommon.settings import BatchSize, Epochs, Positive
+from nascommon.settings import BatchSize, Epochs
 
 
 class EcdartsSettings(DartsLike):
@@ -35,8 +30,7 @@ class EcdartsSettings(DartsLike):
     """Whether the supernet takes architecture steps while the induced model trains."""
     parse_on: Literal["normalised", "raw"] = "normalised"
     """What the genotype is read from: the mixing weights, or alpha itself, which is not comparable across columns."""
-    arch_gradient: ArchGradient = "first_order"
-    finite_difference_radius: Positive = 0.01
+    arch_gradient: Approximation = FirstOrder()
     kept_edges: KeptEdges = 8
 
 
@@ -47,10 +41,9 @@ def ecdarts(settings: EcdartsSettings, size: SearchSize) -> Method:
     return replace(
         method,
         relax=cross_edge_softmax if settings.cen else method.relax,
-        arch_gradient=settings.arch_gradient,
-        finite_difference_radius=settings.finite_difference_radius,
-        passes=("soft", "induced") if settings.ist else ("soft",),
-        induced_arch_steps=settings.ist_arch_steps,
-        parse=raw if settings.parse_on == "raw" else None,
-        discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
+        arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
+        passes=(Soft(), Induced(arch_steps=settings.ist_arch_steps)) if settings.ist else (Soft(),),
+        discretize=Discretize(
+            strongest(keep_edges(settings.kept_edges, size.nodes)), read=raw if settings.parse_on == "raw" else None
+        ),
     )

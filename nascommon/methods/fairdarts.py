@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.parts.choices import Discretize
 from nascommon.parts.discretizer import keep_edges, strongest
 from nascommon.parts.penalty import zero_one_penalty
 from nascommon.parts.relaxation import sigmoid
@@ -37,5 +38,5 @@ def fairdarts(settings: FairdartsSettings, size: SearchSize) -> Method:
         settings.darts(size),
         relax=sigmoid,
         penalty=zero_one_penalty(settings.zero_one_weight),
-        discretize=strongest(replace(keep_edges(8, size.nodes), threshold=settings.threshold)),
+        discretize=Discretize(strongest(replace(keep_edges(8, size.nodes), threshold=settings.threshold))),
     )

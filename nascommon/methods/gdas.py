@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from nascommon.method import DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.parts.choices import Sample
 from nascommon.parts.control import between
 from nascommon.parts.sampling import gumbel, gumbel_one_hot
 from nascommon.settings import BatchSize, Epochs, Positive
@@ -35,4 +36,5 @@ def gdas(settings: GdasSettings, size: SearchSize) -> Method:
     validation draws anew for every batch; here the supernet is scored under the mixing weights.
     """
     draw = gumbel_one_hot if settings.draw == "one_hot" else gumbel
-    return replace(settings.darts(size), sample=draw(between(settings.first_temperature, settings.last_temperature)))
+    sharpening = draw(between(settings.first_temperature, settings.last_temperature))
+    return replace(settings.darts(size), sample=Sample(sharpening))

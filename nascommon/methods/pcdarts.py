@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.parts.choices import Discretize, MixedOp
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.logits import with_normal_beta
 from nascommon.parts.relaxation import with_edge_softmax
@@ -40,7 +41,6 @@ def pcdarts(settings: PcdartsSettings, size: SearchSize) -> Method:
         method,
         initialise=with_normal_beta(method.initialise, settings.beta_scale),
         relax=with_edge_softmax(method.relax),
-        channel_divisor=settings.channel_divisor,
-        stem=settings.stem,
-        discretize=strongest(keep_edges(settings.kept_edges, size.nodes)),
+        mixed_op=MixedOp(channel_divisor=settings.channel_divisor, stem=settings.stem),
+        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.nodes))),
     )

@@ -7,7 +7,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from nascommon.method import ArchOptimiser, CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.method import (
+    ArchGradient,
+    ArchOptimiser,
+    CandidateNames,
+    Method,
+    Phase,
+    SearchSize,
+    WeightOptimiser,
+    register,
+)
+from nascommon.parts.choices import Discretize
 from nascommon.parts.discretizer import at_most_skips, keep_edges, strongest
 from nascommon.parts.logits import normal_alpha
 from nascommon.parts.relaxation import softmax_over_operations
@@ -84,6 +94,6 @@ def pdarts(settings: PdartsSettings, size: SearchSize) -> Method:
         weights=settings.weights,
         initialise=normal_alpha(settings.alpha_scale),
         relax=softmax_over_operations,
-        architecture=settings.architecture,
-        discretize=chosen if settings.most_skips is None else at_most_skips(chosen, settings.most_skips),
+        arch_gradient=ArchGradient(optimiser=settings.architecture),
+        discretize=Discretize(chosen if settings.most_skips is None else at_most_skips(chosen, settings.most_skips)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.parts.choices import BestOf, Drawn, Sample
 from nascommon.parts.logits import zero_alpha
 from nascommon.parts.relaxation import uniform_path
 from nascommon.parts.sampling import random_path
@@ -35,7 +36,7 @@ def random(settings: RandomSettings, size: SearchSize) -> Method:
         weights=settings.weights,
         initialise=zero_alpha,
         relax=uniform_path,
-        sample=random_path,
+        sample=Sample(random_path),
         arch_gradient=None,
-        samples=settings.samples,
+        select=Drawn() if settings.samples == 1 else BestOf(settings.samples),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nascommon.method import CandidateNames, DartsLike, Method, SearchSize, register
+from nascommon.parts.choices import Sample
 from nascommon.parts.control import between
 from nascommon.parts.sampling import perturbed
 from nascommon.settings import NonNegative
@@ -25,6 +26,5 @@ def sdarts(settings: SdartsSettings, size: SearchSize) -> Method:
     """DARTS whose weight steps see the mixing weights with growing uniform noise; architecture steps see them clean."""
     return replace(
         settings.darts(size),
-        sample=perturbed(between(settings.first_radius, settings.last_radius)),
-        sample_in=frozenset({"weights"}),
+        sample=Sample(perturbed(between(settings.first_radius, settings.last_radius)), frozenset({"weights"})),
     )

@@ -171,7 +171,7 @@ def search_estimate(
     params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device
 ) -> Estimate:
     """Estimate all phases of the method on so many images for the weights and for the architecture."""
-    check_image_size(shape.height, shape.width, method.stem, "data.size")
+    check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
     topology = Topology(params.search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     precision = resolve_precision(params.precision, device)

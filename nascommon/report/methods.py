@@ -9,6 +9,8 @@ from tabulate import tabulate
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, Phase, SearchSize
+from nascommon.parts.choices import BestOf, Discretized, Drawn, MixedOp
+from nascommon.settings import Settings
 
 PAPERS = SearchSize(channels=16, cells=8, nodes=4)
 """The size of the papers' searches, for which the table is made."""
@@ -20,23 +22,17 @@ def record(method: Method) -> dict[str, str]:
 
 
 def words(value: Any) -> str:
-    """Return one choice in words."""
+    """Return one choice in words; those that stand for what it leaves out are left out."""
     if value is None:
         return "none"
-    if callable(value):
-        return str(value.__name__).replace("_", " ")
-    if hasattr(value, "model_dump"):
-        return ", ".join(f"{key} {setting}" for key, setting in value.model_dump().items())
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(value))
-    if isinstance(value, tuple):
-        return "; ".join(phase(part) if isinstance(part, Phase) else str(part) for part in value)
-    return str(value)
-
-
-def phase(part: Phase) -> str:
-    """Describe a phase."""
-    return ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(part).items() if value is not None)
+    if isinstance(value, frozenset | tuple):
+        return "; ".join(map(words, value) if isinstance(value, tuple) else sorted(value))
+    if not isinstance(value, Settings) and not dataclasses.is_dataclass(value):
+        return value.__name__.replace("_", " ") if callable(value) else str(value)
+    parts = dict(vars(value)) or {"kind": type(value).__name__.lower()}
+    kind = parts.pop("kind", "").replace("_", " ")
+    told = ", ".join(f"{name} {words(part)}" for name, part in parts.items() if part is not None)
+    return f"{kind} ({told})" if kind and told else kind + told
 
 
 def method_table() -> str:
@@ -47,9 +43,10 @@ def method_table() -> str:
         entry = REGISTRY[name]
         method = entry.recipe(entry.settings(), PAPERS)
         rows.append([
-            f"`{name}`", words(method.relax), words(method.sample), words(method.penalty).replace("no penalty", "none"),
-            _phases(method.phases), "all" if method.channel_divisor == 1 else f"1/{method.channel_divisor}",
-            words(method.arch_gradient).replace("_", " "), ", then ".join(method.passes), _genotype(method),
+            f"`{name}`", words(method.relax), words(method.sample and method.sample.draw),
+            words(method.penalty).replace("no penalty", "none"),
+            _phases(method.phases), _channels(method.mixed_op),
+            _gradient(method), ", then ".join(choice.kind for choice in method.passes), _genotype(method),
         ])  # fmt: skip
     return str(tabulate(rows, head, tablefmt="github", stralign=None, disable_numparse=True))
 
@@ -64,8 +61,19 @@ def _phases(phases: tuple[Phase, ...]) -> str:
     )
 
 
+def _channels(mixed_op: MixedOp) -> str:
+    return "all" if mixed_op.channel_divisor == 1 else f"1/{mixed_op.channel_divisor}"
+
+
+def _gradient(method: Method) -> str:
+    return "none" if method.arch_gradient is None else words(method.arch_gradient.approximation)
+
+
 def _genotype(method: Method) -> str:
-    if method.samples:
-        return "drawn uniformly" if method.samples == 1 else f"best of {method.samples} draws"
-    stop = f"; stops: {words(method.stop)}" if method.stop else ""
-    return words(method.discretize) + stop
+    match method.select:
+        case Drawn():
+            return "drawn uniformly"
+        case BestOf(count):
+            return f"best of {count} draws"
+        case Discretized():
+            return words(method.discretize.pick) + (f"; stops: {words(method.stop)}" if method.stop else "")

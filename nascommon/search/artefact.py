@@ -15,7 +15,7 @@ from nascommon.method import Method
 from nascommon.runtime.artefacts import read_tensors, write_json, write_table, write_tensors
 from nascommon.runtime.records import read_record, remake_hint
 from nascommon.search.history import History
-from nascommon.search.state import Induced, SearchState, new_state
+from nascommon.search.state import InducedModel, SearchState, new_state
 from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
 from nascommon.space.genotype import DARTS_KINDS
 from nascommon.space.mixing import Candidates
@@ -105,7 +105,7 @@ class SavedState:
     valid_accuracy: float | None
     """None where nothing was trained."""
     spec: SupernetSpec
-    induced: Induced | None = None
+    induced: InducedModel | None = None
 
     def load(self, method: Method, device: torch.device) -> SearchState:
         """Rebuild the state; its optimisers are fresh.
@@ -199,7 +199,7 @@ def load_search(folder: Path) -> SavedSearch:
 def _saved_state(folder: Path, record: StateRecord) -> SavedState:
     return SavedState(
         folder / record.file, record.epoch, record.phase, record.progress, record.valid_accuracy, record.spec(),
-        Induced.from_json(None if record.induced is None else record.induced.model_dump()),
+        InducedModel.from_json(None if record.induced is None else record.induced.model_dump()),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nascommon.data.batch import Batch
+from nascommon.parts.choices import BestOf, Discretized, Drawn
 from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.seeding import generator
 from nascommon.search.scores import recalibrated_scores
@@ -37,20 +38,25 @@ def choose_genotype(
         score: accuracy of a genotype on the architecture half; asked only where there are several samples.
         seed: of the samples.
     """
-    method, spec = state.method, state.spec
-    if state.induced is not None:
-        return state.induced.genotype, []
-    if method.samples == 0:
-        return state.genotype(), []
-    draws = [
-        sample_genotype(state.mixing(), spec.topology, spec.candidates, generator(seed, "sample", index))
-        for index in range(method.samples)
-    ]
-    if len(draws) == 1:
-        return draws[0], []
-    scored = sorted(((score(genotype), genotype) for genotype in draws), key=lambda pair: -pair[0])
-    return scored[0][1], [
-        {"inherited_valid": accuracy, "genotype": genotype.to_json()} for accuracy, genotype in scored
+    match state.method.select:
+        case Discretized():
+            return state.genotype() if state.induced is None else state.induced.genotype, []
+        case Drawn():
+            return _draws(state, 1, seed)[0], []
+        case BestOf(count):
+            draws = _draws(state, count, seed)
+            scored = sorted(((score(genotype), genotype) for genotype in draws), key=lambda pair: -pair[0])
+            return scored[0][1], [
+                {"inherited_valid": accuracy, "genotype": genotype.to_json()} for accuracy, genotype in scored
+            ]
+
+
+def _draws(state: SearchState, count: int, seed: int) -> list[Genotype]:
+    """Draw genotypes in proportion to the mixing weights."""
+    mixing, spec = state.mixing(), state.spec
+    return [
+        sample_genotype(mixing, spec.topology, spec.candidates, generator(seed, "sample", index))
+        for index in range(count)
     ]
 
 

@@ -14,21 +14,22 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nascommon.data.batch import Batch
+from nascommon.parts.choices import FirstOrder, Unrolled, UnrolledExact
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
-    """Return the gradient of validation loss plus penalty in the logits, by the way that the method names."""
-    match state.method.arch_gradient:
-        case "first_order":
+    """Return the gradient of validation loss plus penalty in the logits, by the approximation that the method chose."""
+    learned = state.method.arch_gradient
+    assert learned is not None, "a method that learns no architecture takes no architecture step"
+    match learned.approximation:
+        case FirstOrder():
             return first_order(state, valid)
-        case "unrolled":
-            return unrolled(state, train, valid, state.method.finite_difference_radius)
-        case "unrolled_exact":
+        case Unrolled(radius=radius):
+            return unrolled(state, train, valid, radius)
+        case UnrolledExact():
             return unrolled_exact(state, train, valid)
-        case None:
-            raise AssertionError("a method that learns no architecture takes no architecture step")
 
 
 def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:

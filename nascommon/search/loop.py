@@ -18,7 +18,7 @@ from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
-from nascommon.search.passes import PASSES, Epoch, SearchData
+from nascommon.search.passes import Epoch, SearchData, run_pass
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import collapse_signs, warnings
@@ -164,11 +164,12 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     started = time.perf_counter()
     seed_globals(search.seed, "epoch", index)
     lr = _set_epoch(state, phase, epoch)
-    learns = state.method.arch_gradient is not None and epoch >= phase.warmup
+    learned = state.method.arch_gradient is not None
+    rates = RATES if learned else RATES[:1]
+    now = Epoch(index, architecture_steps=learned and epoch >= phase.warmup)
     metrics: dict[str, float] = {}
-    rates = RATES if state.method.arch_gradient is not None else RATES[:1]
-    for name in state.method.passes:
-        metrics |= PASSES[name](state, search.data, Epoch(index, learns), search.hooks.on_batch)
+    for choice in state.method.passes:
+        metrics |= run_pass(choice, state, search.data, now, search.hooks.on_batch)
         refuse_divergence(metrics, index, rates)
     validation = search.data.validation
     loss, score = supernet_scores(state.supernet, state.scored(), validation.epoch(0))
@@ -194,15 +195,23 @@ def _warnings(state: SearchState, history: History) -> list[str]:
 
 def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:
     """Set what changes from epoch to epoch; return the learning rate of the weights."""
-    weights, arch = state.method.weights, state.method.architecture
+    weights = state.method.weights
     lr = warmed_up(cosine(weights.lr, weights.lr_min), weights.lr, weights.warmup_epochs)(epoch, phase.epochs)
     state.weight_optimiser.param_groups[0]["lr"] = lr
-    for group in state.arch_optimiser.param_groups:
-        waits = group["name"].endswith("alpha_EO") and epoch < arch.alpha_delay
-        group["lr"] = 0.0 if waits else arch.lr
+    _set_arch_rates(state, epoch)
     state.supernet.set_skip_dropout(skip_dropout(phase.skip_dropout, epoch, phase.epochs, phase.warmup))
     state.progress = progress(epoch, phase.epochs)
     return lr
+
+
+def _set_arch_rates(state: SearchState, epoch: int) -> None:
+    """Hold alpha still in the first epochs where its optimiser says so."""
+    if state.method.arch_gradient is None or state.arch_optimiser is None:
+        return
+    settings = state.method.arch_gradient.optimiser
+    for group in state.arch_optimiser.param_groups:
+        waits = group["name"].endswith("alpha_EO") and epoch < settings.alpha_delay
+        group["lr"] = 0.0 if waits else settings.lr
 
 
 def _survivors(phase: Phase, state: SearchState, candidates: Candidates) -> Candidates:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 
 import torch
@@ -17,12 +17,12 @@ from torch import nn
 from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import figures
-from nascommon.method import PassName
+from nascommon.parts.choices import Induced, Pass, Soft
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.scores import recalibrate, supernet_scores
-from nascommon.search.state import Induced, SearchState, weight_optimiser
+from nascommon.search.state import InducedModel, SearchState, weight_optimiser
 from nascommon.space.mixing import Mixing, one_hot
 from nascommon.space.supernet import Supernet
 from nascommon.training.descent import OnBatch, descend, sweep
@@ -54,8 +54,14 @@ class Epoch:
     architecture_steps: bool
 
 
-Pass = Callable[[SearchState, SearchData, Epoch, OnBatch], dict[str, float]]
-"""Run one pass and return its metrics."""
+def run_pass(choice: Pass, state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
+    """Run one pass of an epoch and return its metrics."""
+    match choice:
+        case Soft():
+            return soft_pass(state, data, epoch, on_batch)
+        case Induced(arch_steps=arch_steps):
+            steps = epoch.architecture_steps and arch_steps
+            return induced_pass(state, data, replace(epoch, architecture_steps=steps), on_batch)
 
 
 def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
@@ -88,7 +94,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     clip = state.method.weights.clip
     loss, train_score = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
-        architecture_steps=epoch.architecture_steps and state.method.induced_arch_steps,
+        architecture_steps=epoch.architecture_steps,
         step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
     )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
@@ -96,7 +102,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     accuracy = supernet_scores(supernet, kept, data.validation.epoch(0))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
     if taken:
-        state.induced = Induced(accuracy, genotype, epoch.index)
+        state.induced = InducedModel(accuracy, genotype, epoch.index)
         state.supernet.load_state_dict(supernet.state_dict())
         recalibrate(state.supernet, state.scored(), _calibration(data, epoch))
     return {
@@ -110,8 +116,6 @@ def _calibration(data: SearchData, epoch: Epoch) -> Iterable[Batch]:
     """Return the same training batches at every call."""
     return islice(data.weights.epoch(derive(epoch.index, "calibration")), CALIBRATION_BATCHES)
 
-
-PASSES: dict[PassName, Pass] = {"soft": soft_pass, "induced": induced_pass}
 
 WeightStep = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
 """Take a step of some network weights; return the batch's mean loss and its sum of scores."""
@@ -146,13 +150,15 @@ def _sweep(
 
 def architecture_step(state: SearchState, train: Batch, valid: Batch) -> None:
     """Move the logits one step of Adam against the gradient of the validation loss."""
+    learned, optimiser = state.method.arch_gradient, state.arch_optimiser
+    assert learned is not None
+    assert optimiser is not None
     for tensor, gradient in zip(state.logits.tensors(), arch_gradient(state, train, valid), strict=True):
         tensor.grad = gradient
-    clip = state.method.architecture.clip
-    if clip is not None:
-        nn.utils.clip_grad_norm_(state.logits.tensors(), clip)
-    state.arch_optimiser.step()
-    state.arch_optimiser.zero_grad(set_to_none=True)
+    if learned.optimiser.clip is not None:
+        nn.utils.clip_grad_norm_(state.logits.tensors(), learned.optimiser.clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
 
 
 def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precis
     Raises:
         ValueError: the images do not fit the stem.
     """
-    check_image_size(manifest.height, manifest.width, method.stem, "data.size")
+    check_image_size(manifest.height, manifest.width, method.mixed_op.stem, "data.size")
     topology = Topology(search.nodes)
     candidates = uniform_candidates(method.candidates, topology)
     return SupernetSpec(

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from nascommon.method import Method, Phase, Use
+from nascommon.method import ArchOptimiser, Method, Phase
+from nascommon.parts.choices import Use
 from nascommon.parts.logits import Logits, initial_logits
 from nascommon.parts.relaxation import Relaxation
 from nascommon.runtime.hardware import birthplace
@@ -19,7 +20,7 @@ from nascommon.space.supernet import Supernet, SupernetSpec
 
 
 @dataclass(frozen=True)
-class Induced:
+class InducedModel:
     """The best induced model so far: the genotype whose training by an induced pass ended most accurate."""
 
     accuracy: float
@@ -31,11 +32,11 @@ class Induced:
         return {"accuracy": self.accuracy, "genotype": self.genotype.to_json(), "epoch": self.epoch}
 
     @staticmethod
-    def from_json(tree: dict[str, Any] | None) -> Induced | None:
+    def from_json(tree: dict[str, Any] | None) -> InducedModel | None:
         """Take up what ``to_json`` returned; None stays None."""
         if tree is None:
             return None
-        return Induced(tree["accuracy"], genotype_from_json(tree["genotype"]), tree["epoch"])
+        return InducedModel(tree["accuracy"], genotype_from_json(tree["genotype"]), tree["epoch"])
 
 
 @dataclass
@@ -43,6 +44,7 @@ class SearchState:
     """What one phase of a search changes from step to step, and how its steps are computed.
 
     Attributes:
+        arch_optimiser: of the logits; None where they are not learned.
         pieces: a batch is computed in so many pieces one after the other, for less memory. Gradients are those of the
             whole batch, except that batch norm sees a piece at a time.
         varies: whether a sampler has decided what is computed at all, so that no two steps do the same.
@@ -52,9 +54,9 @@ class SearchState:
     supernet: Supernet
     logits: Logits
     weight_optimiser: torch.optim.SGD
-    arch_optimiser: torch.optim.Adam
+    arch_optimiser: torch.optim.Adam | None
     progress: float = 0.0
-    induced: Induced | None = None
+    induced: InducedModel | None = None
     pieces: int = 1
     varies: bool = False
 
@@ -75,10 +77,10 @@ class SearchState:
     def draw(self, use: Use) -> Mixing:
         """Return what one forward pass uses: the mixing weights, or what the method samples from them."""
         mixing, sample = self.mixing(), self.method.sample
-        if sample is None or use not in self.method.sample_in:
+        if sample is None or use not in sample.uses:
             return mixing
         drawn = Mixing(
-            (kind, sample(self.logits[kind], cell, self.spec.cell(kind), self.progress))
+            (kind, sample.draw(self.logits[kind], cell, self.spec.cell(kind), self.progress))
             for kind, cell in mixing.items()
         )
         self.varies |= drawn.main.active is not None
@@ -92,7 +94,7 @@ class SearchState:
     @torch.no_grad()
     def genotype(self) -> Genotype:
         """Discretize the present weights."""
-        read = self._relaxed(self.method.parse or self.method.relax)
+        read = self._relaxed(self.method.discretize.read or self.method.relax)
         return self.method.discretize(read, self.spec.topology, self.spec.candidates)
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class SearchState:
             "supernet": self.supernet.state_dict(),
             "logits": {name: tensor.detach() for name, tensor in self.logits.named().items()},
             "weight_optimiser": self.weight_optimiser.state_dict(),
-            "arch_optimiser": self.arch_optimiser.state_dict(),
+            "arch_optimiser": self.arch_optimiser and self.arch_optimiser.state_dict(),
             "progress": self.progress,
             "induced": self.induced and self.induced.to_json(),
         }
@@ -111,8 +113,9 @@ class SearchState:
         self.supernet.load_state_dict(state["supernet"])
         self.logits.load(state["logits"])
         load_optimiser(self.weight_optimiser, state["weight_optimiser"])
-        load_optimiser(self.arch_optimiser, state["arch_optimiser"])
-        self.progress, self.induced = state["progress"], Induced.from_json(state["induced"])
+        if self.arch_optimiser is not None:
+            load_optimiser(self.arch_optimiser, state["arch_optimiser"])
+        self.progress, self.induced = state["progress"], InducedModel.from_json(state["induced"])
 
 
 def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, method: Method) -> SupernetSpec:
@@ -124,8 +127,8 @@ def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, meth
         candidates,
         base.topology,
         base.image_channels,
-        method.channel_divisor,
-        method.stem,
+        method.mixed_op.channel_divisor,
+        method.mixed_op.stem,
         base.precision,
     )
 
@@ -145,13 +148,17 @@ def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, devi
         supernet = Supernet(spec)
     supernet.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     logits = initial_logits(method.initialise, spec.topology, spec.candidates, generator(seed, "logits", phase), device)
-    arch = method.architecture
-    groups = [{"params": [tensor], "name": name} for name, tensor in logits.named().items()]
-    adam = torch.optim.Adam(
-        groups,
-        lr=arch.lr,
-        betas=(arch.beta1, arch.beta2),
-        weight_decay=arch.weight_decay,
+    learned = method.arch_gradient
+    adam = None if learned is None else arch_optimiser(learned.optimiser, logits, device)
+    return SearchState(method, supernet, logits, weight_optimiser(method, supernet), adam)
+
+
+def arch_optimiser(settings: ArchOptimiser, logits: Logits, device: torch.device) -> torch.optim.Adam:
+    """Return a fresh optimiser of the logits, with a group by name for each of their tensors."""
+    return torch.optim.Adam(
+        [{"params": [tensor], "name": name} for name, tensor in logits.named().items()],
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
         capturable=device.type == "cuda",
     )
-    return SearchState(method, supernet, logits, weight_optimiser(method, supernet), adam)

@@ -17,6 +17,7 @@ from nascommon.cost.live_bytes import META, block_bytes, peak_bytes, resident_by
 from nascommon.cost.peaks import equivalent_pieces, search_steps, training_peak, training_program, with_fixed_draw
 from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.parts.choices import Induced, Soft
 from nascommon.search.state import supernet_spec
 from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec
@@ -73,8 +74,8 @@ def test_one_operation_an_edge_needs_less_than_all() -> None:
 
 def test_the_copies_of_an_induced_pass_are_counted() -> None:
     with_copies = method_of("ecdarts")
-    assert "induced" in with_copies.passes
-    assert needs(with_copies) > needs(replace(with_copies, passes=("soft",)))
+    assert Induced() in with_copies.passes
+    assert needs(with_copies) > needs(replace(with_copies, passes=(Soft(),)))
 
 
 @pytest.mark.parametrize("pieces", [3])

@@ -180,7 +180,7 @@ def test_every_setting_of_the_search_reaches_the_loop(prepared: Project) -> None
     for batches in vars(found["data"]).values():
         assert len(next(iter(batches.epoch(0))).labels) == 9
     assert found["hooks"].on_snapshot.__self__.epochs == {1, 2}  # two of three epochs, the last included
-    assert handed(prepared, "search", search__method="pcdarts")["method"].channel_divisor == 2
+    assert handed(prepared, "search", search__method="pcdarts")["method"].mixed_op.channel_divisor == 2
 
 
 def test_every_setting_of_discretize_reaches_its_measurements(

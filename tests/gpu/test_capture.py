@@ -17,12 +17,13 @@ from benchmarks.images import random_part
 from nascommon.data.batches import training_batches
 from nascommon.data.settings import Augment
 from nascommon.method import Method
+from nascommon.parts.choices import Sample
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import Input, Recording, Replay, Step
 from nascommon.search import passes
 from nascommon.search.loop import Hooks, Outcome, run_search
-from nascommon.search.passes import PASSES, Epoch
+from nascommon.search.passes import Epoch, run_pass
 from nascommon.search.state import new_state
 from nascommon.space.mixing import CellMixing
 from nascommon.training.loop import TrainingHooks, train_epoch
@@ -100,7 +101,7 @@ def reading(method: Method) -> Method:
         assert float(noisy_EO.detach().sum()) > 0
         return replace(mixing, weights_EO=noisy_EO)
 
-    return replace(method, sample=sample)
+    return replace(method, sample=Sample(sample))
 
 
 def refuse(step: Step, inputs: tuple[Input, ...]) -> Recording:
@@ -209,11 +210,11 @@ def test_nothing_in_the_epoch_of_a_search_waits_for_the_device(
     spec = replace(base_spec(method), precision="bfloat16")
     state = new_state(method, spec, seed=0, phase=0, device=device)
     data = search_data(device)
-    for index, kind in enumerate(method.passes):
+    for index, choice in enumerate(method.passes):
         # The first epoch makes what is made once for a device.
-        PASSES[kind](state, data, Epoch(2 * index, architecture_steps=True), lambda _done, _total: None)
+        run_pass(choice, state, data, Epoch(2 * index, architecture_steps=True), lambda _done, _total: None)
         watched = replace(data, weights=AnnouncedBatches(data.weights, switch.at_first()))
-        metrics = PASSES[kind](state, watched, Epoch(2 * index + 1, architecture_steps=True), switch.stop)
+        metrics = run_pass(choice, state, watched, Epoch(2 * index + 1, architecture_steps=True), switch.stop)
         assert all(value >= 0 for value in metrics.values())
     assert switch.modes[1:] == ["error", "default"] * len(method.passes)
     assert len(recordings) == 2 * len(method.passes)

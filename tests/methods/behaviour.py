@@ -82,11 +82,11 @@ def _drawn(method: Method) -> list[Any] | None:
     """Return the draws and their gradients, where a straight-through draw keeps its temperature."""
     if method.sample is None:
         return None
-    answers: list[Any] = []
+    answers: list[Any] = [method.sample.uses]
     logits, space = _logits(method)["normal"], _space(method)
     for t in TIMES:
         torch.manual_seed(1)
-        drawn = method.sample(logits, method.relax(logits, space, t), space, t)
+        drawn = method.sample.draw(logits, method.relax(logits, space, t), space, t)
         answers += [_plain(drawn), *_slopes(drawn.weights_EO.pow(2).sum() + drawn.weights_EO[:, 0].sum(), [logits])]
     return answers
 
@@ -128,16 +128,15 @@ def _discretized(method: Method) -> list[Any]:
         edges = torch.rand(2, len(TOPOLOGY.edges), generator=draws)
         mixing = two(Mixing, *(CellMixing(w, 0.9 + 0.1 * e) for w, e in zip(weights, edges, strict=True)))
         genotypes.append(method.discretize(mixing, TOPOLOGY, uniform_candidates(names, TOPOLOGY)).to_json())
-    return genotypes
+    read = method.discretize.read
+    return [*genotypes, read and _relaxed(method, read)]
 
 
 ASKED: dict[str, Callable[[Method], Any]] = {
     "weights": lambda method: method.weights.model_dump(),
-    "architecture": lambda method: method.architecture.model_dump(),
     "phases": lambda method: [asdict(phase) for phase in method.phases],
     "initialise": _initial,
     "relax": lambda method: _relaxed(method, method.relax),
-    "parse": lambda method: method.parse and _relaxed(method, method.parse),
     "sample": _drawn,
     "penalty": _penalised,
     "stop": lambda method: method.stop and [method.stop(_with_skips(skips)) for skips in range(9)],

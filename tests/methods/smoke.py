@@ -66,6 +66,6 @@ def smoke_spec(method: Method) -> SupernetSpec:
         CLASSES,
         candidates,
         TOPOLOGY,
-        channel_divisor=method.channel_divisor,
-        stem=method.stem,
+        channel_divisor=method.mixed_op.channel_divisor,
+        stem=method.mixed_op.stem,
     )

@@ -9,7 +9,8 @@ import torch
 from pydantic import ValidationError
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.method import REGISTRY, STEPS, USES, Phase
+from nascommon.method import REGISTRY, ArchOptimiser, Phase
+from nascommon.parts.choices import STEPS, USES, FirstOrder, Induced, MixedOp, Soft
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.penalty import beta_decay_penalty, no_penalty, zero_one_penalty
 from nascommon.parts.relaxation import (
@@ -62,12 +63,17 @@ EXPECTED = {
     "sdarts": Expected(operations=7),
     "random": Expected(alpha_scale=0.0),
 }
-MANY_PHASES = {"pdarts"}
 SINGLE = sorted(EXPECTED)
+PUBLISHED = sorted({*EXPECTED, "pdarts"})
+"""Methods whose numbers are written out here; what no paper has said yet need not be."""
 
 
-def test_the_defaults_of_every_method_are_written_out_here() -> None:
-    assert set(REGISTRY) == set(EXPECTED) | MANY_PHASES
+def optimiser(name: str) -> ArchOptimiser:
+    """Return the optimiser of the logits of a method that learns them by the first-order gradient."""
+    learned = record(name).arch_gradient
+    assert learned is not None
+    assert learned.approximation == FirstOrder()
+    return learned.optimiser
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -84,12 +90,15 @@ def test_the_weights_learn_as_published(name: str) -> None:
     assert (weights.momentum, weights.clip, weights.warmup_epochs) == (0.9, 5.0, 0)
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("name", [name for name in SINGLE if name != "random"])
 def test_the_architecture_learns_as_published(name: str) -> None:
-    arch, expected = record(name).architecture, EXPECTED[name]
+    arch, expected = optimiser(name), EXPECTED[name]
     assert (arch.lr, arch.beta1, arch.alpha_delay) == (expected.alpha_lr, expected.beta1, expected.alpha_delay)
     assert (arch.beta2, arch.weight_decay, arch.clip) == (0.999, 1e-3, None)
-    assert record(name).arch_gradient == (None if name == "random" else "first_order")
+
+
+def test_random_search_learns_no_architecture() -> None:
+    assert record("random").arch_gradient is None
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -97,7 +106,7 @@ def test_the_candidates_are_the_eight_of_darts_or_those_without_none(name: str) 
     assert record(name).candidates == CANDIDATES[8 - EXPECTED[name].operations :]
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_alpha_starts_at_the_published_scale(name: str) -> None:
     scale = 1e-3 if name == "pdarts" else EXPECTED[name].alpha_scale
     ours = record(name).initialise(TOPOLOGY, 8, torch.Generator().manual_seed(0)).alpha_EO
@@ -117,22 +126,20 @@ def test_pdarts_learns_as_published() -> None:
     method = record("pdarts")
     assert method.candidates == CANDIDATES
     assert (method.batch_size, method.weights.lr, method.weights.lr_min) == (96, 0.025, 0.0)
-    arch = method.architecture
+    arch = optimiser("pdarts")
     assert (arch.lr, arch.weight_decay, arch.clip, arch.beta1) == (6e-4, 1e-3, 5.0, 0.5)
-    assert method.arch_gradient == "first_order"
 
 
 def test_only_pcdarts_searches_in_a_quarter_of_the_channels() -> None:
-    assert {name: record(name).channel_divisor for name in REGISTRY} == {
-        name: 4 if name == "pcdarts" else 1 for name in REGISTRY
+    assert {name: record(name).mixed_op for name in PUBLISHED} == {
+        name: MixedOp(channel_divisor=4 if name == "pcdarts" else 1, stem="cifar") for name in PUBLISHED
     }
-    assert {record(name).stem for name in REGISTRY} == {"cifar"}
 
 
 RELAXED = {"fairdarts": sigmoid, "drnas": dirichlet_mean, "ecdarts": cross_edge_softmax, "random": uniform_path}
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"pcdarts", "da2s"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"pcdarts", "da2s"}))
 def test_the_mixing_weights_are_those_of_the_paper(name: str) -> None:
     assert record(name).relax is RELAXED.get(name, softmax_over_operations)
 
@@ -157,10 +164,9 @@ def test_da2s_starts_with_betas_that_sum_to_the_edges_to_keep(kept: int, starts:
 
 def test_ecdarts_trains_the_induced_model_after_every_epoch_and_parses_normalised_weights() -> None:
     method = record("ecdarts")
-    assert method.passes == ("soft", "induced")
-    assert method.induced_arch_steps
-    assert method.parse is None
-    assert record("ecdarts", parse_on="raw").parse is raw
+    assert method.passes == (Soft(), Induced(arch_steps=True))
+    assert method.discretize.read is None
+    assert record("ecdarts", parse_on="raw").discretize.read is raw
 
 
 def test_without_its_two_ideas_ecdarts_is_darts_with_its_own_numbers() -> None:
@@ -168,9 +174,9 @@ def test_without_its_two_ideas_ecdarts_is_darts_with_its_own_numbers() -> None:
     assert behaviour(method) == behaviour(record("darts"))
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"ecdarts"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"ecdarts"}))
 def test_no_other_method_trains_an_induced_model(name: str) -> None:
-    assert record(name).passes == ("soft",)
+    assert record(name).passes == (Soft(),)
 
 
 LOGITS = two(Logits, *(CellLogits(torch.randn(14, 7, generator=torch.Generator().manual_seed(i))) for i in (0, 1)))
@@ -187,7 +193,7 @@ def test_betadarts_raises_its_decay_linearly_from_zero_to_twenty_five(t: float) 
     torch.testing.assert_close(record("betadarts").penalty(LOGITS, t), expected)
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"fairdarts", "betadarts", "da2s"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"fairdarts", "betadarts", "da2s"}))
 def test_the_other_methods_have_no_penalty(name: str) -> None:
     assert record(name).penalty is no_penalty
 
@@ -215,7 +221,7 @@ def test_a_method_draws_what_its_paper_says(name: str, more: dict[str, Any], exp
     logits = CellLogits(torch.randn(14, 8, generator=torch.Generator().manual_seed(0)))
     mixing = softmax_over_operations(logits, space, t)
     drawn = []
-    for sampler in (sample, expected):
+    for sampler in (sample.draw, expected):
         torch.manual_seed(1)
         drawn.append(sampler(logits, mixing, space, t).weights_EO)
     torch.testing.assert_close(*drawn)
@@ -223,7 +229,10 @@ def test_a_method_draws_what_its_paper_says(name: str, more: dict[str, Any], exp
 
 def test_only_sdarts_draws_in_weight_steps_alone_and_only_dartsminus_in_scores() -> None:
     others = {"sdarts": {"weights"}, "dartsminus": USES}
-    assert {name: record(name).sample_in for name in REGISTRY} == {name: others.get(name, STEPS) for name in REGISTRY}
+    samples = {name: record(name).sample for name in PUBLISHED}
+    assert {name: sample.uses for name, sample in samples.items() if sample} == {
+        name: others.get(name, STEPS) for name in sorted({name for name, *_ in SAMPLERS})
+    }
 
 
 @pytest.mark.parametrize(("skips", "stops"), [(0, False), (1, False), (2, True), (3, True)])
@@ -237,7 +246,7 @@ def test_dartsplus_stops_at_two_skips_in_the_normal_cell(skips: int, stops: bool
     assert stop(two(Genotype, cell(skips), cell(3 - skips))) is stops
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - {"dartsplus"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"dartsplus"}))
 def test_the_other_methods_never_stop_early(name: str) -> None:
     assert record(name).stop is None
 
@@ -296,6 +305,12 @@ def test_a_custom_method_can_have_the_penalty_of_da2s() -> None:
     )
     for t in (0.0, 0.3, 1.0):
         torch.testing.assert_close(custom.penalty(logits, t), record("da2s").penalty(logits, t))
+
+
+def test_the_passes_of_a_custom_method_carry_their_settings() -> None:
+    assert record("custom", passes=("soft", "induced")).passes == (Soft(), Induced(arch_steps=True))
+    induced = {"kind": "induced", "arch_steps": False}
+    assert record("custom", passes=("soft", induced)).passes == (Soft(), Induced(arch_steps=False))
 
 
 def test_the_penalties_of_a_custom_method_add_up() -> None:

@@ -10,6 +10,7 @@ import torch
 from nascommon.config import load_params
 from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, Method, SearchSize
+from nascommon.parts.choices import MixedOp
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
@@ -58,8 +59,13 @@ def test_a_method_steps_at_the_size_of_the_papers(name: str) -> None:
 def test_pcdarts_steps_on_imagenet_pictures_as_released() -> None:
     params = load_params(PRESETS / "imagenet.yaml")
     method = params.method()
-    assert (method.channel_divisor, method.stem, method.batch_size) == (2, "imagenet", 1024)
-    assert (method.phases[0].warmup, method.architecture.lr, method.architecture.clip) == (35, 6e-3, 5.0)
+    assert (method.mixed_op, method.batch_size) == (MixedOp(channel_divisor=2, stem="imagenet"), 1024)
+    assert method.arch_gradient is not None
+    assert (method.phases[0].warmup, method.arch_gradient.optimiser.lr, method.arch_gradient.optimiser.clip) == (
+        35,
+        6e-3,
+        5.0,
+    )
     assert (method.weights.lr, method.weights.lr_min, method.weights.warmup_epochs) == (0.5, 0.0, 5)
     assert params.data.search_fraction * (1 - params.data.architecture_fraction) == pytest.approx(0.1)
     assert params.data.search_fraction * params.data.architecture_fraction == pytest.approx(0.025)

@@ -189,9 +189,9 @@ def test_the_network_around_the_edges_is_narrower_without_a_dead_node(concat: tu
 @pytest.mark.parametrize("kept", [8, 5])
 def test_edges_whose_raw_logits_are_all_negative_are_kept_like_any_other(kept: int) -> None:
     method = method_of("ecdarts", parse_on="raw", kept_edges=kept)
-    assert method.parse is not None
+    assert method.discretize.read is not None
     alpha = torch.randn(14, 8, generator=torch.Generator().manual_seed(0)) - 10
-    read = method.parse(CellLogits(alpha), CellSpace(TOPOLOGY, ALL["normal"]), 1.0)
+    read = method.discretize.read(CellLogits(alpha), CellSpace(TOPOLOGY, ALL["normal"]), 1.0)
     assert inputs(parse(method.discretize, two(Mixing, read, read))["normal"]) == PER_NODE[kept]
 
 

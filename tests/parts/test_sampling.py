@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import nascommon.methods  # noqa: F401 -- fills the registry
-from nascommon.method import REGISTRY, SearchSize, Use
+from nascommon.method import REGISTRY, SearchSize
+from nascommon.parts.choices import Use
 from nascommon.parts.control import Control, constant, falling, linear, scaled
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import dirichlet_mean, softmax_over_operations

@@ -103,6 +103,12 @@ def double_state(method: Method | None = None, *, nodes: int = 2, seed: int = 0)
     return state
 
 
+def adam(state: SearchState) -> torch.optim.Adam:
+    """Return the optimiser of logits that are learned."""
+    assert state.arch_optimiser is not None
+    return state.arch_optimiser
+
+
 def batch(seed: int, count: int = 8, side: int = 8) -> Batch:
     """Return random images and labels in float64."""
     draws = generator(seed, "batch")

@@ -11,9 +11,10 @@ import torch
 from nascommon.data.loading import calibration_batches
 from nascommon.method import SearchSize
 from nascommon.methods.random import RandomSettings, random
+from nascommon.parts.choices import Drawn
 from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.scores import recalibrated_scores
-from nascommon.search.state import Induced, SearchState
+from nascommon.search.state import InducedModel, SearchState
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import one_hot
 from tests.search.small import SOME, TinyBatches, double_state, equal, tiny_method
@@ -38,7 +39,7 @@ def test_the_best_induced_model_is_the_result_where_there_is_one() -> None:
     state = double_state()
     other = choose_genotype(sampling(1), never, seed=4)[0]
     assert other != state.genotype()
-    state.induced = Induced(0.5, other, epoch=0)
+    state.induced = InducedModel(0.5, other, epoch=0)
     assert choose_genotype(state, never, seed=0) == (other, [])
 
 
@@ -70,7 +71,7 @@ def test_more_samples_extend_fewer() -> None:
 
 
 def test_samples_follow_the_mixing_weights_of_a_learned_state() -> None:
-    state = double_state(replace(tiny_method(), samples=1))
+    state = double_state(replace(tiny_method(), select=Drawn()))
     with torch.no_grad():
         for tensor in state.logits.tensors():
             tensor.fill_(-50)[:, SOME.index("sep_conv_3x3")] = 50

@@ -26,7 +26,7 @@ from nascommon.search.choose import inherited_accuracy
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import Epoch, SearchData, architecture_step, induced_pass, soft_pass, weight_step
 from nascommon.search.scores import recalibrate
-from nascommon.search.state import Induced, SearchState, new_state
+from nascommon.search.state import InducedModel, SearchState, new_state
 from nascommon.space import fan
 from nascommon.space.genotype import DARTS_KINDS, Choice
 from nascommon.space.mixing import CellMixing, Mixing, one_hot, uniform_candidates
@@ -178,7 +178,7 @@ def test_the_induced_model_is_compared_with_statistics_of_its_own() -> None:
 
 def test_a_worse_induced_model_leaves_nothing_behind_but_architecture_steps() -> None:
     state = small_state("ecdarts")
-    state.induced = Induced(1.5, state.genotype(), epoch=7)
+    state.induced = InducedModel(1.5, state.genotype(), epoch=7)
     before = frozen(state)
     induced_pass(state, tiny_data(torch.float64), Epoch(8, architecture_steps=False), lambda _done, _all: None)
     assert {name for name, value in before.items() if not equal(frozen(state)[name], value)} == set()

@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nascommon.method import ArchOptimiser, Method, Phase, WeightOptimiser
+from nascommon.method import ArchGradient, ArchOptimiser, Method, Phase, WeightOptimiser
+from nascommon.parts.choices import (
+    BestOf,
+    Discretize,
+    Drawn,
+    Induced,
+    MixedOp,
+    Sample,
+    Soft,
+    Unrolled,
+    UnrolledExact,
+)
 from nascommon.parts.control import constant
 from nascommon.parts.discretizer import keep_edges, strongest
 from nascommon.parts.logits import CellLogits, normal_alpha
@@ -24,18 +35,19 @@ from nascommon.space.topology import Topology
 from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_method, tiny_spec
 
 WEIGHTS = WeightOptimiser(lr=0.1, clip=5.0)
-ARCHITECTURE = ArchOptimiser(lr=0.1)
+LEARNED = ArchGradient(optimiser=ArchOptimiser(lr=0.1))
 PHASE = Phase(2, 2, 3)
 BASE = tiny_method(
-    phases=(PHASE,), initialise=normal_alpha(1.0), weights=WEIGHTS, architecture=ARCHITECTURE, candidates=SOME
+    phases=(PHASE,), initialise=normal_alpha(1.0), weights=WEIGHTS, arch_gradient=LEARNED, candidates=SOME
 )
 IMAGENET = 32
 """Side of images that the ImageNet stem and two reduction cells can halve."""
 
 
 class Case(NamedTuple):
-    """What a choice is changed to, beside other choices that make it matter."""
+    """A field of the record, what it is changed to, and other choices that make that matter."""
 
+    field: str
     to: Any
     beside: dict[str, Any] = {}  # noqa: RUF012 -- no default is ever changed
     side: int = 8
@@ -46,22 +58,29 @@ def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixi
 
 
 METHOD = {
-    "candidates": Case(SOME[:4]),
-    "initialise": Case(normal_alpha(0.5)),
-    "relax": Case(sigmoid),
-    "sample": Case(dirichlet),
-    "sample_in": Case(frozenset({"weights"}), {"sample": dirichlet}),
-    "penalty": Case(beta_decay_penalty(constant)),
-    "channel_divisor": Case(2),
-    "stem": Case("imagenet", side=IMAGENET),
-    "arch_gradient": Case("unrolled_exact"),
-    "finite_difference_radius": Case(1.0, {"arch_gradient": "unrolled"}),
-    "passes": Case(("soft", "induced")),
-    "induced_arch_steps": Case(False, {"passes": ("soft", "induced")}),
-    "stop": Case(lambda _genotype: True),
-    "parse": Case(negated),
-    "discretize": Case(strongest(replace(keep_edges(8, 1), per_node=(1,)))),
-    "samples": Case(1),
+    "candidates": Case("candidates", SOME[:4]),
+    "initialise": Case("initialise", normal_alpha(0.5)),
+    "relax": Case("relax", sigmoid),
+    "sample": Case("sample", Sample(dirichlet)),
+    "where it draws": Case("sample", Sample(dirichlet, frozenset({"weights"})), {"sample": Sample(dirichlet)}),
+    "penalty": Case("penalty", beta_decay_penalty(constant)),
+    "channel_divisor": Case("mixed_op", MixedOp(channel_divisor=2)),
+    "stem": Case("mixed_op", MixedOp(stem="imagenet"), side=IMAGENET),
+    "no gradient": Case("arch_gradient", None),
+    "unrolled": Case("arch_gradient", replace(LEARNED, approximation=Unrolled())),
+    "unrolled_exact": Case("arch_gradient", replace(LEARNED, approximation=UnrolledExact())),
+    "radius": Case(
+        "arch_gradient",
+        replace(LEARNED, approximation=Unrolled(radius=1.0)),
+        {"arch_gradient": replace(LEARNED, approximation=Unrolled())},
+    ),
+    "passes": Case("passes", (Soft(), Induced())),
+    "arch_steps": Case("passes", (Soft(), Induced(arch_steps=False)), {"passes": (Soft(), Induced())}),
+    "stop": Case("stop", lambda _genotype: True),
+    "read": Case("discretize", Discretize(read=negated)),
+    "pick": Case("discretize", Discretize(strongest(replace(keep_edges(8, 1), per_node=(1,))))),
+    "select": Case("select", Drawn()),
+    "count": Case("select", BestOf(2), {"select": Drawn()}),
 }
 PHASES: dict[str, Any] = {"epochs": 3, "channels": 4, "cells": 4, "warmup": 1, "keep": 3, "skip_dropout": 0.5}
 OPTIMISERS: dict[tuple[str, str], Any] = {
@@ -94,7 +113,8 @@ def left(method: Method, side: int = 8) -> list[Any]:
 
 
 def test_every_field_is_changed_here() -> None:
-    assert {field.name for field in fields(Method)} == set(METHOD) | {"phases", "weights", "architecture"} | ELSEWHERE
+    changed = {case.field for case in METHOD.values()}
+    assert {field.name for field in fields(Method)} == changed | {"phases", "weights"} | ELSEWHERE
     assert {field.name for field in fields(Phase)} == set(PHASES)
     optimisers: dict[str, type[Settings]] = {"weights": WeightOptimiser, "architecture": ArchOptimiser}
     assert set(OPTIMISERS) == {(name, key) for name, kind in optimisers.items() for key in kind.model_fields}
@@ -104,7 +124,7 @@ def test_every_field_is_changed_here() -> None:
 def test_another_choice_gives_another_search(name: str) -> None:
     case = METHOD[name]
     before = replace(BASE, **case.beside)
-    assert not equal(left(replace(before, **{name: case.to}), case.side), left(before, case.side))
+    assert not equal(left(replace(before, **{case.field: case.to}), case.side), left(before, case.side))
 
 
 @pytest.mark.parametrize("name", PHASES)
@@ -116,5 +136,10 @@ def test_another_phase_gives_another_search(name: str) -> None:
 
 @pytest.mark.parametrize(("optimiser", "name"), OPTIMISERS)
 def test_another_optimiser_gives_another_search(optimiser: str, name: str) -> None:
-    settings = getattr(BASE, optimiser).model_copy(update={name: OPTIMISERS[optimiser, name]})
-    assert not equal(left(replace(BASE, **{optimiser: settings})), left(BASE))
+    to = {name: OPTIMISERS[optimiser, name]}
+    other = (
+        replace(BASE, weights=WEIGHTS.model_copy(update=to))
+        if optimiser == "weights"
+        else replace(BASE, arch_gradient=replace(LEARNED, optimiser=LEARNED.optimiser.model_copy(update=to)))
+    )
+    assert not equal(left(other), left(BASE))

@@ -14,6 +14,7 @@ from torch.nn import functional
 from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, WeightOptimiser
+from nascommon.parts.choices import Approximation, FirstOrder, Unrolled, UnrolledExact
 from nascommon.parts.logits import Logits
 from nascommon.search.gradients import arch_gradient, first_order, unrolled, unrolled_exact
 from nascommon.search.passes import weight_step
@@ -22,13 +23,14 @@ from nascommon.space.mixing import CellMixing, Mixing
 from tests.search.small import batch, double_state, equal, frozen, plain_loss, tiny_method
 from tests.space.kinds import two
 
-KINDS: list[ArchGradient] = ["first_order", "unrolled", "unrolled_exact"]
+FIRST_ORDER = FirstOrder()
+KINDS: list[Approximation] = [FIRST_ORDER, Unrolled(), UnrolledExact()]
 TRAIN, VALID = batch(1), batch(2)
 
 
-def state_after(steps: int, kind: ArchGradient = "first_order", **weights: Any) -> SearchState:
+def state_after(steps: int, kind: Approximation = FIRST_ORDER, **weights: Any) -> SearchState:
     """Return a state whose optimiser has taken ``steps`` weight steps, so that momentum buffers are there or not."""
-    method = tiny_method(arch_gradient=kind, weights=WeightOptimiser(lr=0.1, **weights))
+    method = tiny_method(arch_gradient=ArchGradient(kind), weights=WeightOptimiser(lr=0.1, **weights))
     state = double_state(method)
     for step in range(steps):
         weight_step(state, batch(10 + step))
@@ -166,14 +168,16 @@ def test_the_papers_radius_equals_the_released_code_with_its_parenthesis(steps: 
 
 
 def test_the_method_names_the_gradient_and_its_radius() -> None:
-    state = state_after(1, "first_order")
-    by_kind: dict[ArchGradient, tuple[Tensor, ...]] = {"first_order": first_order(copy.deepcopy(state), VALID),
-               "unrolled": unrolled(state, TRAIN, VALID, 0.5),
-               "unrolled_exact": unrolled_exact(state, TRAIN, VALID)}  # fmt: skip
+    state = state_after(1, FirstOrder())
+    by_kind: dict[Approximation, tuple[Tensor, ...]] = {
+        FirstOrder(): first_order(copy.deepcopy(state), VALID),
+        Unrolled(radius=0.5): unrolled(state, TRAIN, VALID, 0.5),
+        UnrolledExact(): unrolled_exact(state, TRAIN, VALID),
+    }
     for kind, expected in by_kind.items():
-        state.method = replace(state.method, arch_gradient=kind, finite_difference_radius=0.5)
+        state.method = replace(state.method, arch_gradient=ArchGradient(kind))
         assert relative(arch_gradient(state, TRAIN, VALID), expected) < 1e-12
-    assert relative(by_kind["unrolled"], by_kind["unrolled_exact"]) > 1e-6
+    assert relative(by_kind[Unrolled(radius=0.5)], by_kind[UnrolledExact()]) > 1e-6
 
 
 def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
@@ -181,8 +185,8 @@ def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
         arch_gradient(double_state(tiny_method(arch_gradient=None)), TRAIN, VALID)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_penalty_enters_the_gradient_with_its_progress(kind: ArchGradient) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_penalty_enters_the_gradient_with_its_progress(kind: Approximation) -> None:
     def penalty(logits: Logits, progress: float) -> Tensor:
         return progress * (logits["normal"].alpha_EO ** 2).sum()
 
@@ -198,8 +202,8 @@ def test_the_penalty_enters_the_gradient_with_its_progress(kind: ArchGradient) -
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-@pytest.mark.parametrize("kind", KINDS)
-def test_weights_optimisers_logits_and_all_grads_stay_untouched(kind: ArchGradient, steps: int) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_weights_optimisers_logits_and_all_grads_stay_untouched(kind: Approximation, steps: int) -> None:
     state = state_after(steps, kind)
     for parameter in state.supernet.parameters():
         parameter.grad = torch.full_like(parameter, 3.0)
@@ -220,7 +224,7 @@ def test_weights_optimisers_logits_and_all_grads_stay_untouched(kind: ArchGradie
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_the_unrolled_gradients_leave_the_running_statistics_clean(kind: ArchGradient) -> None:
+def test_the_unrolled_gradients_leave_the_running_statistics_clean(kind: Approximation) -> None:
     state = state_after(1, kind)
     before = copy.deepcopy(dict(state.supernet.named_buffers()))
     arch_gradient(state, TRAIN, VALID)

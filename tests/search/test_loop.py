@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from nascommon.method import ArchOptimiser, Method, Phase, SearchSize, Use, WeightOptimiser
+from nascommon.method import ArchGradient, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser
 from nascommon.methods.random import RandomSettings, random
+from nascommon.parts.choices import Approximation, Discretize, Sample, Unrolled, UnrolledExact, Use
 from nascommon.parts.discretizer import strongest_candidates, strongest_edges
 from nascommon.parts.logits import CellLogits, normal_alpha, with_normal_beta
 from nascommon.parts.relaxation import softmax_over_operations, with_edge_softmax
@@ -32,7 +33,7 @@ from nascommon.search.state import SearchState
 from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import CellMixing, CellSpace, Mixing
 from nascommon.space.topology import Topology
-from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, equal, tiny_data, tiny_method, tiny_spec
+from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, adam, equal, tiny_data, tiny_method, tiny_spec
 from tests.space.kinds import two
 
 DATA = tiny_data()
@@ -96,7 +97,7 @@ def test_a_search_whose_loss_is_no_number_stops_and_the_last_good_epoch_stays(tm
 
 
 def test_logits_that_are_no_numbers_show_in_the_validation_loss_of_the_same_epoch() -> None:
-    method = replace(ONE_PHASE, architecture=ArchOptimiser().model_copy(update={"lr": 1e38}))
+    method = replace(ONE_PHASE, arch_gradient=ArchGradient(optimiser=ArchOptimiser().model_copy(update={"lr": 1e38})))
     with pytest.raises(DivergenceError, match=r"(valid|train)_loss is nan"):
         search(method)
 
@@ -126,7 +127,7 @@ def test_learning_rate_progress_and_warm_up_start_anew_in_each_phase(two_phases:
     assert rates == pytest.approx(one * 2)
     assert [state.weight_optimiser.param_groups[0]["lr"] for state in two_phases.states] == rates
     assert [state.progress for state in two_phases.states] == [0, 1, 0, 1]
-    steps = [len(state.arch_optimiser.state) for state in two_phases.states]
+    steps = [len(adam(state).state) for state in two_phases.states]
     assert steps == [0, 2, 2, 2]  # the warm-up epoch of the first phase takes no architecture step
 
 
@@ -138,7 +139,7 @@ def test_keep_none_goes_on_with_all_candidates() -> None:
 def test_a_method_without_architecture_gradient_learns_no_logits() -> None:
     outcome = search(RANDOM)
     assert not any(tensor.any() for tensor in outcome.state.logits.tensors())
-    assert outcome.state.arch_optimiser.state_dict()["state"] == {}
+    assert outcome.state.arch_optimiser is None
     assert outcome.state.weight_optimiser.state_dict()["state"] != {}
 
 
@@ -154,13 +155,13 @@ def test_rates_dropout_and_waiting_alphas_follow_the_epoch_of_their_phase() -> N
     def on_snapshot(_row: dict[str, Any], state: SearchState, **_last: bool) -> None:
         dropouts = {m.p for m in state.supernet.modules() if isinstance(m, nn.Dropout)}
         assert dropouts == {state.supernet.skip_dropout}
-        rates = {group["name"]: group["lr"] for group in state.arch_optimiser.param_groups}
+        rates = {group["name"]: group["lr"] for group in adam(state).param_groups}
         seen.append((state.weight_optimiser.param_groups[0]["lr"], state.supernet.skip_dropout, rates))
 
     phases = (Phase(3, 2, 3, warmup=1, skip_dropout=0.4), Phase(3, 2, 3))
     weights, arch = WeightOptimiser(lr=0.1, lr_min=0.01, warmup_epochs=2), ArchOptimiser(lr=0.02, alpha_delay=2)
     both = with_normal_beta(normal_alpha(1.0), 1.0)
-    method = tiny_method(phases=phases, weights=weights, architecture=arch, initialise=both,
+    method = tiny_method(phases=phases, weights=weights, arch_gradient=ArchGradient(optimiser=arch), initialise=both,
                          relax=with_edge_softmax(softmax_over_operations))  # fmt: skip
     outcome = search(method, on_snapshot=on_snapshot)
     assert [lr for lr, _, _ in seen] == pytest.approx([0.05, 0.1, cosine(0.1, 0.01)(2, 3)] * 2)
@@ -175,7 +176,7 @@ def test_rates_dropout_and_waiting_alphas_follow_the_epoch_of_their_phase() -> N
         assert torch.equal(alpha[0], alpha[1])
         assert not torch.equal(alpha[1], alpha[2])
         assert not torch.equal(beta[0], beta[1])
-    assert outcome.state.arch_optimiser.state_dict()["state"][0]["step"] == 3 * len(DATA.weights)
+    assert adam(outcome.state).state_dict()["state"][0]["step"] == 3 * len(DATA.weights)
 
 
 def test_a_phase_ends_early_where_the_method_says_so_and_the_next_begins(tmp_path: Path) -> None:
@@ -307,9 +308,9 @@ def test_a_search_killed_before_its_first_epoch_is_done_starts_over(tmp_path: Pa
     assert equal(record(outcome), record(search(ONE_PHASE)))
 
 
-@pytest.mark.parametrize("kind", ["unrolled", pytest.param("unrolled_exact", marks=pytest.mark.slow)])
-def test_second_order_searches_resume_bit_identical(tmp_path: Path, kind: str) -> None:
-    method = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0), arch_gradient=kind)
+@pytest.mark.parametrize("kind", [Unrolled(), pytest.param(UnrolledExact(), marks=pytest.mark.slow)], ids=str)
+def test_second_order_searches_resume_bit_identical(tmp_path: Path, kind: Approximation) -> None:
+    method = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0), arch_gradient=ArchGradient(kind))
     outcome, _ = resumed(method, tmp_path / "search.ckpt", "on_epoch", 1)
     assert equal(record(outcome), record(search(method)))
 
@@ -332,7 +333,7 @@ def test_a_search_taken_up_on_another_device_computes_there_and_keeps_its_books_
     pd.testing.assert_frame_equal(history.architecture_table(topology), finished.history.architecture_table(topology))
     pd.testing.assert_frame_equal(history.table(), finished.history.table())
     computing = [leaf for leaf in tree_leaves(outcome.state.state_dict()) if isinstance(leaf, Tensor)]
-    steps = [moments["step"] for moments in outcome.state.arch_optimiser.state.values()]  # kept on the CPU by PyTorch
+    steps = [moments["step"] for moments in adam(outcome.state).state.values()]  # kept on the CPU by PyTorch
     assert {tensor.device.type for tensor in computing if all(tensor is not step for step in steps)} == {"meta"}
 
 
@@ -385,10 +386,12 @@ def test_a_sampling_method_draws_a_new_path_for_every_step() -> None:
 
     def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
         assert RANDOM.sample is not None
-        drawn.append(RANDOM.sample(logits, mixing, space, progress))
+        drawn.append(RANDOM.sample.draw(logits, mixing, space, progress))
         return drawn[-1]
 
-    method = tiny_method(phases=(Phase(1, 2, 3),), arch_gradient=None, sample=sample, initialise=normal_alpha(0.0))
+    method = tiny_method(
+        phases=(Phase(1, 2, 3),), arch_gradient=None, sample=Sample(sample), initialise=normal_alpha(0.0)
+    )
     search(method)
     assert len(drawn) == 2 * len(DATA.weights)  # a normal and a reduction cell each
     assert len({cell.active for cell in drawn}) > 1
@@ -409,7 +412,7 @@ def test_a_method_draws_only_in_the_uses_that_it_names(uses: set[Use]) -> None:
         drawn.append(progress)
         return mixing
 
-    method = tiny_method(phases=(Phase(2, 2, 3),), sample=sample, sample_in=frozenset(uses),
+    method = tiny_method(phases=(Phase(2, 2, 3),), sample=Sample(sample, frozenset(uses)),
                          initialise=normal_alpha(1.0))  # fmt: skip
     outcome = search(method)
     batches = {"weights": len(DATA.weights), "architecture": len(DATA.weights), "evaluation": 1}
@@ -422,7 +425,9 @@ def test_the_genotype_is_read_from_what_the_method_parses() -> None:
     def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
         return CellMixing(-logits.alpha_EO)
 
-    state = search(tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), parse=negated)).state
+    state = search(
+        tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), discretize=Discretize(read=negated))
+    ).state
     weakest = two(Mixing, *(CellMixing(-state.logits[kind].alpha_EO) for kind in DARTS_KINDS))
     assert state.genotype() == strongest_edges(weakest, state.spec.topology, state.spec.candidates)
     assert state.genotype() != strongest_edges(state.mixing(), state.spec.topology, state.spec.candidates)
@@ -436,7 +441,7 @@ def test_a_discretizer_and_relaxation_of_the_method_are_used() -> None:
     def discretize(*_arguments: object) -> Genotype:
         return fixed
 
-    method = tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), discretize=discretize)
+    method = tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), discretize=Discretize(discretize))
     assert genotype_from_json(json.loads(search(method).history.rows[0]["genotype"])) == fixed
 
 

@@ -12,11 +12,12 @@ from torch.nn import functional
 
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, ArchOptimiser, WeightOptimiser
+from nascommon.parts.choices import Approximation, Unrolled, UnrolledExact
 from nascommon.search import passes
 from nascommon.search.gradients import first_order
 from nascommon.search.passes import Epoch, SearchData, architecture_step, endless, soft_pass, weight_step
 from nascommon.search.state import SearchState
-from tests.search.small import TinyBatches, batch, double_state, equal, frozen, plain_loss, tiny_data, tiny_method
+from tests.search.small import TinyBatches, adam, batch, double_state, equal, frozen, plain_loss, tiny_data, tiny_method
 
 DOUBLE = tiny_data(torch.float64)
 
@@ -29,9 +30,9 @@ def changed(before: dict[str, object], state: SearchState) -> set[str]:
     return {part for part, value in frozen(state).items() if not equal(before[part], value)}
 
 
-@pytest.mark.parametrize("kind", ["unrolled", "unrolled_exact"])
-def test_an_unrolled_architecture_step_changes_the_logits_and_their_optimiser_alone(kind: ArchGradient) -> None:
-    state = double_state(tiny_method(arch_gradient=kind))
+@pytest.mark.parametrize("kind", [Unrolled(), UnrolledExact()], ids=str)
+def test_an_unrolled_architecture_step_changes_the_logits_and_their_optimiser_alone(kind: Approximation) -> None:
+    state = double_state(tiny_method(arch_gradient=ArchGradient(kind)))
     before = frozen(state)
     architecture_step(state, batch(1), batch(2))
     assert changed(before, state) == {"logits", "arch_optimiser"}
@@ -51,7 +52,7 @@ def test_a_first_order_architecture_step_changes_no_network_weight() -> None:
 @pytest.mark.parametrize("clip", [None, 0.002, 1e3])
 def test_architecture_steps_are_adam_with_l2_inside_after_clipping(clip: float | None) -> None:
     settings = ArchOptimiser(lr=0.01, beta1=0.5, beta2=0.9, weight_decay=0.05, clip=clip)
-    state = double_state(tiny_method(architecture=settings))
+    state = double_state(tiny_method(arch_gradient=ArchGradient(optimiser=settings)))
     mine = [tensor.detach().clone().requires_grad_() for tensor in state.logits.tensors()]
     adam = torch.optim.Adam(mine, lr=0.01, betas=(0.5, 0.9), weight_decay=0.05)
     for step in range(4):  # of Adam's first step only the signs are seen
@@ -108,7 +109,7 @@ def test_the_weight_step_reports_the_loss_and_the_correct_answers_before_it() ->
 def test_logits_are_in_no_weight_optimiser_and_weights_in_no_architecture_optimiser() -> None:
     state = double_state()
     weights = [id(p) for group in state.weight_optimiser.param_groups for p in group["params"]]
-    logits = [id(p) for group in state.arch_optimiser.param_groups for p in group["params"]]
+    logits = [id(p) for group in adam(state).param_groups for p in group["params"]]
     assert sorted(weights) == sorted(map(id, state.supernet.parameters()))
     assert logits == [id(tensor) for tensor in state.logits.tensors()]
     assert not set(weights) & set(logits)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient
+from nascommon.parts.choices import Approximation, FirstOrder, Unrolled
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
@@ -36,16 +37,16 @@ def seven() -> Batch:
     return Batch(torch.cat([one.images, two.images])[:7], torch.cat([one.labels, two.labels])[:7])
 
 
-def state_of(kind: ArchGradient, pieces: int) -> SearchState:
-    state = double_state(tiny_method(arch_gradient=kind))
+def state_of(kind: Approximation, pieces: int) -> SearchState:
+    state = double_state(tiny_method(arch_gradient=ArchGradient(kind)))
     settled(state.supernet)
     state.pieces = pieces
     return state
 
 
-@pytest.mark.parametrize("kind", ["first_order", "unrolled"])
+@pytest.mark.parametrize("kind", [FirstOrder(), Unrolled()], ids=str)
 @pytest.mark.parametrize("pieces", [2, 3, 7, 20])
-def test_the_architecture_gradient_is_that_of_the_whole_batch(kind: ArchGradient, pieces: int) -> None:
+def test_the_architecture_gradient_is_that_of_the_whole_batch(kind: Approximation, pieces: int) -> None:
     whole, cut = (arch_gradient(state_of(kind, count), batch(3), seven()) for count in (1, pieces))
     torch.testing.assert_close(cut, whole, rtol=1e-7, atol=1e-10)
 
@@ -54,7 +55,7 @@ def test_the_architecture_gradient_is_that_of_the_whole_batch(kind: ArchGradient
 def test_the_weight_step_is_that_of_the_whole_batch(pieces: int) -> None:
     found: list[tuple[Tensor, ...]] = []
     for count in (1, pieces):
-        state = state_of("first_order", count)
+        state = state_of(FirstOrder(), count)
         loss, correct = weight_step(state, seven())
         found.append((loss, correct, *state.supernet.parameters()))
     torch.testing.assert_close(found[1], found[0], rtol=1e-10, atol=1e-12)
