@@ -24,7 +24,7 @@ from nascommon.parts.relaxation import cross_edge_softmax
 from nascommon.runtime.seeding import derive, generator
 from nascommon.search.choose import inherited_accuracy
 from nascommon.search.loop import Hooks, Outcome, run_search
-from nascommon.search.passes import Epoch, SearchData, architecture_step, induced_pass, soft_pass, weight_step
+from nascommon.search.passes import Epoch, SearchData, architecture_step, induced_pass, run_pass, soft_pass, weight_step
 from nascommon.search.scores import recalibrate
 from nascommon.search.state import InducedModel, SearchState, new_state
 from nascommon.space import fan
@@ -195,7 +195,8 @@ def test_the_induced_pass_takes_architecture_steps_where_the_method_asks_and_nev
 ) -> None:
     state = small_state("ecdarts", ist_arch_steps=wanted)
     before = frozen(state)["logits"]
-    induced_pass(state, tiny_data(torch.float64), Epoch(0, architecture_steps=not warms_up), lambda _done, _all: None)
+    induced, epoch = state.method.passes[1], Epoch(0, architecture_steps=not warms_up)
+    run_pass(induced, state, tiny_data(torch.float64), epoch, lambda _done, _all: None)
     assert equal(frozen(state)["logits"], before) is (warms_up or not wanted)
 
 
