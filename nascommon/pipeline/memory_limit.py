@@ -125,7 +125,7 @@ def trainings_that_fit(
         network = f"{key.partition('.')[0]}.network.channels"
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
     # A second training is a second process with torch and the images of its own; the first is counted as used already.
-    process = resident_bytes() if wanted > 1 and device.type == "cpu" else 0
+    process = process_bytes(shape, device, wanted)
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
     if wanted * (bound + process) < USABLE_SHARE * free:
         return wanted, None
@@ -137,10 +137,44 @@ def trainings_that_fit(
     needed = peak(settings.pieces)
     if needed > free:
         return 1, pieces_advice(key, settings.pieces, settings.batch_size, needed, peak, free)
-    fitting = max(1, min(wanted, math.floor(USABLE_SHARE * free / (needed + process))))
-    if params.jobs == "auto" or wanted * (needed + process) <= free:
+    return _as_many_as_fit("networks", params, wanted, needed + process, free)
+
+
+def require_searches(
+    method: Method, base: SupernetSpec, shape: Shape, params: Params, device: torch.device, searches: int = 1
+) -> int:
+    """Return how many of so many searches are to run at a time; refuse what does not fit into the free memory.
+
+    Raises:
+        UserError: naming the key and the number to set.
+    """
+    require_search(method, base, shape, params.search, device)
+    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), searches)
+    if wanted <= 1:
+        return 1
+    images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if params.search.watch_every else 0)
+    process = process_bytes(shape, device, wanted)
+    bound = max(_search_bound(spec, shape, images) for spec in supernets(method, base))
+    if wanted * (bound + process) < USABLE_SHARE * free:
+        return wanted
+    needed = search_peak(method, base, shape, params.search, device)
+    at_a_time, trouble = _as_many_as_fit("searches", params, wanted, needed + process, free)
+    if trouble is not None:
+        raise UserError(trouble)
+    return at_a_time
+
+
+def process_bytes(shape: Shape, device: torch.device, wanted: int) -> int:
+    """Return what each of several processes takes beside its steps: on a CPU torch, and the images that it opens."""
+    return resident_bytes() + shape.resident_bytes() if wanted > 1 and device.type == "cpu" else 0
+
+
+def _as_many_as_fit(what: str, params: Params, wanted: int, each: int, free: int) -> tuple[int, str | None]:
+    """Return how many of ``wanted`` that take ``each`` bytes run at a time, and what to set where that is refused."""
+    fitting = max(1, min(wanted, math.floor(USABLE_SHARE * free / each)))
+    if params.jobs == "auto" or wanted * each <= free:
         return fitting if params.jobs == "auto" else wanted, None
-    several = _too_much(f"{wanted} networks at a time", wanted * (needed + process), free, "take")
+    several = _too_much(f"{wanted} {what} at a time", wanted * each, free, "take")
     return wanted, f"jobs: {several}; set jobs: {fitting}"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from nascommon.cost.footprint import shape_of
 from nascommon.data.batches import Batches
@@ -13,7 +16,11 @@ from nascommon.method import Method
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import SEARCH, TARGET
 from nascommon.pipeline.run import Run
-from nascommon.pipeline.search import search_on
+from nascommon.pipeline.search import FurtherSearch, searches_at_a_time
+from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.executor import Piece, executor
+from nascommon.runtime.progress import epoch_figures, progress
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
@@ -22,6 +29,7 @@ from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
+from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings
 
 
@@ -103,10 +111,8 @@ class Ranked:
 
     def _runs(self, count: int) -> list[Architecture]:
         """Return the result of this search and of ``count - 1`` more with other seeds."""
-        score = scorer(self)
-        first = self.final()
-        sources = [Source("seed of this run", first.valid_accuracy, first.open)]
-        sources += [self._search_again(index) for index in range(1, count)]
+        score, first = scorer(self), self.final()
+        sources = [Source("seed of this run", first.valid_accuracy, first.open), *self._further_searches(count - 1)]
         architectures = []
         for index, source in enumerate(sources):
             state = source.open()
@@ -115,14 +121,49 @@ class Ranked:
             architectures.append(Architecture(source.name, genotype, source))
         return architectures
 
-    def _search_again(self, index: int) -> Source:
-        """Search with another seed; a search that an earlier process finished or began is taken up."""
-        seed = derive(self.run.params.seed, "run", index)
-        print(f"kendall_tau: search {index + 1}, of another seed", flush=True)
-        file = self.run.checkpoints.file(f"search_{index}")
-        outcome = search_on(self.run, self.data, self.method, seed=seed, checkpoint=file, hooks=Hooks())
-        accuracy = outcome.history.rows[-1]["valid_accuracy"] if outcome.history.rows else 0.0
-        return Source(f"other seed {index}", accuracy, lambda: outcome.state)
+    def _further_searches(self, count: int) -> list[Source]:
+        """Search with other seeds; a search that an earlier process finished or began is taken up.
+
+        Raises:
+            UserError: as many at a time as ``jobs`` says do not fit into the free memory.
+            DivergenceError: a search diverged.
+        """
+        params = self.run.params
+        files = [self.run.checkpoints.file(f"search_{index}") for index in range(1, count + 1)]
+        searches = [
+            FurtherSearch(params, TARGET, self.run.device, derive(params.seed, "run", index), file.address)
+            for index, file in enumerate(files, start=1)
+        ]
+        at_a_time, done = searches_at_a_time(params, self.data, count), itertools.count()
+        accuracies: dict[int, float] = {}
+        with progress("kendall_tau", count, unit="search") as bar:
+
+            def on_message(index: int, told: dict[str, Any] | str) -> None:
+                if isinstance(told, str):
+                    files[index].report(told)
+                else:
+                    bar.batch(told["epoch"] + 1, self.method.epochs)
+
+            def on_result(index: int, accuracy: float | DivergenceError) -> None:
+                if isinstance(accuracy, DivergenceError):
+                    raise accuracy
+                accuracies[index] = accuracy
+                bar.step(next(done), epoch_figures({"valid_accuracy": accuracy}))
+
+            executor(at_a_time, threads_of_each(params.threads, at_a_time)).run(
+                [Piece(f"search {index}", search.run) for index, search in enumerate(searches, start=1)],
+                on_message=on_message,
+                on_result=on_result,
+            )
+        return [
+            Source(f"other seed {index + 1}", accuracies[index], partial(_end, search, file))
+            for index, (search, file) in enumerate(zip(searches, files, strict=True))
+        ]
+
+
+def _end(search: FurtherSearch, file: Checkpoint) -> SearchState:
+    """Read the end of a further search from its checkpoint."""
+    return search.outcome(file.report, Hooks()).state
 
 
 def scorer(ranked: Ranked) -> Callable[[SearchState, Genotype], float]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from nascommon.config import Params
 from nascommon.cost.footprint import shape_of
-from nascommon.data.loading import Data
-from nascommon.method import Method
+from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.given import given_genotype
-from nascommon.pipeline.memory_limit import require_search
+from nascommon.pipeline.memory_limit import require_searches
 from nascommon.pipeline.paths import METRICS, PLOTS, SEARCH, TARGET
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import plot_alphas
 from nascommon.runtime.artefacts import write_json, write_table
-from nascommon.runtime.checkpoint import Checkpoint
-from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.checkpoint import Address, Checkpoint
+from nascommon.runtime.divergence import DivergenceError
+from nascommon.runtime.executor import Tell
+from nascommon.runtime.hardware import peak_memory_bytes, resolve_precision, tune
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.search.artefact import HISTORY, describe_state, save_history, save_state, save_summary
 from nascommon.search.history import History
@@ -38,6 +42,7 @@ def search(params: Params) -> None:
     with stage_run("search", params) as run:
         method, data = run.params.method(), run.open(TARGET)
         given_genotype(run.params)  # refused now, not after the search
+        searches_at_a_time(run.params, data)
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
         with progress("search", method.epochs) as bar:
 
@@ -49,30 +54,66 @@ def search(params: Params) -> None:
 
             hooks = Hooks(bar.resume, bar.batch, on_epoch, snapshots.keep)
             outcome = search_on(
-                run, data, method, seed=run.params.seed, checkpoint=run.checkpoints.file("state"), hooks=hooks
+                run.params, data, seed=run.params.seed, checkpoint=run.checkpoints.file("state"), hooks=hooks
             )
         write_outcome(run, outcome, snapshots)
 
 
-def search_on(run: Run, data: Data, method: Method, *, seed: int, checkpoint: Checkpoint, hooks: Hooks) -> Outcome:
-    """Run a search as the settings say.
-
-    Raises:
-        UserError: its steps do not fit into the free memory.
-    """
-    base, settings = base_spec(run.params.search, data.prepared.manifest, method, run.precision), run.params.search
-    require_search(method, base, shape_of(data.prepared), settings, run.device)
+def search_on(params: Params, data: Data, *, seed: int, checkpoint: Checkpoint, hooks: Hooks) -> Outcome:
+    """Run a search as the settings say, or take up what is left of it; where nothing is, its end is read."""
+    method, settings = params.method(), params.search
+    precision = resolve_precision(params.precision, data.device)
     return run_search(
         method,
-        base,
+        base_spec(settings, data.prepared.manifest, method, precision),
         search_data(data, method.batch_size, seed),
         seed=seed,
-        device=run.device,
+        device=data.device,
         checkpoint=checkpoint,
         hooks=hooks,
         watch_every=settings.watch_every,
         pieces=settings.pieces,
     )
+
+
+def searches_at_a_time(params: Params, data: Data, searches: int = 1) -> int:
+    """Return how many of so many searches run at a time.
+
+    Raises:
+        UserError: not even the steps of one fit into the free memory.
+    """
+    method, precision = params.method(), resolve_precision(params.precision, data.device)
+    base = base_spec(params.search, data.prepared.manifest, method, precision)
+    return require_searches(method, base, shape_of(data.prepared), params, data.device, searches)
+
+
+@dataclass(frozen=True)
+class FurtherSearch:
+    """A search like that of the stage, with another seed; small enough to be sent to another process."""
+
+    params: Params
+    folder: Path
+    device: torch.device
+    seed: int
+    address: Address
+
+    def run(self, tell: Tell) -> float | DivergenceError:
+        """Search to the end, whose state stays in the checkpoint; tell every row, and as text what the checkpoint says.
+
+        Returns:
+            Validation accuracy of the supernet at the end, or how the search diverged.
+        """
+        tune(self.device)
+        try:
+            history = self.outcome(tell, Hooks(on_epoch=tell)).history
+        except DivergenceError as diverged:
+            return diverged
+        return float(history.rows[-1]["valid_accuracy"])
+
+    def outcome(self, report: Callable[[str], None], hooks: Hooks) -> Outcome:
+        """Open the pictures and go on with the search; one that has ended is only read."""
+        data = open_data(self.folder, self.params.seed, self.device)
+        return search_on(self.params, data, seed=self.seed, checkpoint=Checkpoint(*self.address, report), hooks=hooks)
 
 
 def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:

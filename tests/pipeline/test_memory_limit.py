@@ -22,6 +22,7 @@ from nascommon.pipeline.memory_limit import (
     _training_bound,
     pieces_advice,
     require_search,
+    require_searches,
     require_trainings,
 )
 from nascommon.search.settings import SearchSettings
@@ -174,7 +175,8 @@ def test_networks_that_do_not_fit_at_a_time_are_refused_or_trained_fewer_at_a_ti
     monkeypatch.setattr("nascommon.training.many.cores", lambda: 3)
     takes(monkeypatch, 1000)
     free(monkeypatch, 2500)
-    settings, specs, shape = training()
+    settings, specs, with_images = training()
+    shape = replace(with_images, in_memory=False)
     key = "kendall_tau.training.pieces"
     assert require_trainings(key, settings, specs, shape, params("auto"), CPU, 6) == 2
     assert require_trainings(key, settings, specs, shape, params(2), CPU, 6) == 2
@@ -183,6 +185,9 @@ def test_networks_that_do_not_fit_at_a_time_are_refused_or_trained_fewer_at_a_ti
         require_trainings(key, settings, specs, shape, params(3), CPU, 6)
     monkeypatch.setattr(fitting, "resident_bytes", lambda: 500)  # each in a process of its own
     assert require_trainings(key, settings, specs, shape, params("auto"), CPU, 6) == 1
+    monkeypatch.setattr(fitting, "resident_bytes", lambda: 0)
+    free(monkeypatch, 2500 + with_images.resident_bytes())  # and with its own images
+    assert require_trainings(key, settings, specs, with_images, params("auto"), CPU, 6) == 1
 
 
 def test_the_largest_network_decides_and_the_pieces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +198,26 @@ def test_the_largest_network_decides_and_the_pieces_are_named(monkeypatch: pytes
         require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU)
     assert require_trainings("retrain.training.pieces", settings, specs[1:], shape, params(3), CPU) == 1
     assert require_trainings("retrain.training.pieces", settings, specs, shape, params(3), CPU, networks=0) == 1
+
+
+def test_searches_that_do_not_fit_at_a_time_are_refused_or_fewer_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nascommon.training.many.cores", lambda: 3)
+    takes(monkeypatch, 1000)
+    free(monkeypatch, 2500)
+    method, base, shape, _, device = searching()
+    shape = replace(shape, in_memory=False)
+
+    def at_a_time(jobs: Any, searches: int) -> int:
+        return require_searches(method, base, shape, params(jobs), device, searches)
+
+    assert [at_a_time("auto", 6), at_a_time(2, 6), at_a_time(3, 1)] == [2, 2, 1]
+    with pytest.raises(UserError, match=r"^jobs: 3 searches at a time take about .*; set jobs: 2$"):
+        at_a_time(3, 6)
+    monkeypatch.setattr(fitting, "resident_bytes", lambda: 500)  # each in a process of its own
+    assert at_a_time("auto", 6) == 1
+    shape = replace(shape, in_memory=True, images=1, channels=1, height=10, width=10)  # and with its own pictures
+    monkeypatch.setattr(fitting, "resident_bytes", lambda: 100)
+    assert at_a_time("auto", 6) == 1
 
 
 # -- in the stages --

@@ -142,7 +142,7 @@ def test_the_further_searches_of_multi_run_go_on_too(longer: Project, tmp_path: 
     )
     project = longer_multi.copy(tmp_path / "project")
     longer_multi.stage("kendall_tau")
-    kill(project.start("kendall_tau"), after="search 3, of another seed", within=1.0)
+    kill(project.start("kendall_tau"), after="kendall_tau search 1/", within=1.0)
     assert any("search_1" in path.name for path in project.checkpoints())
     project.stage("kendall_tau")
     assert project.checkpoints() == []
