@@ -23,7 +23,7 @@ from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
-SHIPPED = {"params", "smoke", "cifar10", "laptop", "imagenet", "own-pictures"}
+SHIPPED = {"params", "smoke", "cifar10", "imagenet", "own-pictures"}
 LEAST = """seed: 0
 precision: auto
 data: {source: digits}
@@ -133,10 +133,6 @@ def test_the_header_of_a_preset_states_cost_expectation_and_command(preset: str)
     header = [line for line in PRESETS[preset].read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     for word in ("cost", "expected", "command"):
         assert any(re.match(rf"# +{word} +\S", line) for line in header), word
-
-
-def test_the_default_preset_is_the_laptop_preset() -> None:
-    assert load_params(PRESETS["laptop"]).model_dump() == load_params(PRESETS["params"]).model_dump()
 
 
 def test_the_cifar10_preset_is_the_protocol_of_the_papers() -> None:
