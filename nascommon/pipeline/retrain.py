@@ -23,7 +23,8 @@ from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.training.artefact import save_network
-from nascommon.training.loop import Trained, TrainingHooks, train_network
+from nascommon.training.descent import TrainingHooks
+from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import RetrainSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ from nascommon.search.watch import collapse_signs, warnings
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import Candidates
 from nascommon.space.supernet import SupernetSpec
-from nascommon.training.descent import OnBatch
+from nascommon.training.descent import TrainingHooks, ignore
 
 RATES = ("weights.lr", "architecture.lr")
 """Settings of a method that make a search diverge where they are too high; the second only where logits are learned."""
@@ -39,26 +38,16 @@ class OnSnapshot(Protocol):
         ...
 
 
-def _ignore(*_arguments: object, **_options: object) -> None:
-    """Do nothing: the default of every hook."""
-
-
 @dataclass(frozen=True)
-class Hooks:
-    """Who is told what while the search runs.
+class Hooks(TrainingHooks):
+    """Callbacks of a search: those of a training, and one that sees the supernet itself.
 
     Attributes:
-        on_resume: (epochs done by an earlier process), before the first epoch of this one.
-        on_batch: (batches done, batches in all) within a pass.
-        on_epoch: the row of the history, after the checkpoint of that epoch is on disk.
         on_snapshot: (row of the history, state, whether it is the last), before the checkpoint of that epoch is
             written.
     """
 
-    on_resume: Callable[[int], None] = _ignore
-    on_batch: OnBatch = _ignore
-    on_epoch: Callable[[dict[str, Any]], None] = _ignore
-    on_snapshot: OnSnapshot = _ignore
+    on_snapshot: OnSnapshot = ignore
 
 
 @dataclass(frozen=True)

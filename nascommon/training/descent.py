@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,25 @@ from nascommon.data.batch import Batch
 
 OnBatch = Callable[[int, int], None]
 """(batches done, batches in all) of a sweep."""
+
+
+def ignore(*_arguments: object, **_options: object) -> None:
+    """Do nothing: the default of every hook."""
+
+
+@dataclass(frozen=True)
+class TrainingHooks:
+    """Callbacks of a training.
+
+    Attributes:
+        on_resume: (epochs done by an earlier process), before the first epoch of this one.
+        on_batch: (batches done, batches in all) of a sweep.
+        on_epoch: the row of the epoch, after its checkpoint is on disk.
+    """
+
+    on_resume: Callable[[int], None] = ignore
+    on_batch: OnBatch = ignore
+    on_epoch: Callable[[dict[str, Any]], None] = ignore
 
 
 class Forward(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,32 +23,13 @@ from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
-from nascommon.training.descent import OnBatch, descend, sweep
+from nascommon.training.descent import TrainingHooks, descend, sweep
 from nascommon.training.scoring import evaluate, evaluating
 from nascommon.training.settings import TrainingSettings
 
 COLUMNS = (
     "epoch", "train_loss", "train_accuracy", "images", "valid_loss", "valid_accuracy", "learning_rate", "seconds",
 )  # fmt: skip
-
-
-def _ignore(*_arguments: object) -> None:
-    """Do nothing: the default of every hook."""
-
-
-@dataclass(frozen=True)
-class TrainingHooks:
-    """Callbacks of a training.
-
-    Attributes:
-        on_resume: (epochs done by an earlier process), before the first epoch of this one.
-        on_batch: (batches done, batches in all) of an epoch.
-        on_epoch: the row of the epoch, after its checkpoint is on disk.
-    """
-
-    on_resume: Callable[[int], None] = _ignore
-    on_batch: OnBatch = _ignore
-    on_epoch: Callable[[dict[str, Any]], None] = _ignore
 
 
 @dataclass(frozen=True)

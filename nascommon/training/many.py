@@ -21,7 +21,8 @@ from nascommon.runtime.executor import IN_LINE, Executor, Piece, Tell
 from nascommon.runtime.hardware import cores, tune
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec
-from nascommon.training.loop import Trained, TrainingHooks, train_network
+from nascommon.training.descent import TrainingHooks, ignore
+from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import TrainingSettings
 
 MOST_ON_A_GPU = 4
@@ -56,10 +57,6 @@ class Course:
     device: torch.device
 
 
-def _ignore(*_arguments: object) -> None:
-    """Do nothing: the default of every hook."""
-
-
 @dataclass(frozen=True)
 class ManyHooks:
     """Callbacks of the trainings; all are called in the process that called ``train_many``.
@@ -70,9 +67,9 @@ class ManyHooks:
         on_job: (index, job, result or how it diverged) after each job, in the order in which they end.
     """
 
-    on_resume: Callable[[int], None] = _ignore
-    on_epoch: Callable[[int, dict[str, Any]], None] = _ignore
-    on_job: Callable[[int, Job, Trained | DivergenceError], None] = _ignore
+    on_resume: Callable[[int], None] = ignore
+    on_epoch: Callable[[int, dict[str, Any]], None] = ignore
+    on_job: Callable[[int, Job, Trained | DivergenceError], None] = ignore
 
 
 def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int | None) -> int:

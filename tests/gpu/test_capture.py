@@ -26,7 +26,8 @@ from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import Epoch, run_pass
 from nascommon.search.state import new_state
 from nascommon.space.mixing import CellMixing
-from nascommon.training.loop import TrainingHooks, train_epoch
+from nascommon.training.descent import TrainingHooks
+from nascommon.training.loop import train_epoch
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.conftest import stand_in
 from tests.gpu.small import BATCH, STEADY, AnnouncedBatches, base_spec, network_on, on_devices, search_data, smoke

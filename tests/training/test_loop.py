@@ -19,10 +19,10 @@ from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.training import loop
+from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import (
     COLUMNS,
     Trained,
-    TrainingHooks,
     network_scores,
     predict,
     train_epoch,
