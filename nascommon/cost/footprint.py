@@ -41,7 +41,7 @@ class Shape:
         return self.images * self.channels * self.height * self.width if self.in_memory else 0
 
 
-def shape_of(prepared: Prepared) -> Shape:
+def prepared_shape(prepared: Prepared) -> Shape:
     """Return the shape of a prepared set."""
     manifest = prepared.manifest
     images = sum(sum(counts.values()) for part, counts in manifest.counts.items() if part != "test")

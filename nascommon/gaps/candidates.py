@@ -20,7 +20,7 @@ Score = Callable[[SearchState, Genotype], float]
 
 
 @dataclass(frozen=True)
-class Source:
+class SavedSupernet:
     """A supernet that architectures come from: a moment of a search."""
 
     name: str
@@ -35,17 +35,17 @@ class Architecture:
 
     name: str
     genotype: Genotype
-    source: Source
+    source: SavedSupernet
     search_score: float | None = None
 
 
-def from_epochs(snapshots: Sequence[Source], count: int) -> list[Architecture]:
+def from_epochs(snapshots: Sequence[SavedSupernet], count: int) -> list[Architecture]:
     """Return the different genotypes among the snapshots' epochs, the latest of equal ones, at most ``count``.
 
     Raises:
         UserError: the search passed through fewer than three different genotypes.
     """
-    latest: dict[Genotype, Source] = {}
+    latest: dict[Genotype, SavedSupernet] = {}
     for source in snapshots:
         state = source.open()
         genotype = state.genotype()
@@ -60,7 +60,7 @@ def from_epochs(snapshots: Sequence[Source], count: int) -> list[Architecture]:
     return found
 
 
-def sampled(source: Source, count: int, seed: int) -> list[Architecture]:
+def sampled(source: SavedSupernet, count: int, seed: int) -> list[Architecture]:
     """Draw ``count`` different genotypes from the mixing weights of a supernet.
 
     Raises:
@@ -90,7 +90,7 @@ def scored(architectures: Sequence[Architecture], score: Score | None) -> list[A
         score: accuracy of a genotype inside a supernet; None takes the supernet's own accuracy at that epoch.
     """
     result = []
-    opened: tuple[Source, SearchState] | None = None
+    opened: tuple[SavedSupernet, SearchState] | None = None
     for architecture in architectures:
         source = architecture.source
         accuracy = source.valid_accuracy

@@ -16,7 +16,7 @@ from nascommon.config import Params
 from nascommon.data.pictures import some
 from nascommon.gaps.candidates import FEWEST, Architecture, scored
 from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
-from nascommon.pipeline.ranked import Ranked, scorer
+from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import plot_ranking
@@ -42,7 +42,7 @@ def kendall_tau(params: Params) -> None:
     finished epoch.
     """
     with stage_run("kendall_tau", params) as run:
-        ranked = Ranked.open(run)
+        ranked = RankingSetup.open(run)
         if not ranked.trained():
             skip()
             return
@@ -90,7 +90,7 @@ class Retrained:
     diverged: dict[str, str]
 
 
-def retrain_all(run: Run, ranked: Ranked, architectures: list[Architecture], at_a_time: int) -> Retrained:
+def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture], at_a_time: int) -> Retrained:
     """Train every architecture in every round."""
     rounds, data = ranked.rounds(), ranked.data
     specs = {which: ranked.network_spec(network) for which, network in rounds.items()}
@@ -157,7 +157,7 @@ def sound(run: Run, architectures: list[Architecture], retrained: Retrained) -> 
 
 def write_ranking(
     run: Run,
-    ranked: Ranked,
+    ranked: RankingSetup,
     architectures: list[Architecture],
     scores: Scores,
     *,
@@ -213,7 +213,9 @@ def write_ranking(
             [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
 
 
-def write_trajectory(ranked: Ranked, architectures: list[Architecture], retrain: list[float]) -> list[dict[str, Any]]:
+def write_trajectory(
+    ranked: RankingSetup, architectures: list[Architecture], retrain: list[float]
+) -> list[dict[str, Any]]:
     """Score the same architectures by every snapshot and return tau per epoch."""
     score = scorer(ranked)
     sources = ranked.snapshots()

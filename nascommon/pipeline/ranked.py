@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from nascommon.cost.footprint import shape_of
+from nascommon.cost.footprint import prepared_shape
 from nascommon.data.batches import Batches
 from nascommon.data.loading import Data
-from nascommon.gaps.candidates import Architecture, Source, from_epochs, sampled
+from nascommon.gaps.candidates import Architecture, SavedSupernet, from_epochs, sampled
 from nascommon.method import Method
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import SEARCH, TARGET
@@ -34,8 +34,8 @@ from nascommon.training.settings import NetworkSettings
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """What the stage works with."""
+class RankingSetup:
+    """Search, data and settings that the ranking is made from."""
 
     run: Run
     method: Method
@@ -44,11 +44,11 @@ class Ranked:
     validation: Batches
 
     @staticmethod
-    def open(run: Run) -> Ranked:
+    def open(run: Run) -> RankingSetup:
         """Open the search and the data."""
         data = run.open(TARGET)
         valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
-        return Ranked(run, run.params.method(), load_search(SEARCH), data, valid)
+        return RankingSetup(run, run.params.method(), load_search(SEARCH), data, valid)
 
     def trained(self) -> bool:
         """Say whether the search trained a supernet; plain random sampling does not."""
@@ -76,12 +76,12 @@ class Ranked:
         Raises:
             UserError: not even one fits into the free memory.
         """
-        settings, shape = self.run.params.kendall_tau, shape_of(self.data.prepared)
+        settings, shape = self.run.params.kendall_tau, prepared_shape(self.data.prepared)
         specs = [self.network_spec(network) for network in self.rounds().values()]
         networks, key = settings.architectures * len(specs), "kendall_tau.training.pieces"
         return require_trainings(key, settings.training, specs, shape, self.run.params, self.run.device, networks)
 
-    def snapshots(self) -> list[Source]:
+    def snapshots(self) -> list[SavedSupernet]:
         """Return the snapshots of the search, by epoch.
 
         Raises:
@@ -91,14 +91,14 @@ class Ranked:
             raise UserError(
                 "kendall_tau: the search kept no snapshots; set search.snapshots to at least 3, or source: sampled"
             )
-        return [self._source(f"epoch {saved.epoch}", saved) for saved in self.search.snapshots]
+        return [self._saved(f"epoch {saved.epoch}", saved) for saved in self.search.snapshots]
 
-    def final(self) -> Source:
+    def final(self) -> SavedSupernet:
         """Return the end of the search."""
-        return self._source("final", self.search.final)
+        return self._saved("final", self.search.final)
 
-    def _source(self, name: str, saved: SavedState) -> Source:
-        return Source(name, saved.valid_accuracy, lambda: saved.load(self.method, self.run.device))
+    def _saved(self, name: str, saved: SavedState) -> SavedSupernet:
+        return SavedSupernet(name, saved.valid_accuracy, lambda: saved.load(self.method, self.run.device))
 
     def architectures(self) -> list[Architecture]:
         """Return the architectures of the mode, unscored."""
@@ -112,7 +112,10 @@ class Ranked:
     def _runs(self, count: int) -> list[Architecture]:
         """Return the result of this search and of ``count - 1`` more with other seeds."""
         score, first = scorer(self), self.final()
-        sources = [Source("seed of this run", first.valid_accuracy, first.open), *self._further_searches(count - 1)]
+        sources = [
+            SavedSupernet("seed of this run", first.valid_accuracy, first.open),
+            *self._further_searches(count - 1),
+        ]
         architectures = []
         for index, source in enumerate(sources):
             state = source.open()
@@ -121,7 +124,7 @@ class Ranked:
             architectures.append(Architecture(source.name, genotype, source))
         return architectures
 
-    def _further_searches(self, count: int) -> list[Source]:
+    def _further_searches(self, count: int) -> list[SavedSupernet]:
         """Search with other seeds; a search that an earlier process finished or began is taken up.
 
         Raises:
@@ -156,7 +159,7 @@ class Ranked:
                 on_result=on_result,
             )
         return [
-            Source(f"other seed {index + 1}", accuracies[index], partial(_end, search, file))
+            SavedSupernet(f"other seed {index + 1}", accuracies[index], partial(_end, search, file))
             for index, (search, file) in enumerate(zip(searches, files, strict=True))
         ]
 
@@ -166,7 +169,7 @@ def _end(search: FurtherSearch, file: Checkpoint) -> SearchState:
     return search.outcome(file.report, Hooks()).state
 
 
-def scorer(ranked: Ranked) -> Callable[[SearchState, Genotype], float]:
+def scorer(ranked: RankingSetup) -> Callable[[SearchState, Genotype], float]:
     """Return the accuracy of a genotype with inherited weights on the architecture half, batch norm recalibrated."""
     settings = ranked.run.params.kendall_tau
     calibration = ranked.data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)

@@ -11,7 +11,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
-from nascommon.cost.footprint import shape_of
+from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET, TRANSFERRED
@@ -62,7 +62,7 @@ class Retraining:
             UserError: a step does not fit into the free memory.
         """
         key = f"{'transfer' if self.folder == TRANSFERRED else 'retrain'}.training.pieces"
-        spec, shape = self.spec(run.precision), shape_of(self.data.prepared)
+        spec, shape = self.spec(run.precision), prepared_shape(self.data.prepared)
         return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nascommon.config import Params
-from nascommon.cost.footprint import shape_of
+from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.memory_limit import require_searches
@@ -84,7 +84,7 @@ def searches_at_a_time(params: Params, data: Data, searches: int = 1) -> int:
     """
     method, precision = params.method(), resolve_precision(params.precision, data.device)
     base = base_spec(params.search, data.prepared.manifest, method, precision)
-    return require_searches(method, base, shape_of(data.prepared), params, data.device, searches)
+    return require_searches(method, base, prepared_shape(data.prepared), params, data.device, searches)
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,14 @@ def complaints(tree: dict[str, Any]) -> list[Complaint]:
     return found
 
 
-def shape_of(settings: DataSettings, folder: Path) -> Shape:
+def expected_shape(settings: DataSettings, folder: Path) -> Shape:
     """Return the shape of a set as prepared, or as it will be.
 
     Raises:
         UserError: the pictures cannot be found or used.
     """
     if is_prepared(settings, folder):
-        return memory.shape_of(open_prepared(folder))
+        return memory.prepared_shape(open_prepared(folder))
     return _shape_of_folder(settings) if settings.source in FOLDERS else _shape_of_known(settings)
 
 

@@ -36,7 +36,7 @@ def choose_genotype(
     Args:
         state: the end of the search.
         score: accuracy of a genotype on the architecture half; asked only where there are several samples.
-        seed: of the samples.
+        seed: decides which samples are drawn.
     """
     match state.method.select:
         case Discretized():

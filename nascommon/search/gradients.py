@@ -1,4 +1,4 @@
-"""How the validation loss changes with the architecture: first order, unrolled by finite difference, unrolled exactly.
+"""Gradient of the validation loss in the architecture: first order, unrolled by finite difference, unrolled exactly.
 
 Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``. Symbols of the DARTS paper: w network weights, a logits, eta (here
 ``eta``) the learning rate of w, w' = w after one virtual step, v = the gradient of the validation loss in w'.
@@ -20,7 +20,10 @@ from nascommon.space.mixing import Mixing
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
-    """Return the gradient of validation loss plus penalty in the logits, by the approximation that the method chose."""
+    """Return the gradient of validation loss plus penalty, by the approximation that the method chose.
+
+    One tensor per tensor of ``state.logits.tensors()``, of its shape. Neither weights nor logits are changed.
+    """
     learned = state.method.arch_gradient
     assert learned is not None, "a method that learns no architecture takes no architecture step"
     match learned.approximation:
@@ -41,6 +44,8 @@ def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:
 @contextmanager
 def frozen(supernet: nn.Module) -> Iterator[None]:
     """Keep nothing for gradients of the network weights in the forward passes inside."""
+    # Autograd keeps the input of a convolution for the gradient of its kernel alone. Frozen, only what the gradient of
+    # the mixing weights needs is kept.
     weights = list(supernet.parameters())
     for weight in weights:
         weight.requires_grad_(False)
@@ -63,11 +68,15 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
         name: value.requires_grad_()
         for name, value in _virtual_step(state, weights, slopes, differentiable=False).items()
     }
+    # One backward pass gives both: the direct part in the logits, and v in the stepped weights. The penalty has no w in
+    # it, so it only enters the direct part.
     gradients = _gradient(state, _with(state, stepped), valid, [*logits, *stepped.values()], penalty=_penalty)
     direct, v = gradients[: len(logits)], gradients[len(logits) :]
     norm = torch.nn.utils.get_total_norm(v)
     R = radius / norm
     shifted = []
+    # The mixed second derivative along v, by two gradients of the training loss: the matrix itself, logits times
+    # weights, is never built.
     for sign in (1, -1):
         moved = {name: w.detach() + sign * R * v_w for (name, w), v_w in zip(weights.items(), v, strict=True)}
         shifted.append(_gradient(state, _with(state, moved), train, logits))
@@ -79,7 +88,7 @@ def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tens
     """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward."""
     weights = _weights(state)
     loss = _loss(_with(state, weights), state.draw("architecture"), train)
-    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)  # w' depends on the logits by them
     stepped = _virtual_step(state, weights, slopes, differentiable=True)
     outer = _loss(_with(state, stepped), state.draw("architecture"), valid)
     return torch.autograd.grad(outer + _penalty(state), state.logits.tensors())
@@ -102,6 +111,7 @@ def _gradient(
     total: tuple[Tensor, ...] = ()
     for left, (piece, share) in zip(reversed(range(len(pieces))), pieces, strict=True):
         loss = share * _loss(forward, mixing, piece)
+        # Once for the batch, not once per piece: with the last piece, whose graph goes on to the logits anyway.
         if penalty is not None and left == 0:
             loss = loss + penalty(state)
         # A sampled architecture may leave logits out, as where every edge draws `none`: their gradient is zero.
@@ -120,6 +130,8 @@ def _with(state: SearchState, weights: dict[str, Tensor]) -> Forward:
     """Return the supernet with other weights, on throw-away copies of its buffers."""
 
     def forward(images_BCHW: Tensor, mixing: Mixing) -> Tensor:
+        # Batch norm updates running statistics in place in virtual passes, too; those of weights that never existed
+        # would stay in the supernet that is scored.
         buffers = {name: buffer.clone() for name, buffer in state.supernet.named_buffers()}
         logits_BK: Tensor = functional_call(state.supernet, {**weights, **buffers}, (images_BCHW, mixing))
         return logits_BK
@@ -150,6 +162,7 @@ def _virtual_step(
     for (name, w), slope in zip(weights.items(), slopes, strict=True):
         buffer = state.weight_optimiser.state.get(w, {}).get("momentum_buffer")  # reading must not make an entry
         momentum = 0.0 if buffer is None else settings.momentum * buffer  # no buffer before the first step
+        # Without the clipping of the real step, as in the released code.
         w_next = w - eta * (momentum + slope + settings.weight_decay * w)
         stepped[name] = w_next if differentiable else w_next.detach()
     return stepped

@@ -28,12 +28,12 @@ from nascommon.space.supernet import Supernet
 from nascommon.training.descent import OnBatch, descend, sweep
 
 CALIBRATION_BATCHES = 50
-"""On which an induced pass measures batch-norm statistics."""
+"""Number of batches on which an induced pass measures batch-norm statistics."""
 
 
 @dataclass(frozen=True)
 class SearchData:
-    """What a search reads; no part of it is the test set.
+    """Batches that a search reads; no part of them is the test set.
 
     Attributes:
         weights: augmented batches of the weight half.
@@ -48,7 +48,7 @@ class SearchData:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where the search is: the epoch over all phases, and whether architecture steps are taken in it."""
+    """Position of the search: the epoch over all phases, and whether architecture steps are taken in it."""
 
     index: int
     architecture_steps: bool
@@ -87,6 +87,8 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     those are measured anew under the mixing weights, as the induced model's are before it is compared.
     """
     genotype = state.genotype()
+    # A copy, so that a model that turns out worse is simply dropped; momenta start anew, as those of the supernet are
+    # of other gradients.
     supernet = copy.deepcopy(state.supernet)
     optimiser = weight_optimiser(state.method, supernet)
     optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
@@ -136,6 +138,7 @@ def _sweep(
             architecture_step(state, train, *valid)
         return step(train)
 
+    # Asked before recording: a sampler that decides what is computed makes every step another one.
     repeat = replayed(one_step, device, steady=lambda: not state.varies)
     valid_batches = endless(data.architecture, key)
     loss, score, _ = sweep(
@@ -163,6 +166,7 @@ def architecture_step(state: SearchState, train: Batch, valid: Batch) -> None:
 
 def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Move the network weights one step of SGD under the mixing weights, which see no gradient."""
+    # No graph to the logits, which are not learned on the weight half: it would only take memory.
     with torch.no_grad():
         mixing = state.draw("weights")
     return _weight_step(state.supernet, state.weight_optimiser, mixing, train, state.method.weights.clip, state.pieces)
@@ -184,5 +188,6 @@ def _weight_step(
 
 def endless(batches: Batches, key: int) -> Iterator[Batch]:
     """Yield batches of one shuffled sweep after the other; a pure function of ``key``."""
+    # The halves may differ in size: a pass may need several sweeps over the architecture half, each in another order.
     for index in count():
         yield from batches.epoch(derive(key, "sweep", index))

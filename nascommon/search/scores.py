@@ -1,4 +1,4 @@
-"""How good is a supernet under given mixing weights: its accuracy, before and after its batch norm is recalibrated."""
+"""Scores of a supernet under given mixing weights, before and after its batch norm is recalibrated."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def recalibrate(supernet: Supernet, mixing: Mixing, calibration: Iterable[Batch]
 @contextmanager
 def fresh_statistics(module: nn.Module) -> Iterator[None]:
     """Forget the batch-norm statistics and average new ones over all batches seen; put the old ones back at the end."""
+    # All buffers, the counters of batches among them, which the plain average advances.
     kept = {name: buffer.clone() for name, buffer in module.named_buffers()}
     try:
         with _averaging(module):
@@ -58,6 +59,7 @@ def fresh_statistics(module: nn.Module) -> Iterator[None]:
 def _averaging(module: nn.Module) -> Iterator[None]:
     """Let batch norm forget its statistics and average new ones; everything else is as in evaluation."""
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    # Only batch norm is in training mode: dropout after skips would change what its statistics are measured on.
     momenta, training = [norm.momentum for norm in norms], module.training
     module.eval()
     for norm in norms:

@@ -70,6 +70,7 @@ def hessian_eigenvalue(state: SearchState, batch: Batch, *, seed: int = 0) -> fl
     dropout, spec = state.supernet.skip_dropout, state.supernet.spec
     state.supernet.set_skip_dropout(0.0)
     state.supernet.spec = replace(spec, precision="float32")  # second derivatives drown in the rounding of bfloat16
+    # Weights without gradients: only the logits are differentiated, twice. Clones of the buffers take the updates.
     try:
         out = functional_call(state.supernet, {**weights, **buffers}, (batch.images, state.mixing()))
         loss = batch.loss(out)
@@ -78,11 +79,13 @@ def hessian_eigenvalue(state: SearchState, batch: Batch, *, seed: int = 0) -> fl
         slope = torch.cat([part.flatten() for part in slopes])
 
         def product(vector: Tensor) -> Tensor:
+            # H v is the gradient of (gradient . v), so the matrix of all logits is never built.
             parts = torch.autograd.grad(slope @ vector, logits, retain_graph=True, materialize_grads=True)
             return torch.cat([part.flatten() for part in parts])
 
         start = torch.randn(slope.shape, generator=generator(seed, "hessian")).to(slope)
         extreme = power_iteration(product, start)
+        # The largest in magnitude may be a negative one; H - extreme I has it at 0 and the largest as its extreme.
         if extreme >= 0:
             return extreme
         return extreme + power_iteration(lambda vector: product(vector) - extreme * vector, start)
@@ -110,9 +113,9 @@ def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, ope
     """Say in plain words what the last epoch of a search's history gives reason to fear.
 
     Args:
-        rows: of the history so far.
-        progress: of the phase.
-        edges: that the normal cell keeps.
+        rows: the history so far, an epoch each.
+        progress: how far the phase is, in [0, 1].
+        edges: number of edges that the normal cell keeps.
         operations: candidates per edge at present.
     """
     row = rows[-1]

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from nascommon.gaps.candidates import Architecture, Source, from_epochs, sampled, scored
+from nascommon.gaps.candidates import Architecture, SavedSupernet, from_epochs, sampled, scored
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
@@ -37,14 +37,14 @@ class Shelf:
 
     opened: list[str] = field(default_factory=list)
 
-    def source(self, name: str, candidate: int, accuracy: float | None = None) -> Source:
+    def source(self, name: str, candidate: int, accuracy: float | None = None) -> SavedSupernet:
         def open_it() -> SearchState:
             self.opened.append(name)
             return favouring(candidate)
 
-        return Source(name, accuracy, open_it)
+        return SavedSupernet(name, accuracy, open_it)
 
-    def sources(self, *candidates: int) -> list[Source]:
+    def sources(self, *candidates: int) -> list[SavedSupernet]:
         return [self.source(f"epoch {number}", candidate) for number, candidate in enumerate(candidates)]
 
 
@@ -99,12 +99,12 @@ def test_sampling_prefers_what_weighs_most() -> None:
 
 
 def test_one_hot_mixing_weights_are_refused_with_a_way_out() -> None:
-    sharp = Source("last", None, lambda: favouring(SEP, strength=500.0, nodes=1))
+    sharp = SavedSupernet("last", None, lambda: favouring(SEP, strength=500.0, nodes=1))
     with pytest.raises(UserError, match=r"nearly one-hot, 1 different .* source: epochs"):
         sampled(sharp, 5, seed=0)
 
 
-def architectures(*sources: Source) -> list[Architecture]:
+def architectures(*sources: SavedSupernet) -> list[Architecture]:
     genotype = strongest_edges(favouring(SEP).mixing(), favouring(SEP).spec.topology, favouring(SEP).spec.candidates)
     return [Architecture(f"architecture {number}", genotype, source) for number, source in enumerate(sources)]
 

@@ -59,7 +59,7 @@ def test_every_step_is_measured_in_the_precision_of_the_stages(
     for peak in (footprint.search_peak, footprint.training_peak):
         peak.cache_clear()  # what is uncounted here shall not be remembered
     monkeypatch.setattr(footprint, "memory_of", uncounted)
-    monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
+    monkeypatch.setattr(estimate, "expected_shape", lambda *_: Shape(100, 1, 32, 32, 10))
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     params = smoke(precision="bfloat16")
     stages = [line.stage for line in estimate.estimates(params, params.method(), CPU)]
@@ -92,7 +92,7 @@ def test_trainings_at_a_time_are_measured_with_the_threads_that_each_will_have(
     monkeypatch.setattr(estimate, "measure", fake)
     for peak in ("search_peak", "training_peak"):
         monkeypatch.setattr(estimate, peak, lambda *_: 1)
-    monkeypatch.setattr(estimate, "shape_of", lambda *_: Shape(100, 1, 32, 32, 10))
+    monkeypatch.setattr(estimate, "expected_shape", lambda *_: Shape(100, 1, 32, 32, 10))
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     params = smoke(threads=threads, jobs=2)
     torch.set_num_threads(threads or 4)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nascommon.config import load_params
-from nascommon.pipeline.ranked import Ranked, scorer
+from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.run import stage_run
 from nascommon.runtime.executor import Piece, Processes
 from nascommon.search.artefact import load_search
@@ -28,7 +28,7 @@ def calibration(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
         contextlib.chdir(project.folder),
         stage_run("kendall_tau", load_params(Path("params.yaml"))) as run,
     ):
-        ranked = Ranked.open(run)
+        ranked = RankingSetup.open(run)
         state = ranked.final().open()
         return scorer(ranked)(state, state.genotype())
 
@@ -85,7 +85,7 @@ def ends(project: Project, jobs: int) -> tuple[list[tuple[str, float | None]], l
             return run_all(self, pieces, **hooks)
 
         patch.setattr(Processes, "run", weighed)
-        first, *further = Ranked.open(run)._runs(3)
+        first, *further = RankingSetup.open(run)._runs(3)
         assert first.name == "seed of this run"
         states = [architecture.source.open().state_dict() for architecture in further]
     return [(one.name, one.source.valid_accuracy) for one in further], states, sizes

@@ -11,7 +11,7 @@ import pytest
 
 from nascommon.data.preparing import is_prepared, prepare
 from nascommon.data.settings import DataSettings
-from nascommon.pipeline.unprepared import listed_folder, shape_of
+from nascommon.pipeline.unprepared import expected_shape, listed_folder
 from nascommon.settings import UserError
 from tests.stages.bad_projects import picture
 from tests.stages.project import ROOT, SMOKE, Project, new_project
@@ -109,22 +109,22 @@ def test_the_shape_is_known_before_and_is_that_of_what_is_prepared(
     tmp_path: Path, pictures: Path, asked: dict[str, Any]
 ) -> None:
     settings = DataSettings.model_validate(asked | ({} if asked["source"] == "digits" else {"path": str(pictures)}))
-    before = shape_of(settings, tmp_path / "prepared")
+    before = expected_shape(settings, tmp_path / "prepared")
     prepare(settings, 0, tmp_path / "prepared", report=lambda _line: None)
     assert is_prepared(settings, tmp_path / "prepared")
-    assert shape_of(settings, tmp_path / "prepared") == before
+    assert expected_shape(settings, tmp_path / "prepared") == before
 
 
 def test_what_another_preset_has_prepared_is_not_taken_for_this_ones(tmp_path: Path) -> None:
     smoke, laptop = (DataSettings(source="digits", limit=limit) for limit in (160, None))
     prepare(smoke, 0, tmp_path, report=lambda _line: None)
-    assert shape_of(smoke, tmp_path).images == 160
-    assert shape_of(laptop, tmp_path).images == 1438
+    assert expected_shape(smoke, tmp_path).images == 160
+    assert expected_shape(laptop, tmp_path).images == 1438
 
 
 def test_a_folder_that_cannot_be_used_has_no_shape(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.path: nowhere is not a folder"):
-        shape_of(DataSettings(source="image_folder", path="nowhere"), tmp_path)
+        expected_shape(DataSettings(source="image_folder", path="nowhere"), tmp_path)
 
 
 @pytest.mark.slow

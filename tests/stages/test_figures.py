@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nascommon.cost.complexity import network_complexity
-from nascommon.cost.footprint import Shape, shape_of
+from nascommon.cost.footprint import Shape, prepared_shape
 from nascommon.data.prepared import open_prepared
 from nascommon.report.words import ranking_sentence, retest_sentences
 from nascommon.statistics.ranking import attainable_tau
@@ -29,7 +29,7 @@ def test_height_and_width_of_rectangular_pictures_are_counted(searched: Project)
         baseline__architectures=1,
     )
     assert "its map is 2 x 4, not 8 x 8" in searched.stages("prepare", "retrain", "baseline")
-    assert shape_of(open_prepared(searched.folder / "data/prepared/target")) == Shape(32, 1, 8, 16, 2)
+    assert prepared_shape(open_prepared(searched.folder / "data/prepared/target")) == Shape(32, 1, 8, 16, 2)
     for folder in ("retrain", "baseline/random_000"):
         network, genotype, _ = load_network(searched.folder / "data" / folder, torch.device("cpu"), "retrain")
         counts = network_complexity(genotype, network.spec, 8, 16).as_dict()
