@@ -145,7 +145,7 @@ def test_the_loader_yields_the_pictures_of_the_part() -> None:
     transform = images.papers_transform(cutout=0, side=8)
     transform.transforms = transform.transforms[2:]  # nothing random
     picture, label = images.Pictures(part, transform)[3]
-    pixels = part.samples.take(torch.tensor([3])).images[0].float() / 255  # type: ignore[union-attr]
+    pixels = part.samples.take(torch.tensor([3])).images[0].float() / 255  # type: ignore[attr-defined]
     mean, std = (torch.tensor(values)[:, None, None] for values in (images.MEAN, images.STD))
     torch.testing.assert_close(picture, (pixels - mean) / std)
     assert label == 3

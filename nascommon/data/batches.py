@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Protocol
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from nascommon.data import augment as on_device
 from nascommon.data.batch import Batch
 from nascommon.data.prepared import Part
-from nascommon.data.samples import Paths, Pixels
+from nascommon.data.samples import Paths, Pixels, Samples
 from nascommon.data.settings import Augment
 from nascommon.data.streaming import View, evaluation_pictures, stream, training_pictures
 from nascommon.data.task import Task
@@ -70,11 +71,34 @@ def training_batches(
     """
     if clean:
         augment, cutout = PLAIN, 0
-    if isinstance(part.samples, Pixels):
-        return _MemoryTraining.of(part, part.samples, batch_size, augment, seed, device, cutout)
+    return _training(part.samples, part, batch_size, augment, seed, device, cutout, clean, workers)
+
+
+@singledispatch
+def _training(
+    samples: Samples, part: Part, batch_size: int, augment: Augment, seed: int, device: torch.device, cutout: int,
+    clean: bool, workers: int | None,
+) -> Batches:  # fmt: skip
+    """Make the training batches of one kind of samples; see ``training_batches``."""
+    raise NotImplementedError(type(samples).__name__)
+
+
+@_training.register
+def _(
+    samples: Pixels, part: Part, batch_size: int, augment: Augment, seed: int, device: torch.device, cutout: int,
+    *_of_files: object,
+) -> Batches:  # fmt: skip
+    return _MemoryTraining.of(part, samples, batch_size, augment, seed, device, cutout)
+
+
+@_training.register
+def _(
+    samples: Paths, part: Part, batch_size: int, augment: Augment, seed: int, device: torch.device, cutout: int,
+    clean: bool, workers: int | None,
+) -> Batches:  # fmt: skip
     size, fit = part.manifest.height, part.manifest.fit
     view = evaluation_pictures(size, fit) if clean else training_pictures(size, augment, fit)
-    return _FileTraining(part, part.samples, view, batch_size, seed, device, cutout, _workers(part, workers))
+    return _FileTraining(part, samples, view, batch_size, seed, device, cutout, _workers(part, workers))
 
 
 def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, workers: int | None = None) -> Batches:
@@ -83,12 +107,26 @@ def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, wor
     Files are seen as ``data.fit`` says, with ``crop`` as in ImageNet's evaluation. In memory of a GPU batches have at
     least ``FULL_GPU`` numbers, since a small one does not fill it; scores are the same.
     """
-    if device.type == "cuda" and isinstance(part.samples, Pixels):
-        batch_size = max(batch_size, FULL_GPU // part.samples.images[0].numel())
-    if isinstance(part.samples, Pixels):
-        return _MemoryEvaluation.of(part, part.samples, batch_size, device)
+    return _evaluation(part.samples, part, batch_size, device, workers)
+
+
+@singledispatch
+def _evaluation(samples: Samples, part: Part, batch_size: int, device: torch.device, workers: int | None) -> Batches:
+    """Make the evaluation batches of one kind of samples; see ``evaluation_batches``."""
+    raise NotImplementedError(type(samples).__name__)
+
+
+@_evaluation.register
+def _(samples: Pixels, part: Part, batch_size: int, device: torch.device, _workers: int | None) -> Batches:
+    if device.type == "cuda":
+        batch_size = max(batch_size, FULL_GPU // samples.images[0].numel())
+    return _MemoryEvaluation.of(part, samples, batch_size, device)
+
+
+@_evaluation.register
+def _(samples: Paths, part: Part, batch_size: int, device: torch.device, workers: int | None) -> Batches:
     view = evaluation_pictures(part.manifest.height, part.manifest.fit)
-    return _FileEvaluation(part, part.samples, view, batch_size, device, _workers(part, workers))
+    return _FileEvaluation(part, samples, view, batch_size, device, _workers(part, workers))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import torch
 from torch import Tensor
 
@@ -34,11 +36,7 @@ def moments(source: str, train: Samples, channels: int, size: int, fit: Fit, gen
     """
     if source in PUBLISHED and channels == len(PUBLISHED[source][0]):
         return PUBLISHED[source]
-    histogram_CV = (
-        _histogram(train.images)
-        if isinstance(train, Pixels)
-        else _file_histogram(train, channels, size, fit, generator)
-    )
+    histogram_CV = _histogram(train, channels, size, fit, generator)
     share_CV = histogram_CV / histogram_CV.sum(1, keepdim=True)
     value_V = torch.arange(LEVELS, dtype=torch.float64) / (LEVELS - 1)
     mean_C = share_CV @ value_V
@@ -48,18 +46,30 @@ def moments(source: str, train: Samples, channels: int, size: int, fit: Fit, gen
     return tuple(mean_C.tolist()), tuple(std_C.tolist())
 
 
-def _histogram(images_NCHW: Tensor) -> Tensor:
-    channels = images_NCHW.transpose(0, 1).flatten(1)
-    return torch.stack([torch.bincount(pixels, minlength=LEVELS) for pixels in channels]).double()
+@singledispatch
+def _histogram(train: Samples, channels: int, size: int, fit: Fit, generator: torch.Generator) -> Tensor:
+    """Count the values 0..255 of each channel [C, V] as a network sees the pictures."""
+    raise NotImplementedError(type(train).__name__)
 
 
-def _file_histogram(train: Paths, channels: int, size: int, fit: Fit, generator: torch.Generator) -> Tensor:
+@_histogram.register
+def _(train: Pixels, *_view: object) -> Tensor:
+    return _counts(train.images)
+
+
+@_histogram.register
+def _(train: Paths, channels: int, size: int, fit: Fit, generator: torch.Generator) -> Tensor:
     sample = train.take(torch.randperm(len(train), generator=generator)[:SAMPLE].sort().values)
 
     def one(name: str) -> Tensor:
-        return _histogram(pixels_of(evaluation_view(open_picture(sample.root / name, channels), size, fit))[None])
+        return _counts(pixels_of(evaluation_view(open_picture(sample.root / name, channels), size, fit))[None])
 
     total = torch.zeros(channels, LEVELS, dtype=torch.float64)
     for histogram in in_threads(one, sample.names):
         total += histogram
     return total
+
+
+def _counts(images_NCHW: Tensor) -> Tensor:
+    channels = images_NCHW.transpose(0, 1).flatten(1)
+    return torch.stack([torch.bincount(pixels, minlength=LEVELS) for pixels in channels]).double()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -13,11 +13,10 @@ from torch import Tensor
 
 from nascommon.data.copies import Copies
 from nascommon.data.fitting import Fit
-from nascommon.data.samples import Paths, Pixels, Samples
+from nascommon.data.samples import KINDS, STAGE, Samples, Storage, all_are, whole_numbers
 from nascommon.data.settings import Augment
 from nascommon.data.task import Task
-from nascommon.data.walk import is_folder
-from nascommon.runtime.artefacts import read_json, read_tensors
+from nascommon.runtime.artefacts import read_json
 from nascommon.runtime.records import read_record, remake_hint
 from nascommon.settings import Count, Processes, Seed, Settings, UserError
 
@@ -30,7 +29,6 @@ SETS = ("train", "test")
 """Folders, one a set, so that a stage can depend on the training images and not on the test images."""
 ROLES = ("weights", "architecture")
 PARTS = frozenset({*ROLES, "rest", "test"})
-STAGE = "prepare"
 
 
 class Manifest(Settings):
@@ -38,7 +36,7 @@ class Manifest(Settings):
 
     version: Literal[1] = 1
     source: str
-    storage: Literal["memory", "files"]
+    storage: Storage
     classes: Names
     """Names, in the order of the labels."""
     channels: Count
@@ -97,7 +95,7 @@ class Part:
     @property
     def strata(self) -> Tensor:
         """Stratum of each picture, int64 [N]."""
-        return self.task.strata(self.labels)
+        return self.samples.strata
 
     def subset(self, indices: Tensor | Sequence[int]) -> Part:
         """The pictures at ``indices``, in their order."""
@@ -117,7 +115,7 @@ class Prepared:
         Raises:
             UserError: a file is missing, torn or of another preparation.
         """
-        samples = _read_samples(self.folder, "test" if name == "test" else "train", self.manifest.storage)
+        samples = KINDS[self.manifest.storage].read(self.folder / ("test" if name == "test" else "train"))
         if name in ROLES:
             samples = samples.take(_read_split(self.folder, name, len(samples)))
         self._check(name, samples)
@@ -127,9 +125,8 @@ class Prepared:
         roles = [role for role in self.manifest.counts if role != "test"] if name == "train" else [name]
         promised = [sum(self.manifest.counts[role][label] for role in roles) for label in self.manifest.classes]
         shape = (self.manifest.channels, self.manifest.height, self.manifest.width)
-        right_shape = isinstance(samples, Paths) or tuple(samples.images.shape[1:]) == shape
         known = bool(((samples.labels >= 0) & (samples.labels < len(promised))).all())
-        if not (known and right_shape and class_counts(samples.labels, len(promised)) == promised):
+        if not (known and samples.seen_as(shape) and class_counts(samples.labels, len(promised)) == promised):
             raise UserError(f"{self.folder}: part {name} does not match {MANIFEST}; {remake_hint(STAGE)}")
 
 
@@ -148,51 +145,13 @@ def class_counts(labels: Tensor, classes: int) -> list[int]:
     return counts
 
 
-def _read_samples(folder: Path, name: str, storage: str) -> Samples:
-    path = folder / name / f"samples.{'safetensors' if storage == 'memory' else 'json'}"
-    if storage == "memory":
-        return _pixels(path, read_tensors(path))
-    match read_json(path):
-        # Not a record: names that are no UTF-8 are kept as they are on disk.
-        case {"root": str(root), "paths": list(paths), "labels": list(labels)} if (
-            len(paths) == len(labels) and _all_are(str, paths) and _all_are(int, labels)
-        ):
-            samples = Paths(folder / name / root, tuple(paths), _indices(path, labels))
-        case _:
-            raise UserError(f"{path}: must hold root, paths and as many whole numbers as labels; {remake_hint(STAGE)}")
-    if not is_folder(samples.root):
-        raise UserError(f"{path}: the pictures are no longer at {samples.root}; {remake_hint(STAGE)}")
-    return samples
-
-
 def _read_split(folder: Path, name: str, total: int) -> Tensor:
     path = folder / SPLIT
     lists = read_json(path)
     numbers = lists.get(name) if isinstance(lists, dict) else None
-    if not isinstance(numbers, list) or not _all_are(int, numbers) or len(set(numbers)) < len(numbers):
+    if not isinstance(numbers, list) or not all_are(int, numbers) or len(set(numbers)) < len(numbers):
         raise UserError(f"{path}: {name} must be a list of different whole numbers; {remake_hint(STAGE)}")
-    indices = _indices(path, numbers)
+    indices = whole_numbers(path, numbers)
     if len(indices) == 0 or int(indices.min()) < 0 or int(indices.max()) >= total:
         raise UserError(f"{path}: {name} does not fit the training pictures; {remake_hint(STAGE)}")
     return indices
-
-
-def _pixels(path: Path, tensors: dict[str, Tensor]) -> Pixels:
-    images, labels = tensors.get("images"), tensors.get("labels")
-    if images is None or labels is None:
-        raise UserError(f"{path}: lacks images or labels; {remake_hint(STAGE)}")
-    kinds = (images.dtype, images.dim(), labels.dtype, labels.dim())
-    if kinds != (torch.uint8, 4, torch.int64, 1) or len(images) != len(labels):
-        raise UserError(f"{path}: must hold images uint8 [N, C, H, W] and labels int64 [N]; {remake_hint(STAGE)}")
-    return Pixels(images, labels)
-
-
-def _all_are(kind: type, values: list[Any]) -> bool:
-    return all(type(value) is kind for value in values)
-
-
-def _indices(path: Path, numbers: list[int]) -> Tensor:
-    try:
-        return torch.tensor(numbers, dtype=torch.int64)
-    except (OverflowError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path}: holds a number that counts nothing here; {remake_hint(STAGE)}") from error

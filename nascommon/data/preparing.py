@@ -13,12 +13,12 @@ from torch import Tensor
 from nascommon.data.normalisation import moments
 from nascommon.data.pictures import some
 from nascommon.data.prepared import MANIFEST, ROLES, SETS, SPLIT, Manifest, class_counts
-from nascommon.data.samples import Pixels, Samples, content_hash
+from nascommon.data.samples import Samples, content_hash
 from nascommon.data.settings import DataSettings
 from nascommon.data.sources import Source, read_source
 from nascommon.data.split import balanced, pick, stratified
 from nascommon.data.storing import store
-from nascommon.runtime.artefacts import read_json, write_json, write_tensors
+from nascommon.runtime.artefacts import read_json, write_json
 from nascommon.runtime.seeding import generator
 from nascommon.settings import UserError
 
@@ -39,15 +39,15 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     source, train, test = look(settings, seed, report)
     stored = store(train, test, source.classes, settings, destination, report)
     _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
-    split = _split(stored.train.labels, settings, seed)
+    split = _split(stored.train.strata, settings, seed)
     mean, std = moments(
         settings.source, stored.train, stored.channels, stored.height, settings.fit, generator(seed, "data", "moments")
     )
-    view = "" if isinstance(stored.train, Pixels) else f"{stored.channels} x {stored.height} {settings.fit}"
+    view = stored.train.view(stored.channels, stored.height, settings.fit)
     labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
     manifest = Manifest(
         source=settings.source,
-        storage="memory" if isinstance(stored.train, Pixels) else "files",
+        storage=stored.train.storage,
         classes=source.classes,
         channels=stored.channels,
         height=stored.height,
@@ -65,8 +65,8 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
         seed=seed,
         workers=settings.workers,
     )
-    _write_samples(destination, "train", stored.train)
-    _write_samples(destination, "test", stored.test)
+    stored.train.write(destination / "train")
+    stored.test.write(destination / "test")
     write_json(destination / SPLIT, split)
     write_json(destination / ASKED, settings.model_dump(mode="json"))
     write_json(destination / MANIFEST, manifest.model_dump(mode="json"))  # last: its presence says that all is there
@@ -92,13 +92,13 @@ def is_prepared(settings: DataSettings, folder: Path) -> bool:
         return False
 
 
-def _split(labels_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
+def _split(strata_N: Tensor, settings: DataSettings, seed: int) -> dict[str, list[int]]:
     """Return indices by role: the two halves of the search and, where it does not see all pictures, the rest."""
-    rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(labels_N))
+    rest_N, seen_N = torch.empty(0, dtype=torch.int64), torch.arange(len(strata_N))
     if settings.search_fraction < 1:
-        rest_N, seen_N = stratified(labels_N, settings.search_fraction, generator(seed, "data", "seen"))
-        _refuse_unsplittable(labels_N, seen_N, settings.search_fraction)
-    halves = stratified(labels_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
+        rest_N, seen_N = stratified(strata_N, settings.search_fraction, generator(seed, "data", "seen"))
+        _refuse_unsplittable(strata_N, seen_N, settings.search_fraction)
+    halves = stratified(strata_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
     split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
     return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
 
@@ -120,7 +120,7 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples,
     train, test = source.train, source.test
     _refuse_small(source, train.labels, 3 if test is None else 2)
     if test is None:
-        kept, held_out = stratified(train.labels, settings.test_fraction, generator(seed, "data", "test"))
+        kept, held_out = stratified(train.strata, settings.test_fraction, generator(seed, "data", "test"))
         train, test = train.take(kept), train.take(held_out)
         _refuse_small(source, train.labels, 2)
     if settings.limit is None or settings.limit >= len(train):
@@ -135,8 +135,8 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples,
 
 
 def _limited(samples: Samples, limit: int, seed: int, name: str) -> Samples:
-    quotas = balanced(torch.bincount(samples.labels), limit)
-    return samples.take(pick(samples.labels, quotas, generator(seed, "data", "limit", name))[0])
+    quotas = balanced(torch.bincount(samples.strata), limit)
+    return samples.take(pick(samples.strata, quotas, generator(seed, "data", "limit", name))[0])
 
 
 def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:
@@ -155,16 +155,6 @@ def _clear(destination: Path) -> None:
         (destination / name).unlink(missing_ok=True)
     for name in SETS:
         shutil.rmtree(destination / name, ignore_errors=True)
-
-
-def _write_samples(folder: Path, name: str, samples: Samples) -> None:
-    if isinstance(samples, Pixels):
-        write_tensors(folder / name / "samples.safetensors", {"images": samples.images, "labels": samples.labels})
-        return
-    inside = samples.root.is_relative_to(folder / name)
-    root = samples.root.relative_to(folder / name) if inside else samples.root
-    tree = {"root": root.as_posix(), "paths": samples.names, "labels": samples.labels.tolist()}
-    write_json(folder / name / "samples.json", tree)
 
 
 def _summary(manifest: Manifest) -> str:

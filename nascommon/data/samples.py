@@ -1,11 +1,17 @@
-"""Labelled pictures, either as one block of pixels or as a list of files."""
+"""Labelled pictures, either as one block of pixels or as a list of files.
+
+What both can do is a verb of ``Samples``. Verbs that belong to another concern are functions of that module, written
+once for each kind beside each other: moments in ``normalisation``, ``store`` in ``storing``, batches in ``batches``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -13,21 +19,83 @@ from PIL import Image
 from torch import Tensor
 
 from nascommon.data.task import CLASSIFICATION, Task
+from nascommon.data.walk import is_folder
+from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
+from nascommon.runtime.records import remake_hint
+from nascommon.settings import UserError
+
+STAGE = "prepare"
+"""Name of the stage that writes samples."""
+Storage = Literal["memory", "files"]
 
 
-@dataclass(frozen=True, eq=False)
-class Pixels:
-    """Pictures in memory: ``images`` uint8 [N, C, H, W], ``labels`` int64 [N]."""
+class Samples(ABC):
+    """Pictures with their labels [N]."""
 
-    images: Tensor
+    storage: ClassVar[Storage]
+
     labels: Tensor
-    task: Task = CLASSIFICATION
+    """Class indices, or whatever else the task learns, [N]."""
+    task: Task
+    """What the labels are for."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, indices: Tensor) -> Pixels:
-        """The samples at ``indices``, in their order."""
+    @property
+    def strata(self) -> Tensor:
+        """Stratum of each picture, int64 [N]."""
+        return self.task.strata(self.labels)
+
+    @abstractmethod
+    def relabelled(self, labels: Tensor) -> Self:
+        """Return the same pictures with other labels [N]."""
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Self:
+        """Return the samples at ``indices``, in their order."""
+
+    @abstractmethod
+    def content(self) -> Iterator[bytes | memoryview]:
+        """Return what a content hash covers of the pictures and their labels."""
+
+    @abstractmethod
+    def view(self, channels: int, side: int, fit: str) -> str:
+        """Return how the pictures are seen, as far as their content does not tell."""
+
+    @abstractmethod
+    def seen_as(self, shape: tuple[int, int, int]) -> bool:
+        """Say whether a network sees pictures of that shape (C, H, W)."""
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Write the samples into a folder of their own."""
+
+    @staticmethod
+    @abstractmethod
+    def read(folder: Path) -> Samples:
+        """Read what ``write`` has written.
+
+        Raises:
+            UserError: it is missing, torn, or the pictures are no longer where they were.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(Samples):
+    """Pictures in memory: ``images`` uint8 [N, C, H, W], ``labels`` int64 [N]."""
+
+    storage: ClassVar[Storage] = "memory"
+    images: Tensor
+    labels: Tensor
+    task: Task = CLASSIFICATION
+
+    def relabelled(self, labels: Tensor) -> Self:
+        """Return the same pictures with other labels [N]."""
+        return replace(self, labels=labels)
+
+    def take(self, indices: Tensor) -> Self:
+        """Return the samples at ``indices``, in their order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def content(self) -> Iterator[bytes | memoryview]:
@@ -36,11 +104,38 @@ class Pixels:
         yield self.images.contiguous().numpy().data.cast("B")
         yield repr(self.labels.tolist()).encode()
 
+    def view(self, channels: int, side: int, fit: str) -> str:
+        """Return nothing: the pixels are what is seen."""
+        del channels, side, fit
+        return ""
+
+    def seen_as(self, shape: tuple[int, int, int]) -> bool:
+        """Say whether the pixels have that shape (C, H, W)."""
+        return tuple(self.images.shape[1:]) == shape
+
+    def write(self, folder: Path) -> None:
+        """Write ``samples.safetensors``."""
+        write_tensors(folder / "samples.safetensors", {"images": self.images, "labels": self.labels})
+
+    @staticmethod
+    def read(folder: Path) -> Pixels:
+        """Read ``samples.safetensors``; see ``Samples.read``."""
+        path = folder / "samples.safetensors"
+        tensors = read_tensors(path)
+        images, labels = tensors.get("images"), tensors.get("labels")
+        if images is None or labels is None:
+            raise UserError(f"{path}: lacks images or labels; {remake_hint(STAGE)}")
+        kinds = (images.dtype, images.dim(), labels.dtype, labels.dim())
+        if kinds != (torch.uint8, 4, torch.int64, 1) or len(images) != len(labels):
+            raise UserError(f"{path}: must hold images uint8 [N, C, H, W] and labels int64 [N]; {remake_hint(STAGE)}")
+        return Pixels(images, labels)
+
 
 @dataclass(frozen=True, eq=False)
-class Paths:
+class Paths(Samples):
     """Pictures on disk: ``names`` relative to ``root``, with forward slashes; ``labels`` int64 [N]."""
 
+    storage: ClassVar[Storage] = "files"
     root: Path
     names: tuple[str, ...]
     labels: Tensor
@@ -48,11 +143,12 @@ class Paths:
     """Hash of the content of each file; only ``prepare`` knows them."""
     task: Task = CLASSIFICATION
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def relabelled(self, labels: Tensor) -> Self:
+        """Return the same pictures with other labels [N]."""
+        return replace(self, labels=labels)
 
-    def take(self, indices: Tensor) -> Paths:
-        """The samples at ``indices``, in their order."""
+    def take(self, indices: Tensor) -> Self:
+        """Return the samples at ``indices``, in their order."""
         rows = indices.tolist()
         digests = tuple(self.digests[row] for row in rows) if self.digests else ()
         names = tuple(self.names[row] for row in rows)
@@ -63,8 +159,60 @@ class Paths:
         for digest, label in zip(self.digests, self.labels.tolist(), strict=True):
             yield digest + repr(label).encode() + b"\n"
 
+    def view(self, channels: int, side: int, fit: str) -> str:
+        """Return channels, side in pixels and fit, which are applied when a file is decoded."""
+        return f"{channels} x {side} {fit}"
 
-Samples = Pixels | Paths
+    def seen_as(self, shape: tuple[int, int, int]) -> bool:
+        """Say yes: files are made so when they are decoded."""
+        del shape
+        return True
+
+    def write(self, folder: Path) -> None:
+        """Write ``samples.json``; the root relative to the folder where it lies in it."""
+        inside = self.root.is_relative_to(folder)
+        root = self.root.relative_to(folder) if inside else self.root
+        tree = {"root": root.as_posix(), "paths": self.names, "labels": self.labels.tolist()}
+        write_json(folder / "samples.json", tree)
+
+    @staticmethod
+    def read(folder: Path) -> Paths:
+        """Read ``samples.json``; see ``Samples.read``."""
+        path = folder / "samples.json"
+        match read_json(path):
+            # Not a record: names that are no UTF-8 are kept as they are on disk.
+            case {"root": str(root), "paths": list(paths), "labels": list(labels)} if (
+                len(paths) == len(labels) and all_are(str, paths) and all_are(int, labels)
+            ):
+                samples = Paths(folder / root, tuple(paths), whole_numbers(path, labels))
+            case _:
+                raise UserError(
+                    f"{path}: must hold root, paths and as many whole numbers as labels; {remake_hint(STAGE)}"
+                )
+        if not is_folder(samples.root):
+            raise UserError(f"{path}: the pictures are no longer at {samples.root}; {remake_hint(STAGE)}")
+        return samples
+
+
+KINDS: dict[Storage, type[Samples]] = {kind.storage: kind for kind in (Pixels, Paths)}
+"""How samples are kept, by the name that the manifest gives."""
+
+
+def all_are(kind: type, values: list[Any]) -> bool:
+    """Say whether every value is of a type, and not of one derived from it, as bool is from int."""
+    return all(type(value) is kind for value in values)
+
+
+def whole_numbers(path: Path, numbers: list[int]) -> Tensor:
+    """Return numbers read from ``path`` as int64 [N].
+
+    Raises:
+        UserError: one is too large to count anything.
+    """
+    try:
+        return torch.tensor(numbers, dtype=torch.int64)
+    except (OverflowError, RuntimeError, ValueError) as error:
+        raise UserError(f"{path}: holds a number that counts nothing here; {remake_hint(STAGE)}") from error
 
 
 def pixels_of(image: Image.Image) -> Tensor:

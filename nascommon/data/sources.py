@@ -66,6 +66,5 @@ def _restricted(source: Source, classes: tuple[str, ...]) -> Source:
 
 
 def _relabelled(samples: Samples, new_label_K: Tensor) -> Samples:
-    assert isinstance(samples, Pixels)
     labels = new_label_K[samples.labels]
-    return Pixels(samples.images, labels).take((labels >= 0).nonzero().flatten())
+    return samples.relabelled(labels).take((labels >= 0).nonzero().flatten())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ class Stored:
     copies: Copies
 
 
+@singledispatch
 def store(
     train: Samples, test: Samples, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
 ) -> Stored:
@@ -48,7 +50,7 @@ def store(
 
     Args:
         train: training pictures; copies are left out of them where ``settings.copies`` asks for it.
-        test: test pictures.
+        test: test pictures, of the same kind.
         classes: names of the labels.
         settings: the section.
         folder: receives pictures that must be written.
@@ -57,20 +59,17 @@ def store(
     Raises:
         UserError: pictures that cannot be read, or that differ in size while ``settings.size`` is empty.
     """
-    if isinstance(train, Pixels) and isinstance(test, Pixels):
-        return _from_pixels(train, test, classes, settings, folder, report)
-    assert isinstance(train, Paths)
-    assert isinstance(test, Paths)
-    return _from_paths(train, test, settings, report)
+    raise NotImplementedError(type(train).__name__)
 
 
-def _from_pixels(
+@store.register
+def _(
     train: Pixels, test: Pixels, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
 ) -> Stored:
     names = [str(number) for part in (train, test) for number in range(len(part))]
     train, copies = _weeded(train, test, _digests(train) + _digests(test), names, settings, report)
     channels = settings.channels or train.images.shape[1]
-    train, test = (Pixels(_with_channels(part.images, channels), part.labels) for part in (train, test))
+    train, test = (replace(part, images=_with_channels(part.images, channels)) for part in (train, test))
     if settings.storage == "files":
         assert settings.size is not None
         written = [_write_pictures(part, folder, name, classes) for name, part in (("train", train), ("test", test))]
@@ -81,7 +80,7 @@ def _from_pixels(
         from torchvision.transforms.v2 import functional as vision
 
         side = [settings.size, settings.size]
-        train, test = (Pixels(vision.resize(part.images, side, antialias=True), part.labels) for part in (train, test))
+        train, test = (replace(part, images=vision.resize(part.images, side, antialias=True)) for part in (train, test))
     height, width = train.images.shape[2:]
     return Stored(train, test, channels, height, width, copies)
 
@@ -112,10 +111,14 @@ def _write_pictures(part: Pixels, folder: Path, name: str, classes: tuple[str, .
         pixels = image_CHW.permute(1, 2, 0).squeeze(-1).numpy()
         with writing(file := folder / name / names[-1]):
             Image.fromarray(pixels).save(file)
-    return Paths(folder / name, tuple(names), part.labels, tuple(_digests(part)))
+    return Paths(folder / name, tuple(names), part.labels, tuple(_digests(part)), part.task)
 
 
-def _from_paths(train: Paths, test: Paths, settings: DataSettings, report: Report) -> Stored:
+@store.register
+def _(
+    train: Paths, test: Paths, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
+) -> Stored:
+    del classes, folder  # files stay where they are
     headers = read_headers(train.root, train.names + test.names)
     if _belong_in_memory(headers, settings):
         return _in_memory(train, test, _channels(headers, settings), settings, report)
@@ -133,7 +136,7 @@ def _in_memory(train: Paths, test: Paths, channels: int, settings: DataSettings,
     _tell(seen, settings, report)
     if settings.size is not None:
         _tell_cut([picture.sides for picture in seen], settings, report, streamed=False)
-    parts = Pixels(images[: len(train)], train.labels), Pixels(images[len(train) :], test.labels)
+    parts = Pixels(images[: len(train)], train.labels, train.task), Pixels(images[len(train) :], test.labels, test.task)
     kept, copies = _weeded(*parts, [picture.digest for picture in seen], names, settings, report)
     return Stored(kept, parts[1], channels, images.shape[2], images.shape[3], copies)
 

@@ -200,7 +200,7 @@ def test_a_mixed_folder_gets_one_channel_count_and_says_so(
     lines: list[str] = []
     prepared = make(source="image_folder", path=str(folder), channels=channels, report=lines.append)
     assert prepared.manifest.channels == expected
-    assert prepared.part("train").samples.images.shape[1] == expected  # type: ignore[union-attr]  # in memory
+    assert prepared.part("train").samples.images.shape[1] == expected  # type: ignore[attr-defined]  # in memory
     assert told is None or any(told in line for line in lines)
     assert told is not None or len(lines) == 1
 
@@ -213,5 +213,5 @@ def test_a_folder_of_gray_pictures_has_one_channel(tmp_path: Path, draw: Draw, m
 
 def test_pictures_of_any_shape_are_resized_to_a_square_of_their_centre(folder: Path, draw: Draw, make: Make) -> None:
     draw(folder / "cat/wide.png", height=10, width=30)
-    images = make(source="image_folder", path=str(folder), size=5).part("train").samples.images  # type: ignore[union-attr]  # in memory
+    images = make(source="image_folder", path=str(folder), size=5).part("train").samples.images  # type: ignore[attr-defined]  # in memory
     assert images.shape[1:] == (3, 5, 5)

@@ -45,7 +45,7 @@ def test_only_the_part_test_opens_the_test_file(make: Make, storage: dict[str, o
 
 def test_no_picture_is_in_two_parts(make: Make, folder: Path) -> None:
     prepared = make(source="image_folder", path=str(folder), storage="files", size=8)
-    paths = [set(prepared.part(name).samples.names) for name in ("weights", "architecture", "test")]  # type: ignore[union-attr]  # files
+    paths = [set(prepared.part(name).samples.names) for name in ("weights", "architecture", "test")]  # type: ignore[attr-defined]  # files
     assert sum(map(len, paths)) == len(set.union(*paths)) == 12
 
 
@@ -97,7 +97,7 @@ def test_the_content_hash_of_files_follows_content_and_how_it_is_seen(make: Make
 
 def test_mean_and_deviation_are_those_of_the_training_pictures(make: Make) -> None:
     prepared = make(source="digits")
-    images = prepared.part("train").samples.images.double() / 255  # type: ignore[union-attr]  # in memory
+    images = prepared.part("train").samples.images.double() / 255  # type: ignore[attr-defined]  # in memory
     assert prepared.manifest.mean[0] == pytest.approx(float(images.mean()), abs=1e-12)
     assert prepared.manifest.std[0] == pytest.approx(float(images.std(correction=0)), abs=1e-12)
 
@@ -105,16 +105,16 @@ def test_mean_and_deviation_are_those_of_the_training_pictures(make: Make) -> No
 def test_the_moments_of_files_are_those_of_the_same_pictures_in_memory(make: Make, folder: Path) -> None:
     settings = {"source": "image_folder", "path": str(folder), "storage": "files"}
     files = make(**settings, size=7)  # cuts the centre out of the 8 x 8 pictures
-    names = files.part("train").samples.names  # type: ignore[union-attr]  # files
+    names = files.part("train").samples.names  # type: ignore[attr-defined]  # files
     pixels = np.stack([np.array(Image.open(folder / name))[0:7, 0:7] for name in names]) / 255
     assert files.manifest.mean == pytest.approx(pixels.mean((0, 1, 2)), abs=1e-12)
     assert files.manifest.std == pytest.approx(pixels.std((0, 1, 2)), abs=1e-12)
 
 
 def test_digits_keep_their_brightness_and_can_be_had_in_colour_and_larger(make: Make) -> None:
-    plain = make(source="digits", limit=40).part("train").samples.images  # type: ignore[union-attr]  # in memory
+    plain = make(source="digits", limit=40).part("train").samples.images  # type: ignore[attr-defined]  # in memory
     assert (int(plain.min()), int(plain.max())) == (0, 255)
-    colour = make(source="digits", limit=40, channels=3, size=16).part("train").samples.images  # type: ignore[union-attr]  # in memory
+    colour = make(source="digits", limit=40, channels=3, size=16).part("train").samples.images  # type: ignore[attr-defined]  # in memory
     assert colour.shape[1:] == (3, 16, 16)
     assert torch.equal(colour[:, 0], colour[:, 2])
 
@@ -139,7 +139,7 @@ def test_written_pictures_travel_with_the_folder(make: Make) -> None:
     prepared = make(source="digits", limit=40, storage="files", size=8)
     moved = prepared.folder.rename(prepared.folder.with_name("moved"))
     samples = open_prepared(moved).part("test").samples
-    assert all((samples.root / name).is_file() for name in samples.names)  # type: ignore[union-attr]  # files
+    assert all((samples.root / name).is_file() for name in samples.names)  # type: ignore[attr-defined]  # files
     assert json.loads((moved / "train" / "samples.json").read_text())["root"] == "."
 
 

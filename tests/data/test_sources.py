@@ -65,7 +65,7 @@ def test_real_cifar10_loads_from_the_folder_and_from_its_parent(tmp_path: Path, 
     }  # fmt: skip
     images, labels = restore.load_batch("test_batch")
     test = within.part("test")
-    assert torch.equal(test.samples.images, torch.from_numpy(images).permute(0, 3, 1, 2))  # type: ignore[union-attr]  # in memory
+    assert torch.equal(test.samples.images, torch.from_numpy(images).permute(0, 3, 1, 2))  # type: ignore[attr-defined]  # in memory
     assert test.labels.tolist() == labels.tolist()
 
 

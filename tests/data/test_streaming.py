@@ -49,7 +49,7 @@ def test_an_abandoned_epoch_does_not_touch_the_next(make: Make) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_that_breaks_later_is_named_in_one_line(make: Make, folder: Path, workers: int) -> None:
     part = make(source="image_folder", path=str(folder), storage="files", size=8).part("weights")
-    broken = folder / part.samples.names[1]  # type: ignore[union-attr]  # files
+    broken = folder / part.samples.names[1]  # type: ignore[attr-defined]  # files
     broken.write_bytes(broken.read_bytes()[:-80])
     with pytest.raises(UserError) as caught:
         list(training_batches(part, 2, Augment(), seed=0, device=CPU, workers=workers).epoch(0))

@@ -30,7 +30,7 @@ def test_prepare_decodes_every_streamed_picture_test_ones_too(make: Make, folder
 
 def test_headers_do_not_decode_and_say_so(make: Make, folder: Path) -> None:
     settings = {"source": "image_folder", "path": str(folder), "storage": "files", "size": 8, "verify": "headers"}
-    tear(folder / make(**settings).part("test").samples.names[0])  # type: ignore[union-attr]  # files
+    tear(folder / make(**settings).part("test").samples.names[0])  # type: ignore[attr-defined]  # files
     lines: list[str] = []
     make(**settings, report=lines.append)
     assert any(line.startswith("data.verify: headers: not every picture was decoded: a file torn") for line in lines)
