@@ -45,7 +45,7 @@ StopRule = Callable[[Genotype], bool]
 """(genotype after an epoch) -> whether the phase ends here."""
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-"""Of a running mean: 1 would never take anything in."""
+"""Factor of the old values in a running mean: 1 would never take anything in."""
 
 
 class WeightOptimiser(Settings):

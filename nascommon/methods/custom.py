@@ -113,11 +113,11 @@ class RelaxChoice(Settings):
 
     operations: Literal["softmax", "sharpened_softmax", "cross_edge", "sigmoid"] = "softmax"
     edges: EdgeWeights = Unweighed()
-    """Whether edges have logits of their own."""
+    """Logits that edges have of their own."""
 
 
 class PenaltyChoice(Settings):
-    """What is added to the validation loss; several add up."""
+    """Penalty on the validation loss; several add up."""
 
     entropy: EntropyPenalty | None = None
     """DA2S' penalties."""
@@ -146,7 +146,7 @@ class DiscretizeChoice(Settings):
 
     kept_edges: KeptEdges = 8
     rank: EdgeRank = "product"
-    """What the edges of a node are ranked by: operation times edge weight, or the edge weight alone."""
+    """Rank of the edges of a node: operation times edge weight, or the edge weight alone."""
     most_skips: Whole | None = None
     """Skip connections that the normal cell may keep."""
 

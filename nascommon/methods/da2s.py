@@ -31,7 +31,7 @@ class Da2sSettings(EntropyPenalty, DartsLike):
     kept_edges: KeptEdges = 8
     """Edges of 14 that each cell keeps, and that the edge logits are trained to."""
     dead_node: Literal["drop", "zeros"] = "drop"
-    """With 3 edges one node has no input: leave it out of the cell's output, or let it give zeros."""
+    """Use of the node without input when 3 edges are kept: leave it out of the cell's output, or let it give zeros."""
     alpha_transform: Literal["sharpened", "identity"] = "sharpened"
     channel_divisor: Channels = 1
     alpha_scale: NonNegative = 1e-4

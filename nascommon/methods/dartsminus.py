@@ -15,7 +15,7 @@ class DartsminusSettings(DartsLike):
     """The defaults are the released code's with its script's flags (Meituan-AutoML/DARTS-)."""
 
     skip_strength: NonNegative = 1.0
-    """Of the auxiliary skip at the start; it falls linearly to 0."""
+    """Weight of the auxiliary skip at the start; it falls linearly to 0."""
 
 
 @register

@@ -27,9 +27,9 @@ class EcdartsSettings(DartsLike):
     ist: bool = True
     """Induced structural transition: after each epoch train the induced model, and take its weights if it is best."""
     ist_arch_steps: bool = True
-    """Whether the supernet takes architecture steps while the induced model trains."""
+    """True where the supernet takes architecture steps while the induced model trains."""
     parse_on: Literal["normalised", "raw"] = "normalised"
-    """What the genotype is read from: the mixing weights, or alpha itself, which is not comparable across columns."""
+    """Source of the genotype: the mixing weights, or alpha itself, which is not comparable across columns."""
     arch_gradient: Approximation = FirstOrder()
     kept_edges: KeptEdges = 8
 

@@ -19,7 +19,7 @@ class FairdartsSettings(DartsLike):
     batch_size: BatchSize = 128
     alpha_scale: NonNegative = 0.0
     zero_one_weight: NonNegative = 10.0
-    """Of the zero-one loss, which pushes every sigmoid away from 1/2."""
+    """Factor of the zero-one loss, which pushes every sigmoid away from 1/2."""
     threshold: Probability = 0.85
     """An edge stays only if the sigmoid of its best operation reaches it."""
     candidates: CandidateNames = WITHOUT_NONE

@@ -44,17 +44,17 @@ class PdartsSettings(Settings):
     """
 
     epochs: Epochs = 25
-    """Of each phase."""
+    """Epochs of each phase."""
     warmup: Whole = 10
     """First epochs of each phase without architecture steps."""
     cells: tuple[SearchCells, ...] = Field(default=(5, 11, 17), min_length=1, max_length=MOST_PHASES)
     """Depth of the supernet by phase; each phase trains a new one."""
     added_channels: tuple[AddedChannels, ...] = (0, 0, 0)
-    """What each phase adds to search.channels."""
+    """Channels that each phase adds to search.channels."""
     survivors: tuple[Count, ...] = (5, 3)
     """Candidates per edge that go on to the second and every later phase."""
     skip_dropout: tuple[Probability, ...] = (0.0, 0.4, 0.7)
-    """By phase: the probability with which elements of a skip's output are dropped at first."""
+    """Probability by phase with which elements of a skip's output are dropped at first."""
     most_skips: Whole | None = 2
     """Skip connections that the normal cell may keep; null sets no limit."""
     batch_size: BatchSize = 96

@@ -12,7 +12,7 @@ from nascommon.space.operations import CANDIDATES
 
 
 class RandomSettings(Settings):
-    """With ``epochs: 0`` and ``samples: 1`` one architecture is drawn and nothing is trained."""
+    """Random search; with ``epochs: 0`` and ``samples: 1`` one architecture is drawn and nothing is trained."""
 
     epochs: Whole = 50
     """Epochs in which the supernet is trained, one random architecture a step."""

@@ -16,7 +16,7 @@ class SdartsSettings(DartsLike):
     """The defaults are the released code's (xiangning-chen/SmoothDARTS)."""
 
     first_radius: NonNegative = 0.03
-    """Of the uniform noise on the mixing weights; it grows linearly."""
+    """Radius of the uniform noise on the mixing weights; it grows linearly."""
     last_radius: NonNegative = 0.3
     candidates: CandidateNames = WITHOUT_NONE
 

@@ -20,7 +20,7 @@ from nascommon.space.stem import Stem
 from nascommon.space.topology import Topology
 
 Use = Literal["weights", "architecture", "evaluation"]
-"""What a forward pass is for: a step of the network weights, a step of the architecture, or a score."""
+"""Purpose of a forward pass: a step of the network weights, a step of the architecture, or a score."""
 USES: frozenset[Use] = frozenset(get_args(Use))
 STEPS: frozenset[Use] = USES - {"evaluation"}
 
@@ -51,7 +51,7 @@ Approximation = Annotated[
     Field(discriminator="kind"),
     by_kind(FirstOrder, Unrolled, UnrolledExact),
 ]
-"""How the architecture step sees that the network weights depend on the architecture (DARTS, section 2.3)."""
+"""Way in which the architecture step sees that the network weights depend on the architecture (DARTS, section 2.3)."""
 
 
 class Soft(Settings):
@@ -65,7 +65,7 @@ class Induced(Settings):
 
     kind: Literal["induced"] = "induced"
     arch_steps: bool = True
-    """Whether the supernet meanwhile takes architecture steps, batch by batch."""
+    """True where the supernet meanwhile takes architecture steps, batch by batch."""
 
 
 Pass = Annotated[Soft | Induced, Field(discriminator="kind"), by_kind(Soft, Induced)]
@@ -73,7 +73,7 @@ Pass = Annotated[Soft | Induced, Field(discriminator="kind"), by_kind(Soft, Indu
 
 
 class MixedOp(Settings):
-    """How an edge of the supernet computes, and what stands before the first cell."""
+    """Channels that an edge of the supernet mixes, and the stem before the first cell."""
 
     channel_divisor: Channels = 1
     """K: one K-th of the channels goes through the candidates (PC-DARTS); 1 is all."""
@@ -83,7 +83,7 @@ class MixedOp(Settings):
 
 @dataclass(frozen=True)
 class Sample:
-    """What forward passes use instead of the mixing weights themselves.
+    """Draw that forward passes use instead of the mixing weights themselves.
 
     Attributes:
         draw: makes it from the mixing weights, anew for every forward pass.

@@ -27,27 +27,27 @@ def _epoch(progress: float) -> float:
 
 
 def constant(_progress: float) -> float:
-    """1."""
+    """Return 1."""
     return 1.0
 
 
 def linear(progress: float) -> float:
-    """(e - 1) / 49."""
+    """Return (e - 1) / 49."""
     return progress
 
 
 def logarithmic(progress: float) -> float:
-    """ln(e) / ln(50)."""
+    """Return ln(e) / ln(50)."""
     return math.log(_epoch(progress)) / math.log(EPOCHS)
 
 
 def exponential(progress: float) -> float:
-    """2^((e - 50) / 5)."""
+    """Return 2^((e - 50) / 5)."""
     return 2 ** ((_epoch(progress) - EPOCHS) / 5)
 
 
 def stepped(progress: float) -> float:
-    """Thirds, at a quarter, half and three quarters of 50 epochs."""
+    """Return a third more at a quarter, half and three quarters of 50 epochs."""
     return sum(_epoch(progress) >= EPOCHS * quarter / 4 for quarter in (1, 2, 3)) / 3
 
 
@@ -61,7 +61,7 @@ LEFT = EPOCHS - DELAY
 PLAIN: dict[ControlName, Control] = {
     "const": constant, "linear": linear, "log": logarithmic, "exp": exponential, "step": stepped,
 }  # fmt: skip
-"""By the names of the paper's tables."""
+"""Control functions by the names of the paper's tables."""
 
 DELAYED: dict[ControlName, Control] = {
     "const": _delayed(lambda _e: 1.0),
@@ -70,15 +70,15 @@ DELAYED: dict[ControlName, Control] = {
     "exp": _delayed(lambda e: 2 ** ((e - EPOCHS) / 5)),
     "step": _delayed(lambda e: sum(e >= DELAY + LEFT * quarter / 4 for quarter in (1, 2, 3)) / 3),
 }
-"""The same with the first 8 epochs at 0; ``log`` ends at 1.006, as released."""
+"""The same functions with the first 8 epochs at 0; ``log`` ends at 1.006, as released."""
 
 
 class Priority(Settings):
-    """How a coefficient rises over the search: ``factor`` times one of the paper's control functions."""
+    """Rise of a coefficient over the search: ``factor`` times one of the paper's control functions."""
 
     control: ControlName = "const"
     delayed: bool = False
-    """Whether it stays 0 for the first 8 of 50 epochs."""
+    """True where it stays 0 for the first 8 of 50 epochs."""
     factor: NonNegative = 1.0
 
     def function(self) -> Control:

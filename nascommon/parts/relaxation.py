@@ -28,7 +28,7 @@ def softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: fl
 
 
 def sharpened_softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
-    """As DARTS, of logits that ``sharpened`` has pulled apart (released DA2S code)."""
+    """Take DARTS' softmax of logits that ``sharpened`` has pulled apart (released DA2S code)."""
     return CellMixing(sharpened(logits.alpha_EO).softmax(dim=-1))
 
 
@@ -38,7 +38,7 @@ def sigmoid(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixi
 
 
 def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -> CellMixing:
-    """Per operation, the edges that enter a node compete: CEN, softmax over the columns of a node (EC-DARTS).
+    """Let the edges that enter a node compete per operation: CEN, a softmax down its columns (EC-DARTS).
 
     An operation sums to one over those edges of the node that still have it as a candidate, so the weights that enter
     a node sum to the number of its operations. Operations do not compete with each other.

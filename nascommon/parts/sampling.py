@@ -23,7 +23,7 @@ Sampler = Callable[[CellLogits, CellMixing, CellSpace, float], CellMixing]
 
 
 LEAST = 1e-6
-"""Of a concentration, which must not be 0."""
+"""Smallest concentration of a Dirichlet distribution, which must not be 0."""
 SKIP = "skip_connect"
 
 

@@ -1,4 +1,4 @@
-"""What a search leaves for the stages after it: its last supernet and logits, snapshots on the way, and its history."""
+"""Files that a search leaves for the stages after it: its last supernet and logits, snapshots, and its history."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InducedRecord(Settings):
 
 
 class StateRecord(Settings):
-    """What ``search.json`` says of a supernet that lies beside it as a file."""
+    """Entry of ``search.json`` about a supernet that lies beside it as a file."""
 
     file: Annotated[str, Field(pattern=r"^(snapshots/)?[A-Za-z0-9_-]+\.safetensors$")]
     epoch: Annotated[int, Field(ge=-1)]
@@ -85,7 +85,7 @@ class StateRecord(Settings):
 
 
 class SearchRecord(Settings):
-    """What of ``search.json`` later stages read; provenance and figures beside it are for people."""
+    """Part of ``search.json`` that later stages read; provenance and figures beside it are for people."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -23,7 +23,7 @@ OF_EPOCH = ("learning_rate", "seconds")
 
 @dataclass
 class History:
-    """What happened so far; ``candidates`` has one entry per phase begun."""
+    """Figures and architectures of the epochs so far; ``candidates`` has one entry per phase begun."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     architecture: list[dict[str, Tensor]] = field(default_factory=list)

@@ -52,7 +52,7 @@ class Hooks(TrainingHooks):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a search ended."""
+    """State and history at the end of a search."""
 
     state: SearchState
     history: History
@@ -79,12 +79,12 @@ def run_search(
         method: the record to run.
         base: classes, image channels, topology and first candidates; each phase brings its own depth and width.
         data: weight half and architecture half.
-        seed: of everything random.
+        seed: decides everything random.
         device: where to compute.
         checkpoint: taken up if there is one, and written after every epoch.
         hooks: who is told.
         watch_every: epochs between two measurements of the signs of collapse; 0 measures none.
-        pieces: of a batch that are computed one after the other.
+        pieces: number of pieces of a batch, computed one after the other.
 
     Raises:
         DivergenceError: a loss is not finite at the end of an epoch; the checkpoint of the epoch before stays.
@@ -115,7 +115,7 @@ def run_search(
 
 @dataclass(frozen=True)
 class _Search:
-    """What all phases of a search share."""
+    """Data, settings and history that all phases of a search share."""
 
     data: SearchData
     history: History

@@ -1,4 +1,4 @@
-"""What an epoch consists of: passes over the weight half, a batch at a time.
+"""Passes, of which an epoch consists: sweeps over the weight half, a batch at a time.
 
 The soft pass is the papers' alternation of an architecture step and a weight step. The induced pass is the induced
 structural transition of EC-DARTS: it trains the model that the present genotype induces.

@@ -18,12 +18,12 @@ def _known_method(name: str) -> str:
 
 
 class SearchSettings(Settings):
-    """What is the same for every method; how a method trains stands in its own section ``methods.<name>``."""
+    """Settings that are the same for every method; how a method trains stands in its own section ``methods.<name>``."""
 
     method: Annotated[str, AfterValidator(_known_method)]
     """A name of the registry."""
     channels: Channels = 16
-    """Of the supernet's first cell."""
+    """Channels of the supernet's first cell."""
     cells: SearchCells = 8
     nodes: Nodes = 4
     """Intermediate nodes of a cell; 4 in all papers."""

@@ -1,4 +1,4 @@
-"""What a search is made of: the size of its supernet and its batches."""
+"""Ingredients of a search: the size of its supernet and its batches."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class InducedModel:
 
 @dataclass
 class SearchState:
-    """What one phase of a search changes from step to step, and how its steps are computed.
+    """Tensors and optimisers that one phase of a search changes from step to step, and how its steps are computed.
 
     Attributes:
         arch_optimiser: of the logits; None where they are not learned.
