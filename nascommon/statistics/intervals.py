@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from scipy.special import ndtri
 
 from nascommon.settings import UserError
@@ -41,15 +42,11 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
     """
     if not 0 <= correct <= total or total == 0:
         raise UserError(f"accuracy: 0 <= correct <= total and total > 0 needed, got {correct} of {total}")
-    z = float(ndtri((1 + confidence) / 2))
-    share = correct / total
-    centre = share + z**2 / (2 * total)
-    half = z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    scale = 1 + z**2 / total
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    found = stats.binomtest(correct, total).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
 
 
-def paired_difference(first: Array, second: Array, confidence: float = 0.95) -> tuple[float, float, float]:
+def paired_difference(first: Array, second: Array) -> tuple[float, float, float]:
     """Mean of ``first - second`` over the same samples with its interval: (mean, low, high); both lie in [0, 1].
 
     Pairing removes what makes a sample hard for both. The interval covers the choice of samples, not of seeds. It is
@@ -58,14 +55,18 @@ def paired_difference(first: Array, second: Array, confidence: float = 0.95) -> 
     """
     differences = first - second
     padded = np.concatenate([differences, [1.0, -1.0]])
-    half = float(ndtri((1 + confidence) / 2)) * float(padded.std()) / math.sqrt(padded.size)
+    half = float(ndtri(0.975)) * float(padded.std()) / math.sqrt(padded.size)
     centre = float(padded.mean())
     return float(differences.mean()), max(-1.0, centre - half), min(1.0, centre + half)
 
 
-def bootstrap_mean(values: Sequence[float], *, seed: int, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean with its percentile bootstrap interval: (mean, low, high)."""
+def bootstrap_mean(values: Sequence[float], *, seed: int) -> tuple[float, float, float]:
+    """Return the mean with its 95 % percentile bootstrap interval: (mean, low, high); one value has no spread."""
     numbers = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(numbers.size, size=(BOOTSTRAPS, numbers.size))
-    low, high = np.quantile(numbers[draws].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(numbers.mean()), float(low), float(high)
+    mean = float(numbers.mean())
+    if numbers.size == 1:
+        return mean, mean, mean
+    interval = stats.bootstrap(
+        (numbers,), np.mean, n_resamples=BOOTSTRAPS, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return mean, float(interval.low), float(interval.high)

@@ -158,3 +158,5 @@ def test_the_bootstrap_of_a_mean_is_seeded_and_shrinks_with_the_sample() -> None
     _, few_low, few_high = bootstrap_mean(values[:20], seed=0)
     assert high - low < few_high - few_low
     assert mean == pytest.approx(sum(values) / 200)
+    assert bootstrap_mean([0.25], seed=0) == (0.25, 0.25, 0.25)
+    assert bootstrap_mean([0.25, 0.25], seed=0) == (0.25, 0.25, 0.25)
