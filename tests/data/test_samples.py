@@ -1,10 +1,14 @@
-"""The content hash notices every change that could change a result."""
+"""Both kinds of samples do what samples do, and the content hash notices every change that could change a result."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
-from nascommon.data.samples import Pixels, content_hash
+from nascommon.data.samples import KINDS, Paths, Pixels, Samples, Storage, content_hash
+from nascommon.data.task import Classification
 
 
 def test_pixels_labels_shape_names_split_and_place_all_count() -> None:
@@ -23,3 +27,38 @@ def test_pixels_labels_shape_names_split_and_place_all_count() -> None:
     ]
     assert len(set(hashes)) == len(hashes)
     assert content_hash(Pixels(images.clone(), labels.clone()), train, names, split, "") == hashes[0]
+
+
+LABELS = torch.tensor([0, 1, 0])
+
+
+def samples_of(kind: Storage, folder: Path) -> Samples:
+    if kind == "memory":
+        images = torch.arange(12, dtype=torch.uint8).view(3, 1, 2, 2)
+        return Pixels(images, LABELS, Classification())
+    return Paths(folder, ("a.png", "b.png", "c.png"), LABELS, (b"1", b"2", b"3"), Classification())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_read_again(kind: Storage, tmp_path: Path) -> None:
+    samples = samples_of(kind, tmp_path)
+    assert samples.storage == kind
+    samples.write(tmp_path)
+    read = KINDS[kind].read(tmp_path)
+    assert type(read) is type(samples)
+    assert torch.equal(read.labels, LABELS)
+    if isinstance(samples, Pixels) and isinstance(read, Pixels):
+        assert torch.equal(read.images, samples.images)
+    if isinstance(samples, Paths) and isinstance(read, Paths):
+        assert (read.root, read.names) == (samples.root, samples.names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_of_them_are_the_same_pictures_of_the_same_task(kind: Storage, tmp_path: Path) -> None:
+    samples = samples_of(kind, tmp_path)
+    some = samples.relabelled(LABELS + 1).take(torch.tensor([2, 1]))
+    assert some.labels.tolist() == some.strata.tolist() == [1, 2]
+    assert some.task is samples.task
+    assert list(some.content()) != list(samples.take(torch.tensor([2, 1])).content())
+    assert some.seen_as((1, 2, 2))
+    assert some.seen_as((3, 2, 2)) == (kind == "files")
