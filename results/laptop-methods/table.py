@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tabulate import tabulate
+
 COLUMNS = {
     "search s": ("search/search_seconds", 1, 0),
     "soft %": ("discretize/soft", 100, 1),
@@ -37,11 +39,11 @@ def main(paths: list[str]) -> None:
     for row in rows:
         methods.setdefault(row["method"], []).append(row)
     best = sorted(methods.items(), key=lambda item: -statistics.mean(row["test_accuracy"] for row in item[1]))
-    print("| method | seeds |", " | ".join(COLUMNS), "|")
-    print("|---" * (len(COLUMNS) + 2) + "|")
+    lines = []
     for method, found in best:
         seeds = ", ".join(str(row["seed"]) for row in sorted(found, key=lambda row: row["seed"]))
-        print(f"| `{method}` | {seeds} |", " | ".join(cell(found, *how) for how in COLUMNS.values()), "|")
+        lines.append([f"`{method}`", seeds, *(cell(found, *how) for how in COLUMNS.values())])
+    print(tabulate(lines, ["method", "seeds", *COLUMNS], tablefmt="github", stralign=None, disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tabulate import tabulate
+
 HEAD = (
     "step",
     "baseline",
@@ -15,12 +17,12 @@ HEAD = (
 )
 
 rows = [row for file in sorted(Path(__file__).parent.glob("*.json")) for row in json.loads(file.read_text())]
-print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+lines = []
 for row in rows:
     low, high = row["spread"]
     memory = "" if row["peak_memory_ratio"] is None else f"{1 / row['peak_memory_ratio']:.2f}x"
     operators = "" if row["operations_ratio"] is None else f"{1 / row['operations_ratio']:.2f}x"
-    print(
-        f"| {row['case']} | {row['baseline']} | {row['batch']} | **{row['ratio']:.2f}** ({low:.2f} to {high:.2f}) | "
-        f"{row['ours_ms']:.0f} | {row['baseline_ms']:.0f} | {memory} | {operators} |"
-    )
+    faster = f"**{row['ratio']:.2f}** ({low:.2f} to {high:.2f})"
+    times = (f"{row['ours_ms']:.0f}", f"{row['baseline_ms']:.0f}")
+    lines.append([row["case"], row["baseline"], row["batch"], faster, *times, memory, operators])
+print(tabulate(lines, HEAD, tablefmt="github", stralign=None, disable_numparse=True))
