@@ -13,7 +13,12 @@ from torch.nn import functional as F
 
 
 def crop(images_BCHW: Tensor, offsets_B2: Tensor, padding: int) -> Tensor:
-    """Pad every side with ``padding`` zeros and cut the old size out again, at ``offsets_B2`` (row, column) >= 0.
+    """Pad every side with ``padding`` zeros and cut the old size out again: [B, C, H, W].
+
+    Args:
+        images_BCHW: the pictures.
+        offsets_B2: row and column of each window's upper left pixel in the padded picture, from 0 to 2 * padding.
+        padding: pixels.
 
     Offsets uniform in 0 .. 2 * padding give the distribution of torchvision's ``RandomCrop(size, padding)``.
     """
@@ -25,7 +30,7 @@ def crop(images_BCHW: Tensor, offsets_B2: Tensor, padding: int) -> Tensor:
 
 
 def flip(images_BCHW: Tensor, flips_B: Tensor) -> Tensor:
-    """Mirror left to right where ``flips_B`` is true."""
+    """Mirror left to right where ``flips_B`` is true: [B, C, H, W]."""
     return torch.where(flips_B[:, None, None, None], images_BCHW.flip(3), images_BCHW)
 
 
@@ -37,7 +42,7 @@ def normaliser(mean: Sequence[float], std: Sequence[float], device: torch.device
 
 
 def cutout(images_BCHW: Tensor, centres_B2: Tensor, length: int) -> Tensor:
-    """Zero a square around ``centres_B2`` (row, column), clipped at the borders.
+    """Zero a square of ``length`` pixels around ``centres_B2`` (row, column), clipped at the borders: [B, C, H, W].
 
     DeVries and Taylor 2017 as in the released DARTS code: ``length // 2`` pixels before the centre, as many from it on.
     """

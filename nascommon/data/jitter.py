@@ -17,7 +17,7 @@ TINY = 1e-8
 
 
 def jitter(images_BCHW: Tensor, steps_BS2: Tensor) -> Tensor:
-    """Adjust the colours of uint8 pictures, as float32; without steps return them as they are.
+    """Adjust the colours of uint8 pictures [B, C, H, W], as float32; without steps return them as they are.
 
     Args:
         images_BCHW: the pictures, on the device.
@@ -39,7 +39,7 @@ def jitter(images_BCHW: Tensor, steps_BS2: Tensor) -> Tensor:
 
 
 def brightness(images_BCHW: Tensor, factors_B111: Tensor) -> Tensor:
-    """Blend with black."""
+    """Blend with black: [B, C, H, W] in 0 to 255, as its relatives below."""
     return (images_BCHW * factors_B111).clamp_(0, WHITE)
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 def stratified(labels_N: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Divide the indices of ``labels_N`` (int64) into ``1 - share`` and ``share`` of every class.
 
+    Returns int64 indices [N - n] and [n]; ``generator`` decides which samples go where.
+
     Per class the second part is within one of ``share`` times the class, in total it is the nearest whole number,
     except that no class with two samples or more is left out of either part. Both come sorted.
     """
@@ -31,7 +33,10 @@ def pick(labels_N: Tensor, quotas_K: Tensor, generator: torch.Generator) -> tupl
 
 
 def quotas(counts_K: Tensor, share: float) -> Tensor:
-    """``share`` of every class by the largest-remainder rule, at least one on both sides where there are two."""
+    """Return ``share`` of each class's count [K] by the largest-remainder rule.
+
+    At least one stays on both sides where a class has two.
+    """
     ideal_K = counts_K.double() * share
     quota_K = torch.minimum(ideal_K.floor().long().clamp(min=1), (counts_K - 1).clamp(min=0))
     missing = math.floor(share * int(counts_K.sum()) + 0.5) - int(quota_K.sum())

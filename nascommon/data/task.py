@@ -44,7 +44,7 @@ class Classification:
     def loss(
         self, outputs: Tensor, labels: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
     ) -> Tensor:
-        """Return the cross entropy in nats."""
+        """Return the cross entropy in nats of logits [B, K] and classes [B], a scalar."""
         return functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing, reduction=reduction)
 
     def scores(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Classification:
         return outputs.argmax(1) == labels
 
     def strata(self, labels: Tensor) -> Tensor:
-        """Return the classes."""
+        """Return the classes [B]: a split keeps the share of each."""
         return labels
 
 

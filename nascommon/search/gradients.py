@@ -36,7 +36,7 @@ def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tenso
 
 
 def first_order(state: SearchState, valid: Batch) -> tuple[Tensor, ...]:
-    """Take w as it is: grad_a L_valid(w, a) (DARTS, eq. 7 with xi = 0)."""
+    """Take w as it is: grad_a L_valid(w, a) (DARTS, eq. 7 with xi = 0). Shapes as in ``arch_gradient``."""
     with frozen(state.supernet):
         return _gradient(state, state.supernet, valid, state.logits.tensors(), penalty=_penalty)
 
@@ -85,7 +85,10 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
 
 
 def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
-    """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward."""
+    """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward.
+
+    Shapes as in ``arch_gradient``. It holds the graphs of both passes, so it takes the most memory of the three.
+    """
     weights = _weights(state)
     loss = _loss(_with(state, weights), state.draw("architecture"), train)
     slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)  # w' depends on the logits by them

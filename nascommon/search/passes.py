@@ -165,7 +165,10 @@ def architecture_step(state: SearchState, train: Batch, valid: Batch) -> None:
 
 
 def weight_step(state: SearchState, train: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move the network weights one step of SGD under the mixing weights, which see no gradient."""
+    """Move the network weights one step of SGD under the mixing weights, which see no gradient.
+
+    Returns scalars on the device: the mean loss of the batch and its sum of scores.
+    """
     # No graph to the logits, which are not learned on the weight half: it would only take memory.
     with torch.no_grad():
         mixing = state.draw("weights")
