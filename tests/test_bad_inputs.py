@@ -61,7 +61,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
 
 
 def told(folder: Path, *edits: tuple[str, str]) -> list[str]:
-    """What is said, key by key, of the smoke preset with these edits."""
+    """Return what is said, key by key, of the smoke preset with these edits."""
     text = SMOKE.read_text(encoding="utf-8")
     for old, new in edits:
         assert old in text
@@ -164,7 +164,7 @@ def test_a_command_line_is_refused_with_status_2(call: Call, tmp_path: Path, mon
 
 
 class Bomb:
-    """What a hostile pickle does when it is opened."""
+    """Do what a hostile pickle does when it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("exploded"),)

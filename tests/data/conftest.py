@@ -31,7 +31,7 @@ def draw() -> Draw:
 
 @pytest.fixture(autouse=True)
 def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is noted of files is forgotten after the test."""
+    """Forget after the test what was noted of files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

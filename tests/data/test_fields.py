@@ -31,7 +31,7 @@ OTHER: dict[str, Any] = {
 }
 OWN_TEST = {"train_folder": "train", "test_folder": "test"}
 BESIDE = {"train_folder": OWN_TEST, "test_folder": OWN_TEST}
-"""What makes a setting matter; without it the pictures of ``all`` are read."""
+"""Other settings that make a setting matter; without it the pictures of ``all`` are read."""
 ELSEWHERE = {
     "source": "tests/data/test_sources.py",
     "verify": "tests/data/test_copies.py: it decides what is looked at, not what comes out",

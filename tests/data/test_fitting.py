@@ -65,7 +65,7 @@ def test_a_square_picture_of_the_right_size_is_left_alone(view: Callable[..., Im
 
 
 def pixels(prepared: Prepared, batches: Batches | None = None) -> np.ndarray:
-    """What evaluation, or ``batches``, see of the training pictures, as bytes [N, H, W, C]."""
+    """Return what evaluation, or ``batches``, see of the training pictures, as bytes [N, H, W, C]."""
     batches = batches or evaluation_batches(prepared.part("train"), 100, device=CPU, workers=0)
     images, _ = next(iter(batches.epoch(0)))
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (prepared.manifest.mean, prepared.manifest.std))

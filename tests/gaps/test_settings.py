@@ -128,7 +128,7 @@ VARIED: list[tuple[str, str, dict[str, Any]]] = [
     ("transfer", "transfer__data", {"resized_crop_scale": [0.1, 0.2]}),
     ("transfer", "transfer__data", {"color_jitter": [0.0, 0.0, 0.0, 0.0]}),
 ]
-"""Which stage sees it: retrain has its images in memory, transfer reads files."""
+"""Stage that sees it: retrain has its images in memory, transfer reads files."""
 
 
 def test_every_way_to_vary_images_is_tried() -> None:

@@ -28,7 +28,7 @@ VARYING = ("gdas", "random")
 STEADY = [name for name in METHODS if name not in VARYING]
 SIDE, BATCH = 8, 8
 IMAGES = 6 * BATCH
-"""Of either half: six batches an epoch, of which four are replayed."""
+"""Pictures of either half: six batches an epoch, of which four are replayed."""
 
 
 def on_devices(name: str, values: Sequence[Any], everyday: Sequence[Any]) -> pytest.MarkDecorator:

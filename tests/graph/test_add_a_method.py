@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 PAGE = ROOT / "docs" / "add-a-method.md"
 CODE = "nascommon/methods/mine.py"
 WRITTEN = {"data", ".checkpoints"}
-"""Where stages leave what they make."""
+"""Folders that stages write to."""
 
 
 def block(language: str) -> str:

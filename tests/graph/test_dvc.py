@@ -60,7 +60,7 @@ class Pipeline:
         return self.run("git", *words)
 
     def up_to_date(self) -> bool:
-        """Whether DVC would run nothing but the inventory, which always runs."""
+        """Return whether DVC would run nothing but the inventory, which always runs."""
         return bool(json.loads(self.dvc("status", "--json")) == {"inventory": ["always changed"]})
 
     def commit(self, message: str) -> None:

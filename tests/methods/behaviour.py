@@ -144,4 +144,4 @@ ASKED: dict[str, Callable[[Method], Any]] = {
 }
 VALUES = {field.name: attrgetter(field.name) for field in fields(Method) if field.name not in ASKED}
 ANSWERS: dict[str, Callable[[Method], Any]] = VALUES | ASKED
-"""By the fields of the record."""
+"""Comparable values by the fields of the record."""

@@ -33,7 +33,7 @@ from tests.space.kinds import two
 
 
 class Expected(NamedTuple):
-    """What the papers and the released codes say."""
+    """Defaults of the papers and of the released codes."""
 
     epochs: int = 50
     warmup: int = 0

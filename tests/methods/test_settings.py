@@ -39,7 +39,7 @@ ALONGSIDE: dict[str, dict[str, Any]] = {
     "custom.penalty.zero_one": {"relax": {"operations": "sigmoid"}},
     "custom.phases": {"phases": ({}, {})},
 }
-"""What makes a setting, or all below it, matter at all."""
+"""Other settings that make a setting, or all below it, matter at all."""
 
 
 class Leaf(NamedTuple):

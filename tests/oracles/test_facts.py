@@ -16,7 +16,7 @@ DIGESTS = {
     "published": "6ed7ae38b75c77d6",
     "random_null": "7f1e8d7aa5549154",
 }
-"""Of each file without its origin: whoever changes a fact has to say so here."""
+"""Digest of each file without its origin: whoever changes a fact has to say so here."""
 
 
 def test_every_file_of_facts_is_listed() -> None:

@@ -53,7 +53,7 @@ def test_what_a_search_has_learned_is_scored_in_its_own_precision(prepared: Proj
 
 
 def test_searches_of_other_seeds_are_run_as_the_first_was(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In kendall_tau's mode multi_run: pieces, precision and watch come from the same settings."""
+    """Pieces, precision and watch of the searches of multi_run come from the same settings."""
     calls: list[dict[str, Any]] = []
 
     def noted(method: Any, base: Any, _data: Any, **settings: Any) -> Any:

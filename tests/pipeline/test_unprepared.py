@@ -32,7 +32,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def checked(folder: Path, *edits: tuple[str, str]) -> list[str]:
-    """What the check says of the smoke preset with these edits, without the name of the file."""
+    """Return what the check says of the smoke preset with these edits, without the name of the file."""
     project = new_project(folder / "project")
     text = SMOKE.read_text(encoding="utf-8")
     for old, new in edits:

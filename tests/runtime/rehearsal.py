@@ -1,4 +1,4 @@
-"""What stands for a CUDA graph where there is no GPU."""
+"""A stand-in for a CUDA graph where there is no GPU."""
 
 from __future__ import annotations
 

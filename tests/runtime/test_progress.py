@@ -36,7 +36,7 @@ class Terminal(io.StringIO):
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What went to stdout, as lines; control characters would be noise in a log file."""
+    """Return what went to stdout, as lines; control characters would be noise in a log file."""
     captured = capsys.readouterr()
     assert captured.err == ""
     assert re.search(r"[^\n\x20-\x7e\xa0-\uffff]", captured.out) is None

@@ -105,7 +105,7 @@ def test_only_a_gpu_replays() -> None:
 
 
 class Capture:
-    """What ``torch.cuda`` keeps of a recording, and leaves as it is where ``capture_end`` raises."""
+    """State that ``torch.cuda`` keeps of a recording, and leaves as it is where ``capture_end`` raises."""
 
     def __init__(self) -> None:
         self.stream, self.underway, self.held = "usual", set[int](), set[int]()
@@ -156,7 +156,7 @@ class Capture:
 
 @dataclass
 class State:
-    """Of a generator: how many numbers it has drawn, and whether a recording has it."""
+    """State of a generator: how many numbers it has drawn, and whether a recording has it."""
 
     drawn: int = 0
     capturing: bool = False

@@ -98,7 +98,7 @@ OPTIMISERS: dict[tuple[str, str], Any] = {
     ("architecture", "alpha_delay"): 1,
 }
 ELSEWHERE = {"batch_size"}
-"""What the stage reads, not the loop: tests/gaps/test_settings.py."""
+"""Fields that the stage reads, not the loop: tests/gaps/test_settings.py."""
 
 
 @cache

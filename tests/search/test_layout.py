@@ -49,7 +49,7 @@ class Layouts(TorchDispatchMode):
 
 
 def is_map(tensor: Tensor) -> bool:
-    """Whether it is [B, C, H, W] of several pixels and more channels than an image; kernels have other first sides."""
+    """Return whether it is [B, C, H, W] of several pixels and more channels than an image; kernels are not."""
     return tensor.dim() == 4 and len(tensor) == BATCH and tensor.shape[1] > IMAGE_CHANNELS and tensor[0, 0].numel() > 1
 
 

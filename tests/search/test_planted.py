@@ -43,7 +43,7 @@ LEARNED, BLIND = 0.9, 0.65
 
 @dataclass(frozen=True)
 class Case:
-    """How a method runs on the planted task, as far as it does not run as DARTS does there."""
+    """Run of a method on the planted task, as far as it does not run as DARTS does there."""
 
     method: str
     changes: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +79,7 @@ def search(method: Method, seed: int, spec: SupernetSpec) -> Outcome:
 
 
 FEW = ("skip_connect", "sep_conv_3x3", "dil_conv_3x3", PLANTED)
-"""For methods that need many epochs: candidates that cost less."""
+"""Candidates that cost less, for methods that need many epochs."""
 
 CASES = {
     "darts": Case("darts", {"epochs": 4, "architecture": {"lr": 0.03}}),  # short, for the everyday suite
@@ -99,7 +99,7 @@ CASES = {
     "pdarts": Case("pdarts", {"epochs": 3, "cells": (3, 3, 3), "survivors": (4, 2), "architecture": {"lr": 0.05}}),
     "sdarts": Case("sdarts"),
 }
-"""By method; what is not the default or DARTS' here has a reason.
+"""Settings by method; what is not the default or DARTS' here has a reason.
 
 - da2s, fairdarts: at the published weight the penalty made other operations as heavy as the planted one.
 - betadarts: a small decay, since there are few steps; the published 25 was not tried.

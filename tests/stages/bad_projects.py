@@ -26,7 +26,7 @@ class Refusal:
 
     name: str
     start: str
-    """prepared, searched or finished: where the project stands before it is spoilt."""
+    """One of prepared, searched or finished: where the project stands before it is spoilt."""
     spoil: Spoil
     stage: str
     message: str

@@ -30,7 +30,7 @@ MEASURED = ("seconds", "images_per_second", "peak_memory_mib")
 
 @dataclass(frozen=True)
 class CommandResult:
-    """How a command ended."""
+    """Status and output of a command that has ended."""
 
     status: int
     out: str

@@ -123,13 +123,13 @@ def finished_networks(project: Project) -> set[tuple[str, int]]:
 
 
 def genotype_of(project: Project) -> Genotype:
-    """What the search's end is discretized to."""
+    """Return what the search's end is discretized to."""
     project.stage("discretize")
     return genotype_from_json(project.json("data/discretize/genotype.json"))
 
 
 def logits_of(project: Project, stage: str) -> Tensor:
-    """What the trained network says to fixed images."""
+    """Return the outputs of the trained network for fixed images."""
     network, _, _ = load_network(project.folder / "data" / stage, torch.device("cpu"), stage)
     side, channels = (32 if stage == "transfer" else 8), network.spec.image_channels
     logits: Tensor = network(torch.linspace(-1, 1, 5 * channels * side**2).reshape(5, channels, side, side))

@@ -28,14 +28,14 @@ TRAINING: dict[str, Any] = {
     "drop_path": 0.9,
 }
 ELSEWHERE = {"batch_size", "cutout"}
-"""What the stages read, not the loop: tests/gaps/test_settings.py."""
+"""Fields that the stages read, not the loop: tests/gaps/test_settings.py."""
 BESIDE = {"gamma": {"schedule": "exponential"}}
 NETWORK: dict[str, Any] = {
     "channels": 4, "cells": 4, "auxiliary": False, "stem": "cifar", "auxiliary_second_norm": False
 }  # fmt: skip
 SMALL = NetworkSettings(channels=2, cells=3)
 IMAGENET = NetworkSettings(channels=2, cells=3, stem="imagenet")
-"""On which stem the second norm of the auxiliary head is a choice."""
+"""Stem on which the second norm of the auxiliary head is a choice."""
 
 
 @cache
