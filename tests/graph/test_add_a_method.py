@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 PAGE = ROOT / "docs" / "add-a-method.md"
 CODE = "nascommon/methods/mine.py"
+OVER_THE_REGISTRY = "mine or registry or readme or rows or every_file or watches_is_in_every_preset or all_methods"
+"""Tests of the method by name, and those that ask all methods at once."""
 WRITTEN = {"data", ".checkpoints"}
 """Folders that stages write to."""
 
@@ -31,6 +33,10 @@ def block(language: str) -> str:
     return textwrap.dedent(found[0])
 
 
+SECTION = block("yaml").removeprefix("methods:\n")
+"""What the page adds under ``methods``."""
+
+
 def contents(folder: Path) -> dict[str, str]:
     """Return the hashes of all files but those that stages and Python leave."""
     return {
@@ -40,11 +46,11 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def run(folder: Path, *words: str) -> str:
+def run(folder: Path, *words: str, timeout: float = 100) -> str:
     """Run Python with the copy's own sources; return what it printed."""
     done = subprocess.run(
         [sys.executable, *words], cwd=folder, env=Project.environment(PYTHONPATH=str(folder)),
-        capture_output=True, text=True, check=False, timeout=100,
+        capture_output=True, text=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
     return done.stdout
@@ -63,9 +69,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, prepared_once: Project) ->
     before = contents(folder)
 
     (folder / CODE).write_text(block("python"), encoding="utf-8")
-    section = (
-        block("yaml").removeprefix("methods:\n").replace("epochs: 12, batch_size: 96", "epochs: 3, batch_size: 40")
-    )
+    section = SECTION.replace("epochs: 12, batch_size: 96", "epochs: 3, batch_size: 40")
     preset = SMOKE.read_text(encoding="utf-8").replace("method: darts", "method: mine")
     params.write_text(preset.replace("methods:\n", f"methods:\n{section}"), encoding="utf-8")
 
@@ -99,6 +103,24 @@ def test_its_settings_are_checked_like_all_others(project: Path) -> None:
     with pytest.raises(AssertionError, match=r"wrong.yaml:\d+: methods.mine.sharpest: must be greater than 0"):
         run(project, "-c", program)
     (project / "wrong.yaml").unlink()
+
+
+def test_the_tests_over_the_registry_cover_it_without_a_second_list(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In a checkout with that file and that section and nothing else, the tests that ask every method pass."""
+    folder = tmp_path_factory.mktemp("checkout") / "project"
+    leave_out = shutil.ignore_patterns(".*", "__pycache__", "data", "mlruns", "*.db")
+    shutil.copytree(ROOT, folder, ignore=lambda where, names: leave_out(where, names) if where == str(ROOT) else set())
+    shutil.copy(project / CODE, folder / CODE)
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(re.sub(r"(?m)^methods:.*\n", rf"methods:\n{SECTION}", params), encoding="utf-8")
+    asked = ("tests/methods", "tests/test_method.py", "tests/test_config.py", "tests/test_experiments.py",
+             "tests/report/test_methods.py", "tests/search/test_planted.py", "tests/graph/test_closure.py")  # fmt: skip
+    options = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", "-k", OVER_THE_REGISTRY)
+    said = run(folder, "-m", "pytest", *options, *asked, timeout=280)
+    assert re.search(r"\d+ passed", said)
+    assert "failed" not in said
 
 
 def test_it_searches_and_gives_a_genotype(project: Path) -> None:

@@ -290,12 +290,5 @@ def test_a_custom_method_of_many_parts_resumes_bit_identical(after: int, tmp_pat
     assert [len(candidates["normal"][0]) for candidates in resumed.history.candidates] == [4, 3]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_preset_has_a_section_for_every_method(name: str) -> None:
-    root = Path(__file__).parents[2]
-    for preset in (root / "params.yaml", *(root / "presets").glob("*.yaml")):
-        assert f"\n  {name}:" in preset.read_text(), preset.name
-
-
 def test_the_registry_is_covered() -> None:
     assert set(METHODS) == set(REGISTRY)

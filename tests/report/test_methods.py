@@ -13,10 +13,14 @@ README = Path(__file__).parents[2] / "README.md"
 TABLE_BEGIN, TABLE_END = "<!-- methods: begin -->", "<!-- methods: end -->"
 
 
-def test_the_methods_table_of_the_readme_is_that_of_the_records() -> None:
+def test_the_methods_table_of_the_readme_says_what_the_records_say() -> None:
     text = README.read_text(encoding="utf-8")
-    shown = text[text.index(TABLE_BEGIN) + len(TABLE_BEGIN) : text.index(TABLE_END)].strip()
-    assert shown == method_table(), "run `python -m stages.check --table` and paste its output into README.md"
+    shown = text[text.index(TABLE_BEGIN) + len(TABLE_BEGIN) : text.index(TABLE_END)].strip().splitlines()
+    rows = method_table().splitlines()
+    # A method of your own need not stand in it.
+    told = "run `python -m stages.check --table` and paste its output into README.md"
+    assert shown == [row for row in rows if row in shown], told
+    assert {"`darts`", "`da2s`", "`custom`"} <= {row.split("|")[1].strip() for row in shown}
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
