@@ -34,7 +34,6 @@ MOST_OPERATIONS = 50_000
 MOST_JOBS = 128
 """Each is a process with a torch of its own."""
 
-
 _METHOD_FIELDS: dict[str, Any] = {
     entry.name: (entry.settings, Field(default_factory=entry.settings)) for entry in REGISTRY.values()
 }
@@ -65,9 +64,8 @@ class Params(Settings):
     """CPU threads of a training; null lets torch take all cores, and trainings that run at a time divide them evenly.
     Small networks gain nothing from more than one."""
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
-    """Retrainings of kendall_tau and baseline, and searches of multi_run, that run at a time; with a number of
-    ``threads`` changes no result. auto: as many as fill the cores, one where threads is null; on a GPU up to 4; in
-    either case as memory allows."""
+    """Retrainings, and searches of multi_run, that run at a time; with a number of ``threads`` changes no result. auto:
+    as many as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the convolutions; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"
