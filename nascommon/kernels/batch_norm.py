@@ -33,10 +33,10 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, C, H, W]."""
-        return BatchNorm.together([self], x_BCHW)
+        return BatchNorm.side_by_side([self], x_BCHW)
 
     @staticmethod
-    def together(norms: Sequence[BatchNorm], x_BDHW: Tensor, scale_D: Tensor | None = None) -> Tensor:
+    def side_by_side(norms: Sequence[BatchNorm], x_BDHW: Tensor, scale_D: Tensor | None = None) -> Tensor:
         """Apply several batch norms as one and return their outputs one after the other, [B, D, H, W].
 
         Args:
@@ -55,7 +55,7 @@ class BatchNorm(nn.BatchNorm2d):
             momentum = first.next_momentum() if first.training else 0.0
             return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
         out, mean_D, variance_D = normalised(x_BDHW, scale_D, shift_D, first.eps)
-        average(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
+        update_running_statistics(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
         return out
 
     def next_momentum(self) -> float:
@@ -77,7 +77,7 @@ def _stacked(norms: Sequence[BatchNorm], name: str) -> Tensor:
 
 
 @torch.no_grad()
-def average(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
+def update_running_statistics(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
     """Let every batch norm take the statistics of its batch into its running ones."""
     running = [cast("Tensor", kept) for norm in norms for kept in (norm.running_mean, norm.running_var)]
     new = [each for pair in zip(means, variances, strict=True) for each in pair]

@@ -27,7 +27,7 @@ FEWEST_NUMBERS = 2**15
 """Numbers in the input below which the copies cost more than the fast path saves."""
 
 
-def applies(x_BCHW: Tensor, kernel: Tensor) -> bool:
+def fast_path_applies(x_BCHW: Tensor, kernel: Tensor) -> bool:
     """Return whether ``depthwise`` is the faster way for this input: on a CPU, without autocast (it casts op by op)."""
     return on_cpu(x_BCHW) and x_BCHW.dtype == kernel.dtype and not torch.is_autocast_enabled("cpu")
 
@@ -53,7 +53,7 @@ def wide(x_BCHW: Tensor, channels: int) -> Tensor:
     return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
 
 
-def narrow(x_BDHW: Tensor, channels: int) -> Tensor:
+def sum_repeats(x_BDHW: Tensor, channels: int) -> Tensor:
     """Add up the repetitions that ``wide`` made, which is its gradient: [B, channels, H, W]."""
     if x_BDHW.shape[1] == channels:
         return x_BDHW
@@ -86,7 +86,7 @@ class _Depthwise(torch.autograd.Function):
         of_input = of_kernel = None
         if ctx.needs_input_grad[0]:
             # A convolution with odd kernel and equal padding is its own transpose with the kernel mirrored.
-            of_input = narrow(_same(slope_BDHW, kernel_D1kk.flip(2, 3), ctx.dilation), x_BCHW.shape[1])
+            of_input = sum_repeats(_same(slope_BDHW, kernel_D1kk.flip(2, 3), ctx.dilation), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
             of_kernel = _kernel_gradient(wide(x_BCHW, len(kernel_D1kk)), slope_BDHW, kernel_D1kk, ctx.dilation)
         return of_input, of_kernel, None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nascommon.kernels.depthwise import narrow, wide
+from nascommon.kernels.depthwise import sum_repeats, wide
 
 
 def weighed(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class _Weighed(torch.autograd.Function):
         (slope_BDHW,) = slopes
         of_input = of_scale = None
         if ctx.needs_input_grad[0]:
-            of_input = narrow(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
+            of_input = sum_repeats(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
             # Summed in the type of the weights: a sum over a batch of pixels would lose digits in bfloat16.
             of_scale = (slope_BDHW * wide(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)

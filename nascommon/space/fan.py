@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nascommon.kernels.batch_norm import BatchNorm, average, normalised
+from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
 from nascommon.kernels.depthwise import wide
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.weighed import weighed
@@ -85,13 +85,13 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
     norms = [cast("BatchNorm", cast("nn.Sequential", module)[-1]) for module in modules]
     pooled_BCHW = pool(state.x_BCHW)
     if not norms[0].training:  # every edge has running statistics of its own
-        return BatchNorm.together(norms, wide(pooled_BCHW, len(scale_D)), scale_D)
+        return BatchNorm.side_by_side(norms, wide(pooled_BCHW, len(scale_D)), scale_D)
     normal_BCHW, mean_C, variance_C = normalised(pooled_BCHW, None, None, norms[0].eps)
-    average(norms, [mean_C] * len(norms), [variance_C] * len(norms))
+    update_running_statistics(norms, [mean_C] * len(norms), [variance_C] * len(norms))
     return weighed(normal_BCHW, scale_D)
 
 
-def together(operations: Sequence[ReluFirst], state: State) -> tuple[Tensor, ...]:
+def apply_stacked(operations: Sequence[ReluFirst], state: State) -> tuple[Tensor, ...]:
     """Return the outputs of the same operation on several edges that leave a state, computed as one."""
     return side_by_side(operations, state).chunk(len(operations), dim=1)
 
@@ -100,7 +100,7 @@ def side_by_side(operations: Sequence[ReluFirst], state: State, scale_D: Tensor 
     """Return the same, one after the other along the channels, each channel times its scale: [B, D, H', W']."""
     layers = [list(operation) for operation in operations]
     norms = [cast("BatchNorm", each[-1]) for each in layers]
-    return BatchNorm.together(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
+    return BatchNorm.side_by_side(norms, convolved(state.rectified, [each[1:-1] for each in layers]), scale_D)
 
 
 def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
@@ -108,11 +108,11 @@ def convolved(x_BCHW: Tensor, layers: Sequence[Sequence[nn.Module]]) -> Tensor:
     for same in zip(*layers, strict=True):
         match same[0]:
             case BatchNorm():
-                x_BCHW = BatchNorm.together(cast("Sequence[BatchNorm]", same), x_BCHW)
+                x_BCHW = BatchNorm.side_by_side(cast("Sequence[BatchNorm]", same), x_BCHW)
             case nn.ReLU():
                 x_BCHW = x_BCHW.relu_()  # batch norm keeps its input, not its output
             case Halves():
-                x_BCHW = Halves.together(cast("Sequence[Halves]", same), x_BCHW)
+                x_BCHW = Halves.side_by_side(cast("Sequence[Halves]", same), x_BCHW)
             case _:
-                x_BCHW = Convolution.together(cast("Sequence[Convolution]", same), x_BCHW)
+                x_BCHW = Convolution.side_by_side(cast("Sequence[Convolution]", same), x_BCHW)
     return x_BCHW

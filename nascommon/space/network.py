@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.settings import UserError
-from nascommon.space.fan import stacks, together
+from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, global_mean, relu_conv_bn
 from nascommon.space.precision import Precision, computing, widened
@@ -97,7 +97,7 @@ class NetworkCell(nn.Module):
             for choice, operation in zip(choices, operations.children(), strict=True):
                 if self._as_one(choice, states[choice.source].x_BCHW):
                     if choice not in computed:
-                        computed[choice] = iter(together(self.alike[choice], states[choice.source]))
+                        computed[choice] = iter(apply_stacked(self.alike[choice], states[choice.source]))
                     out = next(computed[choice])
                 else:
                     out = apply(operation, states[choice.source])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
-from nascommon.kernels.depthwise import applies, depthwise, wide
+from nascommon.kernels.depthwise import depthwise, fast_path_applies, wide
 
 CANDIDATES = (
     "none",
@@ -95,7 +95,7 @@ class Convolution(nn.Conv2d):
     """A convolution without bias that can run stacked with others of its kind."""
 
     @staticmethod
-    def together(convolutions: Sequence[Convolution], x_BCHW: Tensor) -> Tensor:
+    def side_by_side(convolutions: Sequence[Convolution], x_BCHW: Tensor) -> Tensor:
         """Run ``G`` convolutions of one shape as one and return [B, G * channels, H', W'].
 
         Args:
@@ -121,7 +121,7 @@ class Convolution(nn.Conv2d):
             # more, and may end the process.
             with torch.autocast("cpu", enabled=False):
                 return self.run(x_BCHW.float(), kernels, groups).bfloat16()
-        if self.keeps_size and groups == len(kernels) and applies(x_BCHW, kernels):
+        if self.keeps_size and groups == len(kernels) and fast_path_applies(x_BCHW, kernels):
             return depthwise(x_BCHW, kernels, self.dilation[0])
         seen_BCHW = wide(x_BCHW, groups * kernels.shape[1])
         return functional.conv2d(seen_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
@@ -145,7 +145,7 @@ class StridedDilatedConv(Convolution):
     def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
         """Convolve with other kernels in as many groups; the result has the size [H / stride, W / stride]."""
         seen_BCHW = every(self.stride[0], x_BCHW)
-        if applies(x_BCHW, kernels):
+        if fast_path_applies(x_BCHW, kernels):
             return depthwise(seen_BCHW, kernels)
         return functional.conv2d(wide(seen_BCHW, groups), kernels, padding=self.kernel_size[0] // 2, groups=groups)
 
@@ -163,10 +163,10 @@ class Halves(nn.Module):
         return torch.cat([self.even(every(2, x_BCHW)), self.odd(every(2, x_BCHW, 1))], dim=1)
 
     @staticmethod
-    def together(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
+    def side_by_side(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
         """Run ``G`` of them on one input and return [B, G * channels, H / 2, W / 2]."""
-        even = Convolution.together([pair.even for pair in pairs], every(2, x_BCHW)).chunk(len(pairs), dim=1)
-        odd = Convolution.together([pair.odd for pair in pairs], every(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
+        even = Convolution.side_by_side([pair.even for pair in pairs], every(2, x_BCHW)).chunk(len(pairs), dim=1)
+        odd = Convolution.side_by_side([pair.odd for pair in pairs], every(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
         return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)
 
 

@@ -90,7 +90,7 @@ def test_norms_side_by_side_do_what_each_does_alone(edges: int, affine: bool, mo
         x = torch.randn(4, 6 * edges, 4, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
         assert folds(x)
         expected = torch.cat([norm(part) for norm, part in zip(theirs, x.chunk(edges, dim=1), strict=True)], dim=1)
-        torch.testing.assert_close(BatchNorm.together(ours, x), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(BatchNorm.side_by_side(ours, x), expected, rtol=0, atol=1e-12)
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine.running_mean, other.running_mean, rtol=0, atol=1e-12)
         torch.testing.assert_close(mine.running_var, other.running_var, rtol=0, atol=1e-12)
@@ -98,7 +98,7 @@ def test_norms_side_by_side_do_what_each_does_alone(edges: int, affine: bool, mo
         other.eval()
     x = torch.randn(4, 6 * edges, 4, 4, dtype=torch.float64)
     expected = torch.cat([norm(part) for norm, part in zip(theirs, x.chunk(edges, dim=1), strict=True)], dim=1)
-    torch.testing.assert_close(BatchNorm.together(ours, x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(BatchNorm.side_by_side(ours, x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

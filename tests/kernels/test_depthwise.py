@@ -84,11 +84,11 @@ def test_a_kernel_that_needs_no_gradient_costs_none(monkeypatch: pytest.MonkeyPa
 
 def test_autocast_and_mixed_precision_take_the_plain_way() -> None:
     x, kernel, _ = inputs(3, 6, 6)
-    assert depthwise.applies(x, kernel)
-    assert depthwise.applies(x.to("meta"), kernel.to("meta"))
-    assert not depthwise.applies(x, kernel.float())
+    assert depthwise.fast_path_applies(x, kernel)
+    assert depthwise.fast_path_applies(x.to("meta"), kernel.to("meta"))
+    assert not depthwise.fast_path_applies(x, kernel.float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not depthwise.applies(x, kernel)
+        assert not depthwise.fast_path_applies(x, kernel)
 
 
 @pytest.mark.parametrize(("stride", "dilation", "fast"), [(1, 1, True), (1, 2, True), (2, 1, False)])

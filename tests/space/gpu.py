@@ -12,6 +12,6 @@ from nascommon.space import fan, operations
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every way that a GPU takes."""
-    monkeypatch.setattr(operations, "applies", lambda *_: False)
+    monkeypatch.setattr(operations, "fast_path_applies", lambda *_: False)
     monkeypatch.setattr(batch_norm, "folds", lambda _: False)
     monkeypatch.setattr(fan, "STACKED", sys.maxsize)
