@@ -150,7 +150,8 @@ from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.cost.peaks import search_steps
-from nascommon.cost.footprint import Shape, memory_of, process_bytes
+from nascommon.cost.footprint import Shape, memory_of
+from nascommon.pipeline.estimate import process_bytes
 
 torch.set_num_threads(1)
 cpu, topology = torch.device("cpu"), Topology(4)

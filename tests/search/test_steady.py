@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nascommon.data.batch import Batch
+from nascommon.method import ArchGradient
+from nascommon.parts.choices import Approximation, Unrolled, UnrolledExact
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec
@@ -100,9 +102,9 @@ def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     assert len(device.log) > 100
 
 
-@pytest.mark.parametrize("kind", ["unrolled", "unrolled_exact"])
-def test_nor_does_an_unrolled_step(kind: str) -> None:
-    state = started("darts", META, arch_gradient=kind)
+@pytest.mark.parametrize("kind", [Unrolled(), UnrolledExact()], ids=str)
+def test_nor_does_an_unrolled_step(kind: Approximation) -> None:
+    state = started("darts", META, arch_gradient=ArchGradient(kind))
     prepared = [batch(META, seed) for seed in (1, 2)]
     with OnDevice():
         architecture_step(state, *prepared)
