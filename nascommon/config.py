@@ -170,9 +170,7 @@ def _mistakes(tree: dict[str, Any]) -> tuple[list[ErrorDetails], dict[str, Any]]
     try:
         Params.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        for detail in details:
-            detail["loc"] = _in_the_file(detail["loc"], tree)
+        details = [detail | {"loc": _in_the_file(detail["loc"], tree)} for detail in error.errors(include_url=False)]
         unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
         known = _without(tree, {detail["loc"] for detail in unknown})
         if known != tree:
