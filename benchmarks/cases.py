@@ -22,12 +22,11 @@ from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.precision import Precision
 from nascommon.space.published import PUBLISHED
+from nascommon.space.space import find_space
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
 
@@ -51,7 +50,7 @@ class Sizes:
     retrain_cells: int
     side: int
     pictures: int
-    nodes: int = 4
+    nodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,14 @@ class Search:
     method: Method
     data: Halves
     device: torch.device
-    nodes: int = 4
+    nodes: int | None = None
 
     def state(self, layout: torch.memory_format | None = None, precision: Precision = "float32") -> SearchState:
         """Return a fresh state in training mode, the weights in ``layout`` or as the library has them."""
-        method, topology = self.method, Topology(self.nodes)
-        candidates, phase = uniform_candidates(method.candidates, topology), method.phases[0]
-        base = SupernetSpec(phase.channels, phase.cells, images.CLASSES, candidates, topology, precision=precision)
-        state = new_state(method, supernet_spec(phase, candidates, base, method), seed=0, phase=0, device=self.device)
+        method, phase = self.method, self.method.phases[0]
+        space = method.searched(find_space("darts", self.nodes))
+        base = SupernetSpec(phase.channels, phase.cells, images.CLASSES, space, precision=precision)
+        state = new_state(method, supernet_spec(phase, space, base, method), seed=0, phase=0, device=self.device)
         if layout is not None:
             state.supernet.to(memory_format=layout)
         state.supernet.train()
@@ -128,7 +127,7 @@ def method_record(name: str, sizes: Sizes) -> Method:
     """Return the method with its paper's settings on a supernet of the given size."""
     unrolled = name == UNROLLED
     entry = REGISTRY["darts" if unrolled else name]
-    method = entry.recipe(entry.settings(), SearchSize(sizes.channels, sizes.cells, sizes.nodes))
+    method = entry.recipe(entry.settings(), SearchSize(sizes.channels, sizes.cells, find_space("darts", sizes.nodes)))
     return replace(method, arch_gradient=ArchGradient(Unrolled())) if unrolled else method
 
 

@@ -31,10 +31,8 @@ from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.search.loop import Hooks, run_search
 from nascommon.search.passes import SearchData
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.precision import Precision
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 
 RETRAIN = "retrain"
 EAGER = "eager, float32"
@@ -102,7 +100,7 @@ class Bench:
     def method(self, name: str) -> Method:
         """Return a method with the settings of the params file."""
         search = self.params.search
-        size = SearchSize(search.channels, search.cells, search.nodes)
+        size = SearchSize(search.channels, search.cells, search.chosen_space())
         return REGISTRY[name].recipe(getattr(self.params.methods, name), size)
 
     def batch(self, name: str) -> int:
@@ -243,9 +241,8 @@ def search(bench: Bench, name: str, tell: Tell) -> dict[str, Any]:
     """Search as the stage does, checkpoints and watch included; what is known after an epoch is told after it."""
     method, device = bench.method(name), bench.device
     halves, _ = pictures(bench.data, None if bench.data else bench.pictures)
-    manifest, topology = halves[0].manifest, Topology(bench.params.search.nodes)
-    candidates = uniform_candidates(method.candidates, topology)
-    base = SupernetSpec(0, 0, len(manifest.classes), candidates, topology, manifest.channels, precision=bench.precision)
+    manifest, space = halves[0].manifest, method.searched(bench.params.search.chosen_space())
+    base = SupernetSpec(0, 0, len(manifest.classes), space, manifest.channels, precision=bench.precision)
     augment = bench.params.data.augment
     weights, architecture = (
         training_batches(part, method.batch_size, augment, seed=seed, device=device) for seed, part in enumerate(halves)

@@ -80,7 +80,7 @@ def search_step(state: SearchState, data: Halves, forward: Forward) -> Step:
             for tensor, gradient in zip(logits, unrolled(state, own, data, loss, radius), strict=True):
                 tensor.grad = gradient
         else:
-            _backward(loss(own, data.valid) + method.penalty(state.logits, state.progress))
+            _backward(loss(own, data.valid) + method.penalty(state.logits, state.spec.space, state.progress))
         if learned.optimiser.clip is not None:
             nn.utils.clip_grad_norm_(logits, learned.optimiser.clip)
         arch_optimiser.step()
@@ -105,7 +105,7 @@ def unrolled(
         buffer = state.weight_optimiser.state.get(w, {}).get("momentum_buffer", torch.zeros_like(w))
         step = settings.momentum * buffer + slope + settings.weight_decay * w
         stepped[name] = (w - eta * step).detach().requires_grad_()
-    outer = loss(stepped, data.valid) + state.method.penalty(state.logits, state.progress)
+    outer = loss(stepped, data.valid) + state.method.penalty(state.logits, state.spec.space, state.progress)
     gradients = torch.autograd.grad(outer, [*logits, *stepped.values()])
     direct, v = gradients[: len(logits)], gradients[len(logits) :]
     R = radius / torch.cat([part.flatten() for part in v]).norm()

@@ -10,7 +10,7 @@ waits for the device, which costs the whole a little.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,9 +34,7 @@ from nascommon.search.passes import SearchData, architecture_step, weight_step
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.settings import UserError
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,10 @@ def shortened(method: Method, epochs: int) -> Method:
 def run(plan: Plan, folder: Path) -> dict[str, float]:
     """Search, and return the seconds of every part."""
     method, search, manifest = plan.method, plan.settings, plan.halves[0].manifest
-    topology = Topology(search.nodes)
-    candidates = uniform_candidates(method.candidates, topology)
+    space = method.searched(search.chosen_space())
     classes, channels = len(manifest.classes), manifest.channels
     precision = resolve_precision("auto", plan.device)
-    base = SupernetSpec(search.channels, search.cells, classes, candidates, topology, channels, precision=precision)
+    base = SupernetSpec(search.channels, search.cells, classes, space, channels, precision=precision)
     clock = Clock(plan.device)
     data = search_data(plan, clock)
     warm_up(plan, base, data)
@@ -89,7 +86,7 @@ def run(plan: Plan, folder: Path) -> dict[str, float]:
 def warm_up(plan: Plan, base: SupernetSpec, data: SearchData) -> None:
     """Take a step whose supernet is thrown away: the first of a process is slower than all others."""
     method = plan.method
-    spec = supernet_spec(method.phases[0], base.candidates, base, method)
+    spec = supernet_spec(method.phases[0], base.space, base, method)
     state = new_state(method, spec, seed=0, phase=0, device=plan.device)
     train, valid = (next(iter(batches.epoch(0))) for batches in (data.weights, data.architecture))
     architecture_step(state, train, valid)
@@ -150,7 +147,7 @@ def report(plan: Plan, seconds: dict[str, float]) -> dict[str, Any]:
         "images": len(plan.halves[0]),
         "full_images": plan.images,
         "batch": plan.method.batch_size,
-        "size": asdict(SearchSize(plan.settings.channels, plan.settings.cells, plan.settings.nodes)),
+        "size": plan.settings.model_dump(mode="json", include={"channels", "cells", "nodes"}),
         "device": describe(plan.device),
         "commit": str(revision(Path(__file__).parent)),
         "torch": torch.__version__,
@@ -214,7 +211,7 @@ def full_method(settings: SearchSettings, params: Params | None, batch: int | No
         raise typer.BadParameter(f"--method: unknown {settings.method}; known are {', '.join(known)}")
     entry = REGISTRY[settings.method]
     chosen = entry.settings() if params is None else getattr(params.methods, settings.method)
-    method = entry.recipe(chosen, SearchSize(settings.channels, settings.cells, settings.nodes))
+    method = entry.recipe(chosen, SearchSize(settings.channels, settings.cells, settings.chosen_space()))
     return replace(method, batch_size=batch or method.batch_size)
 
 

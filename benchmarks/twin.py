@@ -111,7 +111,7 @@ class Twin:
         states.append(_preprocess(last, self.under(f"cells.{k}.preprocess1")))
         shrink = 2 if reduction else 1
         edge = 0
-        for node in range(2, 2 + self.spec.topology.nodes):
+        for node in range(2, 2 + self.spec.space.cells.main.topology.nodes):
             total = 0 * states[0][:, :, ::shrink, ::shrink]
             for source in range(node):
                 if active is None or active[edge]:
@@ -127,7 +127,7 @@ class Twin:
         part = x_BCHW.shape[1] // K
         mixed, bypass = x_BCHW[:, :part], x_BCHW[:, part:]
         out = 0 * mixed[:, :, ::stride, ::stride]
-        for o, name in enumerate(self.spec.candidates[kind][edge]):
+        for o, name in enumerate(self.spec.space.candidates[kind][edge]):
             if cell.active is None or o in cell.active[edge]:
                 mine = self.under(f"cells.{k}.edges.{edge}.{name}")
                 out = out + cell.weights_EO[edge, o] * operation(name, mixed, mine, stride)

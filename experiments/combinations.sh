@@ -19,7 +19,7 @@ third='{'$length',cells:${methods.pdarts.cells.2},skip_dropout:0.7}'
 deeper="phases=[$first,$second,$third]"
 some='mixed_op.channel_divisor=${methods.pcdarts.channel_divisor}'
 all=mixed_op.channel_divisor=1
-seven=candidates=[max_pool_3x3,avg_pool_3x3,skip_connect,sep_conv_3x3,sep_conv_5x5,dil_conv_3x3,dil_conv_5x5]
+seven=none=false
 
 run_all "$@" <<LIST
 cen-entropy      custom relax={operations:cross_edge,edges:none} penalty.entropy={lambda_2:{factor:0.0}} $seven \

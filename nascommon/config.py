@@ -21,7 +21,8 @@ from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import MOST_LINES, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
-from nascommon.space.topology import Topology
+from nascommon.space.space import Space
+from nascommon.space.stem import Stem
 from nascommon.training.settings import BaselineSettings, RetrainSettings, TransferSettings
 
 Complaint = tuple[Position, str]
@@ -103,19 +104,11 @@ class Params(Settings):
         networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
         stems = {network.stem for network in networks if network is not None}
         try:
-            method = self.method()
+            space = self.search.chosen_space()
         except ValueError as error:
-            yield f"methods.{self.search.method}.{error}"
+            yield f"search.{error}"
         else:
-            stems.add(method.mixed_op.stem)
-            yield from _too_many_pieces(self.search.pieces, method.batch_size)
-            operations = max(phase.cells for phase in method.phases) * len(Topology(self.search.nodes).edges)
-            operations *= len(method.candidates)
-            if operations > MOST_OPERATIONS:
-                yield (
-                    f"search.nodes: cells, edges and candidates make {operations:,} operations, and a supernet may "
-                    f"have at most {MOST_OPERATIONS:,} (the papers' largest has 1,904); take fewer cells or nodes"
-                )
+            yield from self._method_misfits(space, stems)
         sides = {"data.size": (self.data.size, stems)}
         if self.transfer.data is not None:
             sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})
@@ -125,6 +118,27 @@ class Params(Settings):
             except ValueError as error:
                 yield str(error)
 
+    def _method_misfits(self, space: Space, stems: set[Stem]) -> Iterator[str]:
+        """Yield what does not fit between the method and the space; add the method's stem to ``stems``."""
+        name = self.search.method
+        try:
+            method = self.method()
+        except ValueError as error:
+            yield f"methods.{name}.{error}"
+            return
+        stems.add(method.mixed_op.stem)
+        yield from _too_many_pieces(self.search.pieces, method.batch_size)
+        try:
+            operations = max(phase.cells for phase in method.phases) * method.searched(space).largest
+        except ValueError as error:
+            yield f"methods.{name}.none: without none, space {space.name} {error}; set none: true"
+            return
+        if operations > MOST_OPERATIONS:
+            yield (
+                f"search.nodes: cells, edges and candidates make {operations:,} operations, and a supernet may "
+                f"have at most {MOST_OPERATIONS:,} (the papers' largest has 1,904); take fewer cells or nodes"
+            )
+
     def method_settings(self) -> Settings:
         """Return the settings of the selected method."""
         settings: Settings = getattr(self.methods, self.search.method)
@@ -133,7 +147,7 @@ class Params(Settings):
     def method(self) -> Method:
         """Return the record of the selected method."""
         search = self.search
-        size = SearchSize(search.channels, search.cells, search.nodes)
+        size = SearchSize(search.channels, search.cells, search.chosen_space())
         return REGISTRY[search.method].recipe(self.method_settings(), size)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self, get_type_hints
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from nascommon.parts.choices import (
     Approximation,
@@ -24,22 +24,7 @@ from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation, softmax_over_operations
 from nascommon.settings import BatchSize, Epochs, NonNegative, Positive, Settings, Whole
 from nascommon.space.genotype import Genotype
-from nascommon.space.operations import CANDIDATES, OPERATIONS
-
-
-def _check_candidates(names: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [name for name in names if name not in OPERATIONS]
-    if unknown:
-        raise ValueError(f"unknown operation {unknown[0]!r}; known are {', '.join(OPERATIONS)}")
-    if len(set(names)) != len(names):
-        raise ValueError("an operation is listed twice")
-    if not set(names) - {"none"}:
-        raise ValueError("at least one operation other than 'none' is needed")
-    return names
-
-
-CandidateNames = Annotated[tuple[str, ...], AfterValidator(_check_candidates)]
-"""Operations that an edge may become: known names, none twice, at least one other than ``none``."""
+from nascommon.space.space import NONE, Space
 
 StopRule = Callable[[Genotype], bool]
 """(genotype after an epoch) -> whether the phase ends here."""
@@ -95,11 +80,16 @@ class ArchGradient:
 
 @dataclass(frozen=True)
 class SearchSize:
-    """What the user's ``search`` section fixes for every method: the supernet's channels, cells and nodes per cell."""
+    """What the user's ``search`` section fixes for every method: the supernet's channels and cells, and the space."""
 
     channels: int
     cells: int
-    nodes: int
+    space: Space
+
+    def candidates(self, *, none: bool) -> int:
+        """Return the candidates of an edge at the start, where some have fewer than others the fewest."""
+        edges = (names for edges in self.space.candidates.values() for names in edges)
+        return min(sum(none or name != NONE for name in names) for names in edges)
 
 
 @dataclass(frozen=True)
@@ -128,7 +118,6 @@ class Method:
     """The choices that make a method; each carries its own settings, and one loop runs them all.
 
     Attributes:
-        candidates: operations of every edge at the start.
         phases: how the search unfolds.
         batch_size: of both the weight and the architecture batches.
         weights: optimiser of the network weights.
@@ -142,9 +131,9 @@ class Method:
         stop: ends a phase early; None never does.
         discretize: weights -> genotype.
         select: the way from the end of the search to one genotype.
+        none: whether ``none`` is among the candidates where the space has it.
     """
 
-    candidates: tuple[str, ...]
     phases: tuple[Phase, ...]
     batch_size: int
     weights: WeightOptimiser
@@ -158,6 +147,7 @@ class Method:
     stop: StopRule | None = None
     discretize: Discretize = field(default_factory=Discretize)
     select: Selection = field(default_factory=Discretized)
+    none: bool = True
 
     def __post_init__(self) -> None:
         for phase in self.phases:
@@ -166,6 +156,14 @@ class Method:
                     f"channel_divisor: must divide the {phase.channels} channels of the supernet "
                     f"(got {self.mixed_op.channel_divisor})"
                 )
+
+    def searched(self, space: Space) -> Space:
+        """Return what of a space the method searches.
+
+        Raises:
+            ValueError: without ``none`` its edges have different numbers of candidates, or none at all.
+        """
+        return space if self.none else space.without_none()
 
     @property
     def epochs(self) -> int:
@@ -182,7 +180,8 @@ class DartsLike(Settings):
     batch_size: BatchSize = 64
     alpha_scale: NonNegative = 1e-3
     """Alpha starts at this times N(0, 1)."""
-    candidates: CandidateNames = CANDIDATES
+    none: bool = True
+    """Whether an edge may become ``none`` while the search lasts, where the space has that candidate."""
     weights: WeightOptimiser = WeightOptimiser()
     architecture: ArchOptimiser = ArchOptimiser()
 
@@ -197,7 +196,7 @@ class DartsLike(Settings):
     def darts(self, size: SearchSize) -> Method:
         """Return first-order DARTS with these settings; a child replaces the choices that its paper changes."""
         return Method(
-            candidates=self.candidates,
+            none=self.none,
             phases=(Phase(self.epochs, size.channels, size.cells, self.warmup),),
             batch_size=self.batch_size,
             weights=self.weights,

@@ -17,7 +17,8 @@ def main(params: ParamsFile = PARAMS) -> None:
     if not runs:
         print("no finished pipeline with these settings is tracked; run `dvc repro` with tracking on")
         return
-    print(to_markdown(gap_table([(run.method, run.settings, run.metrics) for run in runs])))
+    kind = settings.search.chosen_space().cells.main_kind
+    print(to_markdown(gap_table([(run.method, run.settings, run.metrics) for run in runs], kind), kind))
 
 
 if __name__ == "__main__":

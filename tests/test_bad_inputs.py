@@ -19,9 +19,10 @@ from nascommon.runtime.artefacts import read_json, read_tensors
 from nascommon.runtime.checkpoint import FORMAT, Checkpoint
 from nascommon.settings import UserError
 from nascommon.space.genotype import genotype_from_json
-from nascommon.space.mixing import one_hot, uniform_candidates
+from nascommon.space.mixing import one_hot
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.topology import Topology
+from tests.space.kinds import space_of
 from tests.stages.bad_calls import CALLS, Call
 from tests.stages.bad_params import EDITS, TEXTS, Edit, Text
 from tests.stages.bad_projects import REFUSALS, Refusal
@@ -261,7 +262,7 @@ def test_a_genotype_that_the_supernet_cannot_hold_is_refused(
     wanted = genotype_from_json({"schema": 1, "normal": cell, "reduction": cell})
     topology = Topology(1)
     with pytest.raises(ValueError, match=message):
-        one_hot(wanted, topology, uniform_candidates(candidates, topology), like=torch.zeros(()))
+        one_hot(wanted, space_of(candidates, topology), like=torch.zeros(()))
 
 
 def test_the_table_of_bad_inputs_is_long() -> None:

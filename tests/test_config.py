@@ -19,6 +19,7 @@ from nascommon.parts.choices import FirstOrder
 from nascommon.pipeline.run import MACHINE, protocol
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
+from nascommon.space.space import find_space
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ def least(tmp_path: Path) -> Params:
 
 
 def test_search_is_as_in_the_papers_by_default(least: Params) -> None:
-    assert (least.search.channels, least.search.cells, least.search.nodes) == (16, 8, 4)
+    assert (least.search.channels, least.search.cells, least.search.space) == (16, 8, "darts")
     record = least.method()
     assert record.epochs == 50
     assert record.batch_size == 64
@@ -69,10 +70,13 @@ def test_search_is_as_in_the_papers_by_default(least: Params) -> None:
     }  # fmt: skip
     assert record.arch_gradient.approximation == FirstOrder()
     assert record.phases[0].warmup == 0
-    assert record.candidates == (
+    assert record.none
+    space = least.search.chosen_space()
+    assert {names for edges in space.candidates.values() for names in edges} == {(
         "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
         "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
-    )  # fmt: skip
+    )}  # fmt: skip
+    assert {len(cell.topology.edges) for cell in space.cells.values()} == {14}
 
 
 def test_retraining_is_as_in_the_papers_by_default(least: Params) -> None:
@@ -138,7 +142,7 @@ def test_the_header_of_a_preset_states_cost_expectation_and_command(preset: str)
 def test_the_cifar10_preset_is_the_protocol_of_the_papers() -> None:
     params = load_params(PRESETS["cifar10"])
     assert params.data.source == "cifar10"
-    assert params.search == SearchSettings(method=params.search.method, snapshots=params.search.snapshots)
+    assert params.search == SearchSettings(method=params.search.method, nodes=4, snapshots=params.search.snapshots)
     assert params.retrain.network == NetworkSettings()
     assert params.retrain.training == TrainingSettings()
     assert params.retrain.holdout == 0
@@ -219,7 +223,10 @@ def test_the_selected_method_gets_the_size_of_the_search_section(tmp_path: Path)
     phase = params.method().phases[0]
     assert (phase.channels, phase.cells) == (6, 5)
     assert params.method().arch_gradient is None
-    assert REGISTRY["random"].recipe(params.method_settings(), SearchSize(6, 5, 3)).phases == params.method().phases
+    assert (
+        REGISTRY["random"].recipe(params.method_settings(), SearchSize(6, 5, find_space("darts", 3))).phases
+        == params.method().phases
+    )
 
 
 def test_a_record_is_varied_by_replace(least: Params) -> None:

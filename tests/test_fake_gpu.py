@@ -20,19 +20,18 @@ from nascommon.data.settings import Augment
 from nascommon.gaps.discretization import hits, kept_mixing, weighted_mixing
 from nascommon.gaps.operation import without_candidate
 from nascommon.parts.choices import Use
-from nascommon.parts.discretizer import sample_genotype
 from nascommon.search.choose import inherited_accuracy
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state
+from nascommon.space.draws import random_genotype
 from nascommon.space.genotype import DARTS_KINDS
-from nascommon.space.mixing import equal_mixing
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.precision import Precision
 from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
 from nascommon.training.loop import network_scores, predict
 from tests.fake_gpu import GPU, devices, fake_gpu, moved
-from tests.methods.smoke import METHODS, TOPOLOGY, smoke_method, smoke_spec
+from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CLASSES
 
 BATCH = 5
@@ -67,7 +66,7 @@ def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) 
     drawn = [state.draw(use) for use in USES]
     out = state.supernet(images(gpu).images, drawn[0])
     parts = [state.state_dict(), *(vars(mixing[kind]) for mixing in drawn for kind in DARTS_KINDS), out,
-             state.method.penalty(state.logits, 0.5)]  # fmt: skip
+             state.method.penalty(state.logits, state.spec.space, 0.5)]  # fmt: skip
     assert devices(parts) == {"cuda"}
     assert out.dtype == torch.float32
 
@@ -82,7 +81,7 @@ def test_the_supernet_of_every_method_is_scored(name: str, gpu: torch.device) ->
 
 def test_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
     method = smoke_method("darts")
-    genotype = sample_genotype(equal_mixing(smoke_spec(method).candidates), TOPOLOGY, smoke_spec(method).candidates)
+    genotype = random_genotype(smoke_spec(method).space)
     with fake_gpu(monkeypatch, [1]) as gpu:
         state, batch = state_of("darts", gpu), images(gpu)
         inherited_accuracy(state, genotype, [batch], [batch])

@@ -20,17 +20,19 @@ from nascommon.parts.discretizer import strongest_edges
 from nascommon.parts.penalty import no_penalty
 from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.search.loop import run_search
+from nascommon.search.settings import SearchSettings
 from nascommon.settings import Settings
 from nascommon.space.genotype import genotype_from_json
-from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import SPACES, find_space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.methods.smoke import smoke_settings
 from tests.search.small import CPU, tiny_data
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
-SIZE = SearchSize(channels=16, cells=8, nodes=4)
+SIZE = SearchSize(channels=16, cells=8, space=SPACES["darts"])
 METHODS = sorted(REGISTRY)
 
 
@@ -62,7 +64,7 @@ def test_settings_have_defaults_for_all_and_are_strict_and_frozen(name: str) -> 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(name: str) -> None:
-    for size in (SIZE, SearchSize(12, 5, 3)):
+    for size in (SIZE, SearchSize(12, 5, find_space("darts", 3))):
         method = REGISTRY[name].recipe(REGISTRY[name].settings(), size)
         assert isinstance(method, Method)
         assert method.phases[0].channels == size.channels
@@ -74,9 +76,9 @@ def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(na
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> None:
-    method = REGISTRY[name].recipe(smoke_settings(name), SearchSize(4, 3, 3))
+    method = REGISTRY[name].recipe(smoke_settings(name), SearchSize(4, 3, find_space("darts", 3)))
     topology = Topology(3)
-    base = SupernetSpec(4, 3, 4, uniform_candidates(method.candidates, topology), topology)
+    base = SupernetSpec(4, 3, 4, method.searched(space_of(CANDIDATES, topology)))
     state = run_search(method, base, tiny_data(), seed=0, device=CPU).state
     genotype = state.genotype()
     assert len(genotype["normal"].nodes) == len(genotype["reduction"].nodes) == 3
@@ -88,7 +90,7 @@ def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> N
 
 def test_the_defaults_of_darts_are_the_papers() -> None:
     method = darts(DartsSettings(), SIZE)
-    assert method.candidates == CANDIDATES
+    assert method.none
     assert method.phases == (Phase(50, 16, 8, warmup=0, keep=None),)
     assert method.batch_size == 64
     assert method.weights == WeightOptimiser(lr=0.025, lr_min=0.001, momentum=0.9, weight_decay=3e-4, clip=5.0)
@@ -97,14 +99,14 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
     assert Unrolled().radius == 0.01
     assert method.passes == (Soft(),)
     assert method.relax is softmax_over_operations
-    candidates = uniform_candidates(CANDIDATES, Topology())
+    space = space_of(CANDIDATES, Topology())
     for seed in range(20):
         weights = torch.rand(2, 14, 8, generator=torch.Generator().manual_seed(seed))
         mixing = two(Mixing, CellMixing(weights[0]), CellMixing(weights[1]))
-        theirs = strongest_edges(mixing, Topology(), candidates)
-        assert method.discretize(mixing, Topology(), candidates) == theirs
+        theirs = strongest_edges(mixing, space)
+        assert method.discretize(mixing, space) == theirs
     assert method.weights.warmup_epochs == 0
-    assert method.initialise(Topology(), 8, torch.Generator()).beta_E is None
+    assert method.initialise(SPACES["darts"].cells.main, torch.Generator()).beta_E is None
     assert (method.mixed_op, method.discretize.read, method.stop) == (
         MixedOp(channel_divisor=1, stem="cifar"),
         None,
@@ -117,19 +119,19 @@ def test_the_defaults_of_darts_are_the_papers() -> None:
 def test_every_setting_of_darts_reaches_its_record() -> None:
     settings = DartsSettings(
         epochs=7, batch_size=3, arch_gradient=Unrolled(radius=0.5), warmup=2, kept_edges=5,
-        candidates=("skip_connect", "sep_conv_3x3"), weights=WeightOptimiser(lr=1.0),
+        none=False, weights=WeightOptimiser(lr=1.0),
         architecture=ArchOptimiser(lr=2.0),
     )  # fmt: skip
     method = darts(settings, SIZE)
     assert method.phases == (Phase(7, 16, 8, 2),)
     assert method.batch_size == 3
     assert method.arch_gradient == ArchGradient(Unrolled(radius=0.5), ArchOptimiser(lr=2.0))
-    assert method.candidates == ("skip_connect", "sep_conv_3x3")
+    assert not method.none
     assert method.weights.lr == 1.0
     topology = Topology()
-    candidates = uniform_candidates(method.candidates, topology)
+    space = space_of(("skip_connect", "sep_conv_3x3"), topology)
     mixing = two(Mixing, *(CellMixing(torch.rand(14, 2, generator=torch.Generator().manual_seed(i))) for i in range(2)))
-    assert method.discretize(mixing, topology, candidates)["normal"].edges == 5
+    assert method.discretize(mixing, space)["normal"].edges == 5
 
 
 @pytest.mark.parametrize("warmup", [7, 8])
@@ -165,7 +167,7 @@ def test_epochs_are_those_of_all_phases() -> None:
 )
 def test_candidates_that_no_edge_can_become_are_refused(candidates: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        DartsSettings(candidates=candidates)
+        SearchSettings(method="darts", candidates=candidates)
 
 
 @pytest.mark.parametrize(

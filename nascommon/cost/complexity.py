@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.space.genotype import Genotype
-from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.network import NetworkSpec, build_network
 from nascommon.space.operations import ReluFirst
 
 
@@ -40,7 +40,7 @@ def network_complexity(genotype: Genotype, spec: NetworkSpec, height: int, width
     """Count a stand-alone network without allocating it: everything happens on the meta device."""
     # Counting needs shapes only; on meta an ImageNet network is counted in a fraction of a second.
     with torch.device("meta"):
-        network = Network(genotype, spec).eval()
+        network = build_network(genotype, spec).eval()
         image = torch.empty(1, spec.image_channels, height, width)
     auxiliary = count_parameters(network.auxiliary) if network.auxiliary is not None else 0
     total = count_parameters(network)

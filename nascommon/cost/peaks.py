@@ -19,14 +19,18 @@ from nascommon.parts.choices import Induced
 from nascommon.parts.logits import CellLogits
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import sgd
+from nascommon.runtime.seeding import generator
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES, hessian_eigenvalue
-from nascommon.space.mixing import Candidates, CellMixing, CellSpace, Mixing
-from nascommon.space.network import Network, NetworkSpec
-from nascommon.space.operations import CANDIDATES, search_operation
+from nascommon.space.draws import random_genotype
+from nascommon.space.genotype import Genotype
+from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.network import NetworkSpec, build_network
+from nascommon.space.operations import search_operation
 from nascommon.space.published import PUBLISHED
+from nascommon.space.space import Candidates, CellSpace, Space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
@@ -36,8 +40,7 @@ DRAWS = 1000
 INDUCED_COPIES = 3
 """Extra copies of the network weights held during an induced pass: the induced model's weights, momentum buffers and
 gradients."""
-LAYERS = {name: sum(1 for _ in search_operation(name, 2, 1).modules()) for name in CANDIDATES}
-STAND_IN = "DARTS_V2"
+STAND_IN = PUBLISHED["DARTS_V2"]
 """Its network stands for that of the genotype, which only the search will know."""
 
 
@@ -54,10 +57,10 @@ def search_peak(method: Method, base: SupernetSpec, shape: Shape, search: Search
 
 def supernets(method: Method, base: SupernetSpec) -> Iterator[SupernetSpec]:
     """Yield the supernet of each phase, with the costliest candidates that the phase before may leave."""
-    candidates = base.candidates
+    space = base.space
     for phase in method.phases:
-        yield supernet_spec(phase, candidates, base, method)
-        candidates = candidates if phase.keep is None else costliest_candidates(candidates, phase.keep)
+        yield supernet_spec(phase, space, base, method)
+        space = space if phase.keep is None else costliest_candidates(space, phase.keep)
 
 
 def search_steps(
@@ -106,7 +109,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
         largest = state.draw(use)
         if largest.main.active is not None:
             draws = (state.draw(use) for _ in range(DRAWS))
-            largest = max(draws, key=lambda drawn: count_layers(drawn, state.spec.candidates))
+            largest = max(draws, key=lambda drawn: count_layers(drawn, small.space))
     kinds = cycle(largest)  # the order in which a state asks its sampler
 
     def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: float) -> CellMixing:
@@ -115,40 +118,54 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     return replace(method, sample=replace(method.sample, draw=draw))
 
 
-def count_layers(drawn: Mixing, candidates: Candidates) -> int:
+@functools.cache
+def layers_of(operation: str) -> int:
+    """Count the modules of an operation."""
+    return sum(1 for _ in search_operation(operation, 2, 1).modules())
+
+
+def count_layers(drawn: Mixing, space: Space) -> int:
     """Count the layers of the operations drawn, as a measure of what they keep for the backward pass."""
     return sum(
-        LAYERS[names[choice]]
-        for kind, edges in candidates.items()
+        layers_of(names[choice])
+        for kind, edges in space.candidates.items()
         for names, chosen in zip(edges, drawn[kind].active or (), strict=True)
         for choice in chosen
     )
 
 
-def costliest_candidates(candidates: Candidates, keep: int) -> Candidates:
-    """Return as many candidates as a phase leaves; the last ones, which are convolutions, cost the most."""
+def costliest_candidates(space: Space, keep: int) -> Space:
+    """Return the space with as many candidates as a phase leaves: the last ones, convolutions, which cost the most."""
     # Which ones survive is known only after the phase. Convolutions come last in their order.
-    return Candidates((kind, tuple(names[-keep:] for names in edges)) for kind, edges in candidates.items())
+    last = ((kind, tuple(names[-keep:] for names in edges)) for kind, edges in space.candidates.items())
+    return space.with_candidates(Candidates(last))
+
+
+def stand_in(space: Space) -> Genotype:
+    """Return an architecture whose network stands for that of the genotype, which only the search will know."""
+    return STAND_IN if STAND_IN.skeleton == space.skeleton.name else random_genotype(space, generator(0, "stand-in"))
 
 
 @functools.cache
-def training_peak(settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device) -> int:
+def training_peak(
+    settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, genotype: Genotype = STAND_IN
+) -> int:
     """Predict the most bytes that a training step of a network of that size takes, beside the images."""
     counted, pieces = equivalent_pieces(settings.batch_size, settings.pieces)
     settings = settings.model_copy(update={"pieces": pieces})
 
     def step(on: torch.device) -> None:
-        training_program(settings, spec, on)(shape.batch(settings.batch_size, on).head(counted))
+        training_program(settings, spec, on, genotype)(shape.batch(settings.batch_size, on).head(counted))
 
     return memory_of(step, device)
 
 
 def training_program(
-    settings: TrainingSettings, spec: NetworkSpec, device: torch.device
+    settings: TrainingSettings, spec: NetworkSpec, device: torch.device, genotype: Genotype = STAND_IN
 ) -> Callable[[Batch], tuple[Tensor, ...]]:
     """Return a training step of a network of that size, with all that it finds there from the step before."""
     with birthplace(device):
-        model = Network(PUBLISHED[STAND_IN], spec)
+        model = build_network(genotype, spec)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     model.drop_probability = settings.drop_path / 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.seeding import generator
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
+from nascommon.space.draws import sample_genotype
 from nascommon.space.genotype import Genotype
 
 FEWEST = 3
@@ -71,7 +71,7 @@ def sampled(source: SavedSupernet, count: int, seed: int) -> list[Architecture]:
     drawn: dict[Genotype, None] = {}
     for draw in range(MOST_DRAWS * count):
         rng = generator(seed, "kendall", draw)
-        drawn[sample_genotype(state.mixing(), state.spec.topology, state.spec.candidates, rng)] = None
+        drawn[sample_genotype(state.mixing(), state.spec.space, rng)] = None
         if len(drawn) == count:
             break
     if len(drawn) < FEWEST:

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from nascommon.data.batch import Batch
-from nascommon.parts.discretizer import IMBALANCED, keep_edges, strongest
+from nascommon.parts.discretizer import ALL_KEPT, IMBALANCED, PAPERS, keep_edges, strongest
 from nascommon.search.scores import fresh_statistics, recalibrate
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
+from nascommon.space.space import CellSpace
 from nascommon.statistics.intervals import paired_difference
 from nascommon.training.scoring import evaluating
 
-KEPT_EDGES = (8, *sorted(IMBALANCED, reverse=True))
+KEPT_EDGES = (ALL_KEPT, *sorted(IMBALANCED, reverse=True))
 """DA2S' targets, of 14 edges."""
 
 
@@ -101,7 +102,7 @@ def discretization_gap(
 
 def kept_mixing(state: SearchState, genotype: Genotype) -> Mixing:
     """Return weight one on the genotype's operations."""
-    return one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
+    return one_hot(genotype, state.spec.space, like=state.logits.like)
 
 
 @torch.no_grad()
@@ -112,35 +113,35 @@ def weighted_mixing(state: SearchState, genotype: Genotype) -> Mixing:
     (docs/methods.md, section 3.5).
     """
     soft, kept = state.mixing(), kept_mixing(state, genotype)
-    return Mixing((kind, _carried(soft[kind], cell, state, kind)) for kind, cell in kept.items())
+    return Mixing((kind, _carried(soft[kind], cell, state.spec.space.cells[kind])) for kind, cell in kept.items())
 
 
-def _carried(soft: CellMixing, kept: CellMixing, state: SearchState, kind: str) -> CellMixing:
-    real_EO = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates[kind]])
+def _carried(soft: CellMixing, kept: CellMixing, space: CellSpace) -> CellMixing:
+    real_EO = torch.tensor([[name != "none" for name in row] for row in space.candidates])
     mass_EO = soft.products() * real_EO.to(soft.weights_EO)
     left_EO = mass_EO * kept.weights_EO
     rows = []
     # Scaled per node, not per edge: an edge that goes hands its mass to those that stay.
-    for incoming in state.spec.topology.incoming.values():
+    for incoming in space.topology.incoming.values():
         mine = slice(incoming.start, incoming.stop)
         rows.append(left_EO[mine] * (mass_EO[mine].sum() / left_EO[mine].sum().clamp(min=1e-12)))
     return replace(kept, weights_EO=torch.cat(rows))
 
 
 def gap_by_kept_edges(state: SearchState, calibration: Iterable[Batch], valid: Iterable[Batch]) -> list[dict[str, Any]]:
-    """Cut one supernet to 8, 6, 5, 4 and 3 of 14 edges and measure each (DA2S, Table 4); [] unless 4 nodes.
+    """Cut one supernet to 8, 6, 5, 4 and 3 of 14 edges and measure each (DA2S, Table 4); [] for other cells.
 
     Edges rank by their best operation's weight times their own. ``kept`` has weight one on what stays,
     ``kept_weighted`` the learned weights scaled to the mass that entered each node.
     """
-    topology, rows = state.spec.topology, []
-    if topology.nodes != 4:  # noqa: PLR2004 -- the table is about the papers' cell
+    space, rows = state.spec.space, []
+    if any(cell.topology != PAPERS for cell in space.cells.values()):
         return []
     soft = _share(hits(state, state.scored(), valid))
     for edges in KEPT_EDGES:
         with torch.no_grad():
-            cut = strongest(keep_edges(edges, topology.nodes))  # type: ignore[arg-type]
-            genotype = cut(state.mixing(), topology, state.spec.candidates)
+            cut = strongest(keep_edges(edges, space))  # type: ignore[arg-type]
+            genotype = cut(state.mixing(), space)
         one, weighted = kept_mixing(state, genotype), weighted_mixing(state, genotype)
         rows.append(
             {

@@ -74,7 +74,7 @@ def operation_gap(state: SearchState, valid: Iterable[Batch] | None, *, seed: in
 def _excess(state: SearchState) -> list[float]:
     """Return per edge the share on candidates without parameters minus their uniform share, ``none`` left out."""
     mixing, values = state.mixing(), []
-    for kind, edges in state.spec.candidates.items():
+    for kind, edges in state.spec.space.candidates.items():
         for weights_O, names in zip(mixing[kind].weights_EO.tolist(), edges, strict=True):
             real = [
                 (weight, name in PARAMETER_FREE)
@@ -91,7 +91,7 @@ def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, A
     """Take out each candidate but ``none`` in turn and yield what the supernet loses; nothing is renormalised."""
     mixing = state.scored()
     loss, accuracy = supernet_scores(state.supernet, mixing, valid)
-    for kind, edges in state.spec.candidates.items():
+    for kind, edges in state.spec.space.candidates.items():
         weights_EO = mixing[kind].products().tolist()
         for edge, names in enumerate(edges):
             for choice, name in enumerate(names):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import CandidateNames, DartsLike, Method, SearchSize, register
+from nascommon.method import DartsLike, Method, SearchSize, register
 from nascommon.parts.control import linear, scaled
 from nascommon.parts.penalty import beta_decay_penalty
 from nascommon.settings import NonNegative
-from nascommon.space.operations import WITHOUT_NONE
 
 
 class BetadartsSettings(DartsLike):
@@ -16,7 +15,7 @@ class BetadartsSettings(DartsLike):
 
     decay: NonNegative = 25.0
     """Coefficient of the Beta-decay at the end; it rises linearly from 0 (released: 50 e / 100 over 50 epochs)."""
-    candidates: CandidateNames = WITHOUT_NONE
+    none: bool = False
 
 
 @register

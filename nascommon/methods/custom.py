@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from nascommon.method import (
     ArchGradient,
     ArchOptimiser,
-    CandidateNames,
     Method,
     Phase,
     SearchSize,
@@ -18,7 +17,7 @@ from nascommon.method import (
 )
 from nascommon.parts.choices import Approximation, Discretize, FirstOrder, MixedOp, Pass, Soft
 from nascommon.parts.control import linear, scaled
-from nascommon.parts.discretizer import Discretizer, EdgeRank, KeptEdges, at_most_skips, keep_edges, strongest
+from nascommon.parts.discretizer import Discretizer, EdgeRank, Keep, KeptEdges, at_most_skips, keep_edges, strongest
 from nascommon.parts.logits import LogitsInitialiser, normal_alpha, with_kept_share_beta, with_normal_beta
 from nascommon.parts.penalty import EntropyPenalty, Penalty, beta_decay_penalty, no_penalty, sum_of, zero_one_penalty
 from nascommon.parts.relaxation import (
@@ -45,7 +44,6 @@ from nascommon.settings import (
     Whole,
     by_kind,
 )
-from nascommon.space.operations import CANDIDATES
 
 RELAXATIONS: dict[str, Relaxation] = {
     "softmax": softmax_over_operations,
@@ -60,11 +58,11 @@ class Unweighed(Settings):
 
     kind: Literal["none"] = "none"
 
-    def initialise(self, alphas: LogitsInitialiser, _kept: tuple[int, ...]) -> LogitsInitialiser:
+    def initialise(self, alphas: LogitsInitialiser, _keep: Keep) -> LogitsInitialiser:
         """Return what makes the logits of a cell: those of the operations alone."""
         return alphas
 
-    def relax(self, operations: Relaxation, _kept: tuple[int, ...]) -> Relaxation:
+    def relax(self, operations: Relaxation, _keep: Keep) -> Relaxation:
         """Return the relaxation: that of the operations alone."""
         return operations
 
@@ -76,11 +74,11 @@ class EdgeSoftmax(Settings):
     scale: NonNegative = 1e-3
     """The edge logits start at this times N(0, 1)."""
 
-    def initialise(self, alphas: LogitsInitialiser, _kept: tuple[int, ...]) -> LogitsInitialiser:
+    def initialise(self, alphas: LogitsInitialiser, _keep: Keep) -> LogitsInitialiser:
         """Return what makes the logits of a cell."""
         return with_normal_beta(alphas, self.scale)
 
-    def relax(self, operations: Relaxation, _kept: tuple[int, ...]) -> Relaxation:
+    def relax(self, operations: Relaxation, _keep: Keep) -> Relaxation:
         """Return the relaxation, weighed edge by edge."""
         return with_edge_softmax(operations)
 
@@ -92,13 +90,13 @@ class ClippedEdgeSoftmax(Settings):
     scale: NonNegative = 1e-3
     """The edge logits start at the share of edges to keep plus this times N(0, 1)."""
 
-    def initialise(self, alphas: LogitsInitialiser, kept: tuple[int, ...]) -> LogitsInitialiser:
+    def initialise(self, alphas: LogitsInitialiser, keep: Keep) -> LogitsInitialiser:
         """Return what makes the logits of a cell of which each node keeps so many edges."""
-        return with_kept_share_beta(alphas, kept, self.scale)
+        return with_kept_share_beta(alphas, keep, self.scale)
 
-    def relax(self, operations: Relaxation, kept: tuple[int, ...]) -> Relaxation:
+    def relax(self, operations: Relaxation, keep: Keep) -> Relaxation:
         """Return the relaxation, weighed edge by edge."""
-        return with_clipped_edge_softmax(operations, kept)
+        return with_clipped_edge_softmax(operations, keep)
 
 
 EdgeWeights = Annotated[
@@ -162,7 +160,7 @@ class CustomSettings(Settings):
     passes: tuple[Pass, ...] = (Soft(),)
     discretize: DiscretizeChoice = DiscretizeChoice()
     batch_size: BatchSize = 64
-    candidates: CandidateNames = CANDIDATES
+    none: bool = True
     alpha_scale: NonNegative = 1e-3
     weights: WeightOptimiser = WeightOptimiser()
     architecture: ArchOptimiser = ArchOptimiser()
@@ -202,20 +200,16 @@ class CustomSettings(Settings):
         return None
 
     def _phases_wrong(self) -> str | None:
-        left = len(self.candidates)
         for index, phase in enumerate(self.phases):
             where, last = f"phases.{index}", index == len(self.phases) - 1
             if phase.warmup >= phase.epochs:
                 return f"{where}.warmup: must be less than its epochs ({phase.epochs}) (got {phase.warmup})"
             if phase.keep is not None and last:
                 return f"{where}.keep: the last phase has no successor to keep candidates for (got {phase.keep})"
-            if phase.keep is not None and not 1 < phase.keep <= left:
-                return f"{where}.keep: must be from 2 to {left}, the candidates at that point (got {phase.keep})"
             if phase.skip_dropout > 0 and not isinstance(self.arch_gradient, FirstOrder):
                 return (
                     f"{where}.skip_dropout: the unrolled gradient compares passes that must see the same dropout; use 0"
                 )
-            left = phase.keep or left
         return None
 
     def _passes_wrong(self) -> str | None:
@@ -228,18 +222,19 @@ class CustomSettings(Settings):
 @register
 def custom(settings: CustomSettings, size: SearchSize) -> Method:
     """Your own combination of relaxation, penalty, phases, mixed operation, gradient, passes and discretizer."""
-    keep, edges = keep_edges(settings.discretize.kept_edges, size.nodes), settings.relax.edges
+    _check_kept_candidates(settings, size.candidates(none=settings.none))
+    keep, edges = keep_edges(settings.discretize.kept_edges, size.space), settings.relax.edges
     return Method(
-        candidates=settings.candidates,
+        none=settings.none,
         phases=tuple(
             Phase(p.epochs, size.channels + p.added_channels, p.cells or size.cells, p.warmup, p.keep, p.skip_dropout)
             for p in settings.phases
         ),
         batch_size=settings.batch_size,
         weights=settings.weights,
-        initialise=edges.initialise(normal_alpha(settings.alpha_scale), keep.per_node),
-        relax=edges.relax(RELAXATIONS[settings.relax.operations], keep.per_node),
-        penalty=_penalty(settings, keep.per_node),
+        initialise=edges.initialise(normal_alpha(settings.alpha_scale), keep),
+        relax=edges.relax(RELAXATIONS[settings.relax.operations], keep),
+        penalty=_penalty(settings, keep),
         mixed_op=settings.mixed_op,
         arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
         passes=settings.passes,
@@ -247,12 +242,21 @@ def custom(settings: CustomSettings, size: SearchSize) -> Method:
     )
 
 
-def _penalty(settings: CustomSettings, kept: tuple[int, ...]) -> Penalty:
+def _check_kept_candidates(settings: CustomSettings, left: int) -> None:
+    for index, phase in enumerate(settings.phases):
+        if phase.keep is not None and not 1 < phase.keep <= left:
+            raise ValueError(
+                f"phases.{index}.keep: must be from 2 to {left}, the candidates at that point (got {phase.keep})"
+            )
+        left = phase.keep or left
+
+
+def _penalty(settings: CustomSettings, keep: Keep) -> Penalty:
     choice = settings.penalty
     parts: list[Penalty] = []
     if choice.entropy is not None:
         sharp = settings.relax.operations == "sharpened_softmax"
-        parts.append(choice.entropy.penalty(kept, sharpened if sharp else identity))
+        parts.append(choice.entropy.penalty(keep, sharpened if sharp else identity))
     if choice.zero_one:
         parts.append(zero_one_penalty(choice.zero_one))
     if choice.beta_decay:
@@ -261,5 +265,5 @@ def _penalty(settings: CustomSettings, kept: tuple[int, ...]) -> Penalty:
 
 
 def _discretizer(choice: DiscretizeChoice, size: SearchSize) -> Discretizer:
-    chosen = strongest(keep_edges(choice.kept_edges, size.nodes), choice.rank)
+    chosen = strongest(keep_edges(choice.kept_edges, size.space), choice.rank)
     return chosen if choice.most_skips is None else at_most_skips(chosen, choice.most_skips)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, register
+from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, register
 from nascommon.parts.choices import Discretize, MixedOp
 from nascommon.parts.discretizer import KeptEdges, keep_edges, strongest
 from nascommon.parts.logits import with_kept_share_beta
@@ -17,7 +17,6 @@ from nascommon.parts.relaxation import (
     with_clipped_edge_softmax,
 )
 from nascommon.settings import Channels, NonNegative
-from nascommon.space.operations import WITHOUT_NONE
 
 
 class Da2sSettings(EntropyPenalty, DartsLike):
@@ -36,7 +35,7 @@ class Da2sSettings(EntropyPenalty, DartsLike):
     channel_divisor: Channels = 1
     alpha_scale: NonNegative = 1e-4
     beta_scale: NonNegative = 1e-4
-    candidates: CandidateNames = WITHOUT_NONE
+    none: bool = False
     architecture: ArchOptimiser = ArchOptimiser(alpha_delay=7)
 
 
@@ -44,14 +43,14 @@ class Da2sSettings(EntropyPenalty, DartsLike):
 def da2s(settings: Da2sSettings, size: SearchSize) -> Method:
     """Entropy penalties on operations and edges, with rising weight, until cutting the supernet changes little."""
     method = settings.darts(size)
-    keep = keep_edges(settings.kept_edges, size.nodes, zeros=settings.dead_node == "zeros")
+    keep = keep_edges(settings.kept_edges, size.space, zeros=settings.dead_node == "zeros")
     sharp = settings.alpha_transform == "sharpened"
     relax = sharpened_softmax_over_operations if sharp else method.relax
     return replace(
         method,
-        initialise=with_kept_share_beta(method.initialise, keep.per_node, settings.beta_scale),
-        relax=with_clipped_edge_softmax(relax, keep.per_node),
-        penalty=settings.penalty(keep.per_node, sharpened if sharp else identity),
+        initialise=with_kept_share_beta(method.initialise, keep, settings.beta_scale),
+        relax=with_clipped_edge_softmax(relax, keep),
+        penalty=settings.penalty(keep, sharpened if sharp else identity),
         mixed_op=MixedOp(channel_divisor=settings.channel_divisor),
         discretize=Discretize(strongest(keep, rank="edge")),
     )

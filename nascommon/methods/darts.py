@@ -28,5 +28,5 @@ def darts(settings: DartsSettings, size: SearchSize) -> Method:
     return replace(
         settings.darts(size),
         arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
-        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.nodes))),
+        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.space))),
     )

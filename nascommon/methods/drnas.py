@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.choices import MixedOp, Sample
 from nascommon.parts.relaxation import dirichlet_mean
 from nascommon.parts.sampling import dirichlet
 from nascommon.settings import Channels, Whole
-from nascommon.space.operations import WITHOUT_NONE
 
 
 class DrnasSettings(DartsLike):
@@ -18,7 +17,7 @@ class DrnasSettings(DartsLike):
     warmup: Whole = 10
     channel_divisor: Channels = 1
     """The released search uses 6 and later 4, on networks of evaluation size (search: channels 36, cells 20)."""
-    candidates: CandidateNames = WITHOUT_NONE
+    none: bool = False
     weights: WeightOptimiser = WeightOptimiser(lr=0.1, lr_min=0.0)
     architecture: ArchOptimiser = ArchOptimiser(lr=6e-4)
 

@@ -44,6 +44,6 @@ def ecdarts(settings: EcdartsSettings, size: SearchSize) -> Method:
         arch_gradient=ArchGradient(settings.arch_gradient, settings.architecture),
         passes=(Soft(), Induced(arch_steps=settings.ist_arch_steps)) if settings.ist else (Soft(),),
         discretize=Discretize(
-            strongest(keep_edges(settings.kept_edges, size.nodes)), read=raw if settings.parse_on == "raw" else None
+            strongest(keep_edges(settings.kept_edges, size.space)), read=raw if settings.parse_on == "raw" else None
         ),
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import ArchOptimiser, CandidateNames, DartsLike, Method, SearchSize, WeightOptimiser, register
+from nascommon.method import ArchOptimiser, DartsLike, Method, SearchSize, WeightOptimiser, register
 from nascommon.parts.choices import Discretize
 from nascommon.parts.discretizer import keep_edges, strongest
 from nascommon.parts.penalty import zero_one_penalty
 from nascommon.parts.relaxation import sigmoid
 from nascommon.settings import BatchSize, NonNegative, Probability
-from nascommon.space.operations import WITHOUT_NONE
 
 
 class FairdartsSettings(DartsLike):
@@ -22,7 +21,7 @@ class FairdartsSettings(DartsLike):
     """Factor of the zero-one loss, which pushes every sigmoid away from 1/2."""
     threshold: Probability = 0.85
     """An edge stays only if the sigmoid of its best operation reaches it."""
-    candidates: CandidateNames = WITHOUT_NONE
+    none: bool = False
     weights: WeightOptimiser = WeightOptimiser(lr=0.005)
     architecture: ArchOptimiser = ArchOptimiser(lr=3e-3, beta1=0.9)
 
@@ -38,5 +37,5 @@ def fairdarts(settings: FairdartsSettings, size: SearchSize) -> Method:
         settings.darts(size),
         relax=sigmoid,
         penalty=zero_one_penalty(settings.zero_one_weight),
-        discretize=Discretize(strongest(replace(keep_edges(8, size.nodes), threshold=settings.threshold))),
+        discretize=Discretize(strongest(replace(keep_edges(8, size.space), threshold=settings.threshold))),
     )

@@ -42,5 +42,5 @@ def pcdarts(settings: PcdartsSettings, size: SearchSize) -> Method:
         initialise=with_normal_beta(method.initialise, settings.beta_scale),
         relax=with_edge_softmax(method.relax),
         mixed_op=MixedOp(channel_divisor=settings.channel_divisor, stem=settings.stem),
-        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.nodes))),
+        discretize=Discretize(strongest(keep_edges(settings.kept_edges, size.space))),
     )

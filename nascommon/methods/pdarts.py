@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from nascommon.method import (
     ArchGradient,
     ArchOptimiser,
-    CandidateNames,
     Method,
     Phase,
     SearchSize,
@@ -33,7 +32,6 @@ from nascommon.settings import (
     Settings,
     Whole,
 )
-from nascommon.space.operations import CANDIDATES
 
 
 class PdartsSettings(Settings):
@@ -59,7 +57,7 @@ class PdartsSettings(Settings):
     """Skip connections that the normal cell may keep; null sets no limit."""
     batch_size: BatchSize = 96
     alpha_scale: NonNegative = 1e-3
-    candidates: CandidateNames = CANDIDATES
+    none: bool = True
     weights: WeightOptimiser = WeightOptimiser(lr_min=0.0)
     architecture: ArchOptimiser = ArchOptimiser(lr=6e-4, clip=5.0)
 
@@ -70,9 +68,6 @@ class PdartsSettings(Settings):
             got = getattr(self, name)
             if len(got) != wanted:
                 raise ValueError(f"{name}: must have {wanted} entries for {phases} phases (got {len(got)})")
-        counts = (len(self.candidates), *self.survivors)
-        if any(later > earlier for earlier, later in pairwise(counts)) or counts[-1] < 2:  # noqa: PLR2004
-            raise ValueError(f"survivors: must fall from {counts[0]} candidates to at least 2 (got {self.survivors})")
         if self.warmup >= self.epochs:
             raise ValueError(f"warmup: must be less than epochs ({self.epochs}) (got {self.warmup})")
         return self
@@ -81,9 +76,10 @@ class PdartsSettings(Settings):
 @register
 def pdarts(settings: PdartsSettings, size: SearchSize) -> Method:
     """Three ever deeper supernets with 8, 5 and 3 candidates per edge, dropout on skips, at most two skips."""
-    chosen = strongest(keep_edges(8, size.nodes))
+    _check_survivors(settings, size.candidates(none=settings.none))
+    chosen = strongest(keep_edges(8, size.space))
     return Method(
-        candidates=settings.candidates,
+        none=settings.none,
         phases=tuple(
             Phase(settings.epochs, size.channels + added, cells, settings.warmup, keep, dropout)
             for added, cells, keep, dropout in zip(
@@ -97,3 +93,9 @@ def pdarts(settings: PdartsSettings, size: SearchSize) -> Method:
         arch_gradient=ArchGradient(optimiser=settings.architecture),
         discretize=Discretize(chosen if settings.most_skips is None else at_most_skips(chosen, settings.most_skips)),
     )
+
+
+def _check_survivors(settings: PdartsSettings, candidates: int) -> None:
+    counts = (candidates, *settings.survivors)
+    if any(later > earlier for earlier, later in pairwise(counts)) or counts[-1] < 2:  # noqa: PLR2004
+        raise ValueError(f"survivors: must fall from {candidates} candidates to at least 2 (got {settings.survivors})")

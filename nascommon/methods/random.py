@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from nascommon.method import CandidateNames, Method, Phase, SearchSize, WeightOptimiser, register
+from nascommon.method import Method, Phase, SearchSize, WeightOptimiser, register
 from nascommon.parts.choices import BestOf, Drawn, Sample
 from nascommon.parts.logits import zero_alpha
 from nascommon.parts.relaxation import uniform_path
 from nascommon.parts.sampling import random_path
 from nascommon.settings import BatchSize, Count, Settings, Whole
-from nascommon.space.operations import CANDIDATES
 
 
 class RandomSettings(Settings):
@@ -19,7 +18,7 @@ class RandomSettings(Settings):
     batch_size: BatchSize = 64
     samples: Count = 1
     """1: an architecture drawn uniformly; more: the best of so many by validation accuracy with inherited weights."""
-    candidates: CandidateNames = CANDIDATES
+    none: bool = True
     weights: WeightOptimiser = WeightOptimiser()
 
 
@@ -30,7 +29,7 @@ def random(settings: RandomSettings, size: SearchSize) -> Method:
     Deviation: the shared supernet is scored under the mean of the architectures that it is trained on, not under one.
     """
     return Method(
-        candidates=settings.candidates,
+        none=settings.none,
         phases=(Phase(settings.epochs, size.channels, size.cells),),
         batch_size=settings.batch_size,
         weights=settings.weights,

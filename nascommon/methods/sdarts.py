@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascommon.method import CandidateNames, DartsLike, Method, SearchSize, register
+from nascommon.method import DartsLike, Method, SearchSize, register
 from nascommon.parts.choices import Sample
 from nascommon.parts.control import between
 from nascommon.parts.sampling import perturbed
 from nascommon.settings import NonNegative
-from nascommon.space.operations import WITHOUT_NONE
 
 
 class SdartsSettings(DartsLike):
@@ -18,7 +17,7 @@ class SdartsSettings(DartsLike):
     first_radius: NonNegative = 0.03
     """Radius of the uniform noise on the mixing weights; it grows linearly."""
     last_radius: NonNegative = 0.3
-    candidates: CandidateNames = WITHOUT_NONE
+    none: bool = False
 
 
 @register

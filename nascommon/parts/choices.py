@@ -15,9 +15,9 @@ from nascommon.parts.relaxation import Relaxation
 from nascommon.parts.sampling import Sampler
 from nascommon.settings import Channels, Positive, Settings, by_kind
 from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import Candidates, Mixing
+from nascommon.space.mixing import Mixing
+from nascommon.space.space import Space
 from nascommon.space.stem import Stem
-from nascommon.space.topology import Topology
 
 Use = Literal["weights", "architecture", "evaluation"]
 """Purpose of a forward pass: a step of the network weights, a step of the architecture, or a score."""
@@ -107,9 +107,9 @@ class Discretize:
     pick: Discretizer = strongest_edges
     read: Relaxation | None = None
 
-    def __call__(self, weights: Mixing, topology: Topology, candidates: Candidates) -> Genotype:
+    def __call__(self, weights: Mixing, space: Space) -> Genotype:
         """Return the genotype that the weights stand for."""
-        return self.pick(weights, topology, candidates)
+        return self.pick(weights, space)
 
 
 @dataclass(frozen=True)

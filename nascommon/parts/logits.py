@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from nascommon.parts.discretizer import Keep
 from nascommon.space.kinds import PerKind
-from nascommon.space.mixing import Candidates
-from nascommon.space.topology import Topology
+from nascommon.space.space import CellSpace, Space
 
 
 @dataclass(frozen=True)
@@ -62,53 +62,53 @@ class Logits(PerKind[CellLogits]):
                 tensor.copy_(named[name])
 
 
-LogitsInitialiser = Callable[[Topology, int, torch.Generator], CellLogits]
-"""(topology, operations of an edge, generator) -> logits on the CPU."""
+LogitsInitialiser = Callable[[CellSpace, torch.Generator], CellLogits]
+"""(space of a kind of cell, generator) -> logits on the CPU."""
 
 
 def normal_alpha(scale: float) -> LogitsInitialiser:
     """Draw alpha from N(0, 1) times ``scale`` (DARTS: 1e-3)."""
 
-    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
-        return CellLogits(scale * torch.randn(len(topology.edges), operations, generator=generator))
+    def initialise(space: CellSpace, generator: torch.Generator) -> CellLogits:
+        return CellLogits(scale * torch.randn(len(space.candidates), space.operations, generator=generator))
 
     initialise.__name__ = f"alpha ~ {scale:g} N(0, 1)"
     return initialise
 
 
-def zero_alpha(topology: Topology, operations: int, _generator: torch.Generator) -> CellLogits:
+def zero_alpha(space: CellSpace, _generator: torch.Generator) -> CellLogits:
     """Start from, and for a method that learns none stay at, equal logits."""
-    return CellLogits(torch.zeros(len(topology.edges), operations))
+    return CellLogits(torch.zeros(len(space.candidates), space.operations))
 
 
 def with_normal_beta(alphas: LogitsInitialiser, scale: float) -> LogitsInitialiser:
     """Draw beta from N(0, 1) times ``scale`` beside the alphas (PC-DARTS: 1e-3)."""
 
-    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
-        logits = alphas(topology, operations, generator)
-        return replace(logits, beta_E=scale * torch.randn(len(topology.edges), generator=generator))
+    def initialise(space: CellSpace, generator: torch.Generator) -> CellLogits:
+        logits = alphas(space, generator)
+        return replace(logits, beta_E=scale * torch.randn(len(space.candidates), generator=generator))
 
     initialise.__name__ = f"{alphas.__name__}, beta ~ {scale:g} N(0, 1)"
     return initialise
 
 
-def with_kept_share_beta(alphas: LogitsInitialiser, kept: tuple[int, ...], scale: float) -> LogitsInitialiser:
+def with_kept_share_beta(alphas: LogitsInitialiser, keep: Keep, scale: float) -> LogitsInitialiser:
     """Let the betas of node j with n inputs sum to the k_j edges that it shall keep: k_j / n + N(0, 1) * ``scale``.
 
     Args:
         alphas: makes the alphas.
-        kept: k_j by node.
+        keep: says k_j.
         scale: of the noise (DA2S: 1e-4).
     """
 
-    def initialise(topology: Topology, operations: int, generator: torch.Generator) -> CellLogits:
-        logits = alphas(topology, operations, generator)
+    def initialise(space: CellSpace, generator: torch.Generator) -> CellLogits:
+        logits = alphas(space, generator)
         shares = [
             min(k / len(incoming), 1.0)
-            for k, incoming in zip(kept, topology.incoming.values(), strict=True)
+            for k, incoming in zip(keep.by_node(space), space.topology.incoming.values(), strict=True)
             for _ in incoming
         ]
-        noise = scale * torch.randn(len(topology.edges), generator=generator)
+        noise = scale * torch.randn(len(space.candidates), generator=generator)
         return replace(logits, beta_E=torch.tensor(shares) + noise)
 
     initialise.__name__ = f"{alphas.__name__}, beta = k / n + {scale:g} N(0, 1)"
@@ -116,14 +116,10 @@ def with_kept_share_beta(alphas: LogitsInitialiser, kept: tuple[int, ...], scale
 
 
 def initial_logits(
-    initialise: LogitsInitialiser,
-    topology: Topology,
-    candidates: Candidates,
-    generator: torch.Generator,
-    device: torch.device,
+    initialise: LogitsInitialiser, space: Space, generator: torch.Generator, device: torch.device
 ) -> Logits:
     """Make the leaf tensors that the search optimises."""
-    cells = {kind: initialise(topology, len(edges[0]), generator) for kind, edges in candidates.items()}
+    cells = {kind: initialise(cell, generator) for kind, cell in space.cells.items()}
     return Logits(
         (kind, CellLogits(**{name: tensor.to(device).requires_grad_() for name, tensor in cell.named().items()}))
         for kind, cell in cells.items()

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from nascommon.parts.control import Control, Priority
+from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.relaxation import Transform, clipped
 from nascommon.settings import NonNegative, Settings
-from nascommon.space.topology import Topology
+from nascommon.space.space import CellSpace, Space
 
-Penalty = Callable[[Logits, float], Tensor]
-"""(logits, progress) -> scalar."""
+Penalty = Callable[[Logits, Space, float], Tensor]
+"""(logits, space of the supernet, progress) -> scalar."""
 
 
 class EntropyPenalty(Settings):
@@ -35,10 +36,10 @@ class EntropyPenalty(Settings):
     count_weight: NonNegative = 0.2
     """Of the edges' number within it."""
 
-    def penalty(self, kept: tuple[int, ...], transform: Transform) -> Penalty:
-        """Return the penalty towards ``kept`` edges by node."""
+    def penalty(self, keep: Keep, transform: Transform) -> Penalty:
+        """Return the penalty towards the edges that ``keep`` keeps."""
         return discretization_penalty(
-            kept,
+            keep,
             lambda_c=self.lambda_c.function(),
             lambda_alpha=self.lambda_1.function(),
             lambda_beta=self.lambda_2.function(),
@@ -47,13 +48,13 @@ class EntropyPenalty(Settings):
         )
 
 
-def no_penalty(logits: Logits, _progress: float) -> Tensor:
+def no_penalty(logits: Logits, _space: Space, _progress: float) -> Tensor:
     """DARTS asks nothing of the logits but a low validation loss."""
     return logits.like.new_zeros(())
 
 
 def discretization_penalty(
-    kept: tuple[int, ...],
+    keep: Keep,
     *,
     lambda_c: Control,
     lambda_alpha: Control,
@@ -67,7 +68,7 @@ def discretization_penalty(
     from the target, summed over the nodes that shall lose edges (eqs. 3 and 5).
 
     Args:
-        kept: edges k_j to keep by node; a node that keeps all its edges has no part in L_E.
+        keep: says the edges k_j to keep by node; a node that keeps all its edges has no part in L_E.
         lambda_c: coefficient of the whole.
         lambda_alpha: coefficient of L_O.
         lambda_beta: coefficient of L_E; where it is 0 at all times, no edge logits are needed.
@@ -75,11 +76,12 @@ def discretization_penalty(
         transform: of alpha before its softmax, as in the relaxation.
     """
 
-    def penalty(logits: Logits, progress: float) -> Tensor:
+    def penalty(logits: Logits, space: Space, progress: float) -> Tensor:
         cells = list(logits.values())
         total = lambda_alpha(progress) * torch.stack([operation_entropy(cell, transform) for cell in cells]).sum()
         if cells[0].beta_E is not None:
-            total = total + lambda_beta(progress) * sum(edge_entropy(cell, kept, count_weight) for cell in cells)
+            edges = (edge_entropy(cell, space.cells[kind], keep, count_weight) for kind, cell in logits.items())
+            total = total + lambda_beta(progress) * sum(edges)
         return lambda_c(progress) * total
 
     penalty.__name__ = "entropy of operations and edges"
@@ -91,14 +93,14 @@ def operation_entropy(logits: CellLogits, transform: Transform) -> Tensor:
     return entropy(transform(logits.alpha_EO)).sum()
 
 
-def edge_entropy(logits: CellLogits, kept: tuple[int, ...], count_weight: float) -> Tensor:
+def edge_entropy(logits: CellLogits, space: CellSpace, keep: Keep, count_weight: float) -> Tensor:
     """L_E: entropy of the softmax over a node's edges plus ``count_weight`` (sum of beta > 0, minus k)^2 (DA2S, eq. 5).
 
     Beta is capped at 1, so a sum of k is k edges kept for good.
     """
     beta_E = clipped(logits.betas())
     total = beta_E.new_zeros(())
-    for k, incoming in zip(kept, Topology(len(kept)).incoming.values(), strict=True):
+    for k, incoming in zip(keep.by_node(space), space.topology.incoming.values(), strict=True):
         if k < len(incoming):
             node_E = beta_E[incoming.start : incoming.stop]
             total = total + entropy(node_E) + count_weight * (node_E.clamp(min=0).sum() - k) ** 2
@@ -114,8 +116,8 @@ def entropy(logits: Tensor) -> Tensor:
 def sum_of(penalties: Sequence[Penalty]) -> Penalty:
     """Add several penalties up."""
 
-    def penalty(logits: Logits, progress: float) -> Tensor:
-        return no_penalty(logits, progress) + sum(part(logits, progress) for part in penalties)
+    def penalty(logits: Logits, space: Space, progress: float) -> Tensor:
+        return no_penalty(logits, space, progress) + sum(part(logits, space, progress) for part in penalties)
 
     penalty.__name__ = " + ".join(part.__name__ for part in penalties)
     return penalty
@@ -124,7 +126,7 @@ def sum_of(penalties: Sequence[Penalty]) -> Penalty:
 def zero_one_penalty(weight: float) -> Penalty:
     """Push every sigmoid away from 1/2: minus ``weight`` times the mean of (sigmoid - 1/2)^2 (FairDARTS, eq. 7)."""
 
-    def penalty(logits: Logits, _progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, _progress: float) -> Tensor:
         alphas = torch.cat([cell.alpha_EO.flatten() for cell in logits.values()])
         return -weight * ((alphas.sigmoid() - 0.5) ** 2).mean()
 
@@ -135,7 +137,7 @@ def zero_one_penalty(weight: float) -> Penalty:
 def beta_decay_penalty(weight: Control) -> Penalty:
     """Keep the logits small and near each other: the mean over edges of logsumexp(alpha) (Beta-DARTS, eq. 13)."""
 
-    def penalty(logits: Logits, progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, progress: float) -> Tensor:
         sums_E = torch.cat([cell.alpha_EO.logsumexp(dim=-1) for cell in logits.values()])
         return weight(progress) * sums_E.mean()
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nascommon.parts.discretizer import INPUTS_PER_NODE
+from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits
-from nascommon.space.mixing import CellMixing, CellSpace, operation_columns
+from nascommon.space.mixing import CellMixing, operation_columns
+from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
 
 Relaxation = Callable[[CellLogits, CellSpace, float], CellMixing]
@@ -63,12 +64,13 @@ def dirichlet_mean(logits: CellLogits, _space: CellSpace, _progress: float) -> C
 def uniform_path(logits: CellLogits, space: CellSpace, _progress: float) -> CellMixing:
     """The chance of each operation in an architecture drawn uniformly; logits have no part in it.
 
-    An edge is kept with chance k / n if its node keeps k of n, with any of its operations but ``none``.
+    An edge is kept with chance k / n if its node keeps k of n, with any of its operations that may win, which ``none``
+    may not in most spaces.
     """
     names, column_EO = operation_columns(space.candidates, logits.alpha_EO.device)
-    none = names.index("none") if "none" in names else -1
+    none = names.index("none") if "none" in names and not space.may_win("none") else -1
     real_EO = (column_EO != none).to(logits.alpha_EO.dtype)
-    kept = [min(INPUTS_PER_NODE / len(edges), 1.0) for edges in space.topology.incoming.values() for _ in edges]
+    kept = [min(space.kept / len(edges), 1.0) for edges in space.topology.incoming.values() for _ in edges]
     return CellMixing(real_EO / real_EO.sum(dim=-1, keepdim=True), logits.alpha_EO.new_tensor(kept))
 
 
@@ -88,19 +90,19 @@ def with_edge_softmax(relax: Relaxation) -> Relaxation:
     return relaxed
 
 
-def with_clipped_edge_softmax(relax: Relaxation, kept: tuple[int, ...]) -> Relaxation:
+def with_clipped_edge_softmax(relax: Relaxation, keep: Keep) -> Relaxation:
     """Weigh the n edges into node j by n softmax(min(beta, 1)) where it shall keep fewer than n (released DA2S code).
 
     Args:
         relax: gives the weights of the operations.
-        kept: edges to keep by node; a node that keeps all its edges weighs each with one.
+        keep: says how many edges to keep by node; a node that keeps all its edges weighs each with one.
     """
 
     def relaxed(logits: CellLogits, space: CellSpace, progress: float) -> CellMixing:
         mixing = relax(logits, space, progress)
         shares_E = softmax_per_node(clipped(logits.betas()), space.topology)
         edges = []
-        for k, incoming in zip(kept, space.topology.incoming.values(), strict=True):
+        for k, incoming in zip(keep.by_node(space), space.topology.incoming.values(), strict=True):
             n = len(incoming)
             share_E = shares_E[incoming.start : incoming.stop]
             edges.append(n * share_E if k < n else torch.ones_like(share_E))

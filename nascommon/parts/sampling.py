@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nascommon.parts.control import Control
-from nascommon.parts.discretizer import sample_cell
 from nascommon.parts.logits import CellLogits
-from nascommon.space.mixing import CellMixing, CellSpace, one_hot_cell, operation_columns
+from nascommon.space.draws import sample_cell
+from nascommon.space.mixing import CellMixing, one_hot_cell, operation_columns
+from nascommon.space.space import CellSpace
 
 Sampler = Callable[[CellLogits, CellMixing, CellSpace, float], CellMixing]
 """(logits, mixing weights, space, progress) -> the weights of one forward pass, drawn anew for each."""
@@ -30,7 +31,7 @@ SKIP = "skip_connect"
 def random_path(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: float) -> CellMixing:
     """Draw one architecture in proportion to the mixing weights and give its operations weight one."""
     cell = sample_cell(mixing, space)
-    return one_hot_cell(cell, space.topology, space.candidates, like=mixing.weights_EO)
+    return one_hot_cell(cell, space, like=mixing.weights_EO)
 
 
 def gumbel(temperature: Control) -> Sampler:

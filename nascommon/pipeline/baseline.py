@@ -8,7 +8,6 @@ from functools import partial
 
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
-from nascommon.parts.discretizer import sample_genotype
 from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
@@ -18,9 +17,8 @@ from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
-from nascommon.space.discrete import FILE, DiscreteSpace
-from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import equal_mixing
+from nascommon.space.discrete import FILE, SpaceRecord
+from nascommon.space.draws import random_genotype
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
@@ -50,18 +48,11 @@ def baseline(params: Params) -> None:
         summary("baseline: random architectures", told, [BASELINE])
 
 
-def random_genotypes(count: int, space: DiscreteSpace, seed: int) -> list[Genotype]:
-    """Draw genotypes uniformly from a space."""
-    topology, candidates = space.topology(), space.candidates()
-    mixing = equal_mixing(candidates)
-    return [sample_genotype(mixing, topology, candidates, generator(seed, "baseline", index)) for index in range(count)]
-
-
 def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceError]:
     """Train the random architectures like the winner and save each network that did not diverge."""
     seed, training = run.params.seed, retraining.settings.training
-    space = read_record(SEARCH / FILE, DiscreteSpace, "search")
-    genotypes = random_genotypes(run.params.baseline.architectures, space, seed)
+    space, count = read_record(SEARCH / FILE, SpaceRecord, "search").open(), run.params.baseline.architectures
+    genotypes = [random_genotype(space, generator(seed, "baseline", index)) for index in range(count)]
     spec = retraining.spec(run.precision)
     jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
     kept, held_out = retraining.pictures()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nascommon.config import Params
 from nascommon.cost.footprint import DRAWING_BYTES, DRAWING_STAGES, Shape
 from nascommon.cost.live_bytes import resident_bytes
-from nascommon.cost.peaks import search_peak, supernets, training_peak, training_program
+from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak, training_program
 from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
@@ -31,10 +31,8 @@ from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec, check_image_size
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
@@ -135,7 +133,7 @@ def trainings_estimate(
     )
     how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
     how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
-    memory = max(training_peak(training, spec, shape, device) for spec in specs)
+    memory = max(training_peak(training, spec, shape, device, stand_in(params.search.chosen_space())) for spec in specs)
     return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
 
 
@@ -172,10 +170,9 @@ def search_estimate(
 ) -> Estimate:
     """Estimate all phases of the method on so many images for the weights and for the architecture."""
     check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
-    topology = Topology(params.search.nodes)
-    candidates = uniform_candidates(method.candidates, topology)
+    space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
-    base = SupernetSpec(0, 0, shape.classes, candidates, topology, shape.channels, precision=precision)
+    base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision)
     trouble = search_trouble(method, base, shape, params.search, device)
     if trouble is not None:
         return Estimate("search", trouble=trouble)

@@ -86,14 +86,15 @@ def evaluate(params: Params) -> None:
         ]
         table = comparison_table(rows, published_results())
         results = collect_results(run, ours, random, rows, comparisons)
-        gaps = own_gaps(params, results["metrics"])
+        kind = genotype_from_json(results["genotype"]).main_kind
+        gaps = own_gaps(params, results["metrics"], kind)
         write_json(EVALUATE / "results.json", results)
         write_table(EVALUATE / "gaps.csv", gaps)
         write_table(EVALUATE / "table.csv", table)
         write_text(EVALUATE / "table.json", table.to_json(orient="records", indent=2, force_ascii=False) + "\n")
         write_text(
             EVALUATE / "report.md",
-            write_report(title_of(run.params), results, to_markdown(table), gaps_to_markdown(gaps)),
+            write_report(title_of(run.params), results, to_markdown(table), gaps_to_markdown(gaps, kind)),
         )
         write_json(METRICS / "evaluate.json", results["metrics"])
         run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
@@ -104,11 +105,11 @@ def evaluate(params: Params) -> None:
         )  # fmt: skip
 
 
-def own_gaps(params: Params, metrics: dict[str, Any]) -> pd.DataFrame:
+def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame:
     """Return the table of gaps of this run alone: what other runs found is no input of this stage."""
     if params.discretize.genotype is not None:  # its accuracy is nobody's whose gaps these are
         metrics = {**metrics, "test_accuracy": None}
-    return gap_table([(params.search.method, method_hash(params), metrics)])
+    return gap_table([(params.search.method, method_hash(params), metrics)], kind)
 
 
 def tested(run: Run, data: Data, folder: Path, stage: str) -> TestHits:
@@ -226,6 +227,7 @@ def collect_results(
         "selection": stages["discretize"]["selection_seconds"],
         "retrain": stages["retrain"]["train_seconds"],
     }
+    genotype = genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json")
     verdict = comparisons[0].verdict if comparisons else "not compared with random architectures"
     metrics = {
         "test_accuracy": ours.accuracy,
@@ -236,14 +238,14 @@ def collect_results(
         "percentile_vs_random": comparisons[0].percentile if comparisons else None,
         "p_value_vs_random": comparisons[0].p_value if comparisons else None,
         "total_seconds": sum(seconds.values()),
-        **gap_figures(stages),
+        **gap_figures(stages, genotype.main_kind),
     }
     return {
         "metrics": metrics,
         "verdict": verdict,
         "comparisons": [comparison.as_dict() for comparison in comparisons],
         "cost_seconds": seconds,
-        "genotype": genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json").to_json(),
+        "genotype": genotype.to_json(),
         "given": run.params.discretize.genotype,
         "stages": stages,
         "provenance": run.provenance(),

@@ -12,9 +12,15 @@ def given_genotype(params: Params) -> Genotype | None:
     """Return the genotype that ``discretize.genotype`` names; None where the search's own is to be retrained.
 
     Raises:
-        UserError: it is nowhere, or no genotype.
+        UserError: it is nowhere, no genotype, or of another kind of space.
     """
+    name = params.discretize.genotype
+    if name is None:
+        return None
     try:
-        return None if params.discretize.genotype is None else find_genotype(params.discretize.genotype)
+        genotype, wanted = find_genotype(name), params.search.chosen_space().skeleton.name
+        if genotype.skeleton != wanted:
+            raise UserError(f"{name}: is a genotype of {genotype.skeleton}, and search.space has those of {wanted}")
     except UserError as error:
         raise UserError(f"{params.file}: discretize.genotype: {error}") from error
+    return genotype

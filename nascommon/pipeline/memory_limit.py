@@ -10,7 +10,7 @@ import torch
 from nascommon.config import Params
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import available_bytes, resident_bytes
-from nascommon.cost.peaks import search_peak, supernets, training_peak
+from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
 from nascommon.method import Method
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
@@ -18,7 +18,6 @@ from nascommon.settings import UserError
 from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
 from nascommon.space.stem import STEM_MULTIPLIER, Stem
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import INPUTS
 from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
 
@@ -41,6 +40,8 @@ AUXILIARY_WIDTH, AUXILIARY_WEIGHTS = 768, 4 * 128 * 768
 LAST_WIDTH = 4 * 32
 """Channels of the last map for each of the first cell, at most."""
 FLOAT_BYTES = 4
+FEWEST_INPUTS = 1
+"""Of a cell, in whatever space."""
 MIB = 2**20
 
 
@@ -132,7 +133,8 @@ def trainings_that_fit(
 
     def peak(pieces: int) -> int:
         cut = settings.model_copy(update={"pieces": pieces})
-        return max(training_peak(cut, spec, shape, device) for spec in specs)
+        genotype = stand_in(params.search.chosen_space())
+        return max(training_peak(cut, spec, shape, device, genotype) for spec in specs)
 
     needed = peak(settings.pieces)
     if needed > free:
@@ -202,14 +204,14 @@ def pieces_advice(key: str, pieces: int, batch_size: int, needed: int, peak: Cal
 def _lower_bound(spec: SupernetSpec | NetworkSpec) -> int:
     """Return bytes that weights, gradients and momenta surely exceed: what is far too large need not be counted.
 
-    Every cell brings both of its inputs, which have at least as many channels as the first cell, to its own channels.
+    Every cell brings its inputs, which have at least as many channels as the first cell, to its own channels.
     """
-    return 3 * FLOAT_BYTES * spec.cells * INPUTS * spec.channels**2
+    return 3 * FLOAT_BYTES * spec.cells * FEWEST_INPUTS * spec.channels**2
 
 
 def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
     """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
-    operations = spec.cells * len(spec.topology.edges) * len(spec.candidates.main[0])
+    operations = spec.cells * spec.space.largest
     return _upper_bound(operations, spec, shape, images)
 
 

@@ -30,8 +30,8 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.setup import base_spec, search_data
 from nascommon.search.snapshots import Snapshots
-from nascommon.space.discrete import FILE, DiscreteSpace
-from nascommon.space.topology import Topology
+from nascommon.space.discrete import FILE, SpaceRecord
+from nascommon.space.space import Space
 
 
 def search(params: Params) -> None:
@@ -126,10 +126,10 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
         "search_seconds": history.seconds,
         "peak_memory_mib": peak_memory_bytes(run.device) / 2**20,
     }
-    space = DiscreteSpace.of(run.params.method().candidates, run.params.search.nodes)
+    space = SpaceRecord.drawn_from(run.params.search.chosen_space())
     write_json(SEARCH / FILE, space.model_dump(mode="json", by_alias=True))
     save_state(SEARCH / "final.safetensors", state)
-    save_history(SEARCH, history, state.spec.topology)
+    save_history(SEARCH, history, state.spec.space)
     kept = snapshots.move_to(SEARCH / "snapshots")
     warned = [row["warnings"] for row in history.rows if "warnings" in row]
     save_summary(
@@ -144,7 +144,7 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     )
     write_table(PLOTS / "search.csv", history.table().drop(columns=["genotype", "warnings"]))
     write_json(METRICS / "search.json", metrics)
-    for path in draw_alphas(history, state.spec.topology):
+    for path in draw_alphas(history, state.spec.space):
         run.tracker.artefact(path, "search")
     run.tracker.artefact(SEARCH / HISTORY, "search")
     run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
@@ -155,14 +155,14 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     )
 
 
-def draw_alphas(history: History, topology: Topology) -> list[Path]:
+def draw_alphas(history: History, space: Space) -> list[Path]:
     """Draw the mixing weights of the last phase over its epochs, a panel per edge, one picture per kind of cell."""
     phase = len(history.candidates) - 1
     epochs = [tensors for row, tensors in zip(history.rows, history.architecture, strict=True) if row["phase"] == phase]
-    edges = [f"{edge.source} to {edge.node}" for edge in topology.edges]
     paths = []
     for kind, names in history.candidates[phase].items() if epochs else ():
         weights_TEO = np.stack([tensors[f"{kind}.weights_EO"].numpy() for tensors in epochs])
+        edges = [f"{edge.source} to {edge.node}" for edge in space.cells[kind].topology.edges]
         figure = plot_alphas(weights_TEO, names, edges, f"Mixing weights of the {kind} cell")
         paths.append(SEARCH / f"weights_{kind}.png")
         save_figure(figure, paths[-1])

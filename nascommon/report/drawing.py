@@ -1,4 +1,4 @@
-"""A genotype is best understood as a picture: both cells, inputs on the left, output on the right."""
+"""A genotype is best understood as a picture: every kind of cell, inputs on the left, output on the right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from matplotlib.textpath import TextPath
 from nascommon.report.figures import house_style, new_figure, operation_colour, save_figure
 from nascommon.report.layout import Box, Layout, place
 from nascommon.space.genotype import CellGenotype, Genotype
-from nascommon.space.topology import INPUTS
 
 OUTPUT_COLOUR = "#a9a9a9"
 INPUT_FILL, NODE_FILL, OUTPUT_FILL, DEAD_FILL = "#dcefdc", "#dfe9f6", "#fbeecb", "#f7f7f7"
@@ -45,6 +44,7 @@ class CellGraph:
     lines: tuple[Line, ...]
     names: tuple[str, ...]
     dead: frozenset[int]
+    inputs: int
 
 
 def draw_genotype(genotype: Genotype, title: str) -> Figure:
@@ -52,7 +52,7 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
     with house_style():
         graphs = [cell_graph(cell) for cell in genotype.values()]
         layouts = [
-            place(graph.boxes, [pair for line in graph.lines for pair in _pairs(line)], upper=0, lower=1)
+            place(graph.boxes, [pair for line in graph.lines for pair in _pairs(line)], upper=0, lower=graph.inputs - 1)
             for graph in graphs
         ]
         width = max(layout.width for layout in layouts) + 2 * MARGIN
@@ -80,30 +80,27 @@ def save_drawing(genotype: Genotype, path: FilePath, title: str) -> None:
 
 def cell_graph(cell: CellGenotype) -> CellGraph:
     """Columns by depth: inputs, then alternately labels and nodes, last the output; a dead node stands alone."""
-    output = INPUTS + len(cell.nodes)
-    column = [0] * INPUTS
+    output = cell.inputs + len(cell.nodes)
+    column = [0] * cell.inputs
     for choices in cell.nodes:
         column.append(2 + max((column[choice.source] for choice in choices), default=0))
     column.append(max(column) + 1)
-    boxes = [_state_box(state, column[state], output) for state in range(output + 1)]
-    edges = [
-        (choice.source, state, choice.operation)
-        for state, choices in enumerate(cell.nodes, start=INPUTS)
-        for choice in choices
-    ]
+    boxes = [_state_box(column[state], end=state < cell.inputs or state == output) for state in range(output + 1)]
+    edges = [(choice.source, state, choice.operation) for state, choices in cell.by_state for choice in choices]
     lines = []
     for source, target, operation in [*edges, *((state, output, None) for state in cell.concat)]:
         stops = range(column[source] + 1, column[target])
         places = tuple(range(len(boxes), len(boxes) + len(stops)))
         boxes += [_line_box(stop, operation if stop == column[target] - 1 else None) for stop in stops]
         lines.append(Line((source, *places, target), operation))
-    dead = frozenset(state for state, choices in enumerate(cell.nodes, start=INPUTS) if not choices)
-    names = ("$c_{k-2}$", "$c_{k-1}$", *(str(node) for node in range(len(cell.nodes))), "$c_k$")
-    return CellGraph(tuple(boxes), tuple(lines), names, dead)
+    dead = frozenset(state for state, choices in cell.by_state if not choices)
+    inputs = (f"$c_{{k-{back}}}$" for back in range(cell.inputs, 0, -1))
+    names = (*inputs, *(str(node) for node in range(len(cell.nodes))), "$c_k$")
+    return CellGraph(tuple(boxes), tuple(lines), names, dead, cell.inputs)
 
 
-def _state_box(state: int, column: int, output: int) -> Box:
-    return Box(column, NODE_WIDTH if INPUTS <= state < output else END_WIDTH, NODE_HEIGHT)
+def _state_box(column: int, *, end: bool) -> Box:
+    return Box(column, END_WIDTH if end else NODE_WIDTH, NODE_HEIGHT)
 
 
 def _line_box(column: int, operation: str | None) -> Box:
@@ -128,7 +125,9 @@ def _draw_cell(axes: Axes, graph: CellGraph, layout: Layout, left: float, bottom
     output = len(graph.names) - 1
     for state, name in enumerate(graph.names):
         dead = state in graph.dead
-        fill = INPUT_FILL if state < INPUTS else OUTPUT_FILL if state == output else DEAD_FILL if dead else NODE_FILL
+        fill = (
+            INPUT_FILL if state < graph.inputs else OUTPUT_FILL if state == output else DEAD_FILL if dead else NODE_FILL
+        )
         box, x, y = graph.boxes[state], left + layout.x[state], bottom + layout.y[state]
         corner = (x - box.width / 2, y - box.height / 2)
         style = "round,pad=0,rounding_size=0.1"

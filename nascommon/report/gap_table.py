@@ -31,37 +31,50 @@ class Gap:
     meaning: str
 
 
-GAPS = (
-    Gap("discretization", "discretization_gap", 100, "points of supernet accuracy lost by cutting; 0 is no gap"),
-    Gap("… learned weights", "discretization_gap_weighted", 100, "the same, what is kept carries its learned weights"),
-    Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
-    Gap("operation: excess", "operation_gap_excess", 100, "points of weight on skips and pools above their share"),
-    Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
-    Gap("skips", "skips_normal", 1, "skip connections in the normal cell"),
-    Gap("structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"),
-    Gap("depth: τ", "depth_tau", 1, "Kendall τ of training at search depth and deeper; 1 is no gap"),
-    Gap("test accuracy", "test_accuracy", 100, "percent, retrained, last epoch"),
-)
+def gap_columns(kind: str) -> tuple[Gap, ...]:
+    """Return the columns for a space whose main kind of cell is ``kind``."""
+    return (
+        Gap("discretization", "discretization_gap", 100, "points of supernet accuracy lost by cutting; 0 is no gap"),
+        Gap(
+            "… learned weights",
+            "discretization_gap_weighted",
+            100,
+            "the same, what is kept carries its learned weights",
+        ),
+        Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
+        Gap("operation: excess", "operation_gap_excess", 100, "points of weight on skips and pools above their share"),
+        Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
+        Gap("skips", f"skips_{kind}", 1, f"skip connections in the {kind} cell"),
+        Gap(
+            "structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"
+        ),
+        Gap("depth: τ", "depth_tau", 1, "Kendall τ of training at search depth and deeper; 1 is no gap"),
+        Gap("test accuracy", "test_accuracy", 100, "percent, retrained, last epoch"),
+    )
 
 
-def gap_figures(stages: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
-    """Return all gaps with their intervals from the metrics of the stages, by the names that ``GAPS`` uses."""
+def gap_figures(stages: Mapping[str, Mapping[str, float | None]], kind: str) -> dict[str, float | None]:
+    """Return all gaps with their intervals from the metrics of the stages, by the names that the columns use."""
     discretize, kendall = stages["discretize"], stages["kendall_tau"]
     figures = {
-        f"{gap.metric}{end}": discretize.get(f"{gap.metric}{end}") for gap in GAPS for end in ("", "_low", "_high")
+        f"{gap.metric}{end}": discretize.get(f"{gap.metric}{end}")
+        for gap in gap_columns(kind)
+        for end in ("", "_low", "_high")
     }
     for name, source in (("structure_tau", "tau_b"), ("depth_tau", "depth_tau_b")):
         figures |= {f"{name}{end}": kendall.get(f"{source}{end}") for end in ("", "_low", "_high")}
     return {name: value for name, value in figures.items() if value is not None}
 
 
-def gap_table(runs: Sequence[tuple[str, str, Figures]]) -> pd.DataFrame:
+def gap_table(runs: Sequence[tuple[str, str, Figures]], kind: str) -> pd.DataFrame:
     """Return a row per method, or per variant of it where it ran with different settings.
 
     Args:
         runs: (method, hash of its settings, figures as ``gap_figures`` names them with ``test_accuracy``), one per
             finished pipeline.
+        kind: the main kind of cell of their space.
     """
+    gaps = gap_columns(kind)
     variants: dict[str, set[str]] = {}
     for method, settings, _ in runs:
         variants.setdefault(method, set()).add(settings)
@@ -70,10 +83,10 @@ def gap_table(runs: Sequence[tuple[str, str, Figures]]) -> pd.DataFrame:
         name = method if len(variants[method]) == 1 else f"{method} {settings}"
         methods.setdefault(name, []).append(figures)
     rows: list[dict[str, Any]] = [
-        {"method": method, "runs": len(found), **{gap.column: cell(gap, found) for gap in GAPS}}
+        {"method": method, "runs": len(found), **{gap.column: cell(gap, found) for gap in gaps}}
         for method, found in sorted(methods.items())
     ]
-    return pd.DataFrame(rows, columns=["method", "runs", *(gap.column for gap in GAPS)])
+    return pd.DataFrame(rows, columns=["method", "runs", *(gap.column for gap in gaps)])
 
 
 def cell(gap: Gap, runs: Sequence[Figures]) -> str:
@@ -91,8 +104,8 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
     return f"{gap.scale * known[0]:.{digits}f}{interval}"
 
 
-def to_markdown(table: pd.DataFrame) -> str:
+def to_markdown(table: pd.DataFrame, kind: str) -> str:
     """Write the table as Markdown with what its columns mean."""
     written = tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True)
-    legend = [f"- {gap.column}: {gap.meaning}" for gap in GAPS]
+    legend = [f"- {gap.column}: {gap.meaning}" for gap in gap_columns(kind)]
     return "\n".join([written, "", *legend, ""])

@@ -11,8 +11,9 @@ import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, Phase, SearchSize
 from nascommon.parts.choices import BestOf, Discretized, Drawn, MixedOp
 from nascommon.settings import Settings
+from nascommon.space.space import SPACES
 
-PAPERS = SearchSize(channels=16, cells=8, nodes=4)
+PAPERS = SearchSize(channels=16, cells=8, space=SPACES["darts"])
 """The size of the papers' searches, for which the table is made."""
 
 

@@ -69,7 +69,7 @@ def findings(results: dict[str, Any]) -> list[str]:
         f"goes from {percent(gap['soft'])} to {percent(gap['kept'])} (learned weights on what is kept "
         f"{percent(gap['kept_weighted'])}, batch norm recalibrated {percent(gap['kept_recalibrated'])})."
     )
-    lines.append(operation_gap_sentence(gap))
+    lines.append(operation_gap_sentence(gap, genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
     lines += [ranking_sentence(kendall), *retest_sentences(kendall), *depth_sentences(kendall)]
     cost = results["cost_seconds"]
@@ -96,12 +96,13 @@ def random_sentence(comparison: dict[str, Any]) -> str:
     )
 
 
-def operation_gap_sentence(gap: dict[str, Any]) -> str:
-    """Say whether weight follows worth."""
+def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
+    """Say whether weight follows worth, and how many skips the main kind of cell has."""
     excess = (
         f"Operation gap: {points(gap['operation_gap_excess'])} of weight on skips and pools against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
-        f"{100 * gap['operation_gap_excess_high']:+.1f}), {gap['skips_normal']} skip connections in the normal cell"
+        f"{100 * gap['operation_gap_excess_high']:+.1f}), "
+        f"{gap[f'skips_{kind}']} skip connections in the {kind} cell"
     )
     tau = gap["weight_loss_worth_tau"]
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")

@@ -16,20 +16,16 @@ from nascommon.runtime.artefacts import read_tensors, write_json, write_table, w
 from nascommon.runtime.records import read_record, remake_hint
 from nascommon.search.history import History
 from nascommon.search.state import InducedModel, SearchState, new_state
-from nascommon.settings import Cells, Channels, Count, Nodes, Probability, Settings, UserError, Whole
-from nascommon.space.genotype import DARTS_KINDS
-from nascommon.space.mixing import Candidates
-from nascommon.space.operations import OPERATIONS
+from nascommon.settings import Cells, Channels, Count, Probability, Settings, UserError, Whole
+from nascommon.space.discrete import SpaceRecord
 from nascommon.space.precision import Precision
+from nascommon.space.space import Space
 from nascommon.space.stem import Stem
-from nascommon.space.supernet import Supernet, SupernetSpec
-from nascommon.space.topology import Topology
+from nascommon.space.supernet import SupernetSpec
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 SUMMARY, HISTORY, ARCHITECTURE = "search.json", "history.parquet", "architecture.parquet"
 STAGE = "search"
-
-Names = tuple[tuple[str, ...], ...]
 
 
 class InducedRecord(Settings):
@@ -53,9 +49,9 @@ class StateRecord(Settings):
     channels: Channels
     cells: Cells
     classes: Count
-    nodes: Nodes
+    space: SpaceRecord
+    """With the candidates that are left in this phase."""
     image_channels: Literal[1, 3]
-    candidates: dict[str, Names]
     channel_divisor: Channels
     stem: Stem
     precision: Precision
@@ -63,15 +59,6 @@ class StateRecord(Settings):
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
-        edges = len(Topology(self.nodes).edges)
-        if tuple(self.candidates) != DARTS_KINDS:
-            raise ValueError(f"candidates: must be those of the cells {' and '.join(DARTS_KINDS)}")
-        for kind, listed in self.candidates.items():
-            if len(listed) != edges or len({len(names) for names in listed}) != 1:
-                raise ValueError(f"candidates.{kind}: must list equally many names for each of {edges} edges")
-            unknown = [name for names in listed for name in names if name not in OPERATIONS]
-            if unknown:
-                raise ValueError(f"candidates.{kind}: unknown operation {unknown[0]!r}")
         if self.channels % self.channel_divisor:
             raise ValueError(f"channel_divisor: must divide the {self.channels} channels")
         return self
@@ -79,8 +66,8 @@ class StateRecord(Settings):
     def spec(self) -> SupernetSpec:
         """Return the size of the supernet."""
         return SupernetSpec(
-            self.channels, self.cells, self.classes, Candidates(self.candidates), Topology(self.nodes),
-            self.image_channels, self.channel_divisor, self.stem, self.precision,
+            self.channels, self.cells, self.classes, self.space.open(), self.image_channels, self.channel_divisor,
+            self.stem, self.precision,
         )  # fmt: skip
 
 
@@ -89,7 +76,7 @@ class SearchRecord(Settings):
 
     model_config = ConfigDict(extra="ignore")
 
-    version: Annotated[Literal[1], Field(alias="schema")]
+    version: Annotated[Literal[2], Field(alias="schema")]
     final: StateRecord
     snapshots: tuple[StateRecord, ...]
 
@@ -159,21 +146,20 @@ def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[s
         channels=spec.channels,
         cells=spec.cells,
         classes=spec.classes,
-        nodes=spec.topology.nodes,
+        space=SpaceRecord.of(spec.space),
         image_channels=spec.image_channels,  # type: ignore[arg-type]
-        candidates=dict(spec.candidates),
         channel_divisor=spec.channel_divisor,
         stem=spec.stem,
         precision=spec.precision,
         induced=None if state.induced is None else InducedRecord(**state.induced.to_json()),
     )
-    return record.model_dump(mode="json")
+    return record.model_dump(mode="json", by_alias=True)
 
 
-def save_history(folder: Path, history: History, topology: Topology) -> None:
+def save_history(folder: Path, history: History, space: Space) -> None:
     """Write the history as parquet: a row per epoch, and a row per epoch, edge and candidate."""
     write_table(folder / HISTORY, history.table())
-    write_table(folder / ARCHITECTURE, history.architecture_table(topology))
+    write_table(folder / ARCHITECTURE, history.architecture_table(space))
 
 
 def save_summary(folder: Path, summary: dict[str, Any]) -> None:
@@ -206,7 +192,7 @@ def _saved_state(folder: Path, record: StateRecord) -> SavedState:
 def _shapes(spec: SupernetSpec) -> dict[str, torch.Size]:
     """Return the shape of every tensor of a supernet without allocating one; none where there is no such supernet."""
     with torch.device("meta"), suppress(ValueError):
-        return {name: tensor.shape for name, tensor in Supernet(spec).state_dict().items()}
+        return {name: tensor.shape for name, tensor in spec.build().state_dict().items()}
     return {}
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from nascommon.data.batch import Batch
 from nascommon.parts.choices import BestOf, Discretized, Drawn
-from nascommon.parts.discretizer import sample_genotype
 from nascommon.runtime.seeding import generator
 from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
+from nascommon.space.draws import sample_genotype
 from nascommon.space.genotype import Genotype
 from nascommon.space.genotype_text import parse_genotype
 from nascommon.space.mixing import one_hot
@@ -23,8 +23,7 @@ def inherited_accuracy(
     state: SearchState, genotype: Genotype, calibration: Iterable[Batch], valid: Iterable[Batch]
 ) -> float:
     """Return the accuracy of a genotype with the supernet's weights, after batch-norm recalibration."""
-    spec = state.spec
-    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits.like)
+    mixing = one_hot(genotype, state.spec.space, like=state.logits.like)
     return recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
 
 
@@ -53,11 +52,8 @@ def choose_genotype(
 
 def _draws(state: SearchState, count: int, seed: int) -> list[Genotype]:
     """Draw genotypes in proportion to the mixing weights."""
-    mixing, spec = state.mixing(), state.spec
-    return [
-        sample_genotype(mixing, spec.topology, spec.candidates, generator(seed, "sample", index))
-        for index in range(count)
-    ]
+    mixing, space = state.mixing(), state.spec.space
+    return [sample_genotype(mixing, space, generator(seed, "sample", index)) for index in range(count)]
 
 
 def find_genotype(name: str) -> Genotype:

@@ -152,7 +152,7 @@ def _eta(state: SearchState) -> float:
 
 
 def _penalty(state: SearchState) -> Tensor:
-    return state.method.penalty(state.logits, state.progress)
+    return state.method.penalty(state.logits, state.spec.space, state.progress)
 
 
 def _virtual_step(

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import Candidates
-from nascommon.space.topology import Topology
+from nascommon.space.space import Candidates, Space
 
 OF_SUPERNET = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
 OF_CELLS = ("skips", "entropy")
@@ -59,13 +58,13 @@ class History:
         table = pd.DataFrame(self.rows, columns=[*known, *more, "genotype"])
         return table.assign(warnings=["; ".join(row.get("warnings", [])) for row in self.rows])
 
-    def architecture_table(self, topology: Topology) -> pd.DataFrame:
+    def architecture_table(self, space: Space) -> pd.DataFrame:
         """Return a row per epoch, cell, edge and candidate with its logit ``alpha`` and its mixing ``weight``."""
         rows = [
             (row["epoch"], row["phase"], kind, position, edge.source, edge.node, operation, alpha, weight)
             for row, tensors in zip(self.rows, self.architecture, strict=True)
             for kind, edges in self.candidates[row["phase"]].items()
-            for position, (edge, names) in enumerate(zip(topology.edges, edges, strict=True))
+            for position, (edge, names) in enumerate(zip(space.cells[kind].topology.edges, edges, strict=True))
             for operation, alpha, weight in zip(
                 names,
                 tensors[f"{kind}.alpha_EO"][position].tolist(),

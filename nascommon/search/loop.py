@@ -22,7 +22,7 @@ from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import collapse_signs, warnings
 from nascommon.space.genotype import genotype_from_json
-from nascommon.space.mixing import Candidates
+from nascommon.space.space import Space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.training.descent import TrainingHooks, ignore
 
@@ -77,7 +77,7 @@ def run_search(
 
     Args:
         method: the record to run.
-        base: classes, image channels, topology and first candidates; each phase brings its own depth and width.
+        base: classes, image channels and the space as it is at first; each phase brings its own depth and width.
         data: weight half and architecture half.
         seed: decides everything random.
         device: where to compute.
@@ -91,7 +91,7 @@ def run_search(
     """
     saved = checkpoint.load() if checkpoint else None
     history = History.from_state_dict(saved["history"]) if saved else History()
-    candidates = history.candidates[-1] if saved else base.candidates
+    space = base.space.with_candidates(history.candidates[-1]) if saved else base.space
     if saved:
         hooks.on_resume(len(history.rows))
     search = _Search(data, history, seed, hooks, checkpoint, watch_every)
@@ -99,14 +99,14 @@ def run_search(
     state: SearchState | None = None
     for index, phase in enumerate(method.phases[first_phase:], start=first_phase):
         if state is not None:
-            candidates = _survivors(method.phases[index - 1], state, candidates)
-        spec = supernet_spec(phase, candidates, base, method)
+            space = _survivors(method.phases[index - 1], state)
+        spec = supernet_spec(phase, space, base, method)
         state = new_state(method, spec, seed=seed, phase=index, device=device)
         state.pieces = pieces
         if saved and index == first_phase:
             state.load_state_dict(saved["state"])
         else:
-            history.candidates.append(candidates)
+            history.candidates.append(space.candidates)
             first_epoch = 0
         _run_phase(search, state, index, first_epoch)
     assert state is not None, "a method has at least one phase"
@@ -178,8 +178,14 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
 
 def _warnings(state: SearchState, history: History) -> list[str]:
     genotype = genotype_from_json(json.loads(history.rows[-1]["genotype"]))
-    operations = len(state.spec.candidates.main[0])
-    return warnings(history.rows, progress=state.progress, edges=genotype.main.edges, operations=operations)
+    cells = state.spec.space.cells
+    return warnings(
+        history.rows,
+        progress=state.progress,
+        edges=genotype.main.edges,
+        operations=cells.main.operations,
+        kind=cells.main_kind,
+    )
 
 
 def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:
@@ -203,7 +209,6 @@ def _set_arch_rates(state: SearchState, epoch: int) -> None:
         group["lr"] = 0.0 if waits else settings.lr
 
 
-def _survivors(phase: Phase, state: SearchState, candidates: Candidates) -> Candidates:
-    if phase.keep is None:
-        return candidates
-    return strongest_candidates(state.mixing(), candidates, phase.keep)
+def _survivors(phase: Phase, state: SearchState) -> Space:
+    space = state.spec.space
+    return space if phase.keep is None else strongest_candidates(state.mixing(), space, phase.keep)

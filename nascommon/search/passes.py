@@ -92,7 +92,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     supernet = copy.deepcopy(state.supernet)
     optimiser = weight_optimiser(state.method, supernet)
     optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
-    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
+    kept = one_hot(genotype, state.spec.space, like=state.logits.like)
     clip = state.method.weights.clip
     loss, train_score = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,

@@ -7,11 +7,9 @@ from nascommon.data.prepared import Manifest
 from nascommon.method import Method
 from nascommon.search.passes import SearchData
 from nascommon.search.settings import SearchSettings
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import check_image_size
 from nascommon.space.precision import Precision
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 
 
 def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precision: Precision) -> SupernetSpec:
@@ -21,14 +19,11 @@ def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precis
         ValueError: the images do not fit the stem.
     """
     check_image_size(manifest.height, manifest.width, method.mixed_op.stem, "data.size")
-    topology = Topology(search.nodes)
-    candidates = uniform_candidates(method.candidates, topology)
     return SupernetSpec(
         search.channels,
         search.cells,
         len(manifest.classes),
-        candidates,
-        topology,
+        method.searched(search.chosen_space()),
         manifest.channels,
         precision=precision,
     )

@@ -15,7 +15,8 @@ from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.seeding import generator, seed_globals
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.mixing import Candidates, Mixing
+from nascommon.space.mixing import Mixing
+from nascommon.space.space import Space
 from nascommon.space.supernet import Supernet, SupernetSpec
 
 
@@ -71,7 +72,7 @@ class SearchState:
 
     def _relaxed(self, relax: Relaxation) -> Mixing:
         return Mixing(
-            (kind, relax(logits, self.spec.cell(kind), self.progress)) for kind, logits in self.logits.items()
+            (kind, relax(self.logits[kind], cell, self.progress)) for kind, cell in self.spec.space.cells.items()
         )
 
     def draw(self, use: Use) -> Mixing:
@@ -80,8 +81,8 @@ class SearchState:
         if sample is None or use not in sample.uses:
             return mixing
         drawn = Mixing(
-            (kind, sample.draw(self.logits[kind], cell, self.spec.cell(kind), self.progress))
-            for kind, cell in mixing.items()
+            (kind, sample.draw(self.logits[kind], mixing[kind], cell, self.progress))
+            for kind, cell in self.spec.space.cells.items()
         )
         self.varies |= drawn.main.active is not None
         return drawn
@@ -95,7 +96,7 @@ class SearchState:
     def genotype(self) -> Genotype:
         """Discretize the present weights."""
         read = self._relaxed(self.method.discretize.read or self.method.relax)
-        return self.method.discretize(read, self.spec.topology, self.spec.candidates)
+        return self.method.discretize(read, self.spec.space)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a checkpoint of this phase needs."""
@@ -118,14 +119,13 @@ class SearchState:
         self.progress, self.induced = state["progress"], InducedModel.from_json(state["induced"])
 
 
-def supernet_spec(phase: Phase, candidates: Candidates, base: SupernetSpec, method: Method) -> SupernetSpec:
-    """Return the supernet of a phase: classes, topology and image channels as in ``base``."""
+def supernet_spec(phase: Phase, space: Space, base: SupernetSpec, method: Method) -> SupernetSpec:
+    """Return the supernet of a phase: classes and image channels as in ``base``."""
     return SupernetSpec(
         phase.channels,
         phase.cells,
         base.classes,
-        candidates,
-        base.topology,
+        space,
         base.image_channels,
         method.mixed_op.channel_divisor,
         method.mixed_op.stem,
@@ -145,9 +145,9 @@ def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, devi
     """Make a fresh supernet and fresh logits; a pure function of the seed and the phase."""
     seed_globals(seed, "supernet", phase)
     with birthplace(device):
-        supernet = Supernet(spec)
+        supernet = spec.build()
     supernet.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    logits = initial_logits(method.initialise, spec.topology, spec.candidates, generator(seed, "logits", phase), device)
+    logits = initial_logits(method.initialise, spec.space, generator(seed, "logits", phase), device)
     learned = method.arch_gradient
     adam = None if learned is None else arch_optimiser(learned.optimiser, logits, device)
     return SearchState(method, supernet, logits, weight_optimiser(method, supernet), adam)

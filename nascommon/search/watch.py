@@ -27,7 +27,7 @@ ITERATIONS = 10
 TOLERANCE = 0.05
 """Relative change of the eigenvalue at which the power iteration has converged well enough for a warning."""
 MANY_SKIPS = 0.5
-"""Share of the normal cell's edges."""
+"""Share of the edges that the main kind of cell keeps."""
 FLAT = 0.98
 """Share of the largest entropy at which the weights hardly prefer any candidate."""
 LATE = 0.5
@@ -45,7 +45,7 @@ def collapse_signs(
 
     The same ``seed`` measures the eigenvalue on the same images from the same start in every epoch.
     """
-    kept = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits.like)
+    kept = one_hot(genotype, state.spec.space, like=state.logits.like)
     kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
@@ -109,25 +109,27 @@ def power_iteration(product: Callable[[Tensor], Tensor], start: Tensor) -> float
     return value
 
 
-def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, operations: int) -> list[str]:
+def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, operations: int, kind: str) -> list[str]:
     """Say in plain words what the last epoch of a search's history gives reason to fear.
 
     Args:
         rows: the history so far, an epoch each.
         progress: how far the phase is, in [0, 1].
-        edges: number of edges that the normal cell keeps.
-        operations: candidates per edge at present.
+        edges: number of edges that the main kind of cell keeps.
+        operations: candidates of each of its edges at present.
+        kind: name of the main kind of cell.
     """
     row = rows[-1]
+    skips, entropy = row[f"skips_{kind}"], row[f"entropy_{kind}"]
     found = []
-    if row["skips_normal"] > MANY_SKIPS * edges:
+    if skips > MANY_SKIPS * edges:
         found.append(
-            f"{row['skips_normal']} of {edges} edges of the normal cell are skip connections: the search may be "
+            f"{skips} of {edges} edges of the {kind} cell are skip connections: the search may be "
             "collapsing to a shallow network; fewer epochs, or a method that limits skips, may help"
         )
-    if progress >= LATE and operations > 1 and row["entropy_normal"] > FLAT * math.log(operations):
+    if progress >= LATE and operations > 1 and entropy > FLAT * math.log(operations):
         found.append(
-            f"the mixing weights of the normal cell are almost equal (entropy {row['entropy_normal']:.3f} of at most "
+            f"the mixing weights of the {kind} cell are almost equal (entropy {entropy:.3f} of at most "
             f"{math.log(operations):.3f}): which operations win is nearly chance; more epochs or a larger architecture "
             "learning rate may help"
         )

@@ -1,46 +1,83 @@
-"""The discrete space that a search chooses from: which operations on how many nodes, by whatever method."""
+"""A space on disk: what a supernet was searched in, and what the random architectures are drawn from."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nascommon.settings import Nodes, Settings
-from nascommon.space.mixing import Candidates, uniform_candidates
+from nascommon.settings import Count, Nodes, Settings, nearest
+from nascommon.space.kinds import PerKind
 from nascommon.space.operations import OPERATIONS
+from nascommon.space.skeleton import SKELETONS
+from nascommon.space.space import CellSpace, Space
 from nascommon.space.topology import Topology
 
 FILE = "space.json"
 
 
-class DiscreteSpace(Settings):
-    """What the genotypes of a search can hold, and so what a random architecture of its space is drawn from."""
+class CellRecord(Settings):
+    """What one kind of cell may become."""
 
-    version: Annotated[Literal[1], Field(alias="schema")] = 1
     nodes: Nodes
-    operations: tuple[str, ...]
-    """Without ``none``, which no genotype holds, and in one order, so that equal spaces are equal files."""
+    concat: tuple[int, ...]
+    kept: Count
+    candidates: tuple[tuple[str, ...], ...]
+
+    @staticmethod
+    def of(cell: CellSpace) -> CellRecord:
+        """Return the record of a kind of cell."""
+        topology = cell.topology
+        return CellRecord(nodes=topology.nodes, concat=topology.concat, kept=cell.kept, candidates=cell.candidates)
+
+
+class SpaceRecord(Settings):
+    """A space as JSON; it names its skeleton and holds the rest."""
+
+    version: Annotated[Literal[2], Field(alias="schema")] = 2
+    space: str
+    skeleton: str
+    cells: dict[str, CellRecord]
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        if not self.operations or self.operations != _ordered(self.operations):
-            raise ValueError(f"operations: must be some of {', '.join(_ordered(tuple(OPERATIONS)))}, in this order")
+    def _possible(self) -> Self:
+        if self.skeleton not in SKELETONS:
+            raise ValueError(f"skeleton: unknown {self.skeleton!r}{nearest(self.skeleton, list(SKELETONS))}")
+        if tuple(self.cells) != (kinds := SKELETONS[self.skeleton].kinds):
+            raise ValueError(f"cells: must be {' and '.join(kinds)} (got {' and '.join(self.cells) or 'none'})")
+        for kind, cell in self.cells.items():
+            try:
+                self._cell(cell)
+            except ValueError as error:
+                raise ValueError(f"cells.{kind}.candidates: {error}") from error
         return self
 
     @staticmethod
-    def of(candidates: tuple[str, ...], nodes: int) -> DiscreteSpace:
-        """Return the space of a search in which every edge has these candidates."""
-        return DiscreteSpace(nodes=nodes, operations=_ordered(candidates))
+    def of(space: Space) -> SpaceRecord:
+        """Return the record of a space."""
+        cells = {kind: CellRecord.of(cell) for kind, cell in space.cells.items()}
+        return SpaceRecord(space=space.name, skeleton=space.skeleton.name, cells=cells)
 
-    def topology(self) -> Topology:
-        """Return the cells' edges."""
-        return Topology(self.nodes)
+    @staticmethod
+    def drawn_from(space: Space) -> SpaceRecord:
+        """Return the record of what a random architecture is drawn from: equal for all methods that search the space.
 
-    def candidates(self) -> Candidates:
-        """Return the operations of every edge."""
-        return uniform_candidates(self.operations, self.topology())
+        Candidates that no genotype holds are left out, and the others are in one order whatever the user's.
+        """
+        order = list(OPERATIONS).index
+        cells = {
+            kind: replace(cell, candidates=tuple(tuple(sorted(filter(cell.may_win, e), key=order)) for e in edges))
+            for (kind, cell), edges in zip(space.cells.items(), space.candidates.values(), strict=True)
+        }
+        return SpaceRecord.of(replace(space, cells=PerKind(cells)))
 
+    def open(self) -> Space:
+        """Return the space; nothing of it can be set any more."""
+        cells = ((kind, self._cell(cell)) for kind, cell in self.cells.items())
+        return Space(self.space, SKELETONS[self.skeleton], PerKind(cells))
 
-def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in OPERATIONS if name in names and name != "none")
+    def _cell(self, cell: CellRecord) -> CellSpace:
+        skeleton = SKELETONS[self.skeleton]
+        topology = Topology(cell.nodes, skeleton.inputs, cell.concat)
+        return CellSpace(topology, cell.candidates, cell.kept, skeleton.keeps_none)

@@ -1,18 +1,21 @@
-"""A genotype says which operations on which inputs feed each node of the two cells."""
+"""A genotype says which operations on which inputs feed each node of every kind of cell."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
-from nascommon.settings import UserError
+from nascommon.settings import UserError, nearest
 from nascommon.space.kinds import PerKind
 from nascommon.space.operations import OPERATIONS
-from nascommon.space.topology import INPUTS
+from nascommon.space.skeleton import SKELETONS
 
 SCHEMA = 1
 DARTS_KINDS = ("normal", "reduction")
-"""The kinds of cells of the DARTS space."""
+"""The kinds of cells of the DARTS space and its skeleton, of which every genotype is that names no other."""
+DARTS_INPUTS = 2
 RELEASED_INPUTS = 2
 """The released codes write a flat list with exactly two inputs per node."""
 
@@ -28,26 +31,44 @@ class Choice(NamedTuple):
 class CellGenotype:
     """One cell: per intermediate node its inputs (any number), and the states that are concatenated.
 
-    A node without inputs is dead: it feeds no other node, and where it is concatenated its channels are zero.
+    A node without inputs is dead: where it is concatenated its channels are zero, and it feeds no other node unless
+    the skeleton has dead inputs.
+
+    Attributes:
+        nodes: by node its choices.
+        concat: states whose channels are the cell's output.
+        inputs: states before the first node.
+        dead_inputs: whether a node may read one that is dead.
     """
 
     nodes: tuple[tuple[Choice, ...], ...]
     concat: tuple[int, ...]
+    inputs: int = DARTS_INPUTS
+    dead_inputs: bool = False
 
     def __post_init__(self) -> None:
-        for state, choices in enumerate(self.nodes, start=INPUTS):
+        for state, choices in self.by_state:
             for choice in choices:
                 _check_choice(choice, state)
-        states = range(INPUTS, INPUTS + len(self.nodes))
+        states = range(self.inputs, self.inputs + len(self.nodes))
         if not self.concat or len(set(self.concat)) != len(self.concat) or not set(self.concat) <= set(states):
             raise UserError(
                 f"concat must list different intermediate nodes out of {list(states)} (got {list(self.concat)})"
             )
-        for state in {choice.source for choices in self.nodes for choice in choices}:
-            if state >= INPUTS and not self.nodes[state - INPUTS]:
-                raise UserError(f"node {state} has no input but is one; give it an input or use another source")
-        if not any(self.nodes[state - INPUTS] for state in self.concat):
+        if not self.dead_inputs:
+            self._check_alive()
+
+    def _check_alive(self) -> None:
+        dead = {state for state, choices in self.by_state if not choices}
+        for state in sorted({choice.source for choices in self.nodes for choice in choices} & dead):
+            raise UserError(f"node {state} has no input but is one; give it an input or use another source")
+        if dead.issuperset(self.concat):
             raise UserError(f"concat needs a node that has an input (got {list(self.concat)})")
+
+    @property
+    def by_state(self) -> Iterable[tuple[int, tuple[Choice, ...]]]:
+        """The number of each node's state, and its choices."""
+        return enumerate(self.nodes, start=self.inputs)
 
     @property
     def skips(self) -> int:
@@ -61,11 +82,21 @@ class CellGenotype:
 
 
 class Genotype(PerKind[CellGenotype]):
-    """The cells of an architecture."""
+    """The cells of an architecture, and the name of the skeleton that makes a network of them."""
+
+    def __init__(
+        self, cells: Mapping[str, CellGenotype] | Iterable[tuple[str, CellGenotype]], skeleton: str = "darts"
+    ) -> None:
+        super().__init__(cells)
+        self.skeleton = skeleton
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self.skeleton, *super()._key())
 
     def to_json(self) -> dict[str, Any]:
-        """Return our JSON form, schema 1: per-node lists of [operation, source]."""
-        return {"schema": SCHEMA, **{kind: _cell_to_json(cell) for kind, cell in self.items()}}
+        """Return our JSON form, schema 1: per-node lists of [operation, source], and any skeleton but DARTS'."""
+        skeleton = {} if self.skeleton == "darts" else {"skeleton": self.skeleton}
+        return {"schema": SCHEMA, **skeleton, **{kind: _cell_to_json(cell) for kind, cell in self.items()}}
 
     def __str__(self) -> str:
         return " / ".join(f"{kind}: {format_cell(cell)}" for kind, cell in self.items())
@@ -93,20 +124,29 @@ def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
             return _from_released(tree)
         if tree.get("schema") != SCHEMA:
             raise UserError(f"schema: must be {SCHEMA} (got {tree.get('schema')!r})")
-        return Genotype((kind, _cell_from_json(tree, kind)) for kind in DARTS_KINDS)
+        return _from_json(tree)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
+
+
+def _from_json(tree: dict[str, Any]) -> Genotype:
+    name = tree.get("skeleton", "darts")
+    if name not in SKELETONS:
+        raise UserError(f"skeleton: unknown {name!r}{nearest(str(name), list(SKELETONS))}")
+    skeleton = SKELETONS[name]
+    read = partial(_cell_from_json, tree, inputs=skeleton.inputs, dead_inputs=skeleton.keeps_none)
+    return Genotype(((kind, read(kind)) for kind in skeleton.kinds), name)
 
 
 def _cell_to_json(cell: CellGenotype) -> dict[str, Any]:
     return {"nodes": [[list(choice) for choice in node] for node in cell.nodes], "concat": list(cell.concat)}
 
 
-def _cell_from_json(tree: dict[str, Any], kind: str) -> CellGenotype:
+def _cell_from_json(tree: dict[str, Any], kind: str, *, inputs: int, dead_inputs: bool) -> CellGenotype:
     cell = tree.get(kind)
     if not isinstance(cell, dict) or not isinstance(cell.get("nodes"), list):
         raise UserError(f"{kind}: must be an object with the lists 'nodes' and 'concat'")
-    return _cell(kind, cell["nodes"], cell.get("concat"))
+    return _cell(kind, cell["nodes"], cell.get("concat"), inputs, dead_inputs=dead_inputs)
 
 
 def _from_released(tree: dict[str, Any]) -> Genotype:
@@ -128,11 +168,14 @@ def _nodes(key: str, inputs: list[Any]) -> list[Any]:
     return [inputs[i : i + RELEASED_INPUTS] for i in range(0, len(inputs), RELEASED_INPUTS)]
 
 
-def _cell(kind: str, nodes: list[Any], concat: Any) -> CellGenotype:
+def _cell(
+    kind: str, nodes: list[Any], concat: Any, inputs: int = DARTS_INPUTS, *, dead_inputs: bool = False
+) -> CellGenotype:
     if not isinstance(concat, list) or not all(type(state) is int for state in concat):
         raise UserError(f"{kind} concat: must be a list of node numbers (got {concat!r})")
     try:
-        return CellGenotype(tuple(tuple(_choice(pair) for pair in _list(node)) for node in nodes), tuple(concat))
+        choices = tuple(tuple(_choice(pair) for pair in _list(node)) for node in nodes)
+        return CellGenotype(choices, tuple(concat), inputs, dead_inputs)
     except UserError as error:
         raise UserError(f"{kind}: {error}") from error
 

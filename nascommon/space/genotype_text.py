@@ -17,8 +17,7 @@ import re
 from typing import Any
 
 from nascommon.settings import UserError
-from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.topology import INPUTS
+from nascommon.space.genotype import DARTS_INPUTS, Genotype, genotype_from_json
 
 LONGEST_TEXT = 100_000
 """Characters; a genotype has about a thousand."""
@@ -138,11 +137,12 @@ def _by_node(triples: list[Any], concat: Any) -> list[list[Any]]:
     states = [node for _, node, _ in triples] + [
         s for s in (concat if isinstance(concat, list) else []) if type(s) is int
     ]
-    if not INPUTS <= min(states) <= max(states) < MOST_STATES:
+    if not DARTS_INPUTS <= min(states) <= max(states) < MOST_STATES:
         raise UserError(
-            f"nodes are numbered from {INPUTS} on, below {MOST_STATES} (got {min(states)} to {max(states)})"
+            f"nodes are numbered from {DARTS_INPUTS} on, below {MOST_STATES} (got {min(states)} to {max(states)})"
         )
-    return [[[op, source] for op, node, source in triples if node == state] for state in range(INPUTS, max(states) + 1)]
+    nodes = range(DARTS_INPUTS, max(states) + 1)
+    return [[[op, source] for op, node, source in triples if node == state] for state in nodes]
 
 
 def _pair(entry: Any) -> Any:

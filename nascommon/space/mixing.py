@@ -11,22 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Genotype
+from nascommon.space.genotype import CellGenotype, Genotype
 from nascommon.space.kinds import PerKind
-from nascommon.space.topology import INPUTS, Edge, Topology
-
-EdgeCandidates = tuple[tuple[str, ...], ...]
-"""For each edge of a cell the names of its candidates, in the order of their mixing weights."""
-
-
-Candidates = PerKind[EdgeCandidates]
-"""The candidates of every edge of every kind of cell; all edges of a kind have equally many."""
-
-
-def uniform_candidates(operations: tuple[str, ...], topology: Topology) -> Candidates:
-    """Give every edge the same candidates."""
-    edges = (operations,) * len(topology.edges)
-    return Candidates((kind, edges) for kind in DARTS_KINDS)
+from nascommon.space.space import CellSpace, EdgeCandidates, Space
+from nascommon.space.topology import Edge
 
 
 @functools.cache
@@ -37,14 +25,6 @@ def operation_columns(candidates: EdgeCandidates, device: torch.device) -> tuple
     """
     names = tuple(sorted({name for row in candidates for name in row}))
     return names, torch.tensor([[names.index(name) for name in row] for row in candidates]).to(device)
-
-
-@dataclass(frozen=True)
-class CellSpace:
-    """What one kind of cell may become: its graph, and the candidates of every edge."""
-
-    topology: Topology
-    candidates: EdgeCandidates
 
 
 @dataclass(frozen=True)
@@ -85,31 +65,30 @@ class Mixing(PerKind[CellMixing]):
         return Mixing((kind, cell.detach()) for kind, cell in self.items())
 
 
-def one_hot(genotype: Genotype, topology: Topology, candidates: Candidates, *, like: Tensor) -> Mixing:
+def one_hot(genotype: Genotype, space: Space, *, like: Tensor) -> Mixing:
     """Return weight one on the operations that ``genotype`` keeps and zero elsewhere.
 
     With these weights the supernet computes what the stand-alone network of the genotype would, with shared weights.
 
     Args:
         genotype: at most one operation per edge.
-        topology: of the supernet.
-        candidates: of the supernet.
+        space: of the supernet.
         like: gives dtype and device.
 
     Raises:
         ValueError: the genotype keeps an operation that the edge does not have, or two on one edge.
     """
-    return Mixing((kind, one_hot_cell(cell, topology, candidates[kind], like=like)) for kind, cell in genotype.items())
+    return Mixing((kind, one_hot_cell(cell, space.cells[kind], like=like)) for kind, cell in genotype.items())
 
 
-def one_hot_cell(cell: CellGenotype, topology: Topology, candidates: EdgeCandidates, *, like: Tensor) -> CellMixing:
+def one_hot_cell(cell: CellGenotype, space: CellSpace, *, like: Tensor) -> CellMixing:
     """One kind of cell of ``one_hot``."""
-    position = {edge: index for index, edge in enumerate(topology.edges)}
-    weights_EO = torch.zeros(len(candidates), len(candidates[0]), dtype=like.dtype, device=like.device)
+    candidates = space.candidates
+    weights_EO = torch.zeros(len(candidates), space.operations, dtype=like.dtype, device=like.device)
     active: list[tuple[int, ...]] = [()] * len(candidates)
-    for node, choices in enumerate(cell.nodes, start=INPUTS):
+    for node, choices in cell.by_state:
         for operation, source in choices:
-            edge = position.get(Edge(source, node))
+            edge = space.topology.position.get(Edge(source, node))
             if edge is None or operation not in candidates[edge] or active[edge]:
                 raise ValueError(f"node {node}: {operation}@{source} does not fit the supernet's candidates")
             choice = candidates[edge].index(operation)
@@ -118,9 +97,7 @@ def one_hot_cell(cell: CellGenotype, topology: Topology, candidates: EdgeCandida
     return CellMixing(weights_EO, active=tuple(active))
 
 
-def equal_mixing(candidates: Candidates) -> Mixing:
+def equal_mixing(space: Space) -> Mixing:
     """Return the same weight for every candidate of an edge, summing to one."""
-    return Mixing(
-        (kind, CellMixing(torch.full((len(edges), len(edges[0])), 1 / len(edges[0]))))
-        for kind, edges in candidates.items()
-    )
+    shapes = {kind: (len(cell.candidates), cell.operations) for kind, cell in space.cells.items()}
+    return Mixing((kind, CellMixing(torch.full(shape, 1 / shape[1]))) for kind, shape in shapes.items())

@@ -5,7 +5,7 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``K`` classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +16,11 @@ from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.settings import UserError
 from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.operations import OPERATIONS, FactorizedReduce, ReluFirst, State, apply, global_mean, relu_conv_bn
+from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, global_mean, preprocess
 from nascommon.space.precision import Precision, computing, widened
+from nascommon.space.skeleton import SKELETONS
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
-from nascommon.space.topology import INPUTS, Edge, reduction_cells, stride
+from nascommon.space.topology import stride
 
 TOTAL_STRIDE: dict[Stem, int] = {"cifar": 4, "imagenet": 32}
 """By how much height and width shrink from the image to the last cell."""
@@ -60,25 +61,24 @@ class NetworkCell(nn.Module):
     def __init__(
         self,
         genotype: CellGenotype,
-        channels_in: tuple[int, int],
+        channels_in: tuple[int, ...],
         channels: int,
         *,
-        reduction: bool,
-        reduction_before: bool,
+        halving: bool,
+        halved_before: bool,
         operation: Callable[[str, int, int], nn.Module],
         affine: bool,
     ) -> None:
         super().__init__()
         self.genotype = genotype
-        self.stride = stride(Edge(0, INPUTS), reduction=reduction)
-        before_last = FactorizedReduce if reduction_before else relu_conv_bn
-        self.preprocess0 = before_last(channels_in[0], channels, affine=affine)
-        self.preprocess1 = relu_conv_bn(channels_in[1], channels, affine=affine)
+        inputs = genotype.inputs
+        self.stride = stride(0, inputs, halving=halving)
+        self.preprocesses = preprocess(self, channels_in, channels, halved_before=halved_before, affine=affine)
         self.nodes = nn.ModuleList(
             nn.ModuleList(
-                operation(name, channels, stride(Edge(source, state), reduction=reduction)) for name, source in choices
+                operation(name, channels, stride(source, inputs, halving=halving)) for name, source in choices
             )
-            for state, choices in enumerate(genotype.nodes, start=INPUTS)
+            for choices in genotype.nodes
         )
         self.alike: dict[Choice, list[ReluFirst]] = {}
         """The operations with weights, those together that are the same on the same state."""
@@ -87,12 +87,12 @@ class NetworkCell(nn.Module):
                 if isinstance(made, ReluFirst):
                     self.alike.setdefault(choice, []).append(made)
 
-    def forward(self, before_last: State, last: State, drop_probability: float) -> Tensor:
-        """Map the outputs of the two cells before to [B, concatenated nodes * C, H', W']."""
-        inputs = apply(self.preprocess0, before_last), apply(self.preprocess1, last)
-        states = {index: State(x_BCHW) for index, x_BCHW in enumerate(inputs)}
+    def forward(self, inputs: Sequence[State], drop_probability: float) -> Tensor:
+        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
+        brought = [apply(getattr(self, name), state) for name, state in zip(self.preprocesses, inputs, strict=True)]
+        states = {index: State(x_BCHW) for index, x_BCHW in enumerate(brought)}
         computed: dict[Choice, Iterator[Tensor]] = {}
-        for state, (choices, operations) in enumerate(zip(self.genotype.nodes, self.nodes, strict=True), start=INPUTS):
+        for (state, choices), operations in zip(self.genotype.by_state, self.nodes, strict=True):
             terms = []
             for choice, operation in zip(choices, operations.children(), strict=True):
                 if self._as_one(choice, states[choice.source].x_BCHW):
@@ -102,7 +102,7 @@ class NetworkCell(nn.Module):
                 else:
                     out = apply(operation, states[choice.source])
                 terms.append(self._dropped(out, operation, drop_probability))
-            states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(inputs[0]))
+            states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(brought[0]))
         return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
 
     def _as_one(self, choice: Choice, state_BCHW: Tensor) -> bool:
@@ -166,35 +166,35 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         self.drop_probability = 0.0
-        self.reductions = reduction_cells(spec.cells)
+        skeleton = SKELETONS[genotype.skeleton]
+        self.reductions, self.inputs = skeleton.halvings(spec.cells), skeleton.inputs
         width = spec.channels * (STEM_MULTIPLIER if spec.stem == "cifar" else 1)
         self.stem, widths = build_stem(spec.stem, spec.image_channels, width)
         self.cells = nn.ModuleList()
         self.auxiliary: AuxiliaryHead | None = None
         channels = spec.channels
-        for index in range(spec.cells):
-            reduction = index in self.reductions
-            channels *= 2 if reduction else 1
-            cell = genotype["reduction" if reduction else "normal"]
+        for index, kind in enumerate(skeleton.stack(spec.cells)):
+            halving, cell = index in self.reductions, genotype[kind]
+            channels *= 2 if halving else 1
             # The ImageNet stem halves once more between its two outputs, as if a reduction cell stood before cell 0.
             halved_before = index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet")
             self.cells.append(
                 NetworkCell(
                     cell,
-                    widths,
+                    widths[-skeleton.inputs :],
                     channels,
-                    reduction=reduction,
-                    reduction_before=halved_before,
+                    halving=halving,
+                    halved_before=halved_before,
                     operation=operation,
                     affine=affine,
                 )
             )
-            widths = (widths[1], len(cell.concat) * channels)
+            widths = (widths[-1], len(cell.concat) * channels)
             if spec.auxiliary and index == 2 * spec.cells // 3:
                 self.auxiliary = AuxiliaryHead(
-                    widths[1], spec.classes, spec.stem, second_norm=spec.auxiliary_second_norm
+                    widths[-1], spec.classes, spec.stem, second_norm=spec.auxiliary_second_norm
                 )
-        self.classifier = nn.Linear(widths[1], spec.classes)
+        self.classifier = nn.Linear(widths[-1], spec.classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits [B, K]; height and width of the images must be divisible by ``TOTAL_STRIDE``."""
@@ -204,13 +204,18 @@ class Network(nn.Module):
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
         precision, auxiliary_BK = self.spec.precision, None
         with computing(images_BCHW, precision):
-            before_last, last = stem_outputs(self.stem, images_BCHW)
+            states = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
-                before_last, last = last, State(cell(before_last, last, self.drop_probability))
+                states = (states[-1], State(cell(states[-self.inputs :], self.drop_probability)))
                 if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
-                    auxiliary_BK = widened(self.auxiliary(last.rectified), precision)
-            logits_BK: Tensor = self.classifier(global_mean(last.x_BCHW))
+                    auxiliary_BK = widened(self.auxiliary(states[-1].rectified), precision)
+            logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
         return widened(logits_BK, precision), auxiliary_BK
+
+
+def build_network(genotype: Genotype, spec: NetworkSpec) -> Network:
+    """Return the network of a genotype with fresh weights, as its skeleton builds it."""
+    return SKELETONS[genotype.skeleton].network(genotype, spec)
 
 
 def check_image_size(height: int, width: int, stem: Stem, origin: str) -> None:

@@ -28,9 +28,6 @@ CANDIDATES = (
 )
 """The papers' eight candidates; ties, checkpoints and plots depend on this order."""
 
-WITHOUT_NONE = tuple(name for name in CANDIDATES if name != "none")
-"""The seven that DA2S and several others search among."""
-
 PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"})
 
 
@@ -184,6 +181,25 @@ def relu_conv_bn(channels_in: int, channels: int, *, affine: bool = True) -> Rel
     return ReluFirst(nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), BatchNorm(channels, affine=affine))
 
 
+def preprocess(
+    cell: nn.Module, channels_in: Sequence[int], channels: int, *, halved_before: bool, affine: bool
+) -> tuple[str, ...]:
+    """Give a cell what brings each of its inputs to its width, as ``preprocess0`` and so on, and return these names.
+
+    Args:
+        cell: takes the modules.
+        channels_in: of its inputs; the last is the output of the cell just before.
+        channels: of the cell.
+        halved_before: whether the earlier inputs are twice as high and wide as the last.
+        affine: of batch norm.
+    """
+    names = tuple(f"preprocess{position}" for position in range(len(channels_in)))
+    for position, (name, width) in enumerate(zip(names, channels_in, strict=True), start=1):
+        build = FactorizedReduce if halved_before and position < len(names) else relu_conv_bn
+        cell.add_module(name, build(width, channels, affine=affine))
+    return names
+
+
 def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, affine: bool) -> list[nn.Module]:
     padding = dilation * (kernel - 1) // 2
     depthwise = StridedDilatedConv if stride == dilation > 1 else Convolution
@@ -239,7 +255,7 @@ OPERATIONS: dict[str, OperationBuilder] = {
     "dil_conv_5x5": _dil_conv(5),
     "conv_7x1_1x7": _conv_7x1_1x7,
 }
-"""Every operation by name; the last two of its kind only occur in the cells of NASNet and AmoebaNet."""
+"""Every operation by name; ``sep_conv_7x7`` and ``conv_7x1_1x7`` only occur in the cells of NASNet and AmoebaNet."""
 
 
 def search_operation(name: str, channels: int, stride: int) -> nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype
 
-_SHORT = {
+SHORT = {
     "mp": "max_pool_3x3",
     "ap": "avg_pool_3x3",
     "sk": "skip_connect",
@@ -19,12 +19,13 @@ _SHORT = {
     "d5": "dil_conv_5x5",
     "c7": "conv_7x1_1x7",
 }
+"""Operations by their abbreviations."""
 
 
 def _cell(text: str, concat: tuple[int, ...] = (2, 3, 4, 5)) -> CellGenotype:
     nodes = [[word.split("@") for word in node.split()] for node in text.split("|")]
     return CellGenotype(
-        tuple(tuple(Choice(_SHORT[name], int(source)) for name, source in node) for node in nodes), concat
+        tuple(tuple(Choice(SHORT[name], int(source)) for name, source in node) for node in nodes), concat
     )
 
 

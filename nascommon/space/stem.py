@@ -17,7 +17,7 @@ STEM_MULTIPLIER = 3
 """The stem of small images gives three times the channels of the first cell, and so does that of a supernet."""
 
 
-def build_stem(stem: Stem, image_channels: int, width: int) -> tuple[nn.ModuleList, tuple[int, int]]:
+def build_stem(stem: Stem, image_channels: int, width: int) -> tuple[nn.ModuleList, tuple[int, ...]]:
     """Build the stem and return the channels of its two outputs.
 
     Raises:
@@ -40,7 +40,7 @@ def build_stem(stem: Stem, image_channels: int, width: int) -> tuple[nn.ModuleLi
     return nn.ModuleList([first, second]), (width, width)
 
 
-def stem_outputs(stem: nn.ModuleList, images_BCHW: Tensor) -> tuple[State, State]:
-    """Return the two inputs of the first cell; the ImageNet stem halves once more between them."""
+def stem_outputs(stem: nn.ModuleList, images_BCHW: Tensor) -> tuple[State, ...]:
+    """Return the two inputs that a first cell may read; the ImageNet stem halves once more between them."""
     first = State(stem[0](images_BCHW))
     return (first, first) if len(stem) == 1 else (first, State(apply(stem[1], first)))

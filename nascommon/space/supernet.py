@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.space.fan import Place, leave, scales
-from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing
-from nascommon.space.operations import FactorizedReduce, State, apply, global_mean, relu_conv_bn, search_operation
+from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.operations import State, apply, global_mean, preprocess, search_operation
 from nascommon.space.precision import Precision, computing, widened
+from nascommon.space.space import CellSpace, Space
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
-from nascommon.space.topology import INPUTS, Topology, reduction_cells, stride
+from nascommon.space.topology import stride
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,16 @@ class SupernetSpec:
     channels: int
     cells: int
     classes: int
-    candidates: Candidates
-    topology: Topology = Topology()
+    space: Space
     image_channels: int = 3
     channel_divisor: int = 1
     """The first of so many parts of the channels goes through the candidates, the others bypass them (PC-DARTS)."""
     stem: Stem = "cifar"
     precision: Precision = "float32"
 
-    def cell(self, kind: str) -> CellSpace:
-        """Return what that kind of cell may become."""
-        return CellSpace(self.topology, self.candidates[kind])
+    def build(self) -> Supernet:
+        """Return a supernet of this size with fresh weights."""
+        return self.space.skeleton.supernet(self)
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
@@ -55,43 +55,38 @@ class SupernetCell(nn.Module):
 
     def __init__(
         self,
-        channels_in: tuple[int, int],
+        channels_in: tuple[int, ...],
         channels: int,
-        candidates: EdgeCandidates,
-        topology: Topology,
+        space: CellSpace,
         *,
-        reduction: bool,
-        reduction_before: bool,
+        halving: bool,
+        halved_before: bool,
         channel_divisor: int = 1,
     ) -> None:
         super().__init__()
         if channels % channel_divisor:
             raise ValueError(f"{channels} channels cannot be divided into {channel_divisor} equal parts")
-        self.topology = topology
+        self.topology = topology = space.topology
         self.divisor = channel_divisor
         self.mixed = channels // channel_divisor
-        before_last = FactorizedReduce if reduction_before else relu_conv_bn
-        self.preprocess0 = before_last(channels_in[0], channels, affine=False)
-        self.preprocess1 = relu_conv_bn(channels_in[1], channels, affine=False)
+        self.preprocesses = preprocess(self, channels_in, channels, halved_before=halved_before, affine=False)
+        self.strides = [stride(edge.source, topology.inputs, halving=halving) for edge in topology.edges]
         self.edges = nn.ModuleList(
-            nn.ModuleDict(
-                {name: search_operation(name, self.mixed, stride(edge, reduction=reduction)) for name in names}
-            )
-            for edge, names in zip(topology.edges, candidates, strict=True)
+            nn.ModuleDict({name: search_operation(name, self.mixed, step) for name in names})
+            for step, names in zip(self.strides, space.candidates, strict=True)
         )
-        self.candidates = candidates
-        self.strides = [stride(edge, reduction=reduction) for edge in topology.edges]
+        self.candidates = space.candidates
 
-    def forward(self, before_last: State, last: State, mixing: CellMixing) -> Tensor:
-        """Map the outputs of the two cells before to [B, nodes * C, H', W']."""
+    def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
+        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
         dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
         weights = scales(mixing.products().to(dtype), self.mixed)
         edges = cast("Sequence[nn.ModuleDict]", self.edges)
-        states = [apply(self.preprocess0, before_last), apply(self.preprocess1, last)]
+        states = [apply(getattr(self, name), state) for name, state in zip(self.preprocesses, inputs, strict=True)]
         sums: dict[int, Tensor] = {}
         bypasses: list[Tensor] = []
-        for source in range(INPUTS + self.topology.nodes - 1):
-            if source >= INPUTS:
+        for source in self.topology.leaving:
+            if source >= self.topology.inputs:
                 states.append(self._node(source, sums, states, bypasses, mixing))
             x_BCHW = states[source]
             if self.divisor > 1:
@@ -101,7 +96,7 @@ class SupernetCell(nn.Module):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))
-        return torch.cat(states[INPUTS:], dim=1)
+        return torch.cat([states[state] for state in self.topology.outputs], dim=1)
 
     def _places(self, source: int, mixing: CellMixing) -> dict[str, list[Place]]:
         """List by name where the candidates on the edges of a state are to be computed; ``none`` never is."""
@@ -157,36 +152,35 @@ class Supernet(nn.Module):
         super().__init__()
         self.spec = spec
         self.skip_dropout = 0.0
-        self.reductions = reduction_cells(spec.cells)
+        skeleton = spec.space.skeleton
+        self.kinds, self.reductions = skeleton.stack(spec.cells), skeleton.halvings(spec.cells)
         self.stem, widths = build_stem(spec.stem, spec.image_channels, STEM_MULTIPLIER * spec.channels)
         self.cells = nn.ModuleList()
         channels = spec.channels
-        for index in range(spec.cells):
-            reduction = index in self.reductions
-            channels *= 2 if reduction else 1
+        for index, kind in enumerate(self.kinds):
+            halving, cell = index in self.reductions, spec.space.cells[kind]
+            channels *= 2 if halving else 1
             self.cells.append(
                 SupernetCell(
-                    widths,
+                    widths[-skeleton.inputs :],
                     channels,
-                    spec.candidates["reduction" if reduction else "normal"],
-                    spec.topology,
-                    reduction=reduction,
+                    cell,
+                    halving=halving,
                     # The ImageNet stem halves once more between its two outputs, like a reduction cell.
-                    reduction_before=index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet"),
+                    halved_before=index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet"),
                     channel_divisor=spec.channel_divisor,
                 )
             )
-            widths = (widths[1], spec.topology.nodes * channels)
-        self.classifier = nn.Linear(widths[1], spec.classes)
+            widths = (widths[-1], len(cell.topology.outputs) * channels)
+        self.classifier = nn.Linear(widths[-1], spec.classes)
 
     def forward(self, images_BCHW: Tensor, mixing: Mixing) -> Tensor:
         """Return logits [B, K]; the images must be divisible by 4, with the ImageNet stem by 32."""
         with computing(images_BCHW, self.spec.precision):
-            before_last, last = stem_outputs(self.stem, images_BCHW)
-            for index, cell in enumerate(self.cells):
-                weights = mixing["reduction" if index in self.reductions else "normal"]
-                before_last, last = last, State(cell(before_last, last, weights))
-            logits_BK: Tensor = self.classifier(global_mean(last.x_BCHW))
+            states, inputs = stem_outputs(self.stem, images_BCHW), self.spec.space.skeleton.inputs
+            for kind, cell in zip(self.kinds, self.cells, strict=True):
+                states = (states[-1], State(cell(states[-inputs:], mixing[kind])))
+            logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
         return widened(logits_BK, self.spec.precision)
 
     def set_skip_dropout(self, probability: float) -> None:

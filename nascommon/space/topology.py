@@ -1,13 +1,10 @@
-"""A cell is a small graph: two inputs, some nodes, and an edge from every earlier state into each node."""
+"""A cell is a small graph: its inputs, some nodes, and an edge from every earlier state into each node."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
-
-INPUTS = 2
-"""States 0 and 1 of a cell are the outputs of the two cells before it."""
 
 
 class Edge(NamedTuple):
@@ -19,18 +16,33 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class Topology:
-    """The edges of a cell with ``nodes`` intermediate nodes, ordered by node, then by source."""
+    """The edges of a cell, ordered by node, then by source; the defaults are the cell of the DARTS papers.
+
+    Attributes:
+        nodes: intermediate nodes.
+        inputs: states before the first node, which are the outputs of as many cells before.
+        concat: nodes whose states are the cell's output; empty is all of them.
+    """
 
     nodes: int = 4
+    inputs: int = 2
+    concat: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.nodes < 1:
             raise ValueError(f"a cell needs at least one node, got {self.nodes}")
+        if self.inputs < 1:
+            raise ValueError(f"a cell needs at least one input, got {self.inputs}")
 
     @property
     def node_states(self) -> range:
         """State indices of the intermediate nodes."""
-        return range(INPUTS, INPUTS + self.nodes)
+        return range(self.inputs, self.inputs + self.nodes)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """State indices of the nodes that are concatenated."""
+        return self.concat or tuple(self.node_states)
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
@@ -40,7 +52,7 @@ class Topology:
     @cached_property
     def incoming(self) -> dict[int, range]:
         """For each node, the positions in ``edges`` of the edges that enter it."""
-        starts = {node: sum(range(INPUTS, node)) for node in self.node_states}
+        starts = {node: sum(range(self.inputs, node)) for node in self.node_states}
         return {node: range(start, start + node) for node, start in starts.items()}
 
     @cached_property
@@ -49,12 +61,12 @@ class Topology:
         states = range(self.node_states.stop - 1)
         return {state: tuple(i for i, edge in enumerate(self.edges) if edge.source == state) for state in states}
 
+    @cached_property
+    def position(self) -> dict[Edge, int]:
+        """Where each edge stands in ``edges``."""
+        return {edge: index for index, edge in enumerate(self.edges)}
 
-def reduction_cells(cells: int) -> frozenset[int]:
-    """Indices of the cells that halve height and width and double the channels: at one and two thirds of the depth."""
-    return frozenset({cells // 3, 2 * cells // 3})
 
-
-def stride(edge: Edge, *, reduction: bool) -> int:
-    """Return 2 on the edges of a reduction cell that start at a cell input, else 1."""
-    return 2 if reduction and edge.source < INPUTS else 1
+def stride(source: int, inputs: int, *, halving: bool) -> int:
+    """Return 2 on the edges of a halving cell that start at one of the cell's inputs, else 1."""
+    return 2 if halving and source < inputs else 1

@@ -14,7 +14,7 @@ from nascommon.runtime.artefacts import read_tensors, write_json, write_tensors
 from nascommon.runtime.records import read_record, remake_hint
 from nascommon.settings import Cells, Channels, Count, Settings, UserError
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.space.precision import Precision
 from nascommon.space.stem import Stem
 
@@ -74,7 +74,7 @@ def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Networ
     # Compared before anything is built: a size edited by hand may be any.
     if spec.cells > len(weights) or _shapes(genotype, spec) != {name: tensor.shape for name, tensor in weights.items()}:
         raise UserError(f"{path}: does not fit its weights; {remake_hint(stage)}")
-    network = Network(genotype, spec)
+    network = build_network(genotype, spec)
     network.load_state_dict(weights)
     return network.to(device=device, memory_format=torch.channels_last).eval(), genotype, record.metrics  # type: ignore[call-overload]
 
@@ -82,5 +82,5 @@ def load_network(folder: Path, device: torch.device, stage: str) -> tuple[Networ
 def _shapes(genotype: Genotype, spec: NetworkSpec) -> dict[str, torch.Size]:
     """Return the shape of every tensor of a network without allocating one; none where there is no such network."""
     with torch.device("meta"), suppress(ValueError):
-        return {name: tensor.shape for name, tensor in Network(genotype, spec).state_dict().items()}
+        return {name: tensor.shape for name, tensor in build_network(genotype, spec).state_dict().items()}
     return {}

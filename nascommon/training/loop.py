@@ -22,7 +22,7 @@ from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import Genotype
-from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.training.descent import TrainingHooks, descend, sweep
 from nascommon.training.scoring import evaluate, evaluating
 from nascommon.training.settings import TrainingSettings
@@ -93,7 +93,7 @@ def train_network(
         DivergenceError: a loss is not finite at the end of an epoch; the checkpoint of the epoch before stays.
     """
     seed_globals(seed, "network")
-    network = Network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
     rows: list[dict[str, Any]] = []
     saved = checkpoint.load() if checkpoint else None

@@ -20,7 +20,7 @@ from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import IN_LINE, Executor, Piece, Tell
 from nascommon.runtime.hardware import cores, tune
 from nascommon.space.genotype import Genotype
-from nascommon.space.network import Network, NetworkSpec
+from nascommon.space.network import NetworkSpec, build_network
 from nascommon.training.descent import TrainingHooks, ignore
 from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import TrainingSettings
@@ -200,6 +200,6 @@ def _train(course: Course, job: Job, address: Address | None, tell: Tell) -> _Re
 
 def _trained(job: Job, report: _Report) -> Trained:
     """Build the network again that a piece of work has trained."""
-    network = Network(job.genotype, job.spec).to(memory_format=torch.channels_last)
+    network = build_network(job.genotype, job.spec).to(memory_format=torch.channels_last)
     network.load_state_dict(torch.load(io.BytesIO(report.weights), map_location="cpu", weights_only=True))
     return Trained(network, report.rows, report.peak_memory)

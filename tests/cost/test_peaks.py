@@ -19,11 +19,12 @@ from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.choices import Induced, Soft
 from nascommon.search.state import supernet_spec
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec
+from nascommon.space.operations import CANDIDATES
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
+from tests.space.kinds import space_of
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -34,14 +35,15 @@ NODES = 2
 
 def method_of(name: str) -> Method:
     entry = REGISTRY[name]
-    return replace(entry.recipe(entry.settings(), SearchSize(4, 3, NODES)), batch_size=8)
+    return replace(
+        entry.recipe(entry.settings(), SearchSize(4, 3, space_of(CANDIDATES, Topology(NODES)))), batch_size=8
+    )
 
 
 def spec_of(method: Method) -> SupernetSpec:
-    topology = Topology(NODES)
-    candidates = uniform_candidates(method.candidates, topology)
-    base = SupernetSpec(0, 0, SHAPE.classes, candidates, topology, SHAPE.channels)
-    return supernet_spec(method.phases[0], candidates, base, method)
+    space = method.searched(space_of(CANDIDATES, Topology(NODES)))
+    base = SupernetSpec(0, 0, SHAPE.classes, space, SHAPE.channels)
+    return supernet_spec(method.phases[0], space, base, method)
 
 
 def needs(method: Method, watched: int = 0) -> int:
@@ -146,18 +148,17 @@ from nascommon.methods.darts import DartsSettings, darts
 from nascommon.method import SearchSize
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.search.state import supernet_spec
-from nascommon.space.mixing import uniform_candidates
+from nascommon.space.space import SPACES
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 from nascommon.cost.peaks import search_steps
 from nascommon.cost.footprint import Shape, memory_of
 from nascommon.pipeline.estimate import process_bytes
 
 torch.set_num_threads(1)
-cpu, topology = torch.device("cpu"), Topology(4)
-method = darts(DartsSettings(batch_size=24), SearchSize(16, 3, 4))
-candidates = uniform_candidates(method.candidates, topology)
-spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
+cpu = torch.device("cpu")
+method = darts(DartsSettings(batch_size=24), SearchSize(16, 3, SPACES["darts"]))
+space = method.searched(SPACES["darts"])
+spec = supernet_spec(method.phases[0], space, SupernetSpec(0, 0, 10, space), method)
 spec = replace(spec, precision=sys.argv[1])
 steps = lambda device: search_steps(method, spec, Shape(0, 3, 32, 32, 10), 0, 1, device)
 process = process_bytes(cpu, tracked=False)

@@ -64,7 +64,7 @@ def test_a_genotype_seen_twice_counts_once_at_its_latest_epoch() -> None:
 def test_genotypes_are_those_of_the_method() -> None:
     state = favouring(SEP)
     (first, *_) = from_epochs(Shelf().sources(SEP, SKIP, POOL), count=3)
-    assert first.genotype == strongest_edges(state.mixing(), state.spec.topology, state.spec.candidates)
+    assert first.genotype == strongest_edges(state.mixing(), state.spec.space)
 
 
 def test_more_genotypes_than_wanted_leave_the_latest() -> None:
@@ -105,7 +105,7 @@ def test_one_hot_mixing_weights_are_refused_with_a_way_out() -> None:
 
 
 def architectures(*sources: SavedSupernet) -> list[Architecture]:
-    genotype = strongest_edges(favouring(SEP).mixing(), favouring(SEP).spec.topology, favouring(SEP).spec.candidates)
+    genotype = strongest_edges(favouring(SEP).mixing(), favouring(SEP).spec.space)
     return [Architecture(f"architecture {number}", genotype, source) for number, source in enumerate(sources)]
 
 

@@ -35,7 +35,7 @@ def kept(state: SearchState) -> Genotype:
 
 def test_each_accuracy_is_that_of_its_weights_and_statistics(state: SearchState) -> None:
     genotype = kept(state)
-    hard = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits["normal"].alpha_EO)
+    hard = one_hot(genotype, state.spec.space, like=state.logits["normal"].alpha_EO)
     gap = discretization_gap(state, genotype, CALIBRATION, VALID)
     assert gap.soft == supernet_scores(state.supernet, state.mixing(), VALID)[1]
     assert gap.kept == supernet_scores(state.supernet, hard, VALID)[1]
@@ -62,7 +62,7 @@ def test_a_supernet_that_is_already_discrete_has_no_recalibrated_gap(
 ) -> None:
     genotype = kept(state)
     discrete = copy.deepcopy(state)
-    hard = one_hot(genotype, state.spec.topology, state.spec.candidates, like=state.logits["normal"].alpha_EO)
+    hard = one_hot(genotype, state.spec.space, like=state.logits["normal"].alpha_EO)
     monkeypatch.setattr(discrete, "draw", lambda *_use: hard)
     gap = discretization_gap(discrete, genotype, CALIBRATION, VALID)
     assert gap.raw == gap.recalibrated

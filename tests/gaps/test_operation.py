@@ -49,7 +49,7 @@ def test_none_has_no_part_in_the_excess() -> None:
 def test_every_candidate_but_none_is_removed_once_and_only_it() -> None:
     state = double_state()
     rows = list(removals(state, VALID))
-    edges = len(state.spec.topology.edges)
+    edges = len(state.spec.space.cells.main.topology.edges)
     assert len(rows) == 2 * edges * (len(SOME) - 1)
     assert {row["operation"] for row in rows} == set(SOME) - {"none"}
     mixing = state.mixing().detach()
@@ -85,8 +85,8 @@ def test_learned_weights_on_what_is_kept_carry_the_mass_that_entered_each_node()
     genotype = state.genotype()
     mixing, weighted, one = state.mixing().detach(), weighted_mixing(state, genotype), kept_mixing(state, genotype)
     for kind in DARTS_KINDS:
-        real = torch.tensor([[name != "none" for name in row] for row in state.spec.candidates[kind]])
-        for incoming in state.spec.topology.incoming.values():
+        real = torch.tensor([[name != "none" for name in row] for row in state.spec.space.candidates[kind]])
+        for incoming in state.spec.space.cells.main.topology.incoming.values():
             mine = slice(incoming.start, incoming.stop)
             before = (mixing[kind].products() * real)[mine].sum()
             assert float(weighted[kind].weights_EO[mine].sum()) == pytest.approx(float(before))

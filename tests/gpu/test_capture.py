@@ -88,7 +88,7 @@ def test_a_search_that_was_killed_records_anew_and_ends_where_an_unbroken_one_do
     assert way_apart(outcome, unbroken) < REPLAY_TOLERANCE
     assert [row["epoch"] for row in outcome.history.rows] == [row["epoch"] for row in unbroken.history.rows]
     assert {tensor.device.type for snapshot in outcome.history.architecture for tensor in snapshot.values()} == {"cpu"}
-    assert not outcome.history.architecture_table(outcome.state.spec.topology).empty
+    assert not outcome.history.architecture_table(outcome.state.spec.space).empty
 
 
 # -- a step that cannot be recorded --

@@ -19,14 +19,16 @@ from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search.state import new_state, supernet_spec
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec
+from nascommon.space.space import SPACES, find_space
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.small import on_devices
 
-SIZES = {"cpu": (SearchSize(8, 3, 1), 16, 16), "cuda": (SearchSize(16, 5, 4), 64, 32)}
+SIZES = {
+    "cpu": (SearchSize(8, 3, find_space("darts", 1)), 16, 16),
+    "cuda": (SearchSize(16, 5, SPACES["darts"]), 64, 32),
+}
 """Supernet, images in a batch and pixels of a side: on a GPU so large that what its libraries take hardly counts."""
 WITHIN = 0.15
 
@@ -36,10 +38,10 @@ Program = Callable[[torch.device], object]
 def searching(name: str, device: torch.device) -> tuple[Method, SupernetSpec, Shape]:
     """Return what a search on the device is about."""
     size, batch, side = SIZES[device.type]
-    entry, topology = REGISTRY[name], Topology(size.nodes)
+    entry = REGISTRY[name]
     method = replace(entry.recipe(entry.settings(), size), batch_size=batch)
-    candidates = uniform_candidates(method.candidates, topology)
-    spec = supernet_spec(method.phases[0], candidates, SupernetSpec(0, 0, 10, candidates, topology), method)
+    space = method.searched(size.space)
+    spec = supernet_spec(method.phases[0], space, SupernetSpec(0, 0, 10, space), method)
     return method, spec, Shape(images=batch, channels=3, height=side, width=side, classes=10)
 
 

@@ -16,12 +16,13 @@ from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.relaxation import Relaxation
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.space import SPACES, Space
 from nascommon.space.topology import Topology
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
 TOPOLOGY = Topology()
-SIZE = SearchSize(16, 8, 4)
+SIZE = SearchSize(16, 8, SPACES["darts"])
 TIMES = (0.0, 0.1, 0.3, 1.0)
 """Progress at which parts are asked."""
 GENOTYPES = 8
@@ -46,12 +47,12 @@ def alike(one: Method, other: Method) -> bool:
 
 def _initial(method: Method) -> dict[str, list[float]]:
     draws = torch.Generator().manual_seed(0)
-    named = method.initialise(TOPOLOGY, len(method.candidates), draws).named()
+    named = method.initialise(_space(method).cells.main, draws).named()
     return {name: tensor.flatten().tolist() for name, tensor in named.items()}
 
 
-def _space(method: Method) -> CellSpace:
-    return CellSpace(TOPOLOGY, uniform_candidates(method.candidates, TOPOLOGY)["normal"])
+def _space(method: Method) -> Space:
+    return method.searched(SPACES["darts"])
 
 
 @cache
@@ -66,7 +67,7 @@ def _wide(operations: int, seed: int) -> Logits:
 
 
 def _logits(method: Method, seed: int = 0) -> Logits:
-    return _wide(len(method.candidates), seed)
+    return _wide(_space(method).cells.main.operations, seed)
 
 
 def _plain(mixing: CellMixing) -> list[Any]:
@@ -75,7 +76,7 @@ def _plain(mixing: CellMixing) -> list[Any]:
 
 
 def _relaxed(method: Method, relax: Relaxation) -> list[Any]:
-    return [_plain(relax(_logits(method)["normal"], _space(method), t)) for t in TIMES]
+    return [_plain(relax(_logits(method)["normal"], _space(method).cells.main, t)) for t in TIMES]
 
 
 def _drawn(method: Method) -> list[Any] | None:
@@ -83,7 +84,7 @@ def _drawn(method: Method) -> list[Any] | None:
     if method.sample is None:
         return None
     answers: list[Any] = [method.sample.uses]
-    logits, space = _logits(method)["normal"], _space(method)
+    logits, space = _logits(method)["normal"], _space(method).cells.main
     for t in TIMES:
         torch.manual_seed(1)
         drawn = method.sample.draw(logits, method.relax(logits, space, t), space, t)
@@ -95,7 +96,7 @@ def _penalised(method: Method) -> list[Any]:
     logits = _logits(method)
     answers: list[Any] = []
     for t in TIMES:
-        value = method.penalty(logits, t)
+        value = method.penalty(logits, _space(method), t)
         answers += [value.item(), *_slopes(value, [logits["normal"], logits["reduction"]])]
     return answers
 
@@ -119,7 +120,7 @@ def _with_skips(skips: int) -> Genotype:
 def _discretized(method: Method) -> list[Any]:
     """Return genotypes of many mixing weights, half of them in favour of skips."""
     genotypes = []
-    names = method.candidates
+    names = _space(method).candidates.main[0]
     for seed in range(GENOTYPES):
         draws = torch.Generator().manual_seed(seed)
         weights = torch.rand(2, len(TOPOLOGY.edges), len(names), generator=draws)
@@ -127,7 +128,7 @@ def _discretized(method: Method) -> list[Any]:
             weights[..., names.index("skip_connect")] += 0.5
         edges = torch.rand(2, len(TOPOLOGY.edges), generator=draws)
         mixing = two(Mixing, *(CellMixing(w, 0.9 + 0.1 * e) for w, e in zip(weights, edges, strict=True)))
-        genotypes.append(method.discretize(mixing, TOPOLOGY, uniform_candidates(names, TOPOLOGY)).to_json())
+        genotypes.append(method.discretize(mixing, space_of(names, TOPOLOGY)).to_json())
     read = method.discretize.read
     return [*genotypes, read and _relaxed(method, read)]
 

@@ -7,16 +7,17 @@ from typing import Any
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.settings import Settings
-from nascommon.space.mixing import uniform_candidates
+from nascommon.space.space import Space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.search.small import CLASSES
+from tests.space.kinds import space_of
 
 METHODS = sorted(REGISTRY)
 TOPOLOGY = Topology(2)
 FEW = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 """Candidates enough to tell good from wrong, as far as a method has them."""
-SIZE = SearchSize(channels=4, cells=3, nodes=TOPOLOGY.nodes)
+SIZE = SearchSize(channels=4, cells=3, space=space_of(FEW, TOPOLOGY))
 
 
 def smoke_settings(name: str, **changes: Any) -> Settings:
@@ -26,10 +27,7 @@ def smoke_settings(name: str, **changes: Any) -> Settings:
     """
     entry = REGISTRY[name]
     defaults = entry.settings().model_dump()
-    small: dict[str, Any] = {
-        "batch_size": 5,
-        "candidates": tuple(candidate for candidate in defaults["candidates"] if candidate in FEW),
-    }
+    small: dict[str, Any] = {"batch_size": 5}
     if "epochs" in defaults:
         small["epochs"] = 2
     if "phases" in defaults:
@@ -57,15 +55,14 @@ def smoke_method(name: str, **changes: Any) -> Method:
     return REGISTRY[name].recipe(smoke_settings(name, **changes), SIZE)
 
 
-def smoke_spec(method: Method) -> SupernetSpec:
+def smoke_spec(method: Method, space: Space = SIZE.space) -> SupernetSpec:
     """Return the supernet that the method starts with."""
-    phase, candidates = method.phases[0], uniform_candidates(method.candidates, TOPOLOGY)
+    phase = method.phases[0]
     return SupernetSpec(
         phase.channels,
         phase.cells,
         CLASSES,
-        candidates,
-        TOPOLOGY,
+        method.searched(space),
         channel_divisor=method.mixed_op.channel_divisor,
         stem=method.mixed_op.stem,
     )

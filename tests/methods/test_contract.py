@@ -127,7 +127,7 @@ def test_a_search_killed_in_the_middle_of_any_later_pass_resumes_bit_identical(n
 def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str) -> None:
     state = whole(name).state
     genotype = chosen(state)
-    mixing = one_hot(genotype, TOPOLOGY, state.spec.candidates, like=state.logits["normal"].alpha_EO)
+    mixing = one_hot(genotype, state.spec.space, like=state.logits["normal"].alpha_EO)
     for kind in DARTS_KINDS:
         cell = genotype[kind]
         kept = [len(node) for node in cell.nodes]
@@ -194,7 +194,7 @@ def test_pdarts_never_keeps_more_skips_than_allowed_in_the_normal_cell(most: int
     for seed in range(20):
         draws = torch.Generator().manual_seed(seed)
         for kind in DARTS_KINDS:
-            names = state.spec.candidates[kind][0]
+            names = state.spec.space.candidates[kind][0]
             with torch.no_grad():
                 alpha_EO = state.logits[kind].alpha_EO
                 alpha_EO.copy_(torch.randn(alpha_EO.shape, generator=draws))

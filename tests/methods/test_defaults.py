@@ -24,10 +24,11 @@ from nascommon.parts.relaxation import (
 )
 from nascommon.parts.sampling import Sampler, auxiliary_skip, dirichlet, gumbel, gumbel_one_hot, perturbed, random_path
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.mixing import CellMixing, CellSpace, Mixing, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import SPACES, CellSpace
 from tests.methods.behaviour import TOPOLOGY, behaviour, record
-from tests.space.kinds import two
+from tests.space.kinds import cell_space, space_of, two
 
 # -- defaults --
 
@@ -103,13 +104,14 @@ def test_random_search_learns_no_architecture() -> None:
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_the_candidates_are_the_eight_of_darts_or_those_without_none(name: str) -> None:
-    assert record(name).candidates == CANDIDATES[8 - EXPECTED[name].operations :]
+    space = record(name).searched(SPACES["darts"])
+    assert space.candidates["normal"] == (CANDIDATES[8 - EXPECTED[name].operations :],) * 14
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_alpha_starts_at_the_published_scale(name: str) -> None:
     scale = 1e-3 if name == "pdarts" else EXPECTED[name].alpha_scale
-    ours = record(name).initialise(TOPOLOGY, 8, torch.Generator().manual_seed(0)).alpha_EO
+    ours = record(name).initialise(cell_space(CANDIDATES), torch.Generator().manual_seed(0)).alpha_EO
     expected = scale * torch.randn(14, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ours, expected)
 
@@ -124,7 +126,7 @@ def test_pdarts_has_three_phases_of_25_epochs_ever_deeper_with_fewer_candidates(
 
 def test_pdarts_learns_as_published() -> None:
     method = record("pdarts")
-    assert method.candidates == CANDIDATES
+    assert method.none
     assert (method.batch_size, method.weights.lr, method.weights.lr_min) == (96, 0.025, 0.0)
     arch = optimiser("pdarts")
     assert (arch.lr, arch.weight_decay, arch.clip, arch.beta1) == (6e-4, 1e-3, 5.0, 0.5)
@@ -145,7 +147,7 @@ def test_the_mixing_weights_are_those_of_the_paper(name: str) -> None:
 
 
 def test_pcdarts_starts_with_nearly_equal_edges() -> None:
-    logits = record("pcdarts").initialise(TOPOLOGY, 8, torch.Generator().manual_seed(0))
+    logits = record("pcdarts").initialise(cell_space(CANDIDATES), torch.Generator().manual_seed(0))
     assert float(logits.betas().std()) == pytest.approx(1e-3, rel=0.5)
     shares = softmax_per_node(logits.betas(), TOPOLOGY)
     torch.testing.assert_close(shares[9:], torch.full((5,), 0.2), rtol=0.01, atol=0)
@@ -156,7 +158,9 @@ def test_pcdarts_starts_with_nearly_equal_edges() -> None:
     [(8, (1, 2 / 3, 1 / 2, 2 / 5)), (5, (1 / 2, 1 / 3, 1 / 4, 2 / 5)), (3, (1 / 2, 1 / 3, 1 / 4, 1 / 5))],
 )
 def test_da2s_starts_with_betas_that_sum_to_the_edges_to_keep(kept: int, starts: tuple[float, ...]) -> None:
-    betas = record("da2s", kept_edges=kept).initialise(TOPOLOGY, 7, torch.Generator().manual_seed(0)).betas()
+    betas = (
+        record("da2s", kept_edges=kept).initialise(cell_space(CANDIDATES[1:]), torch.Generator().manual_seed(0)).betas()
+    )
     expected = torch.tensor([start for n, start in zip((2, 3, 4, 5), starts, strict=True) for _ in range(n)])
     torch.testing.assert_close(betas, expected, rtol=0, atol=5e-4)
     assert not torch.equal(betas, expected)
@@ -184,13 +188,15 @@ LOGITS = two(Logits, *(CellLogits(torch.randn(14, 7, generator=torch.Generator()
 
 @pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
 def test_fairdarts_weighs_the_zero_one_loss_with_ten(t: float) -> None:
-    assert torch.equal(record("fairdarts").penalty(LOGITS, t), zero_one_penalty(10.0)(LOGITS, t))
+    assert torch.equal(
+        record("fairdarts").penalty(LOGITS, SPACES["darts"], t), zero_one_penalty(10.0)(LOGITS, SPACES["darts"], t)
+    )
 
 
 @pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
 def test_betadarts_raises_its_decay_linearly_from_zero_to_twenty_five(t: float) -> None:
-    expected = beta_decay_penalty(lambda progress: 25 * progress)(LOGITS, t)
-    torch.testing.assert_close(record("betadarts").penalty(LOGITS, t), expected)
+    expected = beta_decay_penalty(lambda progress: 25 * progress)(LOGITS, SPACES["darts"], t)
+    torch.testing.assert_close(record("betadarts").penalty(LOGITS, SPACES["darts"], t), expected)
 
 
 @pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"fairdarts", "betadarts", "da2s"}))
@@ -255,7 +261,7 @@ def test_fairdarts_keeps_only_edges_that_reach_085() -> None:
     weights = torch.full((14, 7), 0.84)
     weights[0, 3] = weights[12, 5] = 0.86
     genotype = record("fairdarts").discretize(
-        two(Mixing, CellMixing(weights), CellMixing(weights)), TOPOLOGY, uniform_candidates(CANDIDATES[1:], TOPOLOGY)
+        two(Mixing, CellMixing(weights), CellMixing(weights)), space_of(CANDIDATES[1:], TOPOLOGY)
     )
     assert genotype["normal"].nodes == ((Choice("sep_conv_3x3", 0),), (), (), ())
 
@@ -304,7 +310,9 @@ def test_a_custom_method_can_have_the_penalty_of_da2s() -> None:
         *(CellLogits(cell.alpha_EO, cell.alpha_EO.sum(dim=1)) for cell in (LOGITS["normal"], LOGITS["reduction"])),
     )
     for t in (0.0, 0.3, 1.0):
-        torch.testing.assert_close(custom.penalty(logits, t), record("da2s").penalty(logits, t))
+        torch.testing.assert_close(
+            custom.penalty(logits, SPACES["darts"], t), record("da2s").penalty(logits, SPACES["darts"], t)
+        )
 
 
 def test_the_passes_of_a_custom_method_carry_their_settings() -> None:
@@ -316,8 +324,8 @@ def test_the_passes_of_a_custom_method_carry_their_settings() -> None:
 def test_the_penalties_of_a_custom_method_add_up() -> None:
     custom = record("custom", relax={"operations": "sigmoid"}, penalty={"zero_one": 10.0, "beta_decay": 25.0})
     for t in (0.0, 0.3, 1.0):
-        parts = [record(name).penalty(LOGITS, t) for name in ("fairdarts", "betadarts")]
-        torch.testing.assert_close(custom.penalty(LOGITS, t), parts[0] + parts[1])
+        parts = [record(name).penalty(LOGITS, SPACES["darts"], t) for name in ("fairdarts", "betadarts")]
+        torch.testing.assert_close(custom.penalty(LOGITS, SPACES["darts"], t), parts[0] + parts[1])
 
 
 # -- impossible settings --
@@ -334,10 +342,6 @@ def test_the_penalties_of_a_custom_method_add_up() -> None:
         ("pdarts", {"added_channels": (0, 0)}, r"added_channels: must have 3 entries for 3 phases \(got 2\)"),
         ("pdarts", {"skip_dropout": (0.0,)}, r"skip_dropout: must have 3 entries for 3 phases \(got 1\)"),
         ("pdarts", {"survivors": (5, 3, 2)}, r"survivors: must have 2 entries for 3 phases \(got 3\)"),
-        ("pdarts", {"survivors": (3, 5)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"candidates": CANDIDATES[1:5]}, "survivors: must fall from 4 candidates to at least 2"),
         ("pdarts", {"cells": (2, 11, 17)}, r"cells.0\n.*greater than or equal to 3"),
         ("pdarts", {"cells": ()}, "cells"),
         ("pdarts", {"skip_dropout": (0.0, 0.4, 1.5)}, "skip_dropout"),
@@ -357,9 +361,6 @@ def test_the_penalties_of_a_custom_method_add_up() -> None:
         ("dartsplus", {"stop_at_skips": 0}, "stop_at_skips"),
         ("ecdarts", {"parse_on": "alpha"}, "parse_on"),
         ("random", {"samples": 0}, "samples"),
-        ("darts", {"candidates": ("none", "sep_conv_9x9")}, "unknown operation 'sep_conv_9x9'"),
-        ("darts", {"candidates": ("none",)}, "at least one operation other than 'none'"),
-        ("darts", {"candidates": ("none", "none", "skip_connect")}, "an operation is listed twice"),
         ("darts", {"weights": {"lr": 0.01, "lr_min": 0.02}}, "lr_min: must be at most lr"),
         ("darts", {"weights": {"momentum": 1.0}}, "weights.momentum"),
         ("darts", {"architecture": {"clip": 0.0}}, "architecture.clip"),
@@ -374,8 +375,6 @@ def test_the_penalties_of_a_custom_method_add_up() -> None:
         ("custom", {"phases": ()}, "phases"),
         ("custom", {"phases": ({"warmup": 50},)}, r"phases.0.warmup: must be less than its epochs \(50\) \(got 50\)"),
         ("custom", {"phases": ({"keep": 3},)}, "phases.0.keep: the last phase has no successor"),
-        ("custom", {"phases": ({"keep": 9}, {})}, r"phases.0.keep: must be from 2 to 8, .* \(got 9\)"),
-        ("custom", {"phases": ({"keep": 3}, {"keep": 4}, {})}, r"phases.1.keep: must be from 2 to 3, .* \(got 4\)"),
         ("custom", {"phases": ({"cells": 2},)}, "phases.0.cells"),
         ("custom", {"phases": ({"skip_dropout": 0.1},), "arch_gradient": "unrolled"}, "phases.0.skip_dropout"),
         ("custom", {"passes": ()}, "passes: must be"),
@@ -386,6 +385,25 @@ def test_the_penalties_of_a_custom_method_add_up() -> None:
 def test_impossible_settings_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         REGISTRY[name].settings.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("pdarts", {"survivors": (3, 5)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from 8 candidates to at least 2"),
+        ("pdarts", {"none": False, "survivors": (8, 3)}, "survivors: must fall from 7 candidates to at least 2"),
+        ("custom", {"phases": ({"keep": 9}, {})}, r"phases.0.keep: must be from 2 to 8, .* \(got 9\)"),
+        ("custom", {"phases": ({"keep": 3}, {"keep": 4}, {})}, r"phases.1.keep: must be from 2 to 3, .* \(got 4\)"),
+        ("custom", {"none": False, "phases": ({"keep": 8}, {})}, r"phases.0.keep: must be from 2 to 7, .* \(got 8\)"),
+    ],
+)
+def test_what_the_candidates_of_the_space_do_not_allow_is_refused(
+    name: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        record(name, **settings)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

@@ -14,9 +14,8 @@ from nascommon.parts.choices import MixedOp
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
-from nascommon.space.mixing import uniform_candidates
+from nascommon.space.space import SPACES
 from nascommon.space.supernet import SupernetSpec
-from nascommon.space.topology import Topology
 from tests.search.small import CPU
 
 PRESETS = Path(__file__).parents[2] / "presets"
@@ -25,16 +24,15 @@ pytestmark = pytest.mark.slow
 
 def steps(method: Method, side: int, classes: int) -> SearchState:
     """Take one step of each kind in every phase, dropping candidates in between, and return the last state."""
-    topology = Topology()
-    candidates = uniform_candidates(method.candidates, topology)
-    base = SupernetSpec(0, 0, classes, candidates, topology)
+    space = method.searched(SPACES["darts"])
+    base = SupernetSpec(0, 0, classes, space)
     batch = Batch(torch.randn(2, 3, side, side), torch.arange(2))
     state: SearchState | None = None
     for index, phase in enumerate(method.phases):
         if state is not None:
             keep = method.phases[index - 1].keep
-            candidates = candidates if keep is None else strongest_candidates(state.mixing(), candidates, keep)
-        state = new_state(method, supernet_spec(phase, candidates, base, method), seed=0, phase=index, device=CPU)
+            space = space if keep is None else strongest_candidates(state.mixing(), space, keep)
+        state = new_state(method, supernet_spec(phase, space, base, method), seed=0, phase=index, device=CPU)
         state.supernet.train()
         state.supernet.set_skip_dropout(phase.skip_dropout)
         if method.arch_gradient is not None:
@@ -48,12 +46,12 @@ def steps(method: Method, side: int, classes: int) -> SearchState:
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_a_method_steps_at_the_size_of_the_papers(name: str) -> None:
     params = load_params(PRESETS / "cifar10.yaml")
-    method = REGISTRY[name].recipe(getattr(params.methods, name), SearchSize(16, 8, 4))
+    method = REGISTRY[name].recipe(getattr(params.methods, name), SearchSize(16, 8, SPACES["darts"]))
     state = steps(method, 32, 10)
     assert state.genotype()["normal"].edges >= (0 if name == "fairdarts" else 8)
     if name == "pdarts":
         assert [phase.cells for phase in method.phases] == [5, 11, 17]
-        assert len(state.spec.candidates["normal"][0]) == 3
+        assert len(state.spec.space.candidates["normal"][0]) == 3
 
 
 def test_pcdarts_steps_on_imagenet_pictures_as_released() -> None:

@@ -16,19 +16,13 @@ from nascommon.parts.relaxation import cross_edge_softmax, raw
 from nascommon.parts.schedule import progress, skip_dropout
 from nascommon.search.state import supernet_spec
 from nascommon.space.genotype import DARTS_KINDS, Choice, Genotype
-from nascommon.space.mixing import (
-    Candidates,
-    CellMixing,
-    CellSpace,
-    Mixing,
-    equal_mixing,
-    uniform_candidates,
-)
+from nascommon.space.mixing import CellMixing, Mixing, equal_mixing
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import SPACES, CellSpace, Space
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from tests.oracles import rules
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 from tests.space.plain import plainly
 
 TOPOLOGY = Topology()
@@ -38,7 +32,7 @@ FACTS = rules.facts()
 
 def method_of(name: str, channels: int = 16, cells: int = 8, **settings: Any) -> Method:
     entry = REGISTRY[name]
-    return entry.recipe(entry.settings.model_validate(settings), SearchSize(channels, cells, 4))
+    return entry.recipe(entry.settings.model_validate(settings), SearchSize(channels, cells, SPACES["darts"]))
 
 
 # -- DA2S --
@@ -56,7 +50,7 @@ def sinusoid_logits() -> Logits:
 
 
 def term(epoch: int, **settings: Any) -> float:
-    return float(method_of("da2s", **settings).penalty(sinusoid_logits(), progress(epoch - 1, 50)))
+    return float(method_of("da2s", **settings).penalty(sinusoid_logits(), SPACES["darts"], progress(epoch - 1, 50)))
 
 
 @pytest.mark.parametrize("epoch", ["1", "8", "25", "50"])
@@ -76,7 +70,7 @@ def test_the_da2s_loss_is_the_released_one(epoch: str) -> None:
 
 def test_equal_alphas_cost_at_the_end_what_the_released_code_says() -> None:
     equal = two(Logits, *(CellLogits(torch.zeros(14, 7, dtype=torch.float64)) for _ in DARTS_KINDS))
-    assert float(method_of("da2s").penalty(equal, 1.0)) == pytest.approx(5.48284975, abs=1e-8)
+    assert float(method_of("da2s").penalty(equal, SPACES["darts"], 1.0)) == pytest.approx(5.48284975, abs=1e-8)
 
 
 # -- EC-DARTS --
@@ -94,12 +88,11 @@ def test_cross_edge_weights_of_the_last_node_are_the_measured_ones() -> None:
 
 
 def test_raw_and_normalised_alphas_give_different_genotypes() -> None:
-    space = CellSpace(TOPOLOGY, (CANDIDATES,) * 14)
-    candidates = uniform_candidates(CANDIDATES, TOPOLOGY)
+    space = space_of(CANDIDATES, TOPOLOGY)
     cells = [CellLogits(rules.sinusoid(14, 8, phase)) for phase in PHASES.values()]
     discretize = method_of("ecdarts").discretize
     by_cen, by_raw = (
-        discretize(two(Mixing, *(relax(cell, space, 0.0) for cell in cells)), TOPOLOGY, candidates)
+        discretize(two(Mixing, *(relax(cell, space.cells.main, 0.0) for cell in cells)), space)
         for relax in (cross_edge_softmax, raw)
     )
     assert by_cen["normal"].edges == by_raw["normal"].edges == 8
@@ -118,8 +111,8 @@ def released_sets(flat: list[list[object]]) -> list[set[tuple[object, object]]]:
 
 
 def test_the_darts_genotype_of_sinusoid_alphas_is_the_released_one() -> None:
-    candidates = uniform_candidates(CANDIDATES, TOPOLOGY)
-    genotype = method_of("darts").discretize(rules.sinusoid_mixing(candidates), TOPOLOGY, candidates)
+    space = space_of(CANDIDATES, TOPOLOGY)
+    genotype = method_of("darts").discretize(rules.sinusoid_mixing(space), space)
     for cell, flat in zip(
         (genotype["normal"], genotype["reduction"]),
         FACTS["discretisation"]["darts_genotype_from_sinusoid_alphas"],
@@ -131,35 +124,35 @@ def test_the_darts_genotype_of_sinusoid_alphas_is_the_released_one() -> None:
 PDARTS = FACTS["discretisation"]["pdarts_bias2"]
 
 
-def biased(candidates: Candidates, stage: int) -> Mixing:
+def biased(space: Space, stage: int) -> Mixing:
     """Return the oracle's weights in a stage: two more on every skip."""
     cells = []
     for kind, phase in PHASES.items():
-        names = candidates["normal"] if kind == "normal" else candidates["reduction"]
+        names = space.candidates[kind]
         alpha = rules.sinusoid(14, len(names[0]), phase + 0.1 * stage)
         alpha = alpha + 2.0 * torch.tensor([[name == "skip_connect" for name in row] for row in names])
         cells.append(CellMixing(alpha.softmax(-1)))
     return two(Mixing, *cells)
 
 
-def stages() -> list[Candidates]:
-    """Return the candidates with which the three stages begin."""
-    candidates = [uniform_candidates(CANDIDATES, TOPOLOGY)]
+def stages() -> list[Space]:
+    """Return the spaces with which the three stages begin."""
+    spaces = [space_of(CANDIDATES, TOPOLOGY)]
     for stage, phase in enumerate(method_of("pdarts").phases[:-1]):
         assert phase.keep is not None
-        candidates.append(strongest_candidates(biased(candidates[-1], stage), candidates[-1], phase.keep))
-    return candidates
+        spaces.append(strongest_candidates(biased(spaces[-1], stage), spaces[-1], phase.keep))
+    return spaces
 
 
 @pytest.mark.parametrize("stage", [0, 1])
 def test_the_candidates_that_survive_a_stage_of_pdarts_are_the_released_ones(stage: int) -> None:
     expected = PDARTS["normal_ops_after_stage"][stage]
-    assert [list(names) for names in stages()[stage + 1]["normal"]] == expected
+    assert [list(names) for names in stages()[stage + 1].candidates["normal"]] == expected
 
 
 def limited(most: int | None) -> Genotype:
-    candidates = stages()[2]
-    return method_of("pdarts", most_skips=most).discretize(biased(candidates, 2), TOPOLOGY, candidates)
+    space = stages()[2]
+    return method_of("pdarts", most_skips=most).discretize(biased(space, 2), space)
 
 
 def test_the_cells_of_pdarts_without_a_limit_are_the_released_ones() -> None:
@@ -188,9 +181,9 @@ def test_the_dropout_on_skips_is_the_released_table() -> None:
 
 def spec_of(method: Method, phase: int = 0, operations: tuple[str, ...] = ()) -> SupernetSpec:
     """Return the supernet of a phase of the method."""
-    candidates = uniform_candidates(operations or method.candidates, TOPOLOGY)
-    base = SupernetSpec(1, 3, 10, candidates, TOPOLOGY)
-    return supernet_spec(method.phases[phase], candidates, base, method)
+    space = method.searched(space_of(operations or CANDIDATES, TOPOLOGY))
+    base = SupernetSpec(1, 3, 10, space)
+    return supernet_spec(method.phases[phase], space, base, method)
 
 
 SIZES = [
@@ -212,7 +205,7 @@ def test_the_supernet_of_a_method_has_the_released_parameters_and_multiply_adds(
     plainly(monkeypatch)  # whose every convolution is a call that can be counted
     expected = FACTS["supernets"][fact]
     spec = spec_of(method_of(name), phase, tuple(expected.get("keep", ())))
-    supernet, mixing = Supernet(spec).eval(), with_edges(equal_mixing(spec.candidates))
+    supernet, mixing = Supernet(spec).eval(), with_edges(equal_mixing(spec.space))
     mult_adds, _ = count_operations(supernet, lambda: supernet(torch.zeros(1, 3, 32, 32), mixing))
     assert count_parameters(supernet) == expected.get("params", expected.get("params_no_alphas"))
     assert mult_adds == expected["macs32"]
@@ -247,7 +240,7 @@ def test_small_supernets_have_the_released_parameters(fact: str, name: str, chan
 )
 def test_a_method_learns_logits_of_the_released_shapes(name: str, shapes: list[list[int]]) -> None:
     method = method_of(name)
-    cells = [method.initialise(TOPOLOGY, 8, torch.Generator()) for _ in DARTS_KINDS]
+    cells = [method.initialise(SPACES["darts"].cells.main, torch.Generator()) for _ in DARTS_KINDS]
     ours = [list(tensor.shape) for tensor in two(Logits, *cells).tensors()]
     assert sorted(ours) == sorted(shapes)
     fact = {"pcdarts": "arch", "darts": "alphas"}[name]

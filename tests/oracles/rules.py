@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nascommon.space.mixing import Candidates, CellMixing, Mixing
+from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.space import Space
 from tests.space.kinds import two
 
 HERE = Path(__file__).parent
@@ -58,7 +59,8 @@ def sinusoid(edges: int, operations: int, phase: float) -> Tensor:
     return torch.sin(1.3 * i + phase).reshape(edges, operations)
 
 
-def sinusoid_mixing(candidates: Candidates) -> Mixing:
+def sinusoid_mixing(space: Space) -> Mixing:
     """Return softmax mixing weights of the oracles' logits: phase 0 in normal and 0.5 in reduction cells."""
-    edges, operations = len(candidates["normal"]), len(candidates["normal"][0])
+    cell = space.cells.main
+    edges, operations = len(cell.candidates), cell.operations
     return two(Mixing, *(CellMixing(sinusoid(edges, operations, phase).softmax(-1)) for phase in (0.0, 0.5)))

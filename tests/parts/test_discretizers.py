@@ -22,20 +22,20 @@ from nascommon.parts.discretizer import (
     at_most_skips,
     strongest,
     strongest_edges,
-    two_per_node,
 )
 from nascommon.parts.logits import CellLogits
 from nascommon.report.drawing import save_drawing
 from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype, genotype_from_json
-from nascommon.space.mixing import Candidates, CellMixing, CellSpace, EdgeCandidates, Mixing, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import Candidates, EdgeCandidates, Space
 from nascommon.space.topology import Topology
 from tests.oracles import rules
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
 TOPOLOGY = Topology()
-ALL = uniform_candidates(CANDIDATES, TOPOLOGY)
+ALL = space_of(CANDIDATES, TOPOLOGY)
 PER_NODE = {8: [2, 2, 2, 2], 6: [1, 1, 2, 2], 5: [1, 1, 1, 2], 4: [1, 1, 1, 1]}
 
 
@@ -56,11 +56,13 @@ def random_mixing(seed: int, *, edges: bool = False, topology: Topology = TOPOLO
 
 def method_of(name: str, nodes: int = 4, **settings: Any) -> Method:
     entry = REGISTRY[name]
-    return entry.recipe(entry.settings.model_validate(settings), SearchSize(16, 8, nodes))
+    return entry.recipe(
+        entry.settings.model_validate(settings), SearchSize(16, 8, space_of(CANDIDATES, Topology(nodes)))
+    )
 
 
-def parse(discretize: Discretizer, mixing: Mixing, candidates: Candidates = ALL) -> Genotype:
-    return discretize(mixing, TOPOLOGY, candidates)
+def parse(discretize: Discretizer, mixing: Mixing, space: Space = ALL) -> Genotype:
+    return discretize(mixing, space)
 
 
 def inputs(cell: CellGenotype) -> list[int]:
@@ -108,10 +110,8 @@ def test_da2s_ranks_the_edges_of_a_node_by_their_own_weight_alone() -> None:
     edges = torch.tensor([1.0, 1.0, 0.5, 1.1, 1.2])
     mixing = two(Mixing, CellMixing(weights, edges), CellMixing(weights, edges))
     topology = Topology(2)
-    candidates = uniform_candidates(("none", "skip_connect", "sep_conv_3x3"), topology)
-    by_edge, by_product = (
-        strongest(two_per_node(2), rank)(mixing, topology, candidates) for rank in ("edge", "product")
-    )
+    space = space_of(("none", "skip_connect", "sep_conv_3x3"), topology)
+    by_edge, by_product = (strongest(Keep(), rank)(mixing, space) for rank in ("edge", "product"))
     assert [choice.source for choice in by_edge["normal"].nodes[1]] == [2, 1]
     assert [choice.source for choice in by_product["normal"].nodes[1]] == [0, 2]
 
@@ -128,7 +128,7 @@ def test_targets_for_four_nodes_are_refused_for_other_cells(name: str, kept: int
 def test_two_edges_per_node_fit_any_cell(nodes: int) -> None:
     topology = Topology(nodes)
     genotype = method_of("da2s", nodes).discretize(
-        random_mixing(0, edges=True, topology=topology), topology, uniform_candidates(CANDIDATES, topology)
+        random_mixing(0, edges=True, topology=topology), space_of(CANDIDATES, topology)
     )
     assert inputs(genotype["normal"]) == [2] * nodes
 
@@ -191,7 +191,7 @@ def test_edges_whose_raw_logits_are_all_negative_are_kept_like_any_other(kept: i
     method = method_of("ecdarts", parse_on="raw", kept_edges=kept)
     assert method.discretize.read is not None
     alpha = torch.randn(14, 8, generator=torch.Generator().manual_seed(0)) - 10
-    read = method.discretize.read(CellLogits(alpha), CellSpace(TOPOLOGY, ALL["normal"]), 1.0)
+    read = method.discretize.read(CellLogits(alpha), ALL.cells.main, 1.0)
     assert inputs(parse(method.discretize, two(Mixing, read, read))["normal"]) == PER_NODE[kept]
 
 
@@ -220,8 +220,8 @@ def test_edges_below_the_threshold_go_but_a_cell_keeps_one(
     rows: list[float], sources: list[list[int]], concat: tuple[int, ...]
 ) -> None:
     topology = Topology(2)
-    candidates = uniform_candidates(("skip_connect", "sep_conv_3x3"), topology)
-    cell = strongest(Keep((2, 2), threshold=0.85))(fair_mixing(rows, topology), topology, candidates)["normal"]
+    space = space_of(("skip_connect", "sep_conv_3x3"), topology)
+    cell = strongest(Keep((2, 2), threshold=0.85))(fair_mixing(rows, topology), space)["normal"]
     assert [[choice.source for choice in node] for node in cell.nodes] == sources
     assert cell.concat == concat
 
@@ -231,8 +231,8 @@ def test_edges_below_the_threshold_go_but_a_cell_keeps_one(
 def test_every_cell_that_fairdarts_reads_is_a_valid_genotype(seed: int) -> None:
     draws = torch.Generator().manual_seed(seed)
     mixing = two(Mixing, *(CellMixing(torch.rand(14, 7, generator=draws) ** (1 + seed % 9)) for _ in DARTS_KINDS))
-    candidates = uniform_candidates(CANDIDATES[1:], TOPOLOGY)
-    genotype = method_of("fairdarts").discretize(mixing, TOPOLOGY, candidates)
+    space = space_of(CANDIDATES[1:], TOPOLOGY)
+    genotype = method_of("fairdarts").discretize(mixing, space)
     strong = int((mixing["normal"].weights_EO.amax(dim=1) >= 0.85).sum())
     assert 1 <= genotype["normal"].edges <= max(strong, 1)
     assert genotype_from_json(genotype.to_json()) == genotype
@@ -263,9 +263,9 @@ def test_there_are_never_more_skips_than_allowed(names: EdgeCandidates, seed: in
         alpha = torch.randn(14, 3, generator=draws)
         alpha += bias * torch.tensor([[name == "skip_connect" for name in row] for row in names])
         cells.append(CellMixing(alpha.softmax(-1)))
-    mixing, candidates = two(Mixing, *cells), two(Candidates, names, names)
-    free = strongest_edges(mixing, TOPOLOGY, candidates)
-    limited = at_most_skips(strongest_edges, most)(mixing, TOPOLOGY, candidates)
+    mixing, space = two(Mixing, *cells), space_of(two(Candidates, names, names))
+    free = strongest_edges(mixing, space)
+    limited = at_most_skips(strongest_edges, most)(mixing, space)
     assert limited["normal"].skips <= most
     assert inputs(limited["normal"]) == [2, 2, 2, 2]
     assert limited["reduction"] == free["reduction"]
@@ -274,9 +274,9 @@ def test_there_are_never_more_skips_than_allowed(names: EdgeCandidates, seed: in
 
 
 def test_skips_stay_where_nothing_else_is_left() -> None:
-    candidates = uniform_candidates(("none", "skip_connect"), TOPOLOGY)
+    space = space_of(("none", "skip_connect"), TOPOLOGY)
     mixing = two(Mixing, *(CellMixing(torch.full((14, 2), 0.5)) for _ in DARTS_KINDS))
-    assert at_most_skips(strongest_edges, 2)(mixing, TOPOLOGY, candidates)["normal"].skips == 8
+    assert at_most_skips(strongest_edges, 2)(mixing, space)["normal"].skips == 8
 
 
 def test_limiting_skips_leaves_the_mixing_weights_alone() -> None:

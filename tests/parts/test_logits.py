@@ -8,17 +8,17 @@ import torch
 from nascommon.parts.logits import CellLogits, Logits, initial_logits, normal_alpha, zero_alpha
 from nascommon.parts.penalty import no_penalty
 from nascommon.runtime.seeding import generator
-from nascommon.space.mixing import Candidates, uniform_candidates
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import Candidates
 from nascommon.space.topology import Topology
-from tests.space.kinds import two
+from tests.space.kinds import cell_space, space_of, two
 
 CPU = torch.device("cpu")
 
 
 def fresh(seed: int = 0) -> Logits:
-    candidates = uniform_candidates(CANDIDATES, Topology())
-    return initial_logits(normal_alpha(1e-3), Topology(), candidates, generator(seed, "a"), CPU)
+    space = space_of(CANDIDATES, Topology())
+    return initial_logits(normal_alpha(1e-3), space, generator(seed, "a"), CPU)
 
 
 def test_they_are_leaves_that_require_gradients_and_share_nothing() -> None:
@@ -35,21 +35,21 @@ def test_the_generator_decides() -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1e-4, 1.0])
 def test_normal_alpha_is_a_standard_normal_times_its_scale(scale: float) -> None:
-    alpha_EO = normal_alpha(scale)(Topology(19), 50, generator(0)).alpha_EO / scale
-    assert alpha_EO.shape == (209, 50)
+    alpha_EO = normal_alpha(scale)(cell_space(CANDIDATES, Topology(49)), generator(0)).alpha_EO / scale
+    assert alpha_EO.shape == (1274, 8)
     assert float(alpha_EO.mean()) == pytest.approx(0, abs=0.04)
     assert float(alpha_EO.std()) == pytest.approx(1, abs=0.03)
 
 
 def test_zero_alpha_is_zero() -> None:
-    logits = zero_alpha(Topology(2), 4, generator(0))
+    logits = zero_alpha(cell_space(CANDIDATES[:4], Topology(2)), generator(0))
     assert torch.equal(logits.alpha_EO, torch.zeros(5, 4))
     assert logits.beta_E is None
 
 
 def test_each_kind_of_cell_gets_the_shape_of_its_candidates() -> None:
-    candidates = two(Candidates, (("skip_connect", "none"),) * 5, (("skip_connect",),) * 5)
-    logits = initial_logits(zero_alpha, Topology(2), candidates, generator(0), CPU)
+    space = space_of(two(Candidates, (("skip_connect", "none"),) * 5, (("skip_connect",),) * 5), Topology(2))
+    logits = initial_logits(zero_alpha, space, generator(0), CPU)
     assert logits["normal"].alpha_EO.shape == (5, 2)
     assert logits["reduction"].alpha_EO.shape == (5, 1)
 
@@ -65,7 +65,7 @@ def test_load_copies_into_the_same_tensors() -> None:
 
 def test_no_penalty_is_a_zero_of_the_logits_kind() -> None:
     tensor = torch.ones(2, 2, dtype=torch.float64)
-    penalty = no_penalty(two(Logits, CellLogits(tensor), CellLogits(tensor)), 0.5)
+    penalty = no_penalty(two(Logits, CellLogits(tensor), CellLogits(tensor)), space_of(CANDIDATES), 0.5)
     assert penalty.shape == ()
     assert penalty.dtype == torch.float64
     assert float(penalty) == 0

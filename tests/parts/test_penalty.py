@@ -11,6 +11,7 @@ from torch import Tensor
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, SearchSize
 from nascommon.parts.control import PLAIN, constant, linear, scaled
+from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.penalty import (
     Penalty,
@@ -22,11 +23,14 @@ from nascommon.parts.penalty import (
     zero_one_penalty,
 )
 from nascommon.parts.relaxation import identity, sharpened
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import SPACES
 from nascommon.space.topology import Topology
 from tests.oracles.rules import sinusoid
-from tests.space.kinds import two
+from tests.space.kinds import cell_space, two
 
 EDGES, OPERATIONS = 14, 7
+SPACE = SPACES["darts"].without_none()
 
 
 def logits(seed: int = 0, scale: float = 1.0) -> Logits:
@@ -58,7 +62,7 @@ def slow_edge_part(beta: list[float], kept: tuple[int, ...], weight: float) -> f
 
 def da2s_penalty(**settings: object) -> Penalty:
     entry = REGISTRY["da2s"]
-    return entry.recipe(entry.settings.model_validate(settings), SearchSize(16, 8, 4)).penalty
+    return entry.recipe(entry.settings.model_validate(settings), SearchSize(16, 8, SPACES["darts"])).penalty
 
 
 # -- DA2S --
@@ -86,12 +90,12 @@ def test_the_edges_part_is_entropy_plus_squared_distance_of_the_positive_sum_fro
     assert min(beta) < 0  # every branch is taken
     assert max(beta) > 1
     expected = slow_edge_part(beta, kept, weight)
-    assert float(edge_entropy(cell, kept, weight).detach()) == pytest.approx(expected)
+    assert float(edge_entropy(cell, SPACE.cells.main, Keep(kept), weight).detach()) == pytest.approx(expected)
 
 
 def test_a_node_that_keeps_all_its_edges_has_no_part_in_the_penalty() -> None:
     cell = logits()["normal"]
-    (slope,) = torch.autograd.grad(edge_entropy(cell, (2, 2, 2, 2), 0.2), cell.betas())
+    (slope,) = torch.autograd.grad(edge_entropy(cell, SPACE.cells.main, Keep((2, 2, 2, 2)), 0.2), cell.betas())
     assert torch.equal(slope[:2], torch.zeros(2, dtype=torch.float64))
     assert (slope[2:] != 0).any()
 
@@ -99,7 +103,7 @@ def test_a_node_that_keeps_all_its_edges_has_no_part_in_the_penalty() -> None:
 def test_an_edge_logit_above_one_gets_no_gradient() -> None:
     beta = torch.tensor([0.5] * 2 + [1.5, 0.4, 0.3] + [0.5] * 9, requires_grad=True)
     cell = CellLogits(torch.zeros(EDGES, OPERATIONS), beta)
-    (slope,) = torch.autograd.grad(edge_entropy(cell, (2, 2, 2, 2), 0.2), beta)
+    (slope,) = torch.autograd.grad(edge_entropy(cell, SPACE.cells.main, Keep((2, 2, 2, 2)), 0.2), beta)
     assert float(slope[2]) == 0
     assert (slope[3:5] != 0).all()
 
@@ -108,14 +112,14 @@ def test_the_number_of_edges_pulls_the_positive_sum_to_its_target_from_both_side
     for value, sign in ((0.2, -1), (0.9, 1)):
         beta = torch.full((EDGES,), value, requires_grad=True)  # equal betas: the entropy is flat
         cell = CellLogits(torch.zeros(EDGES, OPERATIONS), beta)
-        (slope,) = torch.autograd.grad(edge_entropy(cell, (2, 2, 2, 2), 1.0), beta)
+        (slope,) = torch.autograd.grad(edge_entropy(cell, SPACE.cells.main, Keep((2, 2, 2, 2)), 1.0), beta)
         assert (sign * slope[2:] > 0).all()
 
 
 def test_the_whole_is_lambda_c_times_the_weighted_parts_of_both_cells() -> None:
     both = logits()
     penalty = discretization_penalty(
-        (2, 2, 2, 2),
+        Keep((2, 2, 2, 2)),
         lambda_c=scaled(3.0, linear),
         lambda_alpha=PLAIN["exp"],
         lambda_beta=scaled(5.0, constant),
@@ -127,7 +131,7 @@ def test_the_whole_is_lambda_c_times_the_weighted_parts_of_both_cells() -> None:
     alpha_part = sum(slow_entropy(row) for cell in cells for row in cell.alpha_EO.tolist())
     beta_part = sum(slow_edge_part(cell.betas().tolist(), (2, 2, 2, 2), 0.7) for cell in cells)
     expected = 3 * t * (PLAIN["exp"](t) * alpha_part + 5 * beta_part)
-    assert float(penalty(both, t).detach()) == pytest.approx(expected)
+    assert float(penalty(both, SPACE, t).detach()) == pytest.approx(expected)
 
 
 def test_the_papers_weighting_has_plain_softmaxes_and_no_factors() -> None:
@@ -144,7 +148,7 @@ def test_the_papers_weighting_has_plain_softmaxes_and_no_factors() -> None:
     beta_part = sum(slow_edge_part(cell.betas().tolist(), (2, 2, 2, 2), 1.0) for cell in cells)
     epoch = 20
     expected = (epoch - 1) / 49 * (math.log(epoch) / math.log(50) * alpha_part + beta_part)
-    assert float(penalty(both, (epoch - 1) / 49).detach()) == pytest.approx(expected)
+    assert float(penalty(both, SPACE, (epoch - 1) / 49).detach()) == pytest.approx(expected)
 
 
 def test_the_penalty_falls_as_the_logits_become_discrete() -> None:
@@ -153,7 +157,7 @@ def test_the_penalty_falls_as_the_logits_become_discrete() -> None:
     def after(sharpness: float) -> float:
         alpha = torch.zeros(EDGES, OPERATIONS)
         alpha[:, 3] = sharpness
-        return float(penalty(two(Logits, *(CellLogits(alpha, torch.zeros(EDGES)) for _ in range(2))), 1.0))
+        return float(penalty(two(Logits, *(CellLogits(alpha, torch.zeros(EDGES)) for _ in range(2))), SPACE, 1.0))
 
     values = [after(sharpness) for sharpness in (0.0, 1.0, 2.0, 4.0)]
     assert values == sorted(values, reverse=True)
@@ -163,7 +167,7 @@ def test_the_penalty_falls_as_the_logits_become_discrete() -> None:
 def test_without_edge_logits_only_the_operations_count() -> None:
     cells = [CellLogits(sinusoid(EDGES, OPERATIONS, phase)) for phase in (0.0, 0.5)]
     expected = 0.1 * 1.0062954995527402 * sum(float(operation_entropy(cell, sharpened)) for cell in cells)
-    assert float(da2s_penalty()(two(Logits, *cells), 1.0)) == pytest.approx(expected)
+    assert float(da2s_penalty()(two(Logits, *cells), SPACE, 1.0)) == pytest.approx(expected)
 
 
 # -- FairDARTS and Beta-DARTS --
@@ -174,11 +178,11 @@ def test_the_zero_one_loss_is_minus_ten_times_the_mean_over_all_196_entries() ->
     entries = [x for cell in (both["normal"], both["reduction"]) for row in cell.alpha_EO.tolist() for x in row]
     assert len(entries) == 196
     expected = -10 * sum((1 / (1 + math.exp(-x)) - 0.5) ** 2 for x in entries) / 196
-    assert float(zero_one_penalty(10.0)(both, 0.5).detach()) == pytest.approx(expected)
+    assert float(zero_one_penalty(10.0)(both, SPACE, 0.5).detach()) == pytest.approx(expected)
 
 
 def gradients(penalty: Penalty, both: Logits, progress: float) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(penalty(both, progress), [both["normal"].alpha_EO, both["reduction"].alpha_EO])
+    return torch.autograd.grad(penalty(both, SPACE, progress), [both["normal"].alpha_EO, both["reduction"].alpha_EO])
 
 
 def test_the_zero_one_loss_has_no_gradient_where_every_sigmoid_is_one_half() -> None:
@@ -199,7 +203,7 @@ def test_the_beta_decay_is_the_mean_over_the_28_edges_of_logsumexp() -> None:
     rows = [row for cell in (both["normal"], both["reduction"]) for row in cell.alpha_EO.tolist()]
     assert len(rows) == 28
     expected = 25 * 0.4 * sum(math.log(sum(math.exp(x) for x in row)) for row in rows) / 28
-    assert float(beta_decay_penalty(scaled(25.0, linear))(both, 0.4).detach()) == pytest.approx(expected)
+    assert float(beta_decay_penalty(scaled(25.0, linear))(both, SPACE, 0.4).detach()) == pytest.approx(expected)
 
 
 def test_the_gradient_of_the_beta_decay_is_the_softmax_over_the_number_of_edges() -> None:
@@ -210,11 +214,13 @@ def test_the_gradient_of_the_beta_decay_is_the_softmax_over_the_number_of_edges(
 
 
 def test_darts_asks_for_no_penalty() -> None:
-    assert float(no_penalty(logits(), 0.5)) == 0
+    assert float(no_penalty(logits(), SPACE, 0.5)) == 0
 
 
 def test_the_edges_part_counts_every_node_of_other_topologies() -> None:
     beta = torch.randn(len(Topology(3).edges), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     cell = CellLogits(torch.zeros(len(beta), OPERATIONS), beta)
     expected = slow_edge_part(beta.tolist(), (1, 2, 2), 0.2)
-    assert float(edge_entropy(cell, (1, 2, 2), 0.2)) == pytest.approx(expected)
+    assert float(edge_entropy(cell, cell_space(CANDIDATES, Topology(3)), Keep((1, 2, 2)), 0.2)) == pytest.approx(
+        expected
+    )

@@ -6,8 +6,8 @@ import torch
 
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import softmax_over_operations
-from nascommon.space.mixing import CellSpace
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
 from tests.oracles.rules import sinusoid
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import (
     Relaxation,
@@ -25,8 +26,8 @@ from nascommon.parts.relaxation import (
     with_clipped_edge_softmax,
     with_edge_softmax,
 )
-from nascommon.space.mixing import CellSpace, EdgeCandidates
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import CellSpace, EdgeCandidates
 from nascommon.space.topology import Topology
 
 Rows = list[list[float]]
@@ -138,7 +139,7 @@ def test_da2s_weighs_the_n_edges_into_a_node_by_n_times_the_softmax_of_clipped_b
     space = space_of()
     logits = random_logits(space)
     assert float(logits.betas().max()) > 1
-    mixing = with_clipped_edge_softmax(softmax_over_operations, kept)(logits, space, 0.0)
+    mixing = with_clipped_edge_softmax(softmax_over_operations, Keep(kept))(logits, space, 0.0)
     expected: list[float] = []
     for k, node in zip(kept, nodes_of(logits.betas().tolist(), 4), strict=True):
         shares = slow_softmax([min(b, 1.0) for b in node])
@@ -150,7 +151,7 @@ def test_da2s_weighs_the_n_edges_into_a_node_by_n_times_the_softmax_of_clipped_b
 def test_with_equal_betas_da2s_weighs_every_edge_with_one() -> None:
     space = space_of()
     logits = CellLogits(random_logits(space).alpha_EO, torch.full((14,), 0.4, dtype=torch.float64))
-    edges_E = with_clipped_edge_softmax(softmax_over_operations, (1, 1, 2, 2))(logits, space, 0.0).edges_E
+    edges_E = with_clipped_edge_softmax(softmax_over_operations, Keep((1, 1, 2, 2)))(logits, space, 0.0).edges_E
     assert edges_E is not None
     torch.testing.assert_close(edges_E, torch.ones(14, dtype=torch.float64))
 

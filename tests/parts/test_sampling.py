@@ -25,11 +25,13 @@ from nascommon.parts.sampling import (
     random_path,
 )
 from nascommon.search.state import SearchState, new_state
-from nascommon.space.mixing import CellMixing, CellSpace, uniform_candidates
+from nascommon.space.mixing import CellMixing
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import CellSpace, find_space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.search.small import CPU
+from tests.space.kinds import space_of
 
 SPACE = CellSpace(Topology(), (CANDIDATES,) * 14)
 ROW = [0.05, 0.3, 0.1, 0.15, 0.4]
@@ -271,9 +273,9 @@ def test_noise_grows_with_the_search() -> None:
 
 def state_of(name: str) -> SearchState:
     entry = REGISTRY[name]
-    method = entry.recipe(entry.settings(), SearchSize(4, 3, 2))
+    method = entry.recipe(entry.settings(), SearchSize(4, 3, find_space("darts", 2)))
     topology = Topology(2)
-    spec = SupernetSpec(4, 3, 4, uniform_candidates(method.candidates, topology), topology)
+    spec = SupernetSpec(4, 3, 4, method.searched(space_of(CANDIDATES, topology)))
     state = new_state(method, spec, seed=0, phase=0, device=CPU)
     state.progress = 0.5
     return state

@@ -28,11 +28,13 @@ from nascommon.pipeline.memory_limit import (
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
-from nascommon.space.mixing import uniform_candidates
 from nascommon.space.network import NetworkSpec
+from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import find_space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
+from tests.space.kinds import space_of
 from tests.stages.project import SMOKE, Project
 
 CPU = torch.device("cpu")
@@ -100,9 +102,9 @@ def test_numbers_that_cannot_do_are_not_even_tried() -> None:
 def searching(name: str = "darts", channels: int = 4, **changes: Any) -> tuple[Any, ...]:
     """Return the arguments of a small search of the first phase."""
     entry, topology = REGISTRY[name], Topology(1)
-    method = replace(entry.recipe(entry.settings(), SearchSize(channels, 3, 1)), batch_size=16)
+    method = replace(entry.recipe(entry.settings(), SearchSize(channels, 3, find_space("darts", 1))), batch_size=16)
     method = replace(method, phases=method.phases[:1])
-    base = SupernetSpec(0, 0, IMAGES.classes, uniform_candidates(method.candidates, topology), topology, 3)
+    base = SupernetSpec(0, 0, IMAGES.classes, method.searched(space_of(CANDIDATES, topology)), 3)
     return method, base, IMAGES, SearchSettings(method=name, watch_every=0).model_copy(update=changes), CPU
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nascommon.report.gap_table import GAPS, cell, gap_figures, gap_table, to_markdown
+from nascommon.report.gap_table import cell, gap_columns, gap_figures, gap_table, to_markdown
 
+GAPS = gap_columns("normal")
 DISCRETIZATION, DEPTH = GAPS[0], next(gap for gap in GAPS if gap.metric == "depth_tau")
 
 
@@ -21,13 +22,15 @@ def test_what_was_not_measured_stays_empty() -> None:
 
 
 def test_a_method_is_one_row_whatever_its_number_of_seeds() -> None:
-    table = gap_table([("darts", "a1", {"depth_tau": 0.1}), ("da2s", "b2", {}), ("darts", "a1", {"depth_tau": 0.3})])
+    table = gap_table(
+        [("darts", "a1", {"depth_tau": 0.1}), ("da2s", "b2", {}), ("darts", "a1", {"depth_tau": 0.3})], "normal"
+    )
     assert list(table["method"]) == ["da2s", "darts"]
     assert list(table["runs"]) == [1, 2]
 
 
 def test_other_settings_of_a_method_are_a_row_of_their_own() -> None:
-    table = gap_table([("darts", "a1", {}), ("da2s", "b2", {}), ("darts", "c3", {})])
+    table = gap_table([("darts", "a1", {}), ("da2s", "b2", {}), ("darts", "c3", {})], "normal")
     assert list(table["method"]) == ["da2s", "darts a1", "darts c3"]
 
 
@@ -36,14 +39,22 @@ def test_figures_come_from_the_stages_by_their_names() -> None:
         "discretize": {"discretization_gap": 0.2, "operation_gap_excess": 0.1, "weight_loss_worth_tau": None},
         "kendall_tau": {"tau_b": 0.4, "tau_b_low": 0.1, "tau_b_high": 0.7, "depth_tau_b": 0.5, "n": 6},
     }
-    assert gap_figures(stages) == {
+    assert gap_figures(stages, "normal") == {
         "discretization_gap": 0.2, "operation_gap_excess": 0.1, "structure_tau": 0.4, "structure_tau_low": 0.1,
         "structure_tau_high": 0.7, "depth_tau": 0.5,
     }  # fmt: skip
-    assert gap_figures({"discretize": {}, "kendall_tau": {"n": 0}}) == {}
+    assert gap_figures({"discretize": {}, "kendall_tau": {"n": 0}}, "normal") == {}
 
 
 def test_the_markdown_table_says_what_its_columns_mean() -> None:
-    text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})]))
+    text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})], "normal"), "normal")
     assert text.splitlines()[0].split()[:5] == ["|", "method", "|", "runs", "|"]
     assert all(gap.meaning in text for gap in GAPS)
+
+
+def test_the_skips_counted_are_those_of_the_main_kind_of_cell() -> None:
+    figures = gap_figures({"discretize": {"skips_cell": 3, "skips_other": 1}, "kendall_tau": {}}, "cell")
+    assert figures == {"skips_cell": 3}
+    table = gap_table([("darts", "a1", figures)], "cell")
+    assert list(table["skips"]) == ["3.00"]
+    assert "skip connections in the cell cell" in to_markdown(table, "cell")

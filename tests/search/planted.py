@@ -18,11 +18,11 @@ import torch
 from nascommon.runtime.seeding import generator
 from nascommon.search.passes import SearchData
 from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import Candidates
+from nascommon.space.space import Candidates
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
 from tests.search.small import TinyBatches
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
 PLANTED = "dil_conv_5x5"
 NORMAL = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", PLANTED)
@@ -70,7 +70,9 @@ def planted_spec(
     """
     topology = Topology(nodes)
     edges = len(topology.edges)
-    return SupernetSpec(channels, 3, CLASSES, two(Candidates, (normal,) * edges, (reduction,) * edges), topology, 1)
+    return SupernetSpec(
+        channels, 3, CLASSES, space_of(two(Candidates, (normal,) * edges, (reduction,) * edges), topology), 1
+    )
 
 
 def finds(genotype: Genotype) -> bool:

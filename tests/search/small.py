@@ -20,9 +20,10 @@ from nascommon.parts.relaxation import softmax_over_operations
 from nascommon.runtime.seeding import generator
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
-from nascommon.space.mixing import uniform_candidates
+from nascommon.space.space import CellSpace
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
+from tests.space.kinds import space_of
 
 CPU = torch.device("cpu")
 CLASSES = 4
@@ -72,15 +73,14 @@ def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:
     return SearchData(TinyBatches(seed=1, dtype=dtype), architecture, TinyBatches(seed=2, dtype=dtype, shuffled=False))
 
 
-def wide_alpha(topology: Topology, operations: int, draws: torch.Generator) -> CellLogits:
+def wide_alpha(space: CellSpace, draws: torch.Generator) -> CellLogits:
     """Draw logits in float64, so different that every candidate matters."""
-    return CellLogits(torch.randn(len(topology.edges), operations, generator=draws, dtype=torch.float64))
+    return CellLogits(torch.randn(len(space.candidates), space.operations, generator=draws, dtype=torch.float64))
 
 
 def tiny_method(**changes: Any) -> Method:
     """Return DARTS on three cells of four channels in one phase of two epochs, with ``changes``."""
     method = Method(
-        candidates=SOME,
         phases=(Phase(2, 4, 3),),
         batch_size=5,
         weights=WeightOptimiser(lr=0.1),
@@ -93,7 +93,7 @@ def tiny_method(**changes: Any) -> Method:
 def tiny_spec(nodes: int = 2, channels: int = 4, cells: int = 3) -> SupernetSpec:
     """Return a supernet in which every edge has the same five candidates."""
     topology = Topology(nodes)
-    return SupernetSpec(channels, cells, CLASSES, uniform_candidates(SOME, topology), topology)
+    return SupernetSpec(channels, cells, CLASSES, space_of(SOME, topology))
 
 
 def double_state(method: Method | None = None, *, nodes: int = 2, seed: int = 0) -> SearchState:

@@ -19,7 +19,6 @@ from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.scores import supernet_scores
 from nascommon.search.snapshots import Snapshots
 from nascommon.settings import UserError
-from nascommon.space.topology import Topology
 from tests.search.small import CPU, equal, tiny_data, tiny_method, tiny_spec
 from tests.spoilt import spoilt_trees
 
@@ -33,7 +32,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
     snapshots = Snapshots(folder / "kept", METHOD.epochs, 2)
     outcome = run_search(METHOD, tiny_spec(), DATA, seed=0, device=CPU, hooks=Hooks(on_snapshot=snapshots.keep))
     save_state(folder / "supernet.safetensors", outcome.state)
-    save_history(folder, outcome.history, Topology(2))
+    save_history(folder, outcome.history, outcome.state.spec.space)
     final = describe_state("supernet.safetensors", outcome.state, outcome.history.rows[-1])
     save_summary(folder, {"final": final, "snapshots": snapshots.move_to(folder / "snapshots")})
     return outcome, folder
@@ -79,7 +78,8 @@ def test_the_tables_survive_their_files(searched: tuple[Outcome, Path]) -> None:
     outcome, folder = searched
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "history.parquet"), outcome.history.table())
     pd.testing.assert_frame_equal(
-        pd.read_parquet(folder / "architecture.parquet"), outcome.history.architecture_table(Topology(2))
+        pd.read_parquet(folder / "architecture.parquet"),
+        outcome.history.architecture_table(outcome.state.spec.space),
     )
 
 
@@ -104,7 +104,7 @@ def test_a_missing_torn_old_or_partial_search_is_refused_by_name(
 ) -> None:
     with pytest.raises(UserError, match=r"search\.json: no such file"):
         load_search(tmp_path)
-    with pytest.raises(UserError, match=r"search\.json: schema: must be 1 \(got 7\); `dvc repro search` makes it anew"):
+    with pytest.raises(UserError, match=r"search\.json: schema: must be 2 \(got 7\); `dvc repro search` makes it anew"):
         load_search(changed(searched[1], tmp_path, schema=7))
     with pytest.raises(UserError, match=r"search\.json: snapshots is missing; `dvc repro search` makes it anew"):
         load_search(changed(searched[1], tmp_path, snapshots=None))

@@ -17,7 +17,9 @@ from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import InducedModel, SearchState
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import one_hot
+from nascommon.space.topology import Topology
 from tests.search.small import SOME, TinyBatches, double_state, equal, tiny_method
+from tests.space.kinds import space_of
 
 
 def never(_genotype: Genotype) -> float:
@@ -25,13 +27,13 @@ def never(_genotype: Genotype) -> float:
 
 
 def sampling(samples: int) -> SearchState:
-    return double_state(random(RandomSettings(samples=samples, candidates=SOME), SearchSize(4, 3, 2)))
+    return double_state(random(RandomSettings(samples=samples), SearchSize(4, 3, space_of(SOME, Topology(2)))))
 
 
 def test_a_method_without_samples_is_discretized() -> None:
     state = double_state()
     genotype, samples = choose_genotype(state, never, seed=0)
-    assert genotype == tiny_method().discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+    assert genotype == tiny_method().discretize(state.mixing(), state.spec.space)
     assert samples == []
 
 
@@ -85,7 +87,7 @@ def test_inherited_accuracy_is_that_of_the_one_hot_supernet_recalibrated() -> No
     calibration = list(TinyBatches(dtype=torch.float64).epoch(0))
     valid = list(TinyBatches(40, 10, seed=3, dtype=torch.float64).epoch(0))
     spec = state.spec
-    mixing = one_hot(genotype, spec.topology, spec.candidates, like=state.logits["normal"].alpha_EO)
+    mixing = one_hot(genotype, spec.space, like=state.logits["normal"].alpha_EO)
     expected = recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
     assert inherited_accuracy(state, genotype, calibration, valid) == expected
 

@@ -29,12 +29,13 @@ from nascommon.search.scores import recalibrate
 from nascommon.search.state import InducedModel, SearchState, new_state
 from nascommon.space import fan
 from nascommon.space.genotype import DARTS_KINDS, Choice
-from nascommon.space.mixing import CellMixing, Mixing, one_hot, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, State, search_operation
+from nascommon.space.space import SPACES, CellSpace
 from nascommon.space.supernet import SupernetCell, SupernetSpec
 from nascommon.space.topology import Topology
-from tests.methods.smoke import SIZE, smoke_method, smoke_spec
+from tests.methods.smoke import FEW, SIZE, smoke_method, smoke_spec
 from tests.search.small import (
     CPU,
     SOME,
@@ -46,6 +47,7 @@ from tests.search.small import (
     tiny_data,
     wide_alpha,
 )
+from tests.space.kinds import space_of
 from tests.space.test_supernet import inherit
 
 SKIP = SOME.index("skip_connect")
@@ -53,7 +55,7 @@ SKIP = SOME.index("skip_connect")
 
 def small_state(name: str, **changes: Any) -> SearchState:
     """Return a fresh state of a method in float64, with logits so different that every candidate matters."""
-    method = smoke_method(name, candidates=SOME, **changes)
+    method = smoke_method(name, **changes)
     return double_state(replace(method, initialise=wide_alpha))
 
 
@@ -80,7 +82,7 @@ def test_cen_keeps_the_weights_of_an_operation_at_one_in_sum_over_a_nodes_edges_
     state = run_search(method, smoke_spec(method), tiny_data(), seed=0, device=CPU).state
     assert len(seen) > 2 * 2 * 2 * 2  # cells, epochs, passes, batches
     for mixing in seen:
-        for incoming in state.spec.topology.incoming.values():
+        for incoming in state.spec.space.cells.main.topology.incoming.values():
             sums_O = mixing.weights_EO[incoming.start : incoming.stop].sum(dim=0)
             torch.testing.assert_close(sums_O, torch.ones_like(sums_O))
     assert not torch.allclose(seen[-1].weights_EO, seen[1].weights_EO)  # the search moved them
@@ -133,7 +135,7 @@ def test_the_induced_model_is_the_network_that_will_be_retrained() -> None:
         affine=False,
     ).double()
     inherit(network, state.supernet)
-    kept = one_hot(genotype, spec.topology, spec.candidates, like=batch(0).images)
+    kept = one_hot(genotype, spec.space, like=batch(0).images)
     for training in (False, True):
         state.supernet.train(training)
         network.train(training)
@@ -149,8 +151,8 @@ def test_the_induced_pass_trains_the_operations_of_its_genotype_and_no_other_can
     for k, cell in enumerate(state.supernet.cells):
         assert isinstance(cell, SupernetCell)
         nodes = state.induced.genotype["reduction" if k in state.supernet.reductions else "normal"].nodes
-        for index, (source, node) in enumerate(state.spec.topology.edges):
-            for name in state.spec.candidates["normal"][index]:
+        for index, (source, node) in enumerate(state.spec.space.cells.main.topology.edges):
+            for name in state.spec.space.candidates["normal"][index]:
                 prefix = f"cells.{k}.edges.{index}.{name}."
                 tensors = {t for t, _ in state.supernet.named_parameters() if t.startswith(prefix)}
                 if tensors and Choice(name, source) in nodes[node - 2]:
@@ -229,12 +231,11 @@ def cost_of_cutting(name: str, seed: int) -> tuple[float, float]:
     settings = {
         "epochs": 12,
         "batch_size": 96,
-        "candidates": DIGITS,
         "weights": WeightOptimiser(lr=0.05),
         "architecture": ArchOptimiser(lr=0.3, alpha_delay=2),
     }
-    method = entry.recipe(entry.settings.model_validate(settings), SearchSize(4, 3, NODES))
-    spec = SupernetSpec(4, 3, 10, uniform_candidates(DIGITS, topology), topology, 1)
+    method = entry.recipe(entry.settings.model_validate(settings), SearchSize(4, 3, space_of(DIGITS, topology)))
+    spec = SupernetSpec(4, 3, 10, space_of(DIGITS, topology), 1)
     data = SearchData(Digits(0), Digits(1), Digits(1, shuffled=False))
     state = run_search(method, spec, data, seed=seed, device=CPU).state
     valid, calibration = list(data.validation.epoch(0)), list(data.weights.epoch(0))
@@ -271,20 +272,20 @@ def test_cutting_costs_da2s_much_less_than_darts_with_weight_one_and_recalibrati
 
 
 def progressive(survivors: tuple[int, int], candidates: tuple[str, ...], **changes: Any) -> Method:
-    settings = PdartsSettings(
-        epochs=1, warmup=0, cells=(3, 3, 3), survivors=survivors, candidates=candidates, batch_size=5, **changes
-    )
-    return replace(pdarts(settings, SIZE), initialise=wide_normal)
+    settings = PdartsSettings(epochs=1, warmup=0, cells=(3, 3, 3), survivors=survivors, batch_size=5, **changes)
+    size = replace(SIZE, space=space_of(candidates, Topology(2)))
+    return replace(pdarts(settings, size), initialise=wide_normal)
 
 
-def wide_normal(topology: Topology, operations: int, draws: torch.Generator) -> Any:
+def wide_normal(space: CellSpace, draws: torch.Generator) -> Any:
     """Draw logits so different that no two candidates tie."""
-    logits = wide_alpha(topology, operations, draws)
+    logits = wide_alpha(space, draws)
     return replace(logits, alpha_EO=logits.alpha_EO.float())
 
 
-def search(method: Method, **hooks: Any) -> Outcome:
-    return run_search(method, smoke_spec(method), tiny_data(), seed=0, device=CPU, hooks=Hooks(**hooks))
+def search(method: Method, candidates: tuple[str, ...] = FEW, **hooks: Any) -> Outcome:
+    spec = smoke_spec(method, space_of(candidates, Topology(2)))
+    return run_search(method, spec, tiny_data(), seed=0, device=CPU, hooks=Hooks(**hooks))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def search(method: Method, **hooks: Any) -> Outcome:
 def test_pdarts_narrows_every_edge_as_configured_and_never_takes_a_candidate_back(
     survivors: tuple[int, int], candidates: tuple[str, ...]
 ) -> None:
-    phases = search(progressive(survivors, candidates)).history.candidates
+    phases = search(progressive(survivors, candidates), candidates).history.candidates
     for kind in DARTS_KINDS:
         for edge in range(len(phases[0][kind])):
             first, second, third = (set(phase[kind][edge]) for phase in phases)
@@ -315,7 +316,11 @@ def test_pdarts_starts_every_phase_with_fresh_weights_and_logits(monkeypatch: py
         return state
 
     monkeypatch.setattr("nascommon.search.loop.new_state", recording)
-    search(progressive((5, 3), CANDIDATES), on_snapshot=lambda _row, state, **_last: ends.append(tensors(state)))
+    search(
+        progressive((5, 3), CANDIDATES),
+        CANDIDATES,
+        on_snapshot=lambda _row, state, **_last: ends.append(tensors(state)),
+    )
     assert len(fresh) == len(ends) == 3
     for phase in (1, 2):
         for name, tensor in fresh[phase].items():
@@ -346,9 +351,9 @@ def test_pdarts_never_keeps_more_skips_than_allowed_however_strong_they_are(most
 def saved_bytes(divisor: int, *, learns: bool) -> int:
     """Count the bytes of the tensors that a forward pass keeps for the backward pass, weights left out."""
     torch.manual_seed(0)
-    method = pcdarts(PcdartsSettings(channel_divisor=divisor), SearchSize(16, 3, 4))
+    method = pcdarts(PcdartsSettings(channel_divisor=divisor), SearchSize(16, 3, SPACES["darts"]))
     topology = Topology(4)
-    spec = SupernetSpec(16, 3, 10, uniform_candidates(CANDIDATES, topology), topology, channel_divisor=divisor)
+    spec = SupernetSpec(16, 3, 10, space_of(CANDIDATES, topology), channel_divisor=divisor)
     state = new_state(method, spec, seed=0, phase=0, device=CPU)
     mixing = state.mixing() if learns else state.mixing().detach()
     weights = {parameter.data_ptr() for parameter in state.supernet.parameters()}
@@ -407,8 +412,8 @@ def test_sdarts_takes_architecture_steps_under_clean_weights_and_weight_steps_un
 def calls_per_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Run one pass; return how many operations an edge computed in a forward pass of the supernet."""
     real = tuple(operation for operation in SOME if operation != "none")
-    method = smoke_method(name, candidates=real)
-    state = new_state(method, smoke_spec(method), seed=0, phase=0, device=CPU)
+    method = smoke_method(name)
+    state = new_state(method, smoke_spec(method, space_of(real, Topology(2))), seed=0, phase=0, device=CPU)
     edges = [list(edge.children()) for cell in state.supernet.cells for edge in cell.get_submodule("edges").children()]
     calls: Counter[nn.Module] = Counter()
     counts: set[int] = set()

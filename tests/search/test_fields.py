@@ -21,7 +21,7 @@ from nascommon.parts.choices import (
     UnrolledExact,
 )
 from nascommon.parts.control import constant
-from nascommon.parts.discretizer import keep_edges, strongest
+from nascommon.parts.discretizer import Keep, strongest
 from nascommon.parts.logits import CellLogits, normal_alpha
 from nascommon.parts.penalty import beta_decay_penalty
 from nascommon.parts.relaxation import sigmoid
@@ -30,16 +30,16 @@ from nascommon.search.choose import choose_genotype
 from nascommon.search.loop import run_search
 from nascommon.search.passes import SearchData
 from nascommon.settings import Settings
-from nascommon.space.mixing import CellMixing, CellSpace, uniform_candidates
+from nascommon.space.mixing import CellMixing
+from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, SOME, TinyBatches, equal, tiny_method, tiny_spec
+from tests.space.kinds import space_of
 
 WEIGHTS = WeightOptimiser(lr=0.1, clip=5.0)
 LEARNED = ArchGradient(optimiser=ArchOptimiser(lr=0.1))
 PHASE = Phase(2, 2, 3)
-BASE = tiny_method(
-    phases=(PHASE,), initialise=normal_alpha(1.0), weights=WEIGHTS, arch_gradient=LEARNED, candidates=SOME
-)
+BASE = tiny_method(phases=(PHASE,), initialise=normal_alpha(1.0), weights=WEIGHTS, arch_gradient=LEARNED)
 IMAGENET = 32
 """Side of images that the ImageNet stem and two reduction cells can halve."""
 
@@ -58,7 +58,7 @@ def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixi
 
 
 METHOD = {
-    "candidates": Case("candidates", SOME[:4]),
+    "none": Case("none", False),
     "initialise": Case("initialise", normal_alpha(0.5)),
     "relax": Case("relax", sigmoid),
     "sample": Case("sample", Sample(dirichlet)),
@@ -78,7 +78,7 @@ METHOD = {
     "arch_steps": Case("passes", (Soft(), Induced(arch_steps=False)), {"passes": (Soft(), Induced())}),
     "stop": Case("stop", lambda _genotype: True),
     "read": Case("discretize", Discretize(read=negated)),
-    "pick": Case("discretize", Discretize(strongest(replace(keep_edges(8, 1), per_node=(1,))))),
+    "pick": Case("discretize", Discretize(strongest(replace(Keep(), per_node=(1,))))),
     "select": Case("select", Drawn()),
     "count": Case("select", BestOf(2), {"select": Drawn()}),
 }
@@ -105,7 +105,7 @@ ELSEWHERE = {"batch_size"}
 def left(method: Method, side: int = 8) -> list[Any]:
     """Return all that a search leaves but its wall time, its genotype and what that was chosen from."""
     data = SearchData(*(TinyBatches(seed=seed, side=side, shuffled=seed < 3) for seed in (1, 2, 3)))
-    base = replace(tiny_spec(1), candidates=uniform_candidates(method.candidates, Topology(1)))
+    base = replace(tiny_spec(1), space=method.searched(space_of(SOME, Topology(1))))
     state, history = vars(run_search(method, base, data, seed=0, device=CPU)).values()
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in history.rows]
     return [state.state_dict(), rows, history.architecture, *choose_genotype(state, lambda _genotype: 0.0, seed=0)]

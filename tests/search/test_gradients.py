@@ -20,6 +20,7 @@ from nascommon.search.gradients import arch_gradient, first_order, unrolled, unr
 from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.space import Space
 from tests.search.small import batch, double_state, equal, frozen, plain_loss, tiny_method
 from tests.space.kinds import two
 
@@ -187,7 +188,7 @@ def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_penalty_enters_the_gradient_with_its_progress(kind: Approximation) -> None:
-    def penalty(logits: Logits, progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, progress: float) -> Tensor:
         return progress * (logits["normal"].alpha_EO ** 2).sum()
 
     state = state_after(1, kind)

@@ -31,10 +31,11 @@ from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
-from nascommon.space.mixing import CellMixing, CellSpace, Mixing
+from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
 from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, adam, equal, tiny_data, tiny_method, tiny_spec
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
 DATA = tiny_data()
 TWO_PHASES = tiny_method(
@@ -43,7 +44,7 @@ TWO_PHASES = tiny_method(
     weights=WeightOptimiser(lr=0.1, lr_min=0.01),
 )
 ONE_PHASE = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0))
-RANDOM = random(RandomSettings(epochs=2, batch_size=5, candidates=SOME), SearchSize(2, 3, 2))
+RANDOM = random(RandomSettings(epochs=2, batch_size=5), SearchSize(2, 3, space_of(SOME, Topology(2))))
 
 
 class KilledError(Exception):
@@ -115,9 +116,9 @@ def test_each_phase_has_a_fresh_supernet_of_its_own_size(two_phases: Watched) ->
 def test_the_candidates_shrink_to_those_that_weigh_most_at_the_end_of_the_phase(two_phases: Watched) -> None:
     first, second = two_phases.outcome.history.candidates
     end_of_first = two_phases.states[1]
-    assert first == tiny_spec().candidates
-    assert second == strongest_candidates(end_of_first.mixing(), first, 3)
-    assert second == two_phases.outcome.state.spec.candidates
+    assert first == tiny_spec().space.candidates
+    assert second == strongest_candidates(end_of_first.mixing(), tiny_spec().space, 3).candidates
+    assert second == two_phases.outcome.state.spec.space.candidates
     assert {len(names) for kind in DARTS_KINDS for names in second[kind]} == {3}
 
 
@@ -133,7 +134,7 @@ def test_learning_rate_progress_and_warm_up_start_anew_in_each_phase(two_phases:
 
 def test_keep_none_goes_on_with_all_candidates() -> None:
     outcome = search(tiny_method(phases=(Phase(1, 2, 3), Phase(1, 2, 3)), initialise=normal_alpha(1.0)))
-    assert outcome.history.candidates == [tiny_spec().candidates] * 2
+    assert outcome.history.candidates == [tiny_spec().space.candidates] * 2
 
 
 def test_a_method_without_architecture_gradient_learns_no_logits() -> None:
@@ -144,7 +145,7 @@ def test_a_method_without_architecture_gradient_learns_no_logits() -> None:
 
 
 def test_a_search_of_no_epochs_ends_where_it_begins() -> None:
-    outcome = search(random(RandomSettings(epochs=0, samples=1, candidates=SOME), SearchSize(2, 3, 2)))
+    outcome = search(random(RandomSettings(epochs=0, samples=1), SearchSize(2, 3, space_of(SOME, Topology(2)))))
     assert outcome.history.rows == []
     assert outcome.state.spec.channels == 2
 
@@ -199,7 +200,7 @@ def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> Non
         loss, accuracy = supernet_scores(state.supernet, state.scored(), DATA.validation.epoch(0))
         assert (row["valid_loss"], row["valid_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
         genotype = genotype_from_json(json.loads(row["genotype"]))
-        assert genotype == state.method.discretize(state.mixing(), state.spec.topology, state.spec.candidates)
+        assert genotype == state.method.discretize(state.mixing(), state.spec.space)
         for kind in DARTS_KINDS:
             assert row[f"skips_{kind}"] == genotype[kind].skips
             weights_EO = state.mixing()[kind].weights_EO.detach().double()
@@ -229,7 +230,7 @@ def test_the_table_has_a_row_per_epoch_and_every_scalar(two_phases: Watched) -> 
 
 def test_the_architecture_table_has_every_alpha_and_weight_of_every_epoch(two_phases: Watched) -> None:
     topology = Topology(2)
-    table = two_phases.outcome.history.architecture_table(topology)
+    table = two_phases.outcome.history.architecture_table(tiny_spec().space)
     edges = len(topology.edges)
     assert len(table) == 2 * 2 * edges * 5 + 2 * 2 * edges * 3
     for epoch, state in enumerate(two_phases.states):
@@ -238,7 +239,7 @@ def test_the_architecture_table_has_every_alpha_and_weight_of_every_epoch(two_ph
             alpha_EO = state.logits[kind].alpha_EO.detach()
             assert part["alpha"].tolist() == pytest.approx(alpha_EO.flatten().tolist())
             assert part["weight"].tolist() == pytest.approx(alpha_EO.softmax(-1).flatten().tolist(), rel=1e-5)
-            names = [name for names in state.spec.candidates[kind] for name in names]
+            names = [name for names in state.spec.space.candidates[kind] for name in names]
             assert part["operation"].tolist() == names
             places = [(e, *edge) for e, edge in enumerate(topology.edges) for _ in range(alpha_EO.shape[1])]
             assert list(zip(part["edge"], part["source"], part["node"], strict=True)) == places
@@ -328,9 +329,11 @@ def test_a_search_taken_up_on_another_device_computes_there_and_keeps_its_books_
     outcome = run_search(
         ONE_PHASE, tiny_spec(), DATA, seed=0, device=meta, checkpoint=Checkpoint(path, "mine"), hooks=Hooks()
     )
-    history, topology = outcome.history, outcome.state.spec.topology
+    history = outcome.history
     assert equal(history.architecture, finished.history.architecture)
-    pd.testing.assert_frame_equal(history.architecture_table(topology), finished.history.architecture_table(topology))
+    pd.testing.assert_frame_equal(
+        history.architecture_table(tiny_spec().space), finished.history.architecture_table(tiny_spec().space)
+    )
     pd.testing.assert_frame_equal(history.table(), finished.history.table())
     computing = [leaf for leaf in tree_leaves(outcome.state.state_dict()) if isinstance(leaf, Tensor)]
     steps = [moments["step"] for moments in adam(outcome.state).state.values()]  # kept on the CPU by PyTorch
@@ -429,14 +432,12 @@ def test_the_genotype_is_read_from_what_the_method_parses() -> None:
         tiny_method(phases=(Phase(1, 2, 3),), initialise=normal_alpha(1.0), discretize=Discretize(read=negated))
     ).state
     weakest = two(Mixing, *(CellMixing(-state.logits[kind].alpha_EO) for kind in DARTS_KINDS))
-    assert state.genotype() == strongest_edges(weakest, state.spec.topology, state.spec.candidates)
-    assert state.genotype() != strongest_edges(state.mixing(), state.spec.topology, state.spec.candidates)
+    assert state.genotype() == strongest_edges(weakest, state.spec.space)
+    assert state.genotype() != strongest_edges(state.mixing(), state.spec.space)
 
 
 def test_a_discretizer_and_relaxation_of_the_method_are_used() -> None:
-    fixed = RANDOM.discretize(
-        two(Mixing, CellMixing(torch.eye(5)), CellMixing(torch.eye(5))), Topology(2), tiny_spec().candidates
-    )
+    fixed = RANDOM.discretize(two(Mixing, CellMixing(torch.eye(5)), CellMixing(torch.eye(5))), tiny_spec().space)
 
     def discretize(*_arguments: object) -> Genotype:
         return fixed

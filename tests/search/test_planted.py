@@ -25,7 +25,6 @@ from tests.search.planted import (
     EPOCHS,
     NORMAL,
     PLANTED,
-    REDUCTION,
     WEIGHTS_LR,
     finds,
     planted_data,
@@ -56,7 +55,6 @@ class Case:
             "batch_size": BATCH_SIZE,
             "epochs": EPOCHS,
             "warmup": 0,
-            "candidates": tuple(name for name in NORMAL if name in defaults["candidates"]),
             "weights": {**defaults["weights"], "lr": WEIGHTS_LR},
         }
         if "architecture" in defaults:
@@ -64,13 +62,13 @@ class Case:
         mine = {key: value for key, value in mine.items() if key in defaults}
         for key, value in self.changes.items():
             mine[key] = {**mine[key], **value} if isinstance(mine.get(key), dict) else value
-        return entry.recipe(entry.settings.model_validate(mine), SearchSize(self.channels, cells=3, nodes=1))
+        return entry.recipe(entry.settings.model_validate(mine), SearchSize(self.channels, 3, planted_spec().space))
 
     def search(self, seed: int) -> Outcome:
         """Search on the planted task; where ``none`` is no candidate it is none of the reduction cells either."""
         method = self.record()
-        reduction = tuple(name for name in REDUCTION if name in method.candidates)
-        return search(method, seed, planted_spec(self.channels, normal=method.candidates, reduction=reduction))
+        spec = planted_spec(self.channels)
+        return search(method, seed, replace(spec, space=method.searched(spec.space)))
 
 
 def search(method: Method, seed: int, spec: SupernetSpec) -> Outcome:
@@ -126,7 +124,7 @@ def prefers(state: SearchState) -> bool:
         products_EO = state.mixing()["normal"].products().tolist()
     edges: list[dict[str, float]] = [
         {name: weight for name, weight in zip(names, weights_O, strict=True) if name != "none"}
-        for names, weights_O in zip(state.spec.candidates["normal"], products_EO, strict=True)
+        for names, weights_O in zip(state.spec.space.candidates["normal"], products_EO, strict=True)
     ]
     strongest = max(edges, key=lambda weights: max(weights.values()))
     planted = strongest.get(PLANTED, 0.0)

@@ -30,9 +30,7 @@ def test_seed_and_phase_decide_every_logit_and_every_weight(part: int, other: tu
 
 
 def test_the_logits_are_those_of_their_own_stream() -> None:
-    expected = initial_logits(
-        METHOD.initialise, tiny_spec().topology, tiny_spec().candidates, generator(3, "logits", 1), CPU
-    )
+    expected = initial_logits(METHOD.initialise, tiny_spec().space, generator(3, "logits", 1), CPU)
     for name, tensor in start(3, 1)[0].items():
         assert torch.equal(tensor, expected.named()[name])
     normal, reduction = expected["normal"].alpha_EO, expected["reduction"].alpha_EO

@@ -17,7 +17,7 @@ from nascommon.search.loop import run_search
 from nascommon.search.scores import supernet_scores
 from nascommon.search.watch import collapse_signs, hessian_eigenvalue, power_iteration, warnings
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
-from nascommon.space.topology import Topology
+from nascommon.space.space import CellSpace
 from tests.search.small import CPU, batch, double_state, equal, frozen, tiny_data, tiny_method, tiny_spec, wide_alpha
 from tests.space.kinds import two
 
@@ -53,9 +53,9 @@ def test_logits_without_a_say_do_not_change_the_eigenvalue(monkeypatch: pytest.M
     monkeypatch.setattr("nascommon.search.watch.ITERATIONS", 400)
     monkeypatch.setattr("nascommon.search.watch.TOLERANCE", 1e-9)
 
-    def with_beta(topology: Topology, operations: int, draws: torch.Generator) -> CellLogits:
-        edges = torch.zeros(len(topology.edges), dtype=torch.float64)  # which the relaxation does not read
-        return replace(wide_alpha(topology, operations, draws), beta_E=edges)
+    def with_beta(space: CellSpace, draws: torch.Generator) -> CellLogits:
+        edges = torch.zeros(len(space.candidates), dtype=torch.float64)  # which the relaxation does not read
+        return replace(wide_alpha(space, draws), beta_E=edges)
 
     methods = tiny_method(), tiny_method(initialise=with_beta)
     expected, found = (hessian_eigenvalue(double_state(method, nodes=1), batch(3)) for method in methods)
@@ -85,7 +85,7 @@ def test_measuring_leaves_the_search_untouched() -> None:
 
 def test_the_gap_is_soft_minus_kept_accuracy() -> None:
     state, data = double_state(), tiny_data(torch.float64)
-    kept = one_hot(state.genotype(), state.spec.topology, state.spec.candidates, like=state.logits["normal"].alpha_EO)
+    kept = one_hot(state.genotype(), state.spec.space, like=state.logits["normal"].alpha_EO)
     accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
     assert collapse_signs(state, state.genotype(), data, 0.75, seed=0)["watch_gap"] == 0.75 - accuracy
 
@@ -124,15 +124,15 @@ def test_a_search_is_the_same_watched_or_not_and_its_history_holds_the_signs() -
 )
 def test_each_sign_has_its_warning(row: dict[str, Any], words: str) -> None:
     rows = [{**ROW, "watch_eigenvalue": 1.0}, {**ROW, **row}]
-    assert len(warnings(rows, progress=0.8, edges=8, operations=8)) == 1
-    assert words in warnings(rows, progress=0.8, edges=8, operations=8)[0]
+    assert len(warnings(rows, progress=0.8, edges=8, operations=8, kind="normal")) == 1
+    assert words in warnings(rows, progress=0.8, edges=8, operations=8, kind="normal")[0]
 
 
 def test_eigenvalues_of_two_supernets_are_not_compared() -> None:
     rows = [{**ROW, "watch_eigenvalue": 1.0}, {**ROW, "phase": 1, "watch_eigenvalue": 9.0}]
-    assert warnings(rows, progress=0.8, edges=8, operations=8) == []
+    assert warnings(rows, progress=0.8, edges=8, operations=8, kind="normal") == []
     later = {**ROW, "phase": 1, "watch_eigenvalue": 20.0}
-    assert "rose from 9 to 20" in warnings([*rows, later], progress=0.8, edges=8, operations=8)[0]
+    assert "rose from 9 to 20" in warnings([*rows, later], progress=0.8, edges=8, operations=8, kind="normal")[0]
 
 
 def test_the_seed_of_the_run_decides_where_the_eigenvalue_is_measured() -> None:
@@ -142,5 +142,5 @@ def test_the_seed_of_the_run_decides_where_the_eigenvalue_is_measured() -> None:
 
 
 def test_a_healthy_epoch_warns_of_nothing_and_flat_weights_early_are_no_sign() -> None:
-    assert warnings([ROW], progress=0.8, edges=8, operations=8) == []
-    assert warnings([{**ROW, "entropy_normal": math.log(8)}], progress=0.2, edges=8, operations=8) == []
+    assert warnings([ROW], progress=0.8, edges=8, operations=8, kind="normal") == []
+    assert warnings([{**ROW, "entropy_normal": math.log(8)}], progress=0.2, edges=8, operations=8, kind="normal") == []

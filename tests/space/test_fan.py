@@ -17,7 +17,7 @@ from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import ReluFirst
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 from tests.space.plain import plainly
 from tests.space.test_supernet import images, soft, some_candidates
 
@@ -30,7 +30,7 @@ def two_supernets(divisor: int = 1, operations: int = 8) -> tuple[Supernet, Supe
     supernets = []
     for _ in range(2):
         torch.manual_seed(0)
-        spec = SupernetSpec(4, 3, CLASSES, candidates, topology, channel_divisor=divisor)
+        spec = SupernetSpec(4, 3, CLASSES, space_of(candidates, topology), channel_divisor=divisor)
         supernets.append(Supernet(spec).double().train())
     return supernets[0], supernets[1], soft(candidates)
 
@@ -115,7 +115,7 @@ def test_second_derivatives_are_those_of_the_plain_way(monkeypatch: pytest.Monke
 
 def test_the_state_dict_names_every_candidate_of_every_edge() -> None:
     ours, _, _ = two_supernets()
-    for index, names in enumerate(ours.spec.candidates["normal"]):
+    for index, names in enumerate(ours.spec.space.candidates["normal"]):
         found = {key.split(".")[4] for key in ours.state_dict() if key.startswith(f"cells.0.edges.{index}.")}
         assert found == set(names) - {"none", "skip_connect"}
 

@@ -7,27 +7,26 @@ import torch
 
 from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype
 from nascommon.space.mixing import (
-    Candidates,
     CellMixing,
     Mixing,
     equal_mixing,
     one_hot,
     one_hot_cell,
-    uniform_candidates,
 )
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.published import PUBLISHED
+from nascommon.space.space import Candidates, CellSpace
 from nascommon.space.topology import Topology
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 
 TOPOLOGY = Topology()
-ALL = uniform_candidates(CANDIDATES, TOPOLOGY)
+ALL = space_of(CANDIDATES, TOPOLOGY)
 LIKE = torch.zeros(1, dtype=torch.float64)
 
 
 def test_one_hot_marks_each_kept_operation_on_its_edge() -> None:
     genotype = PUBLISHED["DARTS_V2"]
-    mixing = one_hot(genotype, TOPOLOGY, ALL, like=LIKE)
+    mixing = one_hot(genotype, ALL, like=LIKE)
     for kind in DARTS_KINDS:
         weights_EO = mixing[kind].weights_EO
         kept = {
@@ -45,7 +44,9 @@ def test_one_hot_marks_each_kept_operation_on_its_edge() -> None:
 
 def test_one_hot_takes_dtype_from_like_and_positions_from_the_candidates_of_the_edge() -> None:
     candidates = (("skip_connect", "sep_conv_3x3"), ("none", "skip_connect"))
-    mixing = one_hot_cell(CellGenotype(((Choice("skip_connect", 1),),), (2,)), Topology(1), candidates, like=LIKE)
+    mixing = one_hot_cell(
+        CellGenotype(((Choice("skip_connect", 1),),), (2,)), CellSpace(Topology(1), candidates), like=LIKE
+    )
     assert torch.equal(mixing.weights_EO, torch.tensor([[0.0, 0], [0, 1]], dtype=torch.float64))
     assert mixing.active == ((), (1,))
     assert mixing.edges_E is None
@@ -65,16 +66,16 @@ def test_a_genotype_that_the_candidates_do_not_hold_is_refused(
     candidates = (("skip_connect", "sep_conv_3x3"),) * len(topology.edges)
     cell = CellGenotype(nodes, (2,))
     with pytest.raises(ValueError, match="does not fit the supernet's candidates"):
-        one_hot_cell(cell, topology, candidates, like=LIKE)
+        one_hot_cell(cell, CellSpace(topology, candidates), like=LIKE)
 
 
 def test_both_cells_are_taken_from_their_own_candidates() -> None:
     skip = CellGenotype(((Choice("skip_connect", 0),),), (2,))
     sep = CellGenotype(((Choice("sep_conv_3x3", 0),),), (2,))
-    candidates = two(Candidates, (("skip_connect",),) * 2, (("sep_conv_3x3",),) * 2)
-    one_hot(two(Genotype, skip, sep), Topology(1), candidates, like=LIKE)
+    space = space_of(two(Candidates, (("skip_connect",),) * 2, (("sep_conv_3x3",),) * 2), Topology(1))
+    one_hot(two(Genotype, skip, sep), space, like=LIKE)
     with pytest.raises(ValueError, match="does not fit"):
-        one_hot(two(Genotype, sep, skip), Topology(1), candidates, like=LIKE)
+        one_hot(two(Genotype, sep, skip), space, like=LIKE)
 
 
 def test_equal_weights_sum_to_one_on_every_edge() -> None:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from benchmarks.twin import Twin
 from nascommon.space.genotype import DARTS_KINDS
-from nascommon.space.mixing import CellMixing, Mixing, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import CANDIDATES, FactorizedReduce, State
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
-from tests.space.kinds import two
+from tests.space.kinds import cell_space, space_of, two
 
 CLASSES = 5
 
@@ -27,8 +27,8 @@ CLASSES = 5
 def make(nodes: int, divisor: int, cells: int = 4, channels: int = 4, stem: Stem = "cifar") -> Supernet:
     torch.manual_seed(nodes)
     topology = Topology(nodes)
-    candidates = uniform_candidates(CANDIDATES, topology)
-    return Supernet(SupernetSpec(channels, cells, CLASSES, candidates, topology, 3, divisor, stem)).double().train()
+    space = space_of(CANDIDATES, topology)
+    return Supernet(SupernetSpec(channels, cells, CLASSES, space, 3, divisor, stem)).double().train()
 
 
 def images(side: int = 8) -> Tensor:
@@ -146,7 +146,7 @@ def test_channels_that_the_divisor_does_not_divide_are_refused(channels: int, di
 def test_the_imagenet_stem_halves_twice_for_the_first_and_three_times_for_the_second_input() -> None:
     supernet = make(2, 1, stem="imagenet", cells=3)
     seen: list[torch.Size] = []
-    supernet.cells[0].register_forward_pre_hook(lambda _m, inputs: seen.extend(x.x_BCHW.shape for x in inputs[:2]))
+    supernet.cells[0].register_forward_pre_hook(lambda _m, inputs: seen.extend(x.x_BCHW.shape for x in inputs[0]))
     logits = supernet(images(64), soft(2))
     assert seen == [(3, 12, 16, 16), (3, 12, 8, 8)]
     assert logits.shape == (3, CLASSES)
@@ -182,9 +182,8 @@ def test_the_first_cell_halves_its_first_input_only_behind_the_imagenet_stem(ste
 
 def cell_of(names: tuple[str, ...], *, reduction: bool = False, nodes: int = 1) -> SupernetCell:
     torch.manual_seed(0)
-    topology = Topology(nodes)
-    edges = (names,) * len(topology.edges)
-    return SupernetCell((4, 4), 4, edges, topology, reduction=reduction, reduction_before=False).train()
+    space = cell_space(names, Topology(nodes))
+    return SupernetCell((4, 4), 4, space, halving=reduction, halved_before=False).train()
 
 
 def drop(module: nn.Module, probability: float) -> None:
@@ -200,7 +199,7 @@ def out_of(cell: SupernetCell, seed: int) -> Tensor:
     before_last, last = (State(torch.randn(8, 4, 8, 8, generator=draws)) for _ in range(2))
     torch.manual_seed(seed)
     edges, count = len(cell.topology.edges), len(cell.get_submodule("edges.0")._modules)
-    out: Tensor = cell(before_last, last, CellMixing(torch.ones(edges, count)))
+    out: Tensor = cell((before_last, last), CellMixing(torch.ones(edges, count)))
     return out.detach()
 
 

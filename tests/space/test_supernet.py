@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from benchmarks.twin import Twin
 from nascommon.cost.complexity import count_operations, count_parameters
 from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Genotype
-from nascommon.space.mixing import Candidates, CellMixing, Mixing, equal_mixing, one_hot, uniform_candidates
+from nascommon.space.mixing import CellMixing, Mixing, equal_mixing, one_hot
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import CANDIDATES, search_operation
+from nascommon.space.space import Candidates
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Edge, Topology
 from tests.oracles import rules
-from tests.space.kinds import two
+from tests.space.kinds import space_of, two
 from tests.space.plain import plainly
 from tests.space.strategies import random_cell
 
@@ -34,8 +35,8 @@ def assert_same(ours: Tensor, theirs: Tensor, name: str = "") -> None:
 def make(nodes: int = 4, cells: int = 4, candidates: Candidates | None = None, seed: int = 0) -> Supernet:
     torch.manual_seed(seed)
     topology = Topology(nodes)
-    candidates = candidates or uniform_candidates(CANDIDATES, topology)
-    return Supernet(SupernetSpec(C, cells, CLASSES, candidates, topology)).double()
+    space = space_of(candidates or CANDIDATES, topology)
+    return Supernet(SupernetSpec(C, cells, CLASSES, space)).double()
 
 
 def images(seed: int = 0, batch: int = 3, side: int = 8) -> Tensor:
@@ -76,7 +77,7 @@ def random_genotype(rng: random.Random, candidates: Candidates, topology: Topolo
 
 def test_parameters_of_the_darts_supernet_are_the_published_in_total_and_by_part() -> None:
     expected = rules.facts()["supernets"]["darts_search_C16_L8"]
-    supernet = Supernet(SupernetSpec(16, 8, 10, uniform_candidates(CANDIDATES, Topology())))
+    supernet = Supernet(SupernetSpec(16, 8, 10, space_of(CANDIDATES, Topology())))
     assert count_parameters(supernet) == expected["params"] == 1_930_618
     assert [count_parameters(cell) for cell in supernet.cells] == expected["cells"]
     assert count_parameters(supernet.stem) == expected["stem"]
@@ -93,32 +94,32 @@ def test_parameters_and_multiply_adds_of_the_papers_supernets(
     plainly(monkeypatch)  # whose every convolution is a call that can be counted
     expected = rules.facts()["supernets"][name]
     operations = tuple(expected.get("keep", CANDIDATES))
-    spec = SupernetSpec(16, cells, 10, uniform_candidates(operations, Topology()))
+    spec = SupernetSpec(16, cells, 10, space_of(operations, Topology()))
     supernet = Supernet(spec).eval()
     assert count_parameters(supernet) == expected.get("params", expected.get("params_no_alphas"))
-    mixing = equal_mixing(spec.candidates)
+    mixing = equal_mixing(spec.space)
     mult_adds, _ = count_operations(supernet, lambda: supernet(torch.zeros(1, 3, 32, 32), mixing))
     assert mult_adds == expected["macs32"]
 
 
 @pytest.mark.parametrize(("name", "channels", "cells"), [("darts_C4_L3", 4, 3), ("darts_C8_L5", 8, 5)])
 def test_parameters_of_small_supernets(name: str, channels: int, cells: int) -> None:
-    supernet = Supernet(SupernetSpec(channels, cells, 10, uniform_candidates(CANDIDATES, Topology())))
+    supernet = Supernet(SupernetSpec(channels, cells, 10, space_of(CANDIDATES, Topology())))
     assert count_parameters(supernet) == rules.facts()["small_nets"][name]
 
 
 def test_the_supernet_of_the_second_order_oracle_has_its_parameters() -> None:
     net = rules.facts()["second_order"]["net"]
-    supernet = Supernet(SupernetSpec(net["C"], net["L"], 10, uniform_candidates(CANDIDATES, Topology())))
+    supernet = Supernet(SupernetSpec(net["C"], net["L"], 10, space_of(CANDIDATES, Topology())))
     assert count_parameters(supernet) == net["params"]
 
 
 def test_logits_in_float64_are_those_of_the_released_code() -> None:
     expected = rules.facts()["forward_parity_float64"]["darts_search_C16_L8"]
-    supernet = Supernet(SupernetSpec(16, 8, 10, uniform_candidates(CANDIDATES, Topology()))).train()
+    supernet = Supernet(SupernetSpec(16, 8, 10, space_of(CANDIDATES, Topology()))).train()
     rules.fill(supernet)
     with torch.no_grad():
-        logits = supernet(rules.cosine_images(2, 3, 32, 32), rules.sinusoid_mixing(supernet.spec.candidates))
+        logits = supernet(rules.cosine_images(2, 3, 32, 32), rules.sinusoid_mixing(supernet.spec.space))
     torch.testing.assert_close(logits[0], torch.tensor(expected["logits_row0"]).double(), rtol=0, atol=1e-6)
     assert float(logits.abs().sum()) == pytest.approx(expected["abs_sum"], abs=1e-6)
     assert float(logits.sum()) == pytest.approx(expected["sum"], abs=1e-6)
@@ -147,7 +148,7 @@ def test_outputs_and_all_gradients_equal_the_plain_twin(nodes: int, cells: int, 
 
 def test_the_gradient_in_the_mixing_weights_equals_a_finite_difference() -> None:
     supernet = make().train()
-    mixing = soft(supernet.spec.candidates)
+    mixing = soft(supernet.spec.space.candidates)
     tensors = [mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
     directions = [torch.randn_like(tensor) for tensor in tensors]
 
@@ -173,7 +174,7 @@ def inherit(network: Network, supernet: Supernet) -> dict[str, nn.Parameter]:
         ("stem", network.stem, supernet.stem),
         ("classifier", network.classifier, supernet.classifier),
     ]
-    position = {edge: index for index, edge in enumerate(supernet.spec.topology.edges)}
+    position = {edge: index for index, edge in enumerate(supernet.spec.space.cells.main.topology.edges)}
     for k in range(supernet.spec.cells):
         cell = network.get_submodule(f"cells.{k}")
         for part in ("preprocess0", "preprocess1"):
@@ -209,7 +210,7 @@ def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
     supernet, network = make(nodes, cells, candidates, seed).train(), stand_alone(genotype, cells).train()
     copied = inherit(network, supernet)
     weight = torch.randn(3, CLASSES, dtype=torch.float64)
-    mixing = one_hot(genotype, topology, candidates, like=images())
+    mixing = one_hot(genotype, space_of(candidates, topology), like=images())
     ours, theirs = supernet(images(seed), mixing), network(images(seed))
     assert_same(ours, theirs)
     (ours * weight).sum().backward()
@@ -227,7 +228,7 @@ def test_a_one_hot_supernet_equals_the_stand_alone_network_with_copied_weights(
 def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_not_have() -> None:
     rng, cells, alive = random.Random(0), 5, (3, 4, 5)
     supernet = make(4, cells).train()
-    candidates, topology = supernet.spec.candidates, supernet.spec.topology
+    candidates, topology = supernet.spec.space.candidates, supernet.spec.space.cells.main.topology
     full = random_genotype(rng, candidates, topology)
     dead = two(
         Genotype,
@@ -254,14 +255,14 @@ def test_a_dead_node_of_the_supernet_is_one_that_the_stand_alone_network_does_no
         network.stem.load_state_dict(supernet.stem.state_dict())
         network.classifier.bias.copy_(supernet.classifier.bias)
         network.classifier.weight.copy_(supernet.classifier.weight[:, 4 * C :])
-    mixing = one_hot(dead, topology, candidates, like=images())
+    mixing = one_hot(dead, space_of(candidates, topology), like=images())
     assert_same(supernet(images(), mixing), network(images()))
 
 
 def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_concatenates_it() -> None:
     rng, cells = random.Random(1), 5
     supernet = make(4, cells).train()
-    candidates, topology = supernet.spec.candidates, supernet.spec.topology
+    candidates, topology = supernet.spec.space.candidates, supernet.spec.space.cells.main.topology
     full = random_genotype(rng, candidates, topology)
     dead = two(
         Genotype,
@@ -274,7 +275,7 @@ def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_c
     )
     network = stand_alone(dead, cells).train()
     inherit(network, supernet)
-    mixing = one_hot(dead, topology, candidates, like=images())
+    mixing = one_hot(dead, space_of(candidates, topology), like=images())
     outputs: list[Tensor] = []
     for module in (supernet, network):
         for cell in (module.get_submodule("cells.0"), module.get_submodule("cells.1")):
@@ -290,10 +291,10 @@ def test_a_dead_node_of_the_supernet_gives_zeros_where_the_stand_alone_network_c
 def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_active_ones() -> None:
     rng = random.Random(1)
     supernet = make().train()
-    candidates, topology = supernet.spec.candidates, supernet.spec.topology
+    candidates, topology = supernet.spec.space.candidates, supernet.spec.space.cells.main.topology
     supernet(images(1), soft(candidates))  # statistics other than 0 and 1
     supernet.eval()
-    kept = one_hot(random_genotype(rng, candidates, topology), topology, candidates, like=images())
+    kept = one_hot(random_genotype(rng, candidates, topology), space_of(candidates, topology), like=images())
     everything = two(Mixing, CellMixing(kept["normal"].weights_EO), CellMixing(kept["reduction"].weights_EO))
     assert_same(supernet(images(), everything), supernet(images(), kept))
 
@@ -301,9 +302,9 @@ def test_computing_all_candidates_with_one_hot_weights_equals_computing_the_acti
 def test_an_inactive_candidate_leaves_its_batch_norm_untouched() -> None:
     rng = random.Random(2)
     supernet = make().train()
-    candidates, topology = supernet.spec.candidates, supernet.spec.topology
+    candidates, topology = supernet.spec.space.candidates, supernet.spec.space.cells.main.topology
     genotype = random_genotype(rng, candidates, topology)
-    supernet(images(), one_hot(genotype, topology, candidates, like=images()))
+    supernet(images(), one_hot(genotype, space_of(candidates, topology), like=images()))
     for index, cell in enumerate(supernet.cells):
         edges = cell.get_submodule("edges")
         seen = [
@@ -327,7 +328,7 @@ def _steps(module: nn.Module) -> bool:
 
 def test_none_adds_nothing_and_gets_its_gradient_through_the_softmax_alone() -> None:
     supernet = make().train()
-    mixing = soft(supernet.spec.candidates)
+    mixing = soft(supernet.spec.space.candidates)
     tensors = [mixing["normal"].weights_EO, mixing["reduction"].weights_EO]
     slopes = torch.autograd.grad((supernet(images(), mixing) ** 2).sum(), tensors)
     position = CANDIDATES.index("none")
@@ -342,7 +343,7 @@ def test_none_adds_nothing_and_gets_its_gradient_through_the_softmax_alone() -> 
 
 def test_changing_the_weight_of_none_alone_changes_nothing() -> None:
     supernet = make().train()
-    mixing = soft(supernet.spec.candidates).detach()
+    mixing = soft(supernet.spec.space.candidates).detach()
     before = supernet(images(), mixing)
     for kind in DARTS_KINDS:
         mixing[kind].weights_EO[:, CANDIDATES.index("none")] = 7.0
@@ -354,8 +355,8 @@ def test_changing_the_weight_of_none_alone_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("cells", "nodes", "image_channels"), [(1, 1, 1), (2, 4, 3), (3, 2, 1), (6, 3, 4)])
 def test_any_depth_number_of_nodes_and_image_channels(cells: int, nodes: int, image_channels: int) -> None:
-    spec = SupernetSpec(2, cells, 7, uniform_candidates(CANDIDATES, Topology(nodes)), Topology(nodes), image_channels)
-    out = Supernet(spec)(torch.randn(2, image_channels, 12, 8), equal_mixing(spec.candidates))
+    spec = SupernetSpec(2, cells, 7, space_of(CANDIDATES, Topology(nodes)), image_channels)
+    out = Supernet(spec)(torch.randn(2, image_channels, 12, 8), equal_mixing(spec.space))
     assert out.shape == (2, 7)
 
 
@@ -363,7 +364,7 @@ def test_a_reduction_cell_halves_the_map_and_doubles_the_channels() -> None:
     supernet, shapes = make(cells=8).train(), []
     for cell in supernet.cells:
         cell.register_forward_hook(lambda _module, _inputs, out: shapes.append(tuple(out.shape[1:])))
-    supernet(images(side=16), soft(supernet.spec.candidates))
+    supernet(images(side=16), soft(supernet.spec.space.candidates))
     narrow, middle, wide = (4 * C, 16, 16), (8 * C, 8, 8), (16 * C, 4, 4)
     assert shapes == [narrow] * 2 + [middle] * 3 + [wide] * 3
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nascommon.space.topology import Edge, Topology, reduction_cells, stride
+from nascommon.space.spaces import DARTS
+from nascommon.space.topology import Edge, Topology, stride
 
 
 def test_four_nodes_have_the_fourteen_edges_of_the_papers_in_their_order() -> None:
@@ -34,12 +35,20 @@ def test_a_cell_without_nodes_is_refused(nodes: int) -> None:
     [(3, {1, 2}), (5, {1, 3}), (8, {2, 5}), (11, {3, 7}), (14, {4, 9}), (17, {5, 11}), (20, {6, 13})],
 )
 def test_reductions_stand_at_one_and_two_thirds_of_the_depth(cells: int, expected: set[int]) -> None:
-    assert reduction_cells(cells) == expected
+    assert DARTS.halvings(cells) == expected
+    assert [index for index, kind in enumerate(DARTS.stack(cells)) if kind == "reduction"] == sorted(expected)
 
 
 def test_only_edges_from_the_inputs_of_a_reduction_cell_have_stride_two() -> None:
-    for edge in Topology(4).edges:
-        assert stride(edge, reduction=True) == (2 if edge.source in (0, 1) else 1)
-        assert stride(edge, reduction=False) == 1
-    assert stride(Edge(1, 5), reduction=True) == 2
-    assert stride(Edge(2, 5), reduction=True) == 1
+    for source in range(5):
+        assert stride(source, 2, halving=True) == (2 if source in (0, 1) else 1)
+        assert stride(source, 2, halving=False) == 1
+    assert stride(1, 1, halving=True) == 1
+
+
+def test_a_cell_may_have_one_input_and_concatenate_some_nodes() -> None:
+    topology = Topology(3, inputs=1, concat=(3,))
+    assert topology.edges == (Edge(0, 1), Edge(0, 2), Edge(1, 2), Edge(0, 3), Edge(1, 3), Edge(2, 3))
+    assert topology.incoming == {1: range(1), 2: range(1, 3), 3: range(3, 6)}
+    assert topology.leaving == {0: (0, 1, 3), 1: (2, 4), 2: (5,)}
+    assert (topology.outputs, Topology(3, inputs=1).outputs) == ((3,), (1, 2, 3))

@@ -203,7 +203,7 @@ REFUSALS = (
     # what a search left
     Refusal("nothing searched", "prepared", lambda project: None, "discretize", r"data/search: no such file"),
     Refusal("search of another version", "searched", edit_json("data/search/search.json", "schema", to=0), "discretize",
-            r"search\.json: schema: must be 1 \(got 0\); `dvc repro search` makes it anew"),
+            r"search\.json: schema: must be 2 \(got 0\); `dvc repro search` makes it anew"),
     Refusal("search without its end", "searched", edit_json("data/search/search.json", "final", to={}), "discretize", r"search\.json: final\.file is missing, and \d+ more mistakes; `dvc repro search` makes it anew"),
     Refusal("search torn", "searched", tear("data/search/final.safetensors"), "discretize", r"final\.safetensors: not a whole safetensors file"),
     Refusal("weights of something else", "searched", foreign_weights, "discretize", r"final\.safetensors: does not fit the method's supernet"),

@@ -21,9 +21,7 @@ def operations(project: Project) -> set[str]:
 
 def test_random_architectures_are_drawn_from_the_candidates_and_nodes_of_the_search(prepared: Project) -> None:
     few = ["none", "skip_connect", "avg_pool_3x3"]
-    prepared.change(
-        methods__darts__candidates=few, search__nodes=3, baseline__architectures=3, retrain__training__epochs=1
-    )
+    prepared.change(search__candidates=few, search__nodes=3, baseline__architectures=3, retrain__training__epochs=1)
     prepared.stages("search", "baseline")
     assert operations(prepared) == {"skip_connect", "avg_pool_3x3"}
     assert len(prepared.json("data/baseline/random_000/network.json")["genotype"]["normal"]["nodes"]) == 3
