@@ -49,9 +49,9 @@ class SearchSettings(Settings):
     """Channels of the supernet's first cell."""
     cells: SearchCells = 8
     space: Annotated[str, AfterValidator(_known_space)] = "darts"
-    """A name of the registry of spaces."""
+    """darts; or one of its subspaces s1, s2, s3, s4 (RobustDARTS), in which DARTS fails."""
     nodes: Nodes | None = None
-    """Intermediate nodes of a cell; null takes the space's own, 4 in all papers."""
+    """Intermediate nodes of a cell; null takes the space's own, 4 in all papers. The cells of s1 have 4."""
     candidates: CandidateNames | None = None
     """Of every edge; null takes the space's own. Only darts lets them be chosen. A method that searches without
     ``none`` (``none: false``) leaves that out of either."""

@@ -23,7 +23,7 @@ from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_s
 from nascommon.kernels.depthwise import wide
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.weighed import weighed
-from nascommon.space.operations import Convolution, Halves, ReluFirst, State
+from nascommon.space.operations import Convolution, Halves, Noise, ReluFirst, State
 
 Place = tuple[int, int]
 """(edge, position of a candidate on it)."""
@@ -79,6 +79,9 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
             dropped: Tensor = first(wide(state.x_BCHW, len(scale_D)))
             return dropped * scale_D[:, None, None].to(dropped.dtype)
         return weighed(state.x_BCHW, scale_D)
+    if isinstance(first, Noise):  # every edge draws noise of its own
+        noise: Tensor = first(wide(state.x_BCHW, len(scale_D)))
+        return noise * scale_D[:, None, None].to(noise.dtype)
     if isinstance(first, ReluFirst):
         return side_by_side(cast("Sequence[ReluFirst]", modules), state, scale_D)
     pool, _ = cast("nn.Sequential", first)

@@ -28,7 +28,7 @@ CANDIDATES = (
 )
 """The papers' eight candidates; ties, checkpoints and plots depend on this order."""
 
-PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect"})
+PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "noise"})
 
 
 class Zero(nn.Module):
@@ -41,6 +41,18 @@ class Zero(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return zeros of shape [B, C, H / stride, W / stride]."""
         return torch.zeros_like(x_BCHW[:, :, :: self.stride, :: self.stride])
+
+
+class Noise(nn.Module):
+    """The operation ``noise``: numbers from N(0, 1), drawn anew in every pass and free of the input (S4)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return noise of shape [B, C, H / stride, W / stride]."""
+        return torch.randn_like(x_BCHW[:, :, :: self.stride, :: self.stride])
 
 
 def every(step: int, x_BCHW: Tensor, start: int = 0) -> Tensor:
@@ -254,6 +266,7 @@ OPERATIONS: dict[str, OperationBuilder] = {
     "dil_conv_3x3": _dil_conv(3),
     "dil_conv_5x5": _dil_conv(5),
     "conv_7x1_1x7": _conv_7x1_1x7,
+    "noise": lambda _channels, stride, _affine: Noise(stride),
 }
 """Every operation by name; ``sep_conv_7x7`` and ``conv_7x1_1x7`` only occur in the cells of NASNet and AmoebaNet."""
 
