@@ -12,7 +12,8 @@ from nascommon.search.settings import SearchSettings
 
 def test_the_default_supernet_is_that_of_the_papers() -> None:
     settings = SearchSettings(method="darts")
-    assert (settings.channels, settings.cells, settings.nodes) == (16, 8, 4)
+    nodes = {cell.topology.nodes for cell in settings.chosen_space().cells.values()}
+    assert (settings.channels, settings.cells, nodes) == (16, 8, {4})
 
 
 @pytest.mark.parametrize(
