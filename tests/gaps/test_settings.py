@@ -14,6 +14,7 @@ from nascommon.config import load_params
 from nascommon.data.settings import Augment
 from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.search.settings import SearchSettings
+from nascommon.space.space import find_space
 from nascommon.training.settings import BaselineSettings, NetworkSettings, RetrainSettings, TrainingSettings
 from tests.search.small import equal
 from tests.stages.project import Project
@@ -70,7 +71,7 @@ def test_the_values_that_are_set_here_are_all_there_are() -> None:
     assert set(NetworkSettings.model_fields) == set(NETWORK)
     assert set(RetrainSettings.model_fields) == {"network", "training", "holdout"}
     assert set(SearchSettings.model_fields) == {
-        "method", "channels", "cells", "nodes", "pieces", "watch_every", "snapshots"
+        "method", "space", "channels", "cells", "nodes", "candidates", "pieces", "watch_every", "snapshots"
     }  # fmt: skip
     assert set(DiscretizeSettings.model_fields) == {"calibration_batches", "batch_size", "worth_images", "genotype"}
     assert set(BaselineSettings.model_fields) == {"architectures"}
@@ -172,14 +173,18 @@ def test_baseline_trains_as_many_architectures_as_are_set(searched: Project, arc
 def test_every_setting_of_the_search_reaches_the_loop(prepared: Project) -> None:
     found = handed(prepared, "search", seed=5, methods__darts__batch_size=9, search={
         "method": "darts", "channels": 6, "cells": 5, "nodes": 3, "pieces": 2, "watch_every": 7, "snapshots": 2,
+        "candidates": ["skip_connect", "sep_conv_3x3"],
     })  # fmt: skip
     base = found["base"]
-    assert (base.channels, base.cells, base.topology.nodes, base.classes) == (6, 5, 3, 10)
+    assert (base.channels, base.cells, base.classes) == (6, 5, 10)
+    assert base.space == find_space("darts", 3, ("skip_connect", "sep_conv_3x3"))
     assert (found["method"].phases[0].channels, found["method"].phases[0].cells) == (6, 5)
     assert (found["pieces"], found["watch_every"], found["seed"]) == (2, 7, 5)
     for batches in vars(found["data"]).values():
         assert len(next(iter(batches.epoch(0))).labels) == 9
     assert found["hooks"].on_snapshot.__self__.epochs == {1, 2}  # two of three epochs, the last included
+    chosen = {"method": "darts", "space": "s4"}
+    assert handed(prepared, "search", search=chosen)["base"].space == find_space("s4")
     assert handed(prepared, "search", search__method="pcdarts")["method"].mixed_op.channel_divisor == 2
 
 
