@@ -55,7 +55,9 @@ def test_a_space_of_one_kind_and_one_input_is_data_alone(chain: Space) -> None:
     assert chain.cells.main.topology.inputs == 1
 
 
-@pytest.mark.parametrize("method", ["darts", "ecdarts", "custom", "random"])
+@pytest.mark.parametrize(
+    "method", ["darts", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ecdarts", "custom", "random"))]
+)
 def test_a_method_searches_it_and_its_gaps_are_measured(
     chain: Space, prepared: Project, tmp_path: Path, method: str
 ) -> None:
