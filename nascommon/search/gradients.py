@@ -91,10 +91,11 @@ def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tens
     """
     weights = _weights(state)
     loss = _loss(_with(state, weights), state.draw("architecture"), train)
-    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)  # w' depends on the logits by them
+    # w' depends on the logits by them; weights that the draw leaves out have none.
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True, materialize_grads=True)
     stepped = _virtual_step(state, weights, slopes, differentiable=True)
     outer = _loss(_with(state, stepped), state.draw("architecture"), valid)
-    return torch.autograd.grad(outer + _penalty(state), state.logits.tensors())
+    return torch.autograd.grad(outer + _penalty(state), state.logits.tensors(), materialize_grads=True)
 
 
 Forward = Callable[[Tensor, Mixing], Tensor]
@@ -117,9 +118,13 @@ def _gradient(
         # Once for the batch, not once per piece: with the last piece, whose graph goes on to the logits anyway.
         if penalty is not None and left == 0:
             loss = loss + penalty(state)
-        # A sampled architecture may leave logits out, as where every edge draws `none`: their gradient is zero.
-        # The graph from the logits to the mixing weights serves all pieces.
-        gradients = torch.autograd.grad(loss, wanted, retain_graph=left > 0, materialize_grads=True)
+        # A sampled architecture may leave logits out, or all of them where every edge of a cell draws `none`: their
+        # gradient is zero. The graph from the logits to the mixing weights serves all pieces.
+        gradients = (
+            torch.autograd.grad(loss, wanted, retain_graph=left > 0, materialize_grads=True)
+            if loss.requires_grad
+            else tuple(map(torch.zeros_like, wanted))
+        )
         total = tuple(map(torch.add, total, gradients)) if total else gradients
         del loss  # with the graph, which would else be held while that of the next piece grows
     return total

@@ -14,13 +14,13 @@ from torch.nn import functional
 from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, WeightOptimiser
-from nascommon.parts.choices import Approximation, FirstOrder, Unrolled, UnrolledExact
-from nascommon.parts.logits import Logits
+from nascommon.parts.choices import Approximation, FirstOrder, Sample, Unrolled, UnrolledExact
+from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.gradients import arch_gradient, first_order, unrolled, unrolled_exact
 from nascommon.search.passes import weight_step
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import CellMixing, Mixing
-from nascommon.space.space import Space
+from nascommon.space.space import CellSpace, Space
 from tests.search.small import batch, double_state, equal, frozen, plain_loss, tiny_method
 from tests.space.kinds import two
 
@@ -184,6 +184,18 @@ def test_the_method_names_the_gradient_and_its_radius() -> None:
 def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
     with pytest.raises(AssertionError, match="learns no architecture"):
         arch_gradient(double_state(tiny_method(arch_gradient=None)), TRAIN, VALID)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_where_every_edge_draws_none_the_gradient_is_zero(kind: Approximation, pieces: int) -> None:
+    def draw(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: float) -> CellMixing:
+        return replace(mixing, active=tuple((names.index("none"),) for names in space.candidates))
+
+    state = state_after(1, kind)
+    state.pieces, state.method = pieces, replace(state.method, sample=Sample(draw))
+    ours = arch_gradient(state, TRAIN, VALID)
+    assert equal(ours, tuple(map(torch.zeros_like, state.logits.tensors())))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
