@@ -40,21 +40,21 @@ def depthwise(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int = 1) -> Tensor:
         kernel_D1kk: a kernel per output channel; D is a multiple of C.
         dilation: pixels between neighbouring taps of a kernel.
 
-    With D = G * C kernels every channel has G of them, the first of each channel first: what ``wide`` would make of
-    the input, of which only the C channels are kept for the backward pass.
+    With D = G * C kernels every channel has G of them, the first of each channel first, as on the output of
+    ``repeat_channels``; only the C channels of the input are kept for the backward pass.
     """
     out: Tensor = _Depthwise.apply(x_BCHW, kernel_D1kk, dilation)
     return out
 
 
-def wide(x_BCHW: Tensor, channels: int) -> Tensor:
+def repeat_channels(x_BCHW: Tensor, channels: int) -> Tensor:
     """Repeat all channels one after the other until there are ``channels`` of them: [B, channels, H, W]."""
     times = channels // x_BCHW.shape[1]
     return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
 
 
 def sum_repeats(x_BDHW: Tensor, channels: int) -> Tensor:
-    """Add up the repetitions that ``wide`` made, which is its gradient: [B, channels, H, W]."""
+    """Add up the repetitions that ``repeat_channels`` made, which is its gradient: [B, channels, H, W]."""
     if x_BDHW.shape[1] == channels:
         return x_BDHW
     parts = x_BDHW.chunk(x_BDHW.shape[1] // channels, dim=1)
@@ -71,7 +71,7 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(x_BCHW: Tensor, kernel_D1kk: Tensor, dilation: int) -> Tensor:
-        return _same(wide(x_BCHW, len(kernel_D1kk)), kernel_D1kk, dilation)
+        return _same(repeat_channels(x_BCHW, len(kernel_D1kk)), kernel_D1kk, dilation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
@@ -88,7 +88,9 @@ class _Depthwise(torch.autograd.Function):
             # A convolution with odd kernel and equal padding is its own transpose with the kernel mirrored.
             of_input = sum_repeats(_same(slope_BDHW, kernel_D1kk.flip(2, 3), ctx.dilation), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
-            of_kernel = _kernel_gradient(wide(x_BCHW, len(kernel_D1kk)), slope_BDHW, kernel_D1kk, ctx.dilation)
+            of_kernel = _kernel_gradient(
+                repeat_channels(x_BCHW, len(kernel_D1kk)), slope_BDHW, kernel_D1kk, ctx.dilation
+            )
         return of_input, of_kernel, None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nascommon.kernels.depthwise import sum_repeats, wide
+from nascommon.kernels.depthwise import repeat_channels, sum_repeats
 
 
 def weighed(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class _Weighed(torch.autograd.Function):
     @staticmethod
     def forward(x_BCHW: Tensor, scale_D: Tensor) -> Tensor:
         # Mixing weights stay in float32 where maps are bfloat16; cast here, or the product would be float32.
-        return wide(x_BCHW, len(scale_D)) * scale_D[:, None, None].to(x_BCHW.dtype)
+        return repeat_channels(x_BCHW, len(scale_D)) * scale_D[:, None, None].to(x_BCHW.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -43,5 +43,5 @@ class _Weighed(torch.autograd.Function):
             of_input = sum_repeats(slope_BDHW * scale_D[:, None, None].to(slope_BDHW.dtype), x_BCHW.shape[1])
         if ctx.needs_input_grad[1]:
             # Summed in the type of the weights: a sum over a batch of pixels would lose digits in bfloat16.
-            of_scale = (slope_BDHW * wide(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)
+            of_scale = (slope_BDHW * repeat_channels(x_BCHW, len(scale_D))).sum((0, 2, 3), dtype=scale_D.dtype)
         return of_input, of_scale

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
-from nascommon.kernels.depthwise import wide
+from nascommon.kernels.depthwise import repeat_channels
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.weighed import weighed
 from nascommon.space.operations import Convolution, Halves, Noise, ReluFirst, State
@@ -46,7 +46,7 @@ def scales(weights_EO: Tensor, channels: int) -> Scales:
     return tuple(row_OC.unbind() for row_OC in weights_EOC.unbind())
 
 
-def leave(
+def edge_terms(
     x_BCHW: Tensor, edges: Sequence[nn.ModuleDict], places: Mapping[str, Sequence[Place]], weights: Scales
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield (edge, weighted sum of candidates [B, C, H', W']), whose sum is the mixed operation of the edge.
@@ -76,11 +76,11 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
     first = modules[0]
     if isinstance(first, nn.Dropout):
         if first.p > 0 and first.training:  # every edge drops elements of its own
-            dropped: Tensor = first(wide(state.x_BCHW, len(scale_D)))
+            dropped: Tensor = first(repeat_channels(state.x_BCHW, len(scale_D)))
             return dropped * scale_D[:, None, None].to(dropped.dtype)
         return weighed(state.x_BCHW, scale_D)
     if isinstance(first, Noise):  # every edge draws noise of its own
-        noise: Tensor = first(wide(state.x_BCHW, len(scale_D)))
+        noise: Tensor = first(repeat_channels(state.x_BCHW, len(scale_D)))
         return noise * scale_D[:, None, None].to(noise.dtype)
     if isinstance(first, ReluFirst):
         return side_by_side(cast("Sequence[ReluFirst]", modules), state, scale_D)
@@ -88,7 +88,7 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
     norms = [cast("BatchNorm", cast("nn.Sequential", module)[-1]) for module in modules]
     pooled_BCHW = pool(state.x_BCHW)
     if not norms[0].training:  # every edge has running statistics of its own
-        return BatchNorm.side_by_side(norms, wide(pooled_BCHW, len(scale_D)), scale_D)
+        return BatchNorm.side_by_side(norms, repeat_channels(pooled_BCHW, len(scale_D)), scale_D)
     normal_BCHW, mean_C, variance_C = normalised(pooled_BCHW, None, None, norms[0].eps)
     update_running_statistics(norms, [mean_C] * len(norms), [variance_C] * len(norms))
     return weighed(normal_BCHW, scale_D)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
-from nascommon.kernels.depthwise import depthwise, fast_path_applies, wide
+from nascommon.kernels.depthwise import depthwise, fast_path_applies, repeat_channels
 
 CANDIDATES = (
     "none",
@@ -55,7 +55,7 @@ class Noise(nn.Module):
         return torch.randn_like(x_BCHW[:, :, :: self.stride, :: self.stride])
 
 
-def every(step: int, x_BCHW: Tensor, start: int = 0) -> Tensor:
+def subsampled(step: int, x_BCHW: Tensor, start: int = 0) -> Tensor:
     """Return every ``step``-th pixel in both directions, from pixel ``start`` on: [B, C, H / step, W / step].
 
     Sliced as pixels of channels, the gradient, too, comes in channels-last layout; that of a plain slice does not, and
@@ -132,7 +132,7 @@ class Convolution(nn.Conv2d):
                 return self.run(x_BCHW.float(), kernels, groups).bfloat16()
         if self.keeps_size and groups == len(kernels) and fast_path_applies(x_BCHW, kernels):
             return depthwise(x_BCHW, kernels, self.dilation[0])
-        seen_BCHW = wide(x_BCHW, groups * kernels.shape[1])
+        seen_BCHW = repeat_channels(x_BCHW, groups * kernels.shape[1])
         return functional.conv2d(seen_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
 
     @cached_property
@@ -153,10 +153,12 @@ class StridedDilatedConv(Convolution):
 
     def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
         """Convolve with other kernels in as many groups; the result has the size [H / stride, W / stride]."""
-        seen_BCHW = every(self.stride[0], x_BCHW)
+        seen_BCHW = subsampled(self.stride[0], x_BCHW)
         if fast_path_applies(x_BCHW, kernels):
             return depthwise(seen_BCHW, kernels)
-        return functional.conv2d(wide(seen_BCHW, groups), kernels, padding=self.kernel_size[0] // 2, groups=groups)
+        return functional.conv2d(
+            repeat_channels(seen_BCHW, groups), kernels, padding=self.kernel_size[0] // 2, groups=groups
+        )
 
 
 class Halves(nn.Module):
@@ -169,13 +171,13 @@ class Halves(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, channels, H / 2, W / 2]; H and W must be even."""
-        return torch.cat([self.even(every(2, x_BCHW)), self.odd(every(2, x_BCHW, 1))], dim=1)
+        return torch.cat([self.even(subsampled(2, x_BCHW)), self.odd(subsampled(2, x_BCHW, 1))], dim=1)
 
     @staticmethod
     def side_by_side(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
         """Run ``G`` of them on one input and return [B, G * channels, H / 2, W / 2]."""
-        even = Convolution.side_by_side([pair.even for pair in pairs], every(2, x_BCHW)).chunk(len(pairs), dim=1)
-        odd = Convolution.side_by_side([pair.odd for pair in pairs], every(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
+        even = Convolution.side_by_side([pair.even for pair in pairs], subsampled(2, x_BCHW)).chunk(len(pairs), dim=1)
+        odd = Convolution.side_by_side([pair.odd for pair in pairs], subsampled(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
         return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)
 
 

@@ -14,7 +14,7 @@ from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.topology import Topology
 
 EdgeCandidates = tuple[tuple[str, ...], ...]
-"""For each edge of a cell the names of its candidates, in the order of their mixing weights."""
+"""Names of the candidates of every edge of a cell, in the order of their mixing weights."""
 Candidates = PerKind[EdgeCandidates]
 """The candidates of every edge of every kind of cell."""
 INPUTS_PER_NODE = 2
@@ -26,7 +26,7 @@ Setting = Literal["nodes", "candidates"]
 
 @dataclass(frozen=True)
 class CellSpace:
-    """What one kind of cell may become.
+    """The choices that one kind of cell leaves open.
 
     Attributes:
         topology: its graph.
@@ -51,7 +51,7 @@ class CellSpace:
             raise ValueError("every edge needs a candidate")
 
     def may_win(self, name: str) -> bool:
-        """Whether a genotype may hold a candidate."""
+        """Return whether a genotype may hold a candidate."""
         return name != NONE or self.keeps_none
 
     @property
@@ -72,7 +72,7 @@ class CellSpace:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search can find, and all that others ask of it: one argument wherever an architecture is dealt with.
+    """A search space: one argument wherever an architecture is dealt with.
 
     Attributes:
         name: by which ``search.space`` names it.

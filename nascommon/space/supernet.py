@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.space.fan import Place, leave, scales
+from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import State, apply, global_mean, preprocess, search_operation
 from nascommon.space.precision import Precision, computing, widened
@@ -92,7 +92,7 @@ class SupernetCell(nn.Module):
             if self.divisor > 1:
                 x_BCHW, bypass_BCHW = self._divided(x_BCHW, source)
                 bypasses.append(bypass_BCHW)
-            for edge, term in leave(x_BCHW, edges, self._places(source, mixing), weights):
+            for edge, term in edge_terms(x_BCHW, edges, self._places(source, mixing), weights):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))

@@ -51,19 +51,19 @@ class Topology:
 
     @cached_property
     def incoming(self) -> dict[int, range]:
-        """For each node, the positions in ``edges`` of the edges that enter it."""
+        """Positions in ``edges`` of the edges that enter each node."""
         starts = {node: sum(range(self.inputs, node)) for node in self.node_states}
         return {node: range(start, start + node) for node, start in starts.items()}
 
     @cached_property
     def leaving(self) -> dict[int, tuple[int, ...]]:
-        """For each state but the last, the positions in ``edges`` of the edges that leave it."""
+        """Positions in ``edges`` of the edges that leave each state but the last."""
         states = range(self.node_states.stop - 1)
         return {state: tuple(i for i, edge in enumerate(self.edges) if edge.source == state) for state in states}
 
     @cached_property
     def position(self) -> dict[Edge, int]:
-        """Where each edge stands in ``edges``."""
+        """Position of each edge in ``edges``."""
         return {edge: index for index, edge in enumerate(self.edges)}
 
 

@@ -13,7 +13,7 @@ from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
 from nascommon.space.discrete import SpaceRecord
 from nascommon.space.draws import random_genotype
-from nascommon.space.fan import leave, scales
+from nascommon.space.fan import edge_terms, scales
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.kinds import PerKind
 from nascommon.space.mixing import CellMixing, Mixing, equal_mixing, one_hot
@@ -130,8 +130,8 @@ def test_noise_is_drawn_anew_for_every_edge_and_pass_and_carries_its_mixing_weig
 
     weights_EO = torch.tensor([[0.5, 0.0]] * 5)
     places = {"noise": [(0, 0), (2, 0)]}
-    once = dict(leave(state, list(edges.children()), places, scales(weights_EO, 4)))  # type: ignore[arg-type]
-    again = dict(leave(state, list(edges.children()), places, scales(weights_EO, 4)))  # type: ignore[arg-type]
+    once = dict(edge_terms(state, list(edges.children()), places, scales(weights_EO, 4)))  # type: ignore[arg-type]
+    again = dict(edge_terms(state, list(edges.children()), places, scales(weights_EO, 4)))  # type: ignore[arg-type]
     for edge in (0, 2):
         assert once[edge].shape == state.shape
         assert float(once[edge].std()) == pytest.approx(0.5, rel=0.05)
