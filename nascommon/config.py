@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -139,6 +139,26 @@ class Params(Settings):
                 f"have at most {MOST_OPERATIONS:,} (the papers' largest has 1,904); take fewer cells or nodes"
             )
 
+    def changed(self, changes: Mapping[str, Any]) -> Params:
+        """Return other params, checked as a file is.
+
+        Args:
+            changes: values by dotted key, such as ``{"search.method": "da2s", "seed": 3}``.
+
+        Raises:
+            UserError: with one line ``key: what is wrong`` for each mistake.
+        """
+        tree = self.model_dump(mode="json")
+        for key, value in changes.items():
+            *sections, name = key.split(".")
+            section = tree
+            for part in sections:
+                if not isinstance(section.setdefault(part, {}), dict):
+                    raise UserError(f"{key}: {part} holds one value, and no keys")
+                section = section[part]
+            section[name] = value
+        return _checked(tree, {}, self.file)
+
     def method_settings(self) -> Settings:
         """Return the settings of the selected method."""
         settings: Settings = getattr(self.methods, self.search.method)
@@ -151,7 +171,15 @@ class Params(Settings):
         return REGISTRY[search.method].recipe(self.method_settings(), size)
 
 
-def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = lambda _tree: []) -> Params:
+Look = Callable[[dict[str, Any]], list[Complaint]]
+"""Tree of known keys -> what else is wrong with them."""
+
+
+def _nothing(_tree: dict[str, Any]) -> list[Complaint]:
+    return []
+
+
+def load_params(path: Path, look: Look = _nothing) -> Params:
     """Read and check a params file.
 
     Args:
@@ -161,9 +189,13 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
-    # Twice through pydantic: first to gather all mistakes, told with their lines, then to build the record. It reads
-    # JSON, where lists are allowed for tuples and numbers stay strict.
-    tree, lines = read_yaml(path)
+    return _checked(*read_yaml(path), path, look)
+
+
+def _checked(tree: dict[str, Any], lines: Lines, path: Path, look: Look = _nothing) -> Params:
+    """Build the record, or tell all mistakes at once, with their lines where there are lines."""
+    # Twice through pydantic: first to gather all mistakes, then to build the record. It reads JSON, where lists are
+    # allowed for tuples and numbers stay strict.
     complete = _with_defaults(Params, tree)
     mistakes, known = _mistakes(complete)
     details = sorted(mistakes, key=lambda detail: _line(detail["loc"], lines))
@@ -172,7 +204,7 @@ def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = 
         return Params.model_validate_json(json.dumps(complete), context=path)
     complaints += [complaint for detail in details[:MOST_LINES] for complaint in _complaints_of(detail)]
     located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
-    told = [f"{path}:{line}: {key}: {text}" for line, key, text in located]
+    told = [f"{path}:{line}: {key}: {text}" if lines else f"{key}: {text}" for line, key, text in located]
     raise UserError(*told, *("counted only" for _ in details[MOST_LINES:]))
 
 

@@ -366,3 +366,16 @@ def test_what_does_not_fit_the_size_of_the_search_is_told_at_its_line(tmp_path: 
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"methods\.pcdarts\.channel_divisor: must divide the 2 channels .*got 3"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_changed_params_are_checked_as_a_file_is(least: Params) -> None:
+    """A notebook changes a setting by its dotted key; ``model_copy`` would take a method that does not exist."""
+    other = least.changed({"search.method": "random", "seed": 3})
+    assert (other.search.method, other.seed, least.seed) == ("random", 3, 0)
+    assert other.file == least.file
+    with pytest.raises(UserError, match=r"^search\.method: unknown method; did you mean 'da2s'"):
+        least.changed({"search.method": "dar2s"})
+    with pytest.raises(UserError, match=r"^search\.chanels: unknown key; did you mean 'channels'"):
+        least.changed({"search.chanels": 3})
+    with pytest.raises(UserError, match=r"^seed\.x: seed holds one value"):
+        least.changed({"seed.x": 3})
