@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, create_model, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, PrivateAttr, create_model, model_validator
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.data.settings import DataSettings
 from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.report.settings import EvaluateSettings
-from nascommon.runtime.yaml_lines import Lines, Position, key_name, read_yaml
+from nascommon.runtime.reading import Complaint, checked, keys_at, value_at
+from nascommon.runtime.yaml_lines import Position, read_yaml
 from nascommon.search.settings import SearchSettings
-from nascommon.settings import MOST_LINES, Seed, Settings, Threads, UserError, check_pieces, cut, nearest
+from nascommon.settings import Seed, Settings, Threads, UserError, check_pieces
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.space.space import Space
 from nascommon.space.stem import Stem
 from nascommon.training.settings import BaselineSettings, RetrainSettings, TransferSettings
 
-Complaint = tuple[Position, str]
-"""Position of a mistake in the file, and what is wrong there."""
 KEYS_DVC_NEEDS = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
 """Keys that have a default and yet must be in the file: dvc.yaml names them, and DVC stops at one that is not there,
 which may be hours later. The section of the selected method is one more."""
@@ -157,7 +153,7 @@ class Params(Settings):
                     raise UserError(f"{key}: {part} holds one value, and no keys")
                 section = section[part]
             section[name] = value
-        return _checked(tree, {}, self.file)
+        return checked(Params, tree, {}, self.file, lambda _given, _known: [])
 
     def method_settings(self) -> Settings:
         """Return the settings of the selected method."""
@@ -171,15 +167,7 @@ class Params(Settings):
         return REGISTRY[search.method].recipe(self.method_settings(), size)
 
 
-Look = Callable[[dict[str, Any]], list[Complaint]]
-"""Tree of known keys -> what else is wrong with them."""
-
-
-def _nothing(_tree: dict[str, Any]) -> list[Complaint]:
-    return []
-
-
-def load_params(path: Path, look: Look = _nothing) -> Params:
+def load_params(path: Path, look: Callable[[dict[str, Any]], list[Complaint]] = lambda _tree: []) -> Params:
     """Read and check a params file.
 
     Args:
@@ -189,64 +177,8 @@ def load_params(path: Path, look: Look = _nothing) -> Params:
     Raises:
         UserError: with one line ``FILE:LINE: key: what is wrong`` for each mistake.
     """
-    return _checked(*read_yaml(path), path, look)
-
-
-def _checked(tree: dict[str, Any], lines: Lines, path: Path, look: Look = _nothing) -> Params:
-    """Build the record, or tell all mistakes at once, with their lines where there are lines."""
-    # Twice through pydantic: first to gather all mistakes, then to build the record. It reads JSON, where lists are
-    # allowed for tuples and numbers stay strict.
-    complete = _with_defaults(Params, tree)
-    mistakes, known = _mistakes(complete)
-    details = sorted(mistakes, key=lambda detail: _line(detail["loc"], lines))
-    complaints = [*_unwritten(tree), *look(known)]
-    if not details and not complaints:
-        return Params.model_validate_json(json.dumps(complete), context=path)
-    complaints += [complaint for detail in details[:MOST_LINES] for complaint in _complaints_of(detail)]
-    located = sorted((_line(position, lines), key_name(position), text) for position, text in complaints)
-    told = [f"{path}:{line}: {key}: {text}" if lines else f"{key}: {text}" for line, key, text in located]
-    raise UserError(*told, *("counted only" for _ in details[MOST_LINES:]))
-
-
-def _mistakes(tree: dict[str, Any]) -> tuple[list[ErrorDetails], dict[str, Any]]:
-    """Return what pydantic finds and what it finds without the unknown keys, and the tree without them.
-
-    A rule over the keys of a section is only looked at where each of them is right, so an unknown key would hide it.
-    """
-    try:
-        Params.model_validate_json(json.dumps(tree))
-    except ValidationError as error:
-        details = [detail | {"loc": _in_the_file(detail["loc"], tree)} for detail in error.errors(include_url=False)]
-        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
-        known = _without(tree, {detail["loc"] for detail in unknown})
-        if known != tree:
-            others, known = _mistakes(known)
-            return unknown + others, known
-        return details, tree
-    return [], tree
-
-
-def _in_the_file(position: Position, tree: Any) -> Position:
-    """Leave out of a position the kind that pydantic names where a section is one of several kinds."""
-    kept: list[str | int] = []
-    for key in position[:-1]:
-        try:
-            tree = tree[key]
-        except (KeyError, TypeError):
-            continue
-        kept.append(key)
-    return (*kept, *position[-1:])
-
-
-def _without(tree: Any, dropped: set[Position], here: Position = ()) -> Any:
-    """Return a copy of a tree without the keys at some positions."""
-    match tree:
-        case dict():
-            kept = {key: value for key, value in tree.items() if (*here, key) not in dropped}
-            return {key: _without(value, dropped, (*here, key)) for key, value in kept.items()}
-        case list():
-            return [_without(value, dropped, (*here, index)) for index, value in enumerate(tree)]
-    return tree
+    tree, lines = read_yaml(path)
+    return checked(Params, tree, lines, path, lambda given, known: [*_unwritten(given), *look(known)])
 
 
 def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
@@ -258,7 +190,7 @@ def _unwritten(tree: dict[str, Any]) -> Iterator[Complaint]:
         given = value_at(tree, tuple(section))
         if not isinstance(given, dict) or name in given:
             continue
-        misspelt = difflib.get_close_matches(name, given.keys() - set(_keys_at(tuple(section))))
+        misspelt = difflib.get_close_matches(name, given.keys() - set(keys_at(Params, tuple(section))))
         if not misspelt:  # or it is told as an unknown key
             yield position, f"is missing, and DVC stops without it; write {name}: {_default(position)} for the default"
 
@@ -267,79 +199,3 @@ def _default(position: Position) -> str:
     least = {"data": {"source": "digits"}, "search": {"method": "darts"}, "methods": {}, "transfer": {"data": None}}
     default = value_at(Params.model_validate(least).model_dump(mode="json"), position)
     return "{}" if isinstance(default, dict) else str(default)
-
-
-def value_at(tree: Any, position: Position) -> Any:
-    """Return what stands at a position of a tree, None if nothing does."""
-    for key in position:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
-def _with_defaults(model: type[Settings], tree: dict[str, Any]) -> dict[str, Any]:
-    """Complete every section that is given in part by the default of its own place.
-
-    So ``weights: {lr: 0.05}`` changes the rate and leaves the method's other values, which may not be the type's.
-    """
-    complete = dict(tree)
-    for name, field in model.model_fields.items():
-        value, inner = tree.get(name), _settings_types(field.annotation)
-        if isinstance(value, dict) and len(inner) == 1:
-            default = field.default.model_dump(mode="json") if isinstance(field.default, Settings) else {}
-            complete[name] = _with_defaults(inner[0], _overlaid(default, value))
-    return complete
-
-
-def _overlaid(default: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(default)
-    for name, part in value.items():
-        both = isinstance(part, dict) and isinstance(default.get(name), dict)
-        merged[name] = _overlaid(default[name], part) if both else part
-    return merged
-
-
-def _settings_types(annotation: Any) -> list[type[Settings]]:
-    """Return the settings classes among what a field may hold."""
-    choices = [annotation, *getattr(annotation, "__args__", ())]
-    return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Settings)]
-
-
-def _complaints_of(detail: ErrorDetails) -> list[Complaint]:
-    """Return where complaints belong and what they say."""
-    position: Position = detail["loc"]
-    if detail["type"] == "extra_forbidden":
-        return [(position, f"unknown key{nearest(str(position[-1]), _keys_at(position[:-1]))}")]
-    if detail["type"] == "missing":
-        return [(position, "is missing")]
-    if detail["type"] == "value_error":
-        return [_placed(position, line, detail["input"]) for line in str(detail["ctx"]["error"]).splitlines()]
-    text = detail["msg"].replace("Input should be", "must be", 1)
-    return [(position, f"{text[0].lower()}{text[1:]} (got {_quoted(detail['input'])})")]
-
-
-def _placed(position: Position, line: str, value: Any) -> Complaint:
-    """Place what a validator says; one over several keys says first which one it means."""
-    key, _, rest = line.partition(": ")
-    if rest and re.fullmatch(r"[\w.]+", key):
-        return (*position, *key.split(".")), rest
-    return position, f"{line} (got {_quoted(value)})"
-
-
-def _keys_at(position: Position) -> list[str]:
-    """Return the keys that the settings at ``position`` know."""
-    fields = Params.model_fields
-    for key in position:
-        models = _settings_types(fields[str(key)].annotation) if str(key) in fields else []
-        fields = {name: field for model in models for name, field in model.model_fields.items()}
-    return list(fields)
-
-
-def _line(position: Position, lines: Lines) -> int:
-    """Return the line of a key, or of the nearest section around it."""
-    while position and position not in lines:
-        position = position[:-1]
-    return lines.get(position, 1)
-
-
-def _quoted(value: Any) -> str:
-    return cut(json.dumps(value, default=str))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nascommon.config import Params, value_at
+from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.paths import ROOT
 from nascommon.runtime.artefacts import digest
@@ -19,6 +19,7 @@ from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.graph import code_version, dependencies, input_hashes
 from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
+from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 from nascommon.space.precision import Precision

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nascommon.config import Complaint, value_at
 from nascommon.cost import footprint as memory
 from nascommon.cost.footprint import Shape
 from nascommon.data.layout import picture_root
@@ -21,6 +20,7 @@ from nascommon.data.samples import Paths
 from nascommon.data.settings import FOLDERS, DataSettings
 from nascommon.data.sources import Source
 from nascommon.data.storing import LARGEST_IN_MEMORY
+from nascommon.runtime.reading import Complaint, value_at
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
 
