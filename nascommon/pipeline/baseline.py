@@ -8,7 +8,7 @@ from functools import partial
 
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
-from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET
+from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET_DATA
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
@@ -17,8 +17,8 @@ from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
-from nascommon.space.discrete import FILE, SpaceRecord
 from nascommon.space.draws import random_genotype
+from nascommon.space.record import FILE, SpaceRecord
 from nascommon.training.artefact import save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
@@ -31,7 +31,7 @@ def baseline(params: Params) -> None:
     Killed at any moment, the next run continues after the last finished epoch.
     """
     with stage_run("baseline", params) as run:
-        retraining = Retraining(run.params.retrain, run.open(TARGET), BASELINE)
+        retraining = Retraining(run.params.retrain, run.open(TARGET_DATA), BASELINE)
         # As DVC does: what a killed run left half written is none of the results.
         shutil.rmtree(BASELINE, ignore_errors=True)
         BASELINE.mkdir(parents=True)

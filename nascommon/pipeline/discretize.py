@@ -14,7 +14,7 @@ from nascommon.data.loading import Data
 from nascommon.gaps.discretization import discretization_gap, gap_by_kept_edges
 from nascommon.gaps.operation import operation_gap
 from nascommon.pipeline.given import given_genotype
-from nascommon.pipeline.paths import DISCRETIZE, METRICS, SEARCH, TARGET
+from nascommon.pipeline.paths import DISCRETIZE, METRICS, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import stage_run
 from nascommon.report.drawing import save_drawing
 from nascommon.runtime.artefacts import write_json, write_table
@@ -43,7 +43,7 @@ def discretize(params: Params) -> None:
         started = time.perf_counter()
         search = load_search(SEARCH)
         state = search.final.load(run.params.method(), run.device)
-        data = run.open(TARGET)
+        data = run.open(TARGET_DATA)
         calibration = data.calibration("calibration", settings.batch_size, settings.calibration_batches)
         valid = list(data.evaluation(data.prepared.part("architecture"), SCORING_BATCH).epoch(0))
         genotype, samples = choose_genotype(

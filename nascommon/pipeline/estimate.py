@@ -25,7 +25,7 @@ from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
 from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
-from nascommon.pipeline.paths import TARGET, TRANSFER
+from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.pipeline.unprepared import expected_shape
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
@@ -73,7 +73,7 @@ class Trainings:
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
     """Measure and yield the long stages one by one."""
-    target = expected_shape(params.data, TARGET)
+    target = expected_shape(params.data, TARGET_DATA)
     process = process_bytes(device, tracked=params.tracking != "none")
     seen = round(target.images * params.data.search_fraction)
     half = round(seen * (1 - params.data.architecture_fraction))
@@ -90,7 +90,7 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     images = round(target.images * (1 - retrain.holdout))
     yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, 1),), target, images)
     if transfer.data is not None:
-        shape, origin = expected_shape(transfer.data, TRANSFER), "transfer.data.size"
+        shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
         one = ((transfer.network, 1),)
         yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin)
     ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]

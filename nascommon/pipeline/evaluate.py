@@ -18,9 +18,9 @@ from nascommon.pipeline.paths import (
     EVALUATE,
     METRICS,
     RETRAIN,
-    TARGET,
+    TARGET_DATA,
     TRANSFER,
-    TRANSFERRED,
+    TRANSFER_DATA,
 )
 from nascommon.pipeline.run import Run, method_hash, stage_run
 from nascommon.report.gap_table import gap_figures, gap_table
@@ -74,7 +74,7 @@ def evaluate(params: Params) -> None:
     of the same protocol, with a linear classifier and with published results, and adds up what it all cost.
     """
     with stage_run("evaluate", params) as run:
-        target = run.open(TARGET)
+        target = run.open(TARGET_DATA)
         ours = tested(run, target, RETRAIN, "retrain")
         random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
         comparisons = compare_with_random(run, ours, random)
@@ -191,7 +191,7 @@ def transfer_row(run: Run) -> list[dict[str, Any]]:
     settings = run.params.transfer.data
     if settings is None:
         return []
-    result = tested(run, run.open(TRANSFER), TRANSFERRED, "transfer")
+    result = tested(run, run.open(TRANSFER_DATA), TRANSFER, "transfer")
     return [
         {
             "what": f"{origin_in_words(run)}, transferred (ImageNet network)",

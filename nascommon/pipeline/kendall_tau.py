@@ -14,7 +14,7 @@ import pandas as pd
 
 from nascommon.config import Params
 from nascommon.data.pictures import some
-from nascommon.gaps.candidates import FEWEST, Architecture, scored
+from nascommon.gaps.architectures import FEWEST, Architecture, scored
 from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.run import Run, stage_run

@@ -8,13 +8,13 @@ ROOT = Path()
 """Stages run in the folder of params.yaml, as DVC runs them."""
 
 
-TARGET, TRANSFER = Path("data/prepared/target"), Path("data/prepared/transfer")
+TARGET_DATA, TRANSFER_DATA = Path("data/prepared/target"), Path("data/prepared/transfer")
 
 
 SEARCH, DISCRETIZE, RETRAIN = Path("data/search"), Path("data/discretize"), Path("data/retrain")
 
 
-TRANSFERRED, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
+TRANSFER, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
 
 
 EVALUATE = Path("data/evaluate")

@@ -6,7 +6,7 @@ import shutil
 
 from nascommon.config import Params
 from nascommon.data.preparing import prepare as prepare_folder
-from nascommon.pipeline.paths import TARGET, TRANSFER
+from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
 
@@ -17,7 +17,10 @@ def prepare(params: Params) -> None:
     The training images fall into the half that trains network weights and the half that trains the architecture. Test
     images lie in a folder of their own that only the stage ``evaluate`` reads.
     """
-    for key, folder, data in (("data", TARGET, params.data), ("transfer.data", TRANSFER, params.transfer.data)):
+    for key, folder, data in (
+        ("data", TARGET_DATA, params.data),
+        ("transfer.data", TRANSFER_DATA, params.transfer.data),
+    ):
         if data is None:  # DVC wants every output: an empty set that nobody opens
             for name in ("manifest.json", "split.json", "settings.json"):
                 write_json(folder / name, {"skipped": "transfer.data is null"})

@@ -11,10 +11,10 @@ from typing import Any
 from nascommon.cost.footprint import prepared_shape
 from nascommon.data.batches import Batches
 from nascommon.data.loading import Data
-from nascommon.gaps.candidates import Architecture, SavedSupernet, from_epochs, sampled
+from nascommon.gaps.architectures import Architecture, SavedSupernet, from_epochs, sampled
 from nascommon.method import Method
 from nascommon.pipeline.memory_limit import require_trainings
-from nascommon.pipeline.paths import SEARCH, TARGET
+from nascommon.pipeline.paths import SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run
 from nascommon.pipeline.search import FurtherSearch, searches_at_a_time
 from nascommon.runtime.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ class RankingSetup:
     @staticmethod
     def open(run: Run) -> RankingSetup:
         """Open the search and the data."""
-        data = run.open(TARGET)
+        data = run.open(TARGET_DATA)
         valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
         return RankingSetup(run, run.params.method(), load_search(SEARCH), data, valid)
 
@@ -134,7 +134,7 @@ class RankingSetup:
         params = self.run.params
         files = [self.run.checkpoints.file(f"search_{index}") for index in range(1, count + 1)]
         searches = [
-            FurtherSearch(params, TARGET, self.run.device, derive(params.seed, "run", index), file.address)
+            FurtherSearch(params, TARGET_DATA, self.run.device, derive(params.seed, "run", index), file.address)
             for index, file in enumerate(files, start=1)
         ]
         at_a_time, done = searches_at_a_time(params, self.data, count), itertools.count()

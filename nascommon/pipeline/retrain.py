@@ -14,7 +14,7 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
-from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET, TRANSFERRED
+from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import read_json, write_json, write_table
 from nascommon.runtime.progress import epoch_figures, progress, summary
@@ -46,7 +46,7 @@ class Retraining:
             UserError: the images do not fit the stem.
         """
         manifest = self.data.prepared.manifest
-        origin = "transfer.data.size" if self.folder == TRANSFERRED else "data.size"
+        origin = "transfer.data.size" if self.folder == TRANSFER else "data.size"
         check_image_size(manifest.height, manifest.width, self.settings.network.stem, origin)
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
@@ -61,7 +61,7 @@ class Retraining:
         Raises:
             UserError: a step does not fit into the free memory.
         """
-        key = f"{'transfer' if self.folder == TRANSFERRED else 'retrain'}.training.pieces"
+        key = f"{'transfer' if self.folder == TRANSFER else 'retrain'}.training.pieces"
         spec, shape = self.spec(run.precision), prepared_shape(self.data.prepared)
         return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
 
@@ -72,7 +72,7 @@ def retrain(params: Params) -> None:
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
     with stage_run("retrain", params) as run:
-        data = run.open(TARGET)
+        data = run.open(TARGET_DATA)
         train_genotype(run, Retraining(run.params.retrain, data, RETRAIN))
 
 

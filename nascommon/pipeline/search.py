@@ -15,7 +15,7 @@ from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.memory_limit import require_searches
-from nascommon.pipeline.paths import METRICS, PLOTS, SEARCH, TARGET
+from nascommon.pipeline.paths import METRICS, PLOTS, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import plot_alphas
@@ -30,7 +30,7 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.setup import base_spec, search_data
 from nascommon.search.snapshots import Snapshots
-from nascommon.space.discrete import FILE, SpaceRecord
+from nascommon.space.record import FILE, SpaceRecord
 from nascommon.space.space import Space
 
 
@@ -40,7 +40,7 @@ def search(params: Params) -> None:
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
     with stage_run("search", params) as run:
-        method, data = run.params.method(), run.open(TARGET)
+        method, data = run.params.method(), run.open(TARGET_DATA)
         given_genotype(run.params)  # refused now, not after the search
         searches_at_a_time(run.params, data)
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
@@ -126,7 +126,7 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
         "search_seconds": history.seconds,
         "peak_memory_mib": peak_memory_bytes(run.device) / 2**20,
     }
-    space = SpaceRecord.drawn_from(run.params.search.chosen_space())
+    space = SpaceRecord.for_baseline(run.params.search.chosen_space())
     write_json(SEARCH / FILE, space.model_dump(mode="json", by_alias=True))
     save_state(SEARCH / "final.safetensors", state)
     save_history(SEARCH, history, state.spec.space)

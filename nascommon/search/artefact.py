@@ -17,8 +17,8 @@ from nascommon.runtime.records import read_record, remake_hint
 from nascommon.search.history import History
 from nascommon.search.state import InducedModel, SearchState, new_state
 from nascommon.settings import Cells, Channels, Count, Probability, Settings, UserError, Whole
-from nascommon.space.discrete import SpaceRecord
 from nascommon.space.precision import Precision
+from nascommon.space.record import SpaceRecord
 from nascommon.space.space import Space
 from nascommon.space.stem import Stem
 from nascommon.space.supernet import SupernetSpec

@@ -48,7 +48,7 @@ class SeededBatches(Protocol):
 
 
 @dataclass(frozen=True)
-class Course:
+class SharedSetup:
     """All that jobs share; small, since it is sent with each job to a process that makes its own batches."""
 
     settings: TrainingSettings
@@ -129,7 +129,7 @@ def train_many(
         UserError: a process was killed, or memory ran out; the message names the job.
         RuntimeError: a job failed in a process of its own; the message names it.
     """
-    course = Course(settings, batches, validation, device)
+    course = SharedSetup(settings, batches, validation, device)
     files = [checkpoints.file(job.name) if checkpoints else None for job in jobs]
     _tell_resume(files, settings.epochs, hooks)
     results: dict[int, Trained | DivergenceError] = {}
@@ -171,12 +171,12 @@ class _Report:
     peak_memory: int
 
 
-def piece(course: Course, job: Job, file: Checkpoint | None) -> Piece[_Report | DivergenceError]:
+def piece(course: SharedSetup, job: Job, file: Checkpoint | None) -> Piece[_Report | DivergenceError]:
     """Describe a job; it tells its rows, and as text what its checkpoint has to say."""
     return Piece(job.name, _train, (course, job, file.address if file else None))
 
 
-def _train(course: Course, job: Job, address: Address | None, tell: Tell) -> _Report | DivergenceError:
+def _train(course: SharedSetup, job: Job, address: Address | None, tell: Tell) -> _Report | DivergenceError:
     """Train one job where the piece of work is done."""
     tune(course.device)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nascommon.data.prepared import open_prepared
-from nascommon.pipeline.paths import TARGET
+from nascommon.pipeline.paths import TARGET_DATA
 from nascommon.runtime.executor import Piece
 from tests.stages.project import Project
 
@@ -37,7 +37,7 @@ def test_a_piece_of_work_is_small_however_large_the_prepared_set(
 ) -> None:
     searched.change(data__size=32, data__channels=3, data__limit=None, baseline__architectures=3,
                     retrain__holdout=holdout).stages("inventory", "prepare")  # fmt: skip
-    images = open_prepared(searched.folder / TARGET).part("train").samples.images  # type: ignore[attr-defined]
+    images = open_prepared(searched.folder / TARGET_DATA).part("train").samples.images  # type: ignore[attr-defined]
     assert images.numel() > 30 * MOST_BYTES
     weighed = Weighed()
     monkeypatch.setattr("nascommon.pipeline.baseline.executor", lambda *_: weighed)

@@ -11,7 +11,6 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.search.settings import SearchSettings
 from nascommon.settings import UserError
-from nascommon.space.discrete import SpaceRecord
 from nascommon.space.draws import random_genotype
 from nascommon.space.fan import edge_terms, scales
 from nascommon.space.genotype import genotype_from_json
@@ -19,6 +18,7 @@ from nascommon.space.kinds import PerKind
 from nascommon.space.mixing import CellMixing, Mixing, equal_mixing, one_hot
 from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.record import SpaceRecord
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.space import SPACES, CellSpace, Space, find_space
 from nascommon.space.supernet import Supernet, SupernetSpec
@@ -170,7 +170,7 @@ def test_where_none_may_win_all_architectures_are_drawn_evenly(sparse: Space) ->
     drawn = Counter(random_genotype(sparse, torch.Generator().manual_seed(seed)).main.edges for seed in range(400))
     mean = sum(edges * count for edges, count in drawn.items()) / 400
     assert mean == pytest.approx(6 * 2 / 3, abs=0.25)
-    assert SpaceRecord.drawn_from(sparse).open().cells == sparse.cells
+    assert SpaceRecord.for_baseline(sparse).open().cells == sparse.cells
 
 
 def test_a_genotype_of_an_unknown_skeleton_is_refused() -> None:

@@ -60,7 +60,7 @@ class SpaceRecord(Settings):
         return SpaceRecord(space=space.name, skeleton=space.skeleton.name, cells=cells)
 
     @staticmethod
-    def drawn_from(space: Space) -> SpaceRecord:
+    def for_baseline(space: Space) -> SpaceRecord:
         """Return the record of what a random architecture is drawn from: equal for all methods that search the space.
 
         Candidates that no genotype holds are left out, and the others are in one order whatever the user's.

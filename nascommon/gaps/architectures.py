@@ -1,4 +1,4 @@
-"""The architectures whose ranking is tested, and what the search thinks of each."""
+"""The architectures whose ranking is tested, each with its search score."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nascommon.space.discrete import SpaceRecord
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.record import SpaceRecord
 from nascommon.space.space import SPACES, find_space
 from nascommon.space.topology import Topology
 from tests.space.kinds import space_of
@@ -19,11 +19,11 @@ DARTS = SPACES["darts"]
 
 
 def test_none_and_the_order_of_the_candidates_make_no_other_space() -> None:
-    drawn = SpaceRecord.drawn_from(DARTS)
-    assert drawn == SpaceRecord.drawn_from(DARTS.without_none())
-    assert drawn == SpaceRecord.drawn_from(find_space("darts", 4, tuple(reversed(CANDIDATES))))
-    assert drawn != SpaceRecord.drawn_from(find_space("darts", 3))
-    assert drawn != SpaceRecord.drawn_from(find_space("darts", candidates=CANDIDATES[:-1]))
+    drawn = SpaceRecord.for_baseline(DARTS)
+    assert drawn == SpaceRecord.for_baseline(DARTS.without_none())
+    assert drawn == SpaceRecord.for_baseline(find_space("darts", 4, tuple(reversed(CANDIDATES))))
+    assert drawn != SpaceRecord.for_baseline(find_space("darts", 3))
+    assert drawn != SpaceRecord.for_baseline(find_space("darts", candidates=CANDIDATES[:-1]))
     assert drawn.cells["normal"].candidates == (CANDIDATES[1:],) * 14
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from nascommon.gaps.candidates import Architecture, SavedSupernet, from_epochs, sampled, scored
+from nascommon.gaps.architectures import Architecture, SavedSupernet, from_epochs, sampled, scored
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
