@@ -379,3 +379,8 @@ def test_changed_params_are_checked_as_a_file_is(least: Params) -> None:
         least.changed({"search.chanels": 3})
     with pytest.raises(UserError, match=r"^seed\.x: seed holds one value"):
         least.changed({"seed.x": 3})
+
+
+def test_a_key_of_another_kind_of_choice_is_not_called_unknown(least: Params) -> None:
+    with pytest.raises(UserError, match=r"radius: is a key of another kind"):
+        least.changed({"methods.darts.arch_gradient": {"kind": "first_order", "radius": 0.1}})

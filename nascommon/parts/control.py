@@ -97,5 +97,5 @@ def between(first: float, last: float) -> Control:
 
 
 def falling(progress: float) -> float:
-    """1 - t."""
+    """Fall linearly from 1 to 0 as the search goes on."""
     return 1 - progress

@@ -269,7 +269,7 @@ def process_bytes(device: torch.device, *, tracked: bool) -> int:
         return 0
     # A stage's process is mostly imported libraries; importing them here makes this process as large as theirs.
     for stage in STAGES:
-        importlib.import_module(f"stages.{stage}")
+        importlib.import_module(f"nascommon.pipeline.{stage}")
     # The first step loads what PyTorch loads late, and makes the kernels that a process then keeps.
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(3), nn.AvgPool2d(3))
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)

@@ -163,7 +163,7 @@ def random_row(run: Run, random: list[TestHits]) -> list[dict[str, Any]]:
     params = [result.params or math.nan for result in random]
     return [
         {
-            "what": "random architectures, same protocol",
+            "what": f"random architectures{of_space(run.params)}, same protocol",
             "data set": run.params.data.source,
             "test error %": float(errors.mean()),
             "± sd": float(errors.std()) if len(random) > 1 else math.nan,
@@ -253,7 +253,12 @@ def collect_results(
 
 
 def title_of(params: Params) -> str:
-    """Name the method, or the genotype that was given in its result's place, the data and the seed."""
+    """Name the method, or the genotype that was given in its result's place, the space, the data and the seed."""
     method, given = params.search.method, params.discretize.genotype
     what = method if given is None else f"{given} (given; beside a search by {method})"
-    return f"{what} on {params.data.source}, seed {params.seed}"
+    return f"{what}{of_space(params)} on {params.data.source}, seed {params.seed}"
+
+
+def of_space(params: Params) -> str:
+    """Name the space, unless it is the papers'."""
+    return "" if params.search.space == "darts" else f" in space {params.search.space}"

@@ -42,7 +42,12 @@ def gap_columns(kind: str) -> tuple[Gap, ...]:
             "the same, what is kept carries its learned weights",
         ),
         Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
-        Gap("operation: excess", "operation_gap_excess", 100, "points of weight on skips and pools above their share"),
+        Gap(
+            "operation: excess",
+            "operation_gap_excess",
+            100,
+            "points of weight on skips, pools and noise above their share",
+        ),
         Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
         Gap("skips", f"skips_{kind}", 1, f"skip connections in the {kind} cell"),
         Gap(

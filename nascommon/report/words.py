@@ -99,7 +99,7 @@ def random_sentence(comparison: dict[str, Any]) -> str:
 def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
     """Say whether weight follows worth, and how many skips the main kind of cell has."""
     excess = (
-        f"Operation gap: {points(gap['operation_gap_excess'])} of weight on skips and pools against their "
+        f"Operation gap: {points(gap['operation_gap_excess'])} of weight on operations without weights against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
         f"{100 * gap['operation_gap_excess_high']:+.1f}), "
         f"{gap[f'skips_{kind}']} skip connections in the {kind} cell"

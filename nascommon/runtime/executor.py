@@ -1,6 +1,6 @@
 """Independent pieces of work are done one by one, or side by side in processes that do not outlive this one.
 
-A member of the crew of processes is a fresh interpreter at the other end of a socket. It does not import the script of
+Each process is a fresh interpreter at the other end of a socket. It does not import the script of
 its parent, as ``multiprocessing`` would have it do, and it is in a session of its own, so that Ctrl-C in a terminal
 reaches the parent alone. When its parent ends, however that happens, the socket closes and the member stops at once, in
 the middle of whatever it does.
@@ -166,7 +166,7 @@ class Processes:
         """
         waiting = deque(enumerate(pieces))
         results: dict[int, Result] = {}
-        with _crew(min(self.count, len(pieces)), self.threads) as members:
+        with _started(min(self.count, len(pieces)), self.threads) as members:
             for member in members:
                 _give(member, waiting)
             while busy := [member for member in members if member.index is not None]:
@@ -217,7 +217,7 @@ def _raise(name: str, failure: _Failure) -> NoReturn:
 
 
 @contextmanager
-def _crew(count: int, threads: int | None) -> Iterator[list[_Member]]:
+def _started(count: int, threads: int | None) -> Iterator[list[_Member]]:
     """Start the processes; at the end, however it comes, stop them."""
     members: list[_Member] = []
     try:

@@ -128,7 +128,10 @@ def _complaints_of(model: type[Settings], detail: ErrorDetails) -> list[Complain
     """Return where complaints belong and what they say."""
     position: Position = detail["loc"]
     if detail["type"] == "extra_forbidden":
-        return [(position, f"unknown key{nearest(str(position[-1]), keys_at(model, position[:-1]))}")]
+        name, known = str(position[-1]), keys_at(model, position[:-1])
+        if name in known:
+            return [(position, "is a key of another kind; set the kind that has it, or leave it out")]
+        return [(position, f"unknown key{nearest(name, known)}")]
     if detail["type"] == "missing":
         return [(position, "is missing")]
     if detail["type"] == "value_error":

@@ -82,7 +82,7 @@ def one_hot(genotype: Genotype, space: Space, *, like: Tensor) -> Mixing:
 
 
 def one_hot_cell(cell: CellGenotype, space: CellSpace, *, like: Tensor) -> CellMixing:
-    """One kind of cell of ``one_hot``."""
+    """Return the weights of ``one_hot`` for a single kind of cell."""
     candidates = space.candidates
     weights_EO = torch.zeros(len(candidates), space.operations, dtype=like.dtype, device=like.device)
     active: list[tuple[int, ...]] = [()] * len(candidates)

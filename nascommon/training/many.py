@@ -26,7 +26,7 @@ from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import TrainingSettings
 
 MOST_ON_A_GPU = 4
-"""Not measured here."""
+"""Trainings at a time on a GPU under ``jobs: auto``; a guess, not measured."""
 
 
 @dataclass(frozen=True)
