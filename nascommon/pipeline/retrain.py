@@ -20,8 +20,9 @@ from nascommon.runtime.artefacts import read_json, write_json, write_table
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.network import AUXILIARY_MAP, TOTAL_STRIDE, NetworkSpec, check_image_size
+from nascommon.space.network import AUXILIARY_MAP, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
+from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.training.artefact import save_network
 from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import Trained, train_network
@@ -82,7 +83,7 @@ def train_genotype(run: Run, retraining: Retraining) -> None:
     spec, training = retraining.spec(run.precision), retraining.settings.training
     retraining.at_a_time(run)
     manifest = retraining.data.prepared.manifest
-    say_auxiliary(spec, manifest.height, manifest.width)
+    say_auxiliary(spec, SKELETONS[genotype.skeleton], manifest.height, manifest.width)
     kept, held_out = retraining.pictures()
     data, part = kept.open()
     with progress(run.stage, training.epochs) as bar:
@@ -139,9 +140,10 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
     )
 
 
-def say_auxiliary(spec: NetworkSpec, height: int, width: int) -> None:
+def say_auxiliary(spec: NetworkSpec, skeleton: Skeleton, height: int, width: int) -> None:
     """Say when the auxiliary head meets a map that the published one is not made for."""
-    rows, columns = height // TOTAL_STRIDE[spec.stem], width // TOTAL_STRIDE[spec.stem]
+    stride = spec.auxiliary_stride(skeleton)
+    rows, columns = height // stride, width // stride
     published = AUXILIARY_MAP[spec.stem]
     if spec.auxiliary and (rows, columns) != (published, published):
         print(

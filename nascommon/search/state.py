@@ -84,7 +84,7 @@ class SearchState:
             (kind, sample.draw(self.logits[kind], mixing[kind], cell, self.progress))
             for kind, cell in self.spec.space.cells.items()
         )
-        self.varies |= drawn.main.active is not None
+        self.varies |= any(cell.active is not None for cell in drawn.values())
         return drawn
 
     @torch.no_grad()

@@ -18,12 +18,14 @@ from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, global_mean, preprocess
 from nascommon.space.precision import Precision, computing, widened
-from nascommon.space.skeleton import SKELETONS
+from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import stride
 
-TOTAL_STRIDE: dict[Stem, int] = {"cifar": 4, "imagenet": 32}
-"""By how much height and width shrink from the image to the last cell."""
+STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "imagenet": 8}
+"""By how much height and width shrink from the image to the first cell."""
+TOTAL_STRIDE: dict[Stem, int] = {stem: 4 * stride for stem, stride in STEM_STRIDE.items()}
+"""By how much they shrink to the last cell where two cells halve, as in the networks of the papers."""
 AUXILIARY_MAP: dict[Stem, int] = {"cifar": 8, "imagenet": 7}
 """Side of the feature map that the published auxiliary heads are made for (images of 32 and of 224 pixels)."""
 
@@ -41,6 +43,16 @@ class NetworkSpec:
     auxiliary_second_norm: bool = True
     """False: quark0/darts' ImageNet head, which has no batch norm after its second convolution."""
     precision: Precision = "float32"
+
+    @property
+    def auxiliary_cell(self) -> int:
+        """Position of the cell whose output the auxiliary head sees."""
+        return 2 * self.cells // 3
+
+    def auxiliary_stride(self, skeleton: Skeleton) -> int:
+        """Return by how much height and width shrink from the image to the map that the auxiliary head sees."""
+        halvings = sum(at <= self.auxiliary_cell for at in skeleton.halvings(self.cells))
+        return STEM_STRIDE[self.stem] << halvings
 
 
 def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
@@ -190,7 +202,7 @@ class Network(nn.Module):
                 )
             )
             widths = (widths[-1], len(cell.concat) * channels)
-            if spec.auxiliary and index == 2 * spec.cells // 3:
+            if spec.auxiliary and index == spec.auxiliary_cell:
                 self.auxiliary = AuxiliaryHead(
                     widths[-1], spec.classes, spec.stem, second_norm=spec.auxiliary_second_norm
                 )
@@ -207,7 +219,7 @@ class Network(nn.Module):
             states = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
                 states = (states[-1], State(cell(states[-self.inputs :], self.drop_probability)))
-                if self.auxiliary is not None and self.training and index == 2 * self.spec.cells // 3:
+                if self.auxiliary is not None and self.training and index == self.spec.auxiliary_cell:
                     auxiliary_BK = widened(self.auxiliary(states[-1].rectified), precision)
             logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
         return widened(logits_BK, precision), auxiliary_BK

@@ -87,9 +87,20 @@ class Space:
     settable: frozenset[Setting] = frozenset()
 
     def __post_init__(self) -> None:
-        assert tuple(self.cells) == self.skeleton.kinds, self.name
-        assert {cell.topology.inputs for cell in self.cells.values()} == {self.skeleton.inputs}, self.name
-        assert {cell.keeps_none for cell in self.cells.values()} == {self.skeleton.keeps_none}, self.name
+        if tuple(self.cells) != self.skeleton.kinds:
+            kinds = ", ".join(self.skeleton.kinds)
+            raise ValueError(
+                f"space {self.name}: kinds of cells must be {kinds}, in this order (got {', '.join(self.cells)})"
+            )
+        for kind, cell in self.cells.items():
+            for name, got, wanted in (
+                ("inputs", cell.topology.inputs, self.skeleton.inputs),
+                ("keeps_none", cell.keeps_none, self.skeleton.keeps_none),
+            ):
+                if got != wanted:
+                    raise ValueError(
+                        f"space {self.name}: {name} of cell {kind} must be its skeleton's {wanted} (got {got})"
+                    )
 
     @property
     def candidates(self) -> Candidates:
@@ -148,8 +159,10 @@ SPACES: dict[str, Space] = {}
 
 def register(space: Space) -> Space:
     """Enter a space, and its skeleton with it, so that ``search.space`` can name it."""
-    assert space.name not in SPACES, space.name
-    assert SKELETONS.setdefault(space.skeleton.name, space.skeleton) is space.skeleton, space.skeleton.name
+    if space.name in SPACES:
+        raise ValueError(f"space {space.name}: there is one of that name already")
+    if SKELETONS.setdefault(space.skeleton.name, space.skeleton) is not space.skeleton:
+        raise ValueError(f"space {space.name}: there is another skeleton of the name {space.skeleton.name}")
     SPACES[space.name] = space
     return space
 
@@ -168,7 +181,7 @@ def find_space(name: str, nodes: int | None = None, candidates: tuple[str, ...] 
     space = SPACES[name]
     if nodes is not None and nodes != space.cells.main.topology.nodes:
         if "nodes" not in space.settable:
-            raise ValueError(f"nodes: the cells of space {name} have {space.cells.main.topology.nodes} (got {nodes})")
+            raise ValueError(f"nodes: the cells of space {name} have their own numbers; set nodes: null (got {nodes})")
         space = space.with_nodes(nodes)
     if candidates is not None:
         if "candidates" not in space.settable:

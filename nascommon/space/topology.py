@@ -21,7 +21,7 @@ class Topology:
     Attributes:
         nodes: intermediate nodes.
         inputs: states before the first node, which are the outputs of as many cells before.
-        concat: nodes whose states are the cell's output; empty is all of them.
+        concat: state indices of the nodes that are the cell's output, the first node's being ``inputs``; empty is all.
     """
 
     nodes: int = 4
@@ -33,6 +33,9 @@ class Topology:
             raise ValueError(f"a cell needs at least one node, got {self.nodes}")
         if self.inputs < 1:
             raise ValueError(f"a cell needs at least one input, got {self.inputs}")
+        if len(set(self.concat)) != len(self.concat) or not set(self.concat) <= set(self.node_states):
+            states = ", ".join(map(str, self.node_states))
+            raise ValueError(f"concat: must be different states of nodes out of {states} (got {list(self.concat)})")
 
     @property
     def node_states(self) -> range:

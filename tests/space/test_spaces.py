@@ -20,7 +20,7 @@ from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.record import SpaceRecord
 from nascommon.space.skeleton import SKELETONS, Skeleton
-from nascommon.space.space import SPACES, CellSpace, Space, find_space
+from nascommon.space.space import SPACES, CellSpace, Space, find_space, register
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 
@@ -85,7 +85,10 @@ def test_nodes_and_candidates_are_the_users_where_the_space_lets_them() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"space": "s1", "nodes": 2}, r"nodes: the cells of space s1 have 4 \(got 2\)"),
+        (
+            {"space": "s1", "nodes": 2},
+            r"nodes: the cells of space s1 have their own numbers; set nodes: null \(got 2\)",
+        ),
         ({"space": "s2", "candidates": ("none", "skip_connect")}, "candidates: space s2 has its own; leave them out"),
     ],
 )
@@ -176,3 +179,30 @@ def test_where_none_may_win_all_architectures_are_drawn_evenly(sparse: Space) ->
 def test_a_genotype_of_an_unknown_skeleton_is_refused() -> None:
     with pytest.raises(UserError, match="genotype: skeleton: unknown 'dart'; did you mean 'darts'"):
         genotype_from_json({"schema": 1, "skeleton": "dart"})
+
+
+def test_the_map_of_the_auxiliary_head_depends_on_stem_and_skeleton() -> None:
+    once = Skeleton("once", ("flat", "half"), 1, lambda index, _: "half" if index == 1 else "flat", frozenset({"half"}),
+                    Supernet, Network)  # fmt: skip
+    darts = SKELETONS["darts"]
+    assert NetworkSpec(cells=20).auxiliary_stride(darts) == 4
+    assert NetworkSpec(cells=14, stem="imagenet").auxiliary_stride(darts) == 32
+    assert NetworkSpec(cells=4).auxiliary_stride(once) == 2
+
+
+def test_a_cell_concatenates_states_of_its_nodes() -> None:
+    assert Topology(3, 1, (2, 3)).outputs == (2, 3)
+    for concat in ((7,), (0, 1), (2, 2)):
+        with pytest.raises(ValueError, match=r"concat: must be different states of nodes out of 1, 2, 3"):
+            Topology(3, 1, concat)
+
+
+def test_a_space_that_its_skeleton_cannot_build_is_refused_in_words() -> None:
+    darts = SPACES["darts"]
+    with pytest.raises(ValueError, match=r"kinds of cells must be normal, reduction, in this order"):
+        Space("x", darts.skeleton, PerKind(reversed(list(darts.cells.items()))))
+    cell = CellSpace(Topology(1, 1), (("skip_connect",),))
+    with pytest.raises(ValueError, match=r"inputs of cell normal must be its skeleton's 2 \(got 1\)"):
+        Space("x", darts.skeleton, PerKind({"normal": cell, "reduction": cell}))
+    with pytest.raises(ValueError, match=r"space darts: there is one of that name already"):
+        register(darts)

@@ -80,7 +80,7 @@ EDITS = (
     Edit("unknown space", "method: darts, channels", "method: darts, space: dart, channels",
          r"search\.space: unknown space; did you mean 'darts'\? Known are darts, s1, s2, s3, s4"),
     Edit("nodes that a space has not", "method: darts, channels", "method: darts, space: s1, channels",
-         r"search\.nodes: the cells of space s1 have 4 \(got 2\)"),
+         r"search\.nodes: the cells of space s1 have their own numbers; set nodes: null \(got 2\)"),
     Edit("candidates that a space has not", "nodes: 2, snapshots", "space: s2, nodes: 2, candidates: [skip_connect], snapshots",
          r"search\.candidates: space s2 has its own; leave them out, or take space darts"),
     Edit("more survivors than candidates", "search: {method: darts, channels: 2, cells: 3", "search: {method: pdarts, space: s3, channels: 2, cells: 3",
