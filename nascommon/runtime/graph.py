@@ -16,6 +16,8 @@ from nascommon.settings import UserError
 CODE = Path(nascommon.__file__).parents[1]
 """The folder that holds the packages and dvc.yaml."""
 PACKAGES = ("nascommon/", "stages/")
+IMAGE_FOLDERS = ("train", "test")
+"""Folders beside the manifest of a prepared set."""
 METHOD = "${search.method}"
 """Placeholder that DVC replaces by the selected method, so that the others do not count."""
 
@@ -77,7 +79,7 @@ def _files(paths: Iterator[Path]) -> Iterator[Path]:
 def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
     """Return the hash of every file that a stage reads from those before it, by name.
 
-    Training images are left out: the manifest beside them holds their content hash.
+    Folders of images are left out: the manifest beside them holds a hash of their content.
 
     Args:
         stage: a stage of dvc.yaml.
@@ -87,16 +89,17 @@ def input_hashes(stage: str, method: str, folder: Path) -> dict[str, str]:
     Raises:
         UserError: an input is missing.
     """
-    inputs = dependencies(stage, method).inputs
-    # Hashing gigabytes of pictures at every start would take longer than reading what the manifest says of them.
-    hashed = [path for path in inputs if not (path.name == "train" and path.with_name("manifest.json") in inputs)]
-    return {file.as_posix(): _content_hash(folder / file) for path in hashed for file in _files_below(path, folder)}
+    files = (file for path in dependencies(stage, method).inputs for file in _files_of_input(folder / path))
+    return {file.relative_to(folder).as_posix(): _content_hash(file) for file in files}
 
 
-def _files_below(path: Path, folder: Path) -> list[Path]:
-    if not (folder / path).is_dir():
-        return [path]
-    return sorted(file.relative_to(folder) for file in (folder / path).rglob("*") if file.is_file())
+def _files_of_input(path: Path) -> Iterator[Path]:
+    # Hashing a million pictures at every start would take longer than reading what the manifest says of them.
+    if not path.is_dir():
+        yield path
+    elif not (path.name in IMAGE_FOLDERS and path.with_name("manifest.json").is_file()):
+        for inner in sorted(path.iterdir()):
+            yield from _files_of_input(inner)
 
 
 def _content_hash(path: Path) -> str:

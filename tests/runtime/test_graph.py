@@ -88,3 +88,24 @@ def test_the_selected_method_alone_counts() -> None:
     found = dependencies("search", "gdas")
     assert "nascommon/methods/gdas.py" in found.code
     assert "methods.gdas" in found.keys
+
+
+def test_no_stage_hashes_pictures_however_its_input_names_them(tmp_path: Path) -> None:
+    """evaluate depends on whole prepared folders, which may hold a million pictures."""
+    for path in dependencies("evaluate", "darts").inputs:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            (tmp_path / path).write_text("{}")
+        else:
+            (tmp_path / path).mkdir()
+    for name in ("target", "transfer"):
+        folder = tmp_path / "data/prepared" / name
+        (folder / "manifest.json").write_text(name)
+        for part in ("train", "test"):
+            (folder / part / "cat").mkdir(parents=True)
+            (folder / part / "cat/0.png").write_text("a picture")
+    (tmp_path / "data/baseline/random_000").mkdir()
+    (tmp_path / "data/baseline/random_000/network.safetensors").write_text("weights")
+    hashed = input_hashes("evaluate", "darts", tmp_path)
+    assert not [name for name in hashed if name.endswith(".png")]
+    assert {"data/prepared/target/manifest.json", "data/baseline/random_000/network.safetensors"} <= set(hashed)
