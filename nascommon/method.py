@@ -87,9 +87,9 @@ class SearchSize:
     space: Space
 
     def candidates(self, *, none: bool) -> int:
-        """Return the candidates of an edge at the start, where some have fewer than others the fewest."""
+        """Return the most candidates that an edge has at the start; a kind of cell with fewer keeps all of its own."""
         edges = (names for edges in self.space.candidates.values() for names in edges)
-        return min(sum(none or name != NONE for name in names) for names in edges)
+        return max(sum(none or name != NONE for name in names) for names in edges)
 
 
 @dataclass(frozen=True)

@@ -98,4 +98,5 @@ def pdarts(settings: PdartsSettings, size: SearchSize) -> Method:
 def _check_survivors(settings: PdartsSettings, candidates: int) -> None:
     counts = (candidates, *settings.survivors)
     if any(later > earlier for earlier, later in pairwise(counts)) or counts[-1] < 2:  # noqa: PLR2004
-        raise ValueError(f"survivors: must fall from {candidates} candidates to at least 2 (got {settings.survivors})")
+        got = list(settings.survivors)
+        raise ValueError(f"survivors: must fall from the space's {candidates} candidates to at least 2 (got {got})")

@@ -390,10 +390,14 @@ def test_impossible_settings_are_refused(name: str, settings: dict[str, Any], me
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("pdarts", {"survivors": (3, 5)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from 8 candidates to at least 2"),
-        ("pdarts", {"none": False, "survivors": (8, 3)}, "survivors: must fall from 7 candidates to at least 2"),
+        ("pdarts", {"survivors": (3, 5)}, "survivors: must fall from the space's 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (9, 3)}, "survivors: must fall from the space's 8 candidates to at least 2"),
+        ("pdarts", {"survivors": (5, 1)}, "survivors: must fall from the space's 8 candidates to at least 2"),
+        (
+            "pdarts",
+            {"none": False, "survivors": (8, 3)},
+            "survivors: must fall from the space's 7 candidates to at least 2",
+        ),
         ("custom", {"phases": ({"keep": 9}, {})}, r"phases.0.keep: must be from 2 to 8, .* \(got 9\)"),
         ("custom", {"phases": ({"keep": 3}, {"keep": 4}, {})}, r"phases.1.keep: must be from 2 to 3, .* \(got 4\)"),
         ("custom", {"none": False, "phases": ({"keep": 8}, {})}, r"phases.0.keep: must be from 2 to 7, .* \(got 8\)"),

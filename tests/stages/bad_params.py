@@ -84,7 +84,7 @@ EDITS = (
     Edit("candidates that a space has not", "nodes: 2, snapshots", "space: s2, nodes: 2, candidates: [skip_connect], snapshots",
          r"search\.candidates: space s2 has its own; leave them out, or take space darts"),
     Edit("more survivors than candidates", "search: {method: darts, channels: 2, cells: 3", "search: {method: pdarts, space: s3, channels: 2, cells: 3",
-         r"methods\.pdarts\.survivors: must fall from 3 candidates to at least 2 \(got \(5, 3\)\)", "pdarts: "),
+         r"methods\.pdarts\.survivors: must fall from the space's 3 candidates to at least 2 \(got \[5, 3\]\)", "pdarts: "),
     Edit("unknown source", "source: digits\n  test", "source: digit\n  test",
          r"data\.source: must be 'digits', 'cifar10', .*\(got \"digit\"\)"),
     Edit("unknown kind of a gradient", "darts: {epochs: 3", "darts: {arch_gradient: {kind: second}, epochs: 3",
