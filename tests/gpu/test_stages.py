@@ -29,7 +29,7 @@ def prepared_there(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     precision = "auto" if request.param == "cuda" else "bfloat16"
     project = new_project(tmp_path_factory.mktemp("gpu") / "project")
     project.change(device=request.param, precision=precision, jobs="auto", baseline__architectures=2)
-    project.stage("prepare")
+    project.stages("inventory", "prepare")
     with exact_numbers():  # stages set up their process; what they set is put back
         yield project
 

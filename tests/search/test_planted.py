@@ -25,6 +25,7 @@ from tests.search.planted import (
     EPOCHS,
     NORMAL,
     PLANTED,
+    REDUCTION,
     WEIGHTS_LR,
     finds,
     planted_data,
@@ -46,6 +47,12 @@ class Case:
     method: str
     changes: dict[str, Any] = field(default_factory=dict)
     channels: int = 8
+    normal: tuple[str, ...] = NORMAL
+    reduction: tuple[str, ...] = REDUCTION
+
+    def spec(self) -> SupernetSpec:
+        """Return the supernet with these candidates."""
+        return planted_spec(self.channels, normal=self.normal, reduction=self.reduction)
 
     def record(self) -> Method:
         """Return the method with these settings; what a method has no setting for is left out."""
@@ -62,17 +69,16 @@ class Case:
         mine = {key: value for key, value in mine.items() if key in defaults}
         for key, value in self.changes.items():
             mine[key] = {**mine[key], **value} if isinstance(mine.get(key), dict) else value
-        return entry.recipe(entry.settings.model_validate(mine), SearchSize(self.channels, 3, planted_spec().space))
+        return entry.recipe(entry.settings.model_validate(mine), SearchSize(self.channels, 3, self.spec().space))
 
     def search(self, seed: int) -> Outcome:
         """Search on the planted task; where ``none`` is no candidate it is none of the reduction cells either."""
-        method = self.record()
-        spec = planted_spec(self.channels)
-        return search(method, seed, replace(spec, space=method.searched(spec.space)))
+        return search(self.record(), seed, self.spec())
 
 
 def search(method: Method, seed: int, spec: SupernetSpec) -> Outcome:
-    return run_search(method, spec, planted_data(seed), seed=seed, device=CPU)
+    searched = replace(spec, space=method.searched(spec.space))
+    return run_search(method, searched, planted_data(seed), seed=seed, device=CPU)
 
 
 FEW = ("skip_connect", "sep_conv_3x3", "dil_conv_3x3", PLANTED)
@@ -89,10 +95,10 @@ CASES = {
     "dartsminus": Case("dartsminus", {"skip_strength": 0.3}),
     "dartsplus": Case("dartsplus"),
     "drnas": Case("drnas", {"architecture": {"lr": 0.05}}),
-    "ecdarts": Case("ecdarts", {"epochs": 5, "architecture": {"lr": 0.06}, "candidates": FEW}),
+    "ecdarts": Case("ecdarts", {"epochs": 5, "architecture": {"lr": 0.06}}, normal=FEW),
     "fairdarts": Case("fairdarts", {"threshold": 0.5, "zero_one_weight": 0.1}),
-    "gdas": Case("gdas", {"epochs": 16, "architecture": {"lr": 0.03}, "candidates": FEW}),
-    "pcdarts": Case("pcdarts", {"channel_divisor": 2, "epochs": 9, "candidates": FEW}),
+    "gdas": Case("gdas", {"epochs": 16, "architecture": {"lr": 0.03}}, normal=FEW),
+    "pcdarts": Case("pcdarts", {"channel_divisor": 2, "epochs": 9}, normal=FEW),
     "pdarts": Case("pdarts", {"epochs": 3, "cells": (3, 3, 3), "survivors": (4, 2), "architecture": {"lr": 0.05}}),
     "sdarts": Case("sdarts"),
 }
@@ -206,9 +212,9 @@ def test_a_search_that_climbs_the_validation_loss_shuns_the_planted_operation(mo
 @cache
 def accuracy_alone(operation: str) -> float:
     """Train the network with one operation on both edges of its normal cell; return its accuracy on the other half."""
-    method = replace(Case("darts", {"candidates": (operation,), "epochs": 10}).record(), arch_gradient=None)
-    spec = planted_spec(normal=(operation,), reduction=("skip_connect",))
-    return float(search(method, 0, spec).history.rows[-1]["valid_accuracy"])
+    case = Case("darts", {"epochs": 10}, normal=(operation,), reduction=("skip_connect",))
+    method = replace(case.record(), arch_gradient=None)
+    return float(search(method, 0, case.spec()).history.rows[-1]["valid_accuracy"])
 
 
 @pytest.mark.slow
