@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from nascommon.parts.logits import initial_logits, with_normal_beta
+from nascommon.parts.choices import Sample
+from nascommon.parts.logits import CellLogits, initial_logits, with_normal_beta
 from nascommon.runtime.seeding import generator
 from nascommon.search.state import new_state
+from nascommon.space.mixing import CellMixing
+from nascommon.space.space import CellSpace
 from tests.search.small import CPU, tiny_method, tiny_spec, wide_alpha
 
 METHOD = tiny_method(initialise=with_normal_beta(wide_alpha, 1.0))
@@ -35,3 +40,17 @@ def test_the_logits_are_those_of_their_own_stream() -> None:
         assert torch.equal(tensor, expected.named()[name])
     normal, reduction = expected["normal"].alpha_EO, expected["reduction"].alpha_EO
     assert not torch.equal(normal, reduction)
+
+
+@pytest.mark.parametrize("kind", [None, "normal", "reduction"])
+def test_a_step_varies_where_a_sampler_leaves_operations_out_of_any_kind_of_cell(kind: str | None) -> None:
+    """What varies must not be recorded: a replay would compute the operations of the first draw for ever."""
+    kinds = iter(tiny_spec().space.cells)
+
+    def draw(_logits: CellLogits, mixing: CellMixing, cell: CellSpace, _progress: float) -> CellMixing:
+        first_of_each = ((0,),) * len(cell.candidates)
+        return replace(mixing, active=first_of_each) if next(kinds) == kind else mixing
+
+    state = new_state(replace(METHOD, sample=Sample(draw)), tiny_spec(), seed=0, phase=0, device=CPU)
+    state.draw("weights")
+    assert state.varies == (kind is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -206,3 +207,7 @@ def test_a_space_that_its_skeleton_cannot_build_is_refused_in_words() -> None:
         Space("x", darts.skeleton, PerKind({"normal": cell, "reduction": cell}))
     with pytest.raises(ValueError, match=r"space darts: there is one of that name already"):
         register(darts)
+    another = replace(darts, name="x", skeleton=replace(darts.skeleton, halving=frozenset()))
+    with pytest.raises(ValueError, match=r"space x: there is another skeleton of the name darts"):
+        register(another)
+    assert "x" not in SPACES
