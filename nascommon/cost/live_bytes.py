@@ -29,8 +29,6 @@ HEAP_FRAGMENTATION = 0.3
 whole step stand between others that come and go. Set on four runs (0.28 to 0.40, kernels' workspaces included); on
 later code nine runs of supernets and networks leave 0.20 to 0.51 unexplained without it, mostly 0.27 to 0.31. With
 MALLOC_MMAP_THRESHOLD_ at 64 KiB, which maps nearly every tensor by itself, the holes all but vanish."""
-
-
 BLOCK = 512
 """Bytes that every allocation on a GPU is rounded up to (kMinBlockSize of PyTorch's CUDACachingAllocator)."""
 

@@ -21,8 +21,6 @@ from nascommon.space.space import CellSpace
 
 Sampler = Callable[[CellLogits, CellMixing, CellSpace, float], CellMixing]
 """(logits, mixing weights, space, progress) -> the weights of one forward pass, drawn anew for each."""
-
-
 LEAST = 1e-6
 """Smallest concentration of a Dirichlet distribution, which must not be 0."""
 SKIP = "skip_connect"

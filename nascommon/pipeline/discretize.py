@@ -26,8 +26,6 @@ from nascommon.space.genotype import format_cell
 
 SCORING_BATCH = 500
 """Images scored at a time; no result depends on it."""
-
-
 REMOVAL_COLUMNS = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
 
 

@@ -44,6 +44,13 @@ QUICK_SECONDS = 2.0
 """A step that promises to be quicker is measured at its real batch."""
 EVALUATION_SHARE = 0.35
 """Time of an image in evaluation as a share of its time in training: the forward pass."""
+STAGES = ("search", "retrain", "kendall_tau")
+"""Stages whose imports together are those of a long stage's process."""
+TRACKING_BYTES = 100 * 2**20
+"""Memory that MLflow adds to a process: in two stages the rest of the estimate left 99 and 115 MiB unexplained."""
+KERNEL_BYTES = 30 * 2**20
+"""Memory of the kernels that oneDNN generates for the shapes of a network: 42 to 60 MiB in a supernet of 8 cells, less
+in small ones."""
 
 
 @dataclass(frozen=True)
@@ -248,19 +255,6 @@ def synchronise(device: torch.device) -> None:
     """Wait for a GPU to have done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-STAGES = ("search", "retrain", "kendall_tau")
-"""Stages whose imports together are those of a long stage's process."""
-
-
-TRACKING_BYTES = 100 * 2**20
-"""Memory that MLflow adds to a process: in two stages the rest of the estimate left 99 and 115 MiB unexplained."""
-
-
-KERNEL_BYTES = 30 * 2**20
-"""Memory of the kernels that oneDNN generates for the shapes of a network: 42 to 60 MiB in a supernet of 8 cells, less
-in small ones."""
 
 
 def process_bytes(device: torch.device, *, tracked: bool) -> int:

@@ -17,11 +17,7 @@ from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.settings import UserError
 
 INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
-
-
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
-
-
 FOLDERS = ("image_folder", "imagenet")
 """Sources whose pictures may change; the others come with a library or are guarded by checksums."""
 

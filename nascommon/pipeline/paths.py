@@ -6,19 +6,9 @@ from pathlib import Path
 
 ROOT = Path()
 """Stages run in the folder of params.yaml, as DVC runs them."""
-
-
 TARGET_DATA, TRANSFER_DATA = Path("data/prepared/target"), Path("data/prepared/transfer")
-
-
 SEARCH, DISCRETIZE, RETRAIN = Path("data/search"), Path("data/discretize"), Path("data/retrain")
-
-
 TRANSFER, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
-
-
 EVALUATE = Path("data/evaluate")
-
-
 METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
 """Folders of metrics and plots, apart from those above because DVC wants them as outputs of their own."""

@@ -30,6 +30,15 @@ STYLE = {
     "grid.linewidth": 0.8,
     "legend.frameon": False,
 }
+FAMILY_COLOURS = {
+    "sep_conv": "#1b5fa6",
+    "dil_conv": "#c4540a",
+    "max_pool": "#23803a",
+    "avg_pool": "#23803a",
+    "skip": "#5f5f5f",
+    "none": "#a8a8a8",
+}
+OTHER_COLOUR = "#7a3c9c"
 
 
 @contextmanager
@@ -59,19 +68,6 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure atomically; the suffix (.svg or .png) decides the format."""
     write_bytes(path, figure_bytes(figure, path.suffix))
-
-
-FAMILY_COLOURS = {
-    "sep_conv": "#1b5fa6",
-    "dil_conv": "#c4540a",
-    "max_pool": "#23803a",
-    "avg_pool": "#23803a",
-    "skip": "#5f5f5f",
-    "none": "#a8a8a8",
-}
-
-
-OTHER_COLOUR = "#7a3c9c"
 
 
 def operation_colour(operation: str) -> str:

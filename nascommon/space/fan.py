@@ -29,8 +29,6 @@ Place = tuple[int, int]
 """(edge, position of a candidate on it)."""
 Scales = tuple[tuple[Tensor, ...], ...]
 """The mixing weight of every edge and candidate, the same for each channel [C]."""
-
-
 STACKED = 2**18
 """Numbers in a state up to which a CPU computes its candidates stacked: beyond, a copy costs more than a call."""
 
