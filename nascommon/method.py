@@ -172,7 +172,7 @@ class Method:
 
 
 class DartsLike(Settings):
-    """What DARTS and its children share: one phase on the supernet of the ``search`` section; defaults are DARTS'."""
+    """Settings of DARTS and its children: one phase on the supernet of the ``search`` section; defaults are DARTS'."""
 
     epochs: Epochs = 50
     warmup: Whole = 0

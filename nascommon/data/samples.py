@@ -37,7 +37,7 @@ class Samples(ABC):
     labels: Tensor
     """Class indices, or whatever else the task learns, [N]."""
     task: Task
-    """What the labels are for."""
+    """Task that the labels are for."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -195,7 +195,7 @@ class Paths(Samples):
 
 
 KINDS: dict[Storage, type[Samples]] = {kind.storage: kind for kind in (Pixels, Paths)}
-"""How samples are kept, by the name that the manifest gives."""
+"""Kinds of samples by the name of their storage in the manifest."""
 
 
 def all_are(kind: type, values: list[Any]) -> bool:

@@ -70,7 +70,7 @@ DELAYED: dict[ControlName, Control] = {
     "exp": _delayed(lambda e: 2 ** ((e - EPOCHS) / 5)),
     "step": _delayed(lambda e: sum(e >= DELAY + LEFT * quarter / 4 for quarter in (1, 2, 3)) / 3),
 }
-"""The same functions with the first 8 epochs at 0; ``log`` ends at 1.006, as released."""
+"""Controls by name whose first 8 epochs are 0; ``log`` ends at 1.006, as released."""
 
 
 class Priority(Settings):

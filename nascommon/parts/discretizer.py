@@ -22,12 +22,12 @@ Discretizer = Callable[[Mixing, Space], Genotype]
 
 SKIP = "skip_connect"
 EdgeRank = Literal["product", "edge"]
-"""What the edges of a node are ranked by: their best operation's weight times their own, or their own alone."""
+"""Rank of the edges of a node: by their best operation's weight times their own, or their own alone."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Which edges survive discretization.
+    """Rule by which edges survive discretization.
 
     Attributes:
         per_node: edges to keep by node; None keeps as many as the space says.

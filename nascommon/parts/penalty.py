@@ -28,13 +28,13 @@ class EntropyPenalty(Settings):
     """
 
     lambda_c: Priority = Priority(control="linear", factor=0.1)
-    """Of the whole penalty."""
+    """Weight of the whole penalty."""
     lambda_1: Priority = Priority(control="log", delayed=True)
-    """Of the operations' entropy."""
+    """Weight of the operations' entropy."""
     lambda_2: Priority = Priority(factor=4.0)
-    """Of the edges' entropy and number."""
+    """Weight of the edges' entropy and number."""
     count_weight: NonNegative = 0.2
-    """Of the edges' number within it."""
+    """Weight of the edges' number within that of the edges."""
 
     def penalty(self, keep: Keep, transform: Transform) -> Penalty:
         """Return the penalty towards the edges that ``keep`` keeps."""

@@ -41,7 +41,7 @@ LAST_WIDTH = 4 * 32
 """Channels of the last map for each of the first cell, at most."""
 FLOAT_BYTES = 4
 FEWEST_INPUTS = 1
-"""Of a cell, in whatever space."""
+"""Fewest inputs that a cell has in whatever space."""
 MIB = 2**20
 
 

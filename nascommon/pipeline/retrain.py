@@ -1,4 +1,4 @@
-"""What retrain and transfer share: one genotype, trained from scratch, counted, saved and logged."""
+"""Retrain, and what transfer shares with it: one genotype, trained from scratch, counted, saved and logged."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from nascommon.runtime.yaml_lines import Lines, Position, key_name
 from nascommon.settings import MOST_LINES, Settings, UserError, cut, nearest
 
 Complaint = tuple[Position, str]
-"""Where something is wrong, and what."""
+"""Position of a mistake, and what is wrong there."""
 Look = Callable[[dict[str, Any], dict[str, Any]], list[Complaint]]
 """(tree as it is, tree of known keys with defaults) -> what else is wrong with them."""
 Record = TypeVar("Record", bound=Settings)

@@ -50,7 +50,7 @@ class StateRecord(Settings):
     cells: Cells
     classes: Count
     space: SpaceRecord
-    """With the candidates that are left in this phase."""
+    """Space with the candidates that are left in this phase."""
     image_channels: Literal[1, 3]
     channel_divisor: Channels
     stem: Stem

@@ -53,8 +53,8 @@ class SearchSettings(Settings):
     nodes: Nodes | None = None
     """Intermediate nodes of a cell; null takes the space's own, 4 in all papers. The cells of s1 have 4."""
     candidates: CandidateNames | None = None
-    """Of every edge; null takes the space's own. Only darts lets them be chosen. A method that searches without
-    ``none`` (``none: false``) leaves that out of either."""
+    """Candidates of every edge; null takes the space's own. Only darts lets them be chosen. A method that searches
+    without ``none`` (``none: false``) leaves that out of either."""
     pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time, so other numbers come out."""

@@ -1,3 +1,3 @@
-"""What can be searched; importing any of it fills the registry of spaces."""
+"""Spaces that can be searched; importing any of it fills the registry of spaces."""
 
 import nascommon.space.spaces  # noqa: F401

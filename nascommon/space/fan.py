@@ -34,7 +34,7 @@ STACKED = 2**18
 
 
 def stacks(x_BCHW: Tensor) -> bool:
-    """Whether equal operations on a state are faster as one."""
+    """Return whether equal operations on a state are faster as one."""
     return not on_cpu(x_BCHW) or x_BCHW.numel() <= STACKED
 
 

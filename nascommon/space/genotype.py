@@ -72,12 +72,12 @@ class CellGenotype:
 
     @property
     def skips(self) -> int:
-        """How many edges are skip connections."""
+        """Number of edges that are skip connections."""
         return sum(choice.operation == "skip_connect" for choices in self.nodes for choice in choices)
 
     @property
     def edges(self) -> int:
-        """How many edges are kept."""
+        """Number of edges that are kept."""
         return sum(len(choices) for choices in self.nodes)
 
 

@@ -24,7 +24,7 @@ LONGEST_TEXT = 100_000
 MOST_STATES = 100
 """Bounds ``range`` and node numbers, so that a hostile text cannot ask for more nodes than it spells out."""
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
-"""In the order of the released named tuple."""
+"""Fields in the order of the released named tuple."""
 _START = re.compile(r"\bGenotype\s*\(")
 
 

@@ -1,4 +1,4 @@
-"""What a space has one of for each kind of cell: a small frozen mapping in the order of the space."""
+"""A value for each kind of cell: a small frozen mapping in the order of the space."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import stride
 
 STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "imagenet": 8}
-"""By how much height and width shrink from the image to the first cell."""
+"""Factor by which height and width shrink from the image to the first cell."""
 TOTAL_STRIDE: dict[Stem, int] = {stem: 4 * stride for stem, stride in STEM_STRIDE.items()}
-"""By how much they shrink to the last cell where two cells halve, as in the networks of the papers."""
+"""Factor by which they shrink to the last cell where two cells halve, as in the networks of the papers."""
 AUXILIARY_MAP: dict[Stem, int] = {"cifar": 8, "imagenet": 7}
 """Side of the feature map that the published auxiliary heads are made for (images of 32 and of 224 pixels)."""
 

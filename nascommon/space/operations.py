@@ -77,7 +77,7 @@ class State:
 
     @cached_property
     def rectified(self) -> Tensor:
-        """What every operation with weights begins with."""
+        """Beginning of every operation with weights."""
         return self.x_BCHW.relu()
 
 
@@ -137,7 +137,7 @@ class Convolution(nn.Conv2d):
 
     @cached_property
     def keeps_size(self) -> bool:
-        """Whether it is a square kernel of odd side, padded so that the size stays."""
+        """Return whether it is a square kernel of odd side, padded so that the size stays."""
         reach = self.dilation[0] * (self.kernel_size[0] // 2)
         return (
             self.stride == (1, 1) and self.kernel_size[0] == self.kernel_size[1] > 1 and self.padding == (reach, reach)

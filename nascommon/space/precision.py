@@ -1,4 +1,4 @@
-"""In which numbers a network is computed: float32, or bfloat16 where it is safe.
+"""Numbers that a network is computed in: float32, or bfloat16 where it is safe.
 
 With bfloat16 the convolutions and what lies between them are half as wide; weights, mixing weights, batch-norm
 statistics, logits and losses stay float32 (or whatever the weights are).

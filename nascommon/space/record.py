@@ -18,7 +18,7 @@ FILE = "space.json"
 
 
 class CellRecord(Settings):
-    """What one kind of cell may become."""
+    """Choices that one kind of cell leaves open, as JSON."""
 
     nodes: Nodes
     concat: tuple[int, ...]

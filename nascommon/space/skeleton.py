@@ -1,4 +1,4 @@
-"""How cells are stacked: which kind stands where, and what is built of them."""
+"""A skeleton stacks cells: it says which kind stands where, and what is built of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # they are built of what stands here
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What all spaces of one family of networks share, and what a genotype must tell besides its cells.
+    """Facts that all spaces of one family of networks share, and what a genotype must tell besides its cells.
 
     Attributes:
         name: by which a genotype names it.

@@ -1,4 +1,4 @@
-"""What stands before the first cell: one convolution for small images, three that halve each time for large ones.
+"""The stem stands before the first cell: one convolution for small images, three that halve each time for large ones.
 
 Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``.
 """
