@@ -1,0 +1,109 @@
+"""All that decides an accuracy apart from architecture and seed: accuracies of one protocol may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from nascommon.data.prepared import Manifest
+from nascommon.data.settings import Augment
+from nascommon.runtime.artefacts import digest
+from nascommon.runtime.records import quoted
+from nascommon.settings import Count, Probability, Settings
+from nascommon.space.precision import Precision
+from nascommon.space.record import SpaceRecord
+from nascommon.space.space import Space
+from nascommon.training.settings import NetworkSettings, RetrainSettings, TrainingSettings
+
+
+class Pictures(Settings):
+    """The pictures that networks are trained and tested on."""
+
+    source: str
+    classes: Count
+    train: Count
+    """Number of training pictures."""
+    test: Count
+    """Number of test pictures."""
+    content_hash: str
+    """That of the prepared set: pixels, labels and split."""
+    augment: Augment
+
+
+class Drawn(Settings):
+    """The space that random architectures are drawn from."""
+
+    name: str
+    skeleton: str
+    content_hash: str
+    """Of its kinds of cells: nodes, kept edges and the candidates that may win."""
+
+
+class TrainingProtocol(Settings):
+    """The protocol of a bank; readable, so that a difference can be named.
+
+    A key that a later version adds has its default in a protocol that was written before.
+    """
+
+    format: Literal[1] = 1
+    data: Pictures
+    space: Drawn
+    network: NetworkSettings
+    training: TrainingSettings
+    holdout: Probability
+    precision: Precision
+
+    @staticmethod
+    def of(retrain: RetrainSettings, manifest: Manifest, space: Space, precision: Precision) -> TrainingProtocol:
+        """Return the protocol of the section ``retrain`` on prepared pictures."""
+        counts = {part: sum(of.values()) for part, of in manifest.counts.items()}
+        test = counts.pop("test")
+        pictures = Pictures(
+            source=manifest.source,
+            classes=len(manifest.classes),
+            train=sum(counts.values()),
+            test=test,
+            content_hash=manifest.content_hash,
+            augment=manifest.augment,
+        )
+        return TrainingProtocol(
+            data=pictures,
+            space=drawn_from(space),
+            network=retrain.network,
+            training=retrain.training,
+            holdout=retrain.holdout,
+            precision=precision,
+        )
+
+    def difference(self, here: TrainingProtocol) -> str | None:
+        """Name the first key in which this protocol differs from ``here``; None where they are the same."""
+        mine, other = (dict(leaves(protocol.model_dump(mode="json"))) for protocol in (self, here))
+        for key, value in other.items():
+            if mine[key] != value:
+                return f"{key} differs ({quoted(mine[key])} there, {quoted(value)} here)"
+        return None
+
+    def in_words(self) -> str:
+        """Describe the protocol for a report."""
+        network, training = self.network, self.training
+        return (
+            f"trained from scratch on {self.data.train:,} pictures of {self.data.source} for {training.epochs} epochs "
+            f"({network.cells} cells, {network.channels} channels), accuracy of the last epoch on "
+            f"{self.data.test:,} test pictures"
+        )
+
+
+def drawn_from(space: Space) -> Drawn:
+    """Return what of a space decides which random architectures are drawn from it."""
+    record = SpaceRecord.for_baseline(space)
+    cells = [(kind, cell.nodes, cell.concat, cell.kept, cell.candidates) for kind, cell in record.cells.items()]
+    return Drawn(name=record.space, skeleton=record.skeleton, content_hash=digest(cells))
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a tree of settings by dotted key."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
