@@ -1,0 +1,51 @@
+"""Steps give a GPU no more operators than they are allowed; nobody needs a GPU to see it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from benchmarks import counts
+from benchmarks.cases import Sizes
+
+SMALL = Sizes(channels=4, cells=3, retrain_channels=4, retrain_cells=5, side=32, pictures=0, nodes=2)
+BUDGETS = {"darts": 12_800, "pcdarts": 14_500, "retrain": 2_750}
+"""Operators of a step at the papers' sizes."""
+SMALL_BUDGETS = {"darts": 2_700, "pcdarts": 3_000, "retrain": 640}
+
+
+@pytest.mark.parametrize("name", SMALL_BUDGETS)
+def test_a_small_step_stays_within_its_budget(name: str) -> None:
+    found = counts.counts(name, SMALL).total()
+    assert 0.9 * SMALL_BUDGETS[name] < found <= SMALL_BUDGETS[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_step_of_the_papers_stays_within_its_budget(name: str) -> None:
+    assert counts.counts(name).total() <= BUDGETS[name]
+
+
+def test_what_launches_nothing_is_not_counted() -> None:
+    with counts._Counted() as counted:
+        made = torch.empty(4, device="meta")
+        (made.view(2, 2).t() + made.new_empty(2, 2)).mul_(2)
+    assert counted.kinds == {"add": 1, "mul_": 1}
+
+
+def test_the_command_writes_all_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "counts", lambda name: Counter({"add": len(name), "mul": 1}))
+    app = typer.Typer()
+    app.command()(counts.main)
+    done = CliRunner().invoke(app, ["--methods", "darts,retrain", "--out", str(tmp_path / "counts.json")])
+    assert "darts: 6 operators; add 5, mul 1" in done.output
+    assert json.loads((tmp_path / "counts.json").read_text()) == {
+        "darts": {"add": 5, "mul": 1},
+        "retrain": {"add": 7, "mul": 1},
+    }
