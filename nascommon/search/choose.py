@@ -14,7 +14,7 @@ from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.draws import sample_genotype
 from nascommon.space.genotype import Genotype
-from nascommon.space.genotype_text import parse_genotype
+from nascommon.space.genotype_text import STRING_START, parse_genotype
 from nascommon.space.mixing import one_hot
 from nascommon.space.published import PUBLISHED
 
@@ -57,13 +57,15 @@ def _draws(state: SearchState, count: int, seed: int) -> list[Genotype]:
 
 
 def find_genotype(name: str) -> Genotype:
-    """Return the published genotype of that name, or read the file.
+    """Return the published genotype of that name, read a string of NAS-Bench-201, or read the file.
 
     Raises:
         UserError: it is neither, or the file cannot be read or holds no genotype.
     """
     if name in PUBLISHED:
         return PUBLISHED[name]
+    if name.startswith(STRING_START):
+        return parse_genotype(name, "genotype")
     try:
         text = Path(name).expanduser().read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -6,7 +6,8 @@ Known forms, all with the fields ``normal``, ``normal_concat``, ``reduce``, ``re
   and its children print, and the same as a dictionary or as JSON: two pairs (operation, source) per node;
 - a list per node inside of ``normal``, as in the codes that allow any number of inputs;
 - triples (operation, source, weight) of the released GDAS, whose weight is dropped;
-- triples (operation, node, source) of the released FairDARTS, where a node may have any number of inputs or none.
+- triples (operation, node, source) of the released FairDARTS, where a node may have any number of inputs or none;
+- the strings of NAS-Bench-201, ``|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from nascommon.settings import UserError
 from nascommon.space.genotype import DARTS_INPUTS, Genotype, genotype_from_json
+from nascommon.space.nasbench201_text import from_string
 
 LONGEST_TEXT = 100_000
 """Characters; a genotype has about a thousand."""
@@ -25,6 +27,8 @@ MOST_STATES = 100
 """Bounds ``range`` and node numbers, so that a hostile text cannot ask for more nodes than it spells out."""
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 """Fields in the order of the released named tuple."""
+STRING_START = "|"
+"""With which a string of NAS-Bench-201 begins, and no other form, nor a sensible name of a file."""
 _START = re.compile(r"\bGenotype\s*\(")
 
 
@@ -44,6 +48,8 @@ def parse_genotype(text: str, origin: str) -> Genotype:
     if len(text) > LONGEST_TEXT:
         raise UserError(f"{origin}: {len(text):,} characters are no genotype; keep the one line 'Genotype(...)'")
     try:
+        if text.startswith(STRING_START):
+            return from_string(text)
         tree = _per_node(_tree(text))
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
