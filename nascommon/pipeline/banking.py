@@ -23,12 +23,11 @@ from nascommon.runtime.progress import epoch_figures, progress
 from nascommon.runtime.revision import revision
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.draws import random_genotype
-from nascommon.space.genotype import Genotype
 from nascommon.space.precision import Precision
 from nascommon.space.space import Space
 from nascommon.training.loop import Trained, predict
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
-from nascommon.truth.bank import Bank, Head, Row, add_rows, read_bank, to_text
+from nascommon.truth.bank import Bank, Head, Row, add_rows, read_bank
 from nascommon.truth.protocol import TrainingProtocol
 
 
@@ -106,17 +105,12 @@ def missing_jobs(
 ) -> list[Job]:
     """Return the trainings of a plan that the bank lacks."""
     spec, seed = retraining.spec(precision), retraining.data.seed
-    genotypes = [random_genotype(space, generator(seed, "bank", index)) for index in range(plan.architectures)]
+    genotypes = [random_genotype(space, generator(seed, "baseline", index)) for index in range(plan.architectures)]
     jobs = [
-        Job(f"random {index}, seed {number}", genotypes[index], spec, training_seed(genotypes[index], number))
+        Job(f"random {index}, seed {number}", genotypes[index], spec, derive(number, "baseline", index))
         for index, number in plan.pairs()
     ]
     return [job for job in jobs if bank is None or not bank.has(job.genotype, job.seed)]
-
-
-def training_seed(genotype: Genotype, number: int) -> int:
-    """Return the seed of an architecture's training of that number: no two architectures share one."""
-    return derive(number, "bank", to_text(genotype))
 
 
 def row_of(trained: Trained, job: Job, data: Data, batch_size: int, certificate: tuple[str, str, str, str]) -> Row:
