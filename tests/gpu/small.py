@@ -32,7 +32,8 @@ IMAGES = 6 * BATCH
 
 
 def on_devices(name: str, values: Sequence[Any], everyday: Sequence[Any]) -> pytest.MarkDecorator:
-    """Run a test with all values on a GPU, and with a few of them on a CPU as an everyday test."""
+    """Run a test with all values on a GPU, and with a few of them, but some, on a CPU as an everyday test."""
+    assert everyday, "a call that only a GPU makes is wrong for long before anybody sees it"
     few = [pytest.param("cpu", value, id=f"cpu-{value}") for value in everyday]
     all_of_them = [pytest.param("cuda", value, id=f"cuda-{value}", marks=pytest.mark.gpu) for value in values]
     return pytest.mark.parametrize(("device", name), [*few, *all_of_them], indirect=["device"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.gate import REPLAY_TOLERANCE, deviations, largest, position
+from benchmarks.gate import REPLAY_TOLERANCE, Record, deviations, largest, position
 from benchmarks.images import random_part
 from nascommon.data.batches import training_batches
 from nascommon.data.settings import Augment
@@ -143,9 +143,9 @@ def assert_usable(device: torch.device) -> None:
     assert drawn[0].isfinite().all()
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("device", ["cuda"], indirect=True)
-def test_after_a_failed_recording_others_succeed(device: torch.device, recordings: list[tuple[int, ...]]) -> None:
+def test_after_a_failed_recording_others_succeed(
+    device: torch.device, record: Record, recordings: list[tuple[int, ...]]
+) -> None:
     weight = torch.zeros(4, device=device)
 
     def reads(x: Tensor) -> tuple[Tensor, ...]:
@@ -157,7 +157,8 @@ def test_after_a_failed_recording_others_succeed(device: torch.device, recording
 
     x = torch.ones(4, device=device)
     for step, expected in ((reads, 0), (draws, 1), (reads, 1), (draws, 2)):
-        replay = Replay(cast("Step", step))
+        fails = step is reads and device.type == "cpu"  # where nothing is recorded that could fail of itself
+        replay = Replay(cast("Step", step), record=refuse if fails else record)
         for _ in range(5):
             replay(x)
         assert len(recordings) == expected

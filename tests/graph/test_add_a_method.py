@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, str]:
 def run(folder: Path, *words: str, timeout: float = 100) -> str:
     """Run Python with the copy's own sources; return what it printed."""
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=Project.environment(PYTHONPATH=str(folder)),
+        [sys.executable, *words], cwd=folder, env=Project.environment(folder),
         capture_output=True, text=True, check=False, timeout=timeout,
     )  # fmt: skip
     assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"

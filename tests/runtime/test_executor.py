@@ -17,6 +17,7 @@ import torch
 
 from nascommon.runtime.executor import IN_LINE, Executor, Piece, Processes, Tell, executor
 from nascommon.settings import UserError
+from tests.stages.project import Project
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30
@@ -195,7 +196,7 @@ def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     if number == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         pytest.skip("this shell lets its jobs ignore Ctrl-C")
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+        [sys.executable, "-c", PARENT], cwd=ROOT, env=Project.environment(ROOT), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert parent.stdout is not None

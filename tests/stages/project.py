@@ -22,6 +22,8 @@ from stages.cli import run_stage
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "presets" / "smoke.yaml"
+MODULES = [str(Path(path).absolute()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+"""Where the caller of the tests says that modules are; processes that they start run in other folders."""
 PATIENCE = 100
 """Seconds that a process may take before a test gives it up."""
 MEASURED = ("seconds", "images_per_second", "peak_memory_mib")
@@ -84,7 +86,7 @@ class Project:
     def start(self, name: str) -> subprocess.Popen[str]:
         """Start a stage as a process of its own, in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", f"stages.{name}"], cwd=self.folder, env=self.environment(PYTHONPATH=str(ROOT)),
+            [sys.executable, "-u", "-m", f"stages.{name}"], cwd=self.folder, env=self.environment(ROOT),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -95,13 +97,15 @@ class Project:
         return CommandResult(process.returncode, out, err)
 
     @staticmethod
-    def environment(**more: str) -> dict[str, str]:
-        """Return the environment of a user who has activated ours: one thread, compiled modules kept."""
-        kept = {
-            name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
-        }
+    def environment(first: Path | None = None, **more: str) -> dict[str, str]:
+        """Return the environment of a user who has activated ours: one thread, compiled modules kept.
+
+        Modules are looked for in ``first`` and then where the caller of the tests has his.
+        """
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-        return {**kept, "PATH": path, "OMP_NUM_THREADS": "1", **more}
+        modules = [*([] if first is None else [str(first)]), *MODULES]
+        return {**kept, "PATH": path, "PYTHONPATH": os.pathsep.join(modules), "OMP_NUM_THREADS": "1", **more}
 
     def json(self, path: str) -> Any:
         """Read a JSON file of the project."""

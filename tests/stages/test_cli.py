@@ -140,7 +140,7 @@ def test_ctrl_c_during_the_imports_ends_without_a_word(tmp_path: Path) -> None:
         pytest.skip("this shell lets its jobs ignore Ctrl-C")
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.search"],
-        cwd=tmp_path, env=Project.environment(PYTHONPATH=str(ROOT)),
+        cwd=tmp_path, env=Project.environment(ROOT),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     maps = Path(f"/proc/{process.pid}/maps")
