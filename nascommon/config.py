@@ -97,6 +97,7 @@ class Params(Settings):
 
     def _misfits(self) -> Iterator[str]:
         """Yield what only shows when one section meets another, a line each."""
+        yield from self._nothing_to_compare()
         networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
         stems = {network.stem for network in networks if network is not None}
         try:
@@ -113,6 +114,16 @@ class Params(Settings):
                 check_image_size(side or 0, side or 0, max(seen_by, key=TOTAL_STRIDE.__getitem__), key)
             except ValueError as error:
                 yield str(error)
+
+    def _nothing_to_compare(self) -> Iterator[str]:
+        """Yield what asks for a comparison with a network that is not trained."""
+        if not self.retrain.skip:
+            return
+        what = "needs the retrained network, which retrain.skip leaves out"
+        if self.baseline.architectures:
+            yield f"baseline.architectures: {what}; set it to 0 (got {self.baseline.architectures})"
+        if self.evaluate.published_protocol:
+            yield f"evaluate.published_protocol: {what}; set it to false (got true)"
 
     def _method_misfits(self, space: Space, stems: set[Stem]) -> Iterator[str]:
         """Yield what does not fit between the method and the space; add the method's stem to ``stems``."""

@@ -102,6 +102,19 @@ def test_what_does_not_fit_together_is_told_at_once_and_in_spite_of_unknown_keys
     ]  # fmt: skip
 
 
+def test_what_needs_the_retrained_network_is_refused_where_it_is_left_out(tmp_path: Path) -> None:
+    lines = told(
+        tmp_path,
+        ("holdout: 0.1", "holdout: 0.1\n  skip: true"),
+        ("linear_classifier: true", "linear_classifier: true, published_protocol: true"),
+    )
+    why = "needs the retrained network, which retrain.skip leaves out"
+    assert lines == [
+        f"baseline.architectures: {why}; set it to 0 (got 2)",
+        f"evaluate.published_protocol: {why}; set it to false (got true)",
+    ]
+
+
 @pytest.mark.parametrize(
     "edit",
     [

@@ -95,7 +95,7 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     """Yield what is trained from scratch, stage by stage; ``half`` is the images of the weight half."""
     retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
     images = round(target.images * (1 - retrain.holdout))
-    yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, 1),), target, images)
+    yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, int(not retrain.skip)),), target, images)
     if transfer.data is not None:
         shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
         one = ((transfer.network, 1),)
@@ -128,7 +128,7 @@ def trainings_estimate(
     steps = max(work.images // training.batch_size, 1)
     how = f"{counts[0]} x {training.epochs} epochs of {steps} steps{in_pieces(training.pieces)}"
     if not any(counts):
-        return Estimate(work.stage, how=how)
+        return Estimate(work.stage, how="trains nothing")
     key = f"{work.section}.training.pieces"
     at_a_time, trouble = trainings_that_fit(key, training, specs, shape, params, device, sum(counts))
     if trouble is not None:

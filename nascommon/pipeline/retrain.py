@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.runtime.artefacts import read_json, write_json, write_table
+from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.space.genotype import Genotype, genotype_from_json
@@ -26,7 +27,7 @@ from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.training.artefact import save_network
 from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import Trained, train_network
-from nascommon.training.settings import RetrainSettings
+from nascommon.training.settings import FromScratchSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"
 CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
@@ -36,7 +37,7 @@ CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy
 class Retraining:
     """One training: the genotype, the data, and the folder of the result."""
 
-    settings: RetrainSettings
+    settings: FromScratchSettings
     data: Data
     folder: Path
 
@@ -70,8 +71,12 @@ class Retraining:
 def retrain(params: Params) -> None:
     """Write data/retrain: weights, network.json, curves and metrics; the last epoch is the result.
 
-    One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
+    One line per epoch. Killed at any moment, the next run continues after the last finished epoch. With retrain.skip
+    nothing is trained.
     """
+    if params.retrain.skip:
+        skip("retrain", RETRAIN, "retrain.skip is true")
+        return
     with stage_run("retrain", params) as run:
         data = run.open(TARGET_DATA)
         train_genotype(run, Retraining(run.params.retrain, data, RETRAIN))
@@ -138,6 +143,16 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
         },
         [retraining.folder / "network.safetensors", retraining.folder / "network.json", PLOTS / f"{run.stage}.csv"],
     )
+
+
+def skip(stage: str, folder: Path, why: str) -> None:
+    """Leave outputs that say that nothing was trained."""
+    print(f"{stage}: skipped, {why}")
+    # As DVC does: what an earlier run left is none of the results.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(METRICS / f"{stage}.json", {"skipped": 1})
+    write_text(PLOTS / f"{stage}.csv", ",".join(CURVES) + "\n")
 
 
 def say_auxiliary(spec: NetworkSpec, skeleton: Skeleton, height: int, width: int) -> None:

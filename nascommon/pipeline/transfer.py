@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from nascommon.config import Params
-from nascommon.pipeline.paths import METRICS, PLOTS, TRANSFER, TRANSFER_DATA
-from nascommon.pipeline.retrain import CURVES, Retraining, train_genotype
+from nascommon.pipeline.paths import TRANSFER, TRANSFER_DATA
+from nascommon.pipeline.retrain import Retraining, skip, train_genotype
 from nascommon.pipeline.run import stage_run
-from nascommon.runtime.artefacts import write_json, write_text
 
 
 def transfer(params: Params) -> None:
@@ -16,7 +15,7 @@ def transfer(params: Params) -> None:
     transfer.data null nothing is trained.
     """
     if params.transfer.data is None:
-        skip()
+        skip("transfer", TRANSFER, "transfer.data is null")
         return
     with stage_run("transfer", params) as run:
         settings = run.params.transfer
@@ -28,11 +27,3 @@ def transfer(params: Params) -> None:
                 f"{settings.data.size} pixels, not on ImageNet; set transfer.data.source: imagenet for the real thing"
             )
         train_genotype(run, Retraining(settings, data, TRANSFER))
-
-
-def skip() -> None:
-    """Leave outputs that say that nothing was trained."""
-    print("transfer: skipped, transfer.data is null")
-    TRANSFER.mkdir(parents=True, exist_ok=True)
-    write_json(METRICS / "transfer.json", {"skipped": 1})
-    write_text(PLOTS / "transfer.csv", ",".join(CURVES) + "\n")

@@ -100,8 +100,8 @@ class TrainingSettings(Settings):
         return warmed_up(schedule, self.lr, self.warmup_epochs) if self.warmup_epochs else schedule
 
 
-class RetrainSettings(Settings):
-    """The section ``retrain``: the genotype from scratch on the data of the search."""
+class FromScratchSettings(Settings):
+    """One genotype from scratch: the network, its training, and what is watched meanwhile."""
 
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
@@ -109,7 +109,15 @@ class RetrainSettings(Settings):
     """Share of the training images that are not trained on but watched every epoch; 0 in the papers' protocol."""
 
 
-class TransferSettings(RetrainSettings):
+class RetrainSettings(FromScratchSettings):
+    """The section ``retrain``: the genotype from scratch on the data of the search."""
+
+    skip: bool = False
+    """Train nothing: for a space whose architectures others have trained, or where the gaps of the supernet are all
+    that is wanted. There are no random architectures to compare with then."""
+
+
+class TransferSettings(FromScratchSettings):
     """The section ``transfer``: the genotype from scratch on larger images, with the ImageNet network."""
 
     data: DataSettings | None

@@ -103,6 +103,18 @@ def test_trainings_at_a_time_are_measured_with_the_threads_that_each_will_have(
     assert torch.get_num_threads() == (threads or 4)
 
 
+def test_what_is_left_out_costs_nothing() -> None:
+    params = load_params(SMOKE).changed({"retrain.skip": True, "baseline.architectures": 0, "transfer.data": None})
+    shape = Shape(100, 1, 8, 8, 10)
+    left_out = {
+        work.stage: estimate.trainings_estimate(work, params, CPU, lambda *_: pytest.fail("nothing is to be measured"))
+        for work in estimate.all_trainings(params, shape, 50)
+        if work.section == "retrain"
+    }
+    nothing = {stage: estimate.Estimate(stage, how="trains nothing") for stage in ("retrain", "baseline")}
+    assert left_out == nothing
+
+
 class Counted:
     """Stands for a CUDA graph of a step."""
 
