@@ -12,6 +12,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.data.loading import Data
+from nascommon.pipeline.known_truth import known_truth
 from nascommon.pipeline.paths import (
     BASELINE,
     DISCRETIZE,
@@ -25,6 +26,7 @@ from nascommon.pipeline.paths import (
 from nascommon.pipeline.run import Run, method_hash, stage_run
 from nascommon.report.gap_table import gap_figures, gap_table
 from nascommon.report.gap_table import to_markdown as gaps_to_markdown
+from nascommon.report.known_truth import Truth, truth_metrics, truth_verdict
 from nascommon.report.linear import linear_classifier_hits
 from nascommon.report.published import published_results
 from nascommon.report.table import MILLION, comparison_table, to_markdown
@@ -32,7 +34,7 @@ from nascommon.report.words import write_report
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import duration, summary
 from nascommon.runtime.records import Figures, read_figures
-from nascommon.space.genotype import genotype_from_json
+from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.statistics.intervals import wilson_interval
 from nascommon.statistics.null import Comparison, compare, null_from_accuracies, published_null
 from nascommon.training.artefact import load_network
@@ -71,21 +73,24 @@ def evaluate(params: Params) -> None:
     """Test the last-epoch networks of retrain, transfer and baseline, and write data/evaluate.
 
     This is the only stage that reads test images. The report compares the searched network with random architectures
-    of the same protocol, with a linear classifier and with published results, and adds up what it all cost.
+    of the same protocol, with a linear classifier and with published results, and adds up what it all cost. Where a
+    table knows the architecture, it says how good it is without any retraining.
     """
     with stage_run("evaluate", params) as run:
         target = run.open(TARGET_DATA)
-        ours = tested(run, target, RETRAIN, "retrain")
+        ours = None if params.retrain.skip else tested(run, target, RETRAIN, "retrain")
         random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
         comparisons = compare_with_random(run, ours, random)
+        truth = known_truth(run, found_genotype(), search_cost(run))
         rows = [
-            searched_row(run, ours, comparisons),
+            *searched_row(run, ours, comparisons),
             *random_row(run, random),
             *linear_row(run, target),
             *transfer_row(run),
         ]
-        table = comparison_table(rows, published_results())
-        results = collect_results(run, ours, random, rows, comparisons)
+        # Where a table knows the architecture, the papers' results in its own space stand beside it instead.
+        table = comparison_table(rows, published_results() if truth is None else published_results().head(0))
+        results = collect_results(run, ours, random, rows, comparisons, truth)
         kind = genotype_from_json(results["genotype"]).main_kind
         gaps = own_gaps(params, results["metrics"], kind)
         write_json(EVALUATE / "results.json", results)
@@ -108,7 +113,7 @@ def evaluate(params: Params) -> None:
 def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame:
     """Return the table of gaps of this run alone: what other runs found is no input of this stage."""
     if params.discretize.genotype is not None:  # its accuracy is nobody's whose gaps these are
-        metrics = {**metrics, "test_accuracy": None}
+        metrics = {**metrics, "test_accuracy": None, "truth_accuracy": None, "truth_percentile": None}
     return gap_table([(params.search.method, method_hash(params), metrics)], kind)
 
 
@@ -121,8 +126,10 @@ def tested(run: Run, data: Data, folder: Path, stage: str) -> TestHits:
     return TestHits(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N), metrics.get("params"))
 
 
-def compare_with_random(run: Run, ours: TestHits, random: list[TestHits]) -> list[Comparison]:
+def compare_with_random(run: Run, ours: TestHits | None, random: list[TestHits]) -> list[Comparison]:
     """Compare with random architectures of the same protocol: ours and, where it is the papers', theirs."""
+    if ours is None:
+        return []
     nulls = (
         [null_from_accuracies([100 * result.accuracy for result in random], "trained here by the same protocol")]
         if random
@@ -133,8 +140,10 @@ def compare_with_random(run: Run, ours: TestHits, random: list[TestHits]) -> lis
     return [compare(100 * ours.accuracy, null) for null in nulls]
 
 
-def searched_row(run: Run, ours: TestHits, comparisons: list[Comparison]) -> dict[str, Any]:
-    """Return the table's row of the searched network."""
+def searched_row(run: Run, ours: TestHits | None, comparisons: list[Comparison]) -> list[dict[str, Any]]:
+    """Return the table's row of the searched network, if it was retrained."""
+    if ours is None:
+        return []
     metrics, search = figures("retrain"), figures("search")
     row: dict[str, Any] = {
         "what": f"{origin_in_words(run)} and retrained",
@@ -146,7 +155,7 @@ def searched_row(run: Run, ours: TestHits, comparisons: list[Comparison]) -> dic
     }
     if comparisons:
         row |= {"percentile vs random": comparisons[0].percentile, "p vs random": comparisons[0].p_value}
-    return row
+    return [row]
 
 
 def origin_in_words(run: Run) -> str:
@@ -214,8 +223,25 @@ def size_columns(metrics: dict[str, Any]) -> dict[str, float]:
     return {column: metrics[name] / MILLION for name, column in names.items()}
 
 
+def found_genotype() -> Genotype:
+    """Read the architecture that all this is about."""
+    return genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json")
+
+
+def search_cost(run: Run) -> float:
+    """Return the seconds that finding the architecture took; none for one that was given."""
+    if run.params.discretize.genotype is not None:
+        return 0.0
+    return float(figures("search")["search_seconds"] + figures("discretize")["selection_seconds"])
+
+
 def collect_results(
-    run: Run, ours: TestHits, random: list[TestHits], rows: list[dict[str, Any]], comparisons: list[Comparison]
+    run: Run,
+    ours: TestHits | None,
+    random: list[TestHits],
+    rows: list[dict[str, Any]],
+    comparisons: list[Comparison],
+    truth: Truth | None,
 ) -> dict[str, Any]:
     """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
     stages = {name: figures(name) for name in
@@ -225,13 +251,13 @@ def collect_results(
     seconds = {
         "search": stages["search"]["search_seconds"],
         "selection": stages["discretize"]["selection_seconds"],
-        "retrain": stages["retrain"]["train_seconds"],
+        **({"retrain": stages["retrain"]["train_seconds"]} if ours else {}),
     }
-    genotype = genotype_from_json(read_json(DISCRETIZE / "genotype.json"), "genotype.json")
-    verdict = comparisons[0].verdict if comparisons else "not compared with random architectures"
+    genotype = found_genotype()
+    random_verdict = comparisons[0].verdict if comparisons else "not compared with random architectures"
     metrics = {
-        "test_accuracy": ours.accuracy,
-        "test_error_percent": 100 * (1 - ours.accuracy),
+        "test_accuracy": ours.accuracy if ours else None,
+        "test_error_percent": 100 * (1 - ours.accuracy) if ours else None,
         "linear_error_percent": linear,
         "transfer_error_percent": transferred,
         "random_mean_accuracy": sum(result.accuracy for result in random) / len(random) if random else None,
@@ -239,10 +265,12 @@ def collect_results(
         "p_value_vs_random": comparisons[0].p_value if comparisons else None,
         "total_seconds": sum(seconds.values()),
         **gap_figures(stages, genotype.main_kind),
+        **truth_metrics(truth),
     }
     return {
         "metrics": metrics,
-        "verdict": verdict,
+        "verdict": truth_verdict(truth) or random_verdict,
+        "truth": truth,
         "comparisons": [comparison.as_dict() for comparison in comparisons],
         "cost_seconds": seconds,
         "genotype": genotype.to_json(),

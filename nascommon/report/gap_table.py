@@ -58,6 +58,13 @@ def gap_columns(kind: str) -> tuple[Gap, ...]:
     )
 
 
+TRUTH_COLUMNS = (
+    Gap("known accuracy", "truth_accuracy", 100, "percent, test accuracy as the table of the space has it"),
+    Gap("known: better than", "truth_percentile", 1, "percent of all architectures of the space that are worse"),
+)
+"""Columns of a space whose architectures others have trained."""
+
+
 def gap_figures(stages: Mapping[str, Mapping[str, float | None]], kind: str) -> dict[str, float | None]:
     """Return all gaps with their intervals from the metrics of the stages, by the names that the columns use."""
     discretize, kendall = stages["discretize"], stages["kendall_tau"]
@@ -79,7 +86,8 @@ def gap_table(runs: Sequence[tuple[str, str, Figures]], kind: str) -> pd.DataFra
             finished pipeline.
         kind: the main kind of cell of their space.
     """
-    gaps = gap_columns(kind)
+    known = (gap for gap in TRUTH_COLUMNS if any(figures.get(gap.metric) is not None for _, _, figures in runs))
+    gaps = (*gap_columns(kind), *known)
     variants: dict[str, set[str]] = {}
     for method, settings, _ in runs:
         variants.setdefault(method, set()).add(settings)
@@ -112,5 +120,6 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
 def to_markdown(table: pd.DataFrame, kind: str) -> str:
     """Write the table as Markdown with what its columns mean."""
     written = tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True)
-    legend = [f"- {gap.column}: {gap.meaning}" for gap in gap_columns(kind)]
+    gaps = (gap for gap in (*gap_columns(kind), *TRUTH_COLUMNS) if gap.column in table.columns)
+    legend = [f"- {gap.column}: {gap.meaning}" for gap in gaps]
     return "\n".join([written, "", *legend, ""])

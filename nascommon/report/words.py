@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nascommon.report.known_truth import ONE_DEPTH, Truth, known, truth_section, truth_sentences
 from nascommon.runtime.progress import duration, percent, points
 from nascommon.space.genotype import format_cell, genotype_from_json
 from nascommon.statistics.ranking import tau_in_words
@@ -29,6 +30,7 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
             "",
             *[f"- {line}" for line in findings(results)],
             "",
+            *truth_section(results["truth"], title),
             "## The architecture",
             "",
             cells,
@@ -52,16 +54,17 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
 def findings(results: dict[str, Any]) -> list[str]:
     """Return the sentences a reader wants first."""
     metrics, stages = results["metrics"], results["stages"]
-    lines = [f"Test accuracy {percent(metrics['test_accuracy'])} (last epoch, test images read once)."]
+    lines = [*truth_sentences(results["truth"]), accuracy_sentence(metrics["test_accuracy"])]
     if given := results["given"]:
+        what = "judged" if metrics["test_accuracy"] is None else "retrained"
         lines.append(
-            f"The retrained architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
+            f"The {what} architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
         )
     if metrics["linear_error_percent"] is not None:
         lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
     lines += [random_sentence(comparison) for comparison in results["comparisons"]]
     lines += diverged_sentences(stages)
-    if not results["comparisons"]:
+    if not results["comparisons"] and metrics["test_accuracy"] is not None:
         lines.append("Not compared with random architectures: set baseline.architectures.")
     gap = stages["discretize"]
     lines.append(
@@ -71,11 +74,18 @@ def findings(results: dict[str, Any]) -> list[str]:
     )
     lines.append(operation_gap_sentence(gap, genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
-    lines += [ranking_sentence(kendall), *retest_sentences(kendall), *depth_sentences(kendall)]
+    lines += [ranking_sentence(kendall), *retest_sentences(kendall), *depth_sentences(kendall, results["truth"])]
     cost = results["cost_seconds"]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
     return lines
+
+
+def accuracy_sentence(accuracy: float | None) -> str:
+    """Say how the retrained network did, or that there is none."""
+    if accuracy is None:
+        return "Not retrained, since retrain.skip is true: no accuracy of its own, and no random networks beside it."
+    return f"Test accuracy {percent(accuracy)} (last epoch, test images read once)."
 
 
 def diverged_sentences(stages: dict[str, Any]) -> list[str]:
@@ -108,10 +118,10 @@ def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
 
 
-def depth_sentences(kendall: dict[str, Any]) -> list[str]:
+def depth_sentences(kendall: dict[str, Any], truth: Truth | None) -> list[str]:
     """Say whether deeper training ranks as training at search depth does, if that was measured."""
     if kendall.get("depth_tau_b") is None:
-        return []
+        return [ONE_DEPTH] if known(truth) else []
     return [f"Search depth against retraining depth: Kendall tau-b {tau_with_interval(kendall, 'depth_')}."]
 
 

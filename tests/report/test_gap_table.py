@@ -58,3 +58,13 @@ def test_the_skips_counted_are_those_of_the_main_kind_of_cell() -> None:
     table = gap_table([("darts", "a1", figures)], "cell")
     assert list(table["skips"]) == ["3.00"]
     assert "skip connections in the cell cell" in to_markdown(table, "cell")
+
+
+def test_what_a_table_knows_has_columns_only_where_it_is_known() -> None:
+    known = gap_table([("darts", "a1", {"truth_accuracy": 0.543, "truth_percentile": 2.5}), ("da2s", "b2", {})], "cell")
+    assert list(known["known accuracy"]) == ["", "54.3"]
+    assert list(known["known: better than"]) == ["", "2.50"]
+    assert "percent of all architectures of the space that are worse" in to_markdown(known, "cell")
+    unknown = gap_table([("darts", "a1", {"truth_accuracy": None})], "cell")
+    assert not any("known" in column for column in unknown.columns)
+    assert "known" not in to_markdown(unknown, "cell")

@@ -149,6 +149,25 @@ def test_without_transfer_data_the_stage_says_that_it_is_skipped_and_evaluate_go
     assert finished.json("data/metrics/evaluate.json")["transfer_error_percent"] is None
 
 
+def test_a_run_without_retraining_says_so_and_measures_the_gaps_all_the_same(finished: Project) -> None:
+    before = finished.json("data/metrics/evaluate.json")
+    finished.change(retrain__skip=True, baseline__architectures=0, transfer__data=None)
+    said = finished.stages("retrain", "transfer", "baseline", "evaluate")
+    assert "retrain: skipped, retrain.skip is true" in said
+    assert list((finished.folder / "data/retrain").iterdir()) == [], "what an earlier run left"
+    assert finished.json("data/metrics/retrain.json") == {"skipped": 1}
+    assert finished.json("data/metrics/baseline.json")["architectures"] == 0
+    after = finished.json("data/metrics/evaluate.json")
+    assert after["test_accuracy"] is after["random_mean_accuracy"] is after["p_value_vs_random"] is None
+    assert after["discretization_gap"] == before["discretization_gap"]
+    assert after["structure_tau"] == before["structure_tau"]
+    report = (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    assert "Not retrained, since retrain.skip is true" in report
+    assert "baseline.architectures" not in report, "there is nothing to compare with random architectures"
+    assert "searched and retrained" not in report
+    assert "retrain" not in finished.json(RESULTS)["cost_seconds"]
+
+
 def test_without_transfer_data_prepare_leaves_every_output_that_dvc_wants(prepared: Project) -> None:
     prepared.change(transfer__data=None).stage("prepare")
     folder = prepared.folder / "data/prepared/transfer"
