@@ -242,7 +242,15 @@ def search(bench: Bench, name: str, tell: Tell) -> dict[str, Any]:
     method, device = bench.method(name), bench.device
     halves, _ = pictures(bench.data, None if bench.data else bench.pictures)
     manifest, space = halves[0].manifest, method.searched(bench.params.search.chosen_space())
-    base = SupernetSpec(0, 0, len(manifest.classes), space, manifest.channels, precision=bench.precision)
+    base = SupernetSpec(
+        0,
+        0,
+        len(manifest.classes),
+        space,
+        manifest.channels,
+        precision=bench.precision,
+        affine=bench.params.search.affine,
+    )
     augment = bench.params.data.augment
     weights, architecture = (
         training_batches(part, method.batch_size, augment, seed=seed, device=device) for seed, part in enumerate(halves)

@@ -73,7 +73,9 @@ def run(plan: Plan, folder: Path) -> dict[str, float]:
     space = method.searched(search.chosen_space())
     classes, channels = len(manifest.classes), manifest.channels
     precision = resolve_precision("auto", plan.device)
-    base = SupernetSpec(search.channels, search.cells, classes, space, channels, precision=precision)
+    base = SupernetSpec(
+        search.channels, search.cells, classes, space, channels, precision=precision, affine=search.affine
+    )
     clock = Clock(plan.device)
     data = search_data(plan, clock)
     warm_up(plan, base, data)

@@ -106,6 +106,7 @@ class Params(Settings):
             yield f"search.{error}"
         else:
             yield from self._method_misfits(space, stems)
+            yield from self._network_misfits(space)
         sides = {"data.size": (self.data.size, stems)}
         if self.transfer.data is not None:
             sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})
@@ -125,6 +126,21 @@ class Params(Settings):
         if self.evaluate.published_protocol:
             yield f"evaluate.published_protocol: {what}; set it to false (got true)"
 
+    def _network_misfits(self, space: Space) -> Iterator[str]:
+        """Yield what the networks of the space cannot be."""
+        ranked, skeleton = self.kendall_tau, space.skeleton
+        networks = {
+            "retrain.network": self.retrain.network,
+            "kendall_tau.network": ranked.network,
+            "kendall_tau.deep_network": ranked.deep_network,
+        }
+        for section, network in networks.items():
+            if network is not None:
+                misfits = skeleton.misfits(network.cells, network.stem, auxiliary=network.auxiliary)
+                yield from (f"{section}.{misfit}" for misfit in misfits)
+        if self.transfer.data is not None and self.transfer.network.stem not in skeleton.stems:
+            yield f"transfer.data: networks of {skeleton.name} are not made for large images; set data: null"
+
     def _method_misfits(self, space: Space, stems: set[Stem]) -> Iterator[str]:
         """Yield what does not fit between the method and the space; add the method's stem to ``stems``."""
         name = self.search.method
@@ -134,6 +150,11 @@ class Params(Settings):
             yield f"methods.{name}.{error}"
             return
         stems.add(method.mixed_op.stem)
+        skeleton = space.skeleton
+        for cells in sorted({phase.cells for phase in method.phases}):
+            key = "search" if cells == self.search.cells else f"methods.{name}"
+            yield from (f"{key}.{misfit}" for misfit in skeleton.misfits(cells, skeleton.stems[0]))
+        yield from (f"methods.{name}.{misfit}" for misfit in skeleton.misfits(skeleton.step, method.mixed_op.stem))
         yield from _too_many_pieces(self.search.pieces, method.batch_size)
         try:
             operations = max(phase.cells for phase in method.phases) * method.searched(space).largest

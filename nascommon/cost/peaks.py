@@ -102,7 +102,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
     if method.sample is None:
         return method
     # The draw needs real numbers, so it is made on the CPU, of the smallest supernet with the same edges.
-    small = replace(spec, channels=2 * spec.channel_divisor, cells=1)
+    small = replace(spec, channels=2 * spec.channel_divisor, cells=spec.space.skeleton.step)
     state = new_state(method, small, seed=0, phase=0, device=torch.device("cpu"))
     use = next(iter(method.sample.uses))
     with torch.no_grad():

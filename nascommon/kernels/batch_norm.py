@@ -42,12 +42,15 @@ class BatchNorm(nn.BatchNorm2d):
         Args:
             norms: one for each equal part of the channels; all in the same mode, with the same eps and affinity.
             x_BDHW: their inputs one after the other.
-            scale_D: factor of each channel, such as the mixing weight of its operation; only for norms without affine
-                parameters. None is one.
+            scale_D: factor of each channel of the output, such as the mixing weight of its operation. None is one.
         """
         first, shift_D = norms[0], None
         if first.affine:
-            scale_D, shift_D = _stacked(norms, "weight"), _stacked(norms, "bias")
+            weight_D, shift_D = _stacked(norms, "weight"), _stacked(norms, "bias")
+            if scale_D is None:
+                scale_D = weight_D
+            else:
+                scale_D, shift_D = scale_D * weight_D, scale_D * shift_D
         # ATen updates running statistics in place, so it may only be given those of a norm itself: a concatenation of
         # several is a copy, whose update would be lost.
         if not first.training or (len(norms) == 1 and not folds(x_BDHW)):

@@ -31,6 +31,7 @@ from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
+from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec, check_image_size
 from nascommon.space.supernet import SupernetSpec
 from nascommon.training.many import threads_of_each
@@ -133,23 +134,23 @@ def trainings_estimate(
     at_a_time, trouble = trainings_that_fit(key, training, specs, shape, params, device, sum(counts))
     if trouble is not None:
         return Estimate(work.stage, trouble=trouble)
-    threads = threads_of_each(params.threads, at_a_time)
+    threads, genotype = threads_of_each(params.threads, at_a_time), stand_in(params.search.chosen_space())
     seconds = sum(
-        count * training.epochs * steps * seconds_of(training, spec, shape, device, threads)
+        count * training.epochs * steps * seconds_of(training, spec, shape, device, threads, genotype)
         for spec, count in zip(specs, counts, strict=True)
     )
     how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
     how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
-    memory = max(training_peak(training, spec, shape, device, stand_in(params.search.chosen_space())) for spec in specs)
+    memory = max(training_peak(training, spec, shape, device, genotype) for spec in specs)
     return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
 
 
 def step_seconds(
-    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int
+    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int, genotype: Genotype
 ) -> float:
     """Measure a training step of a network of that size."""
     with threads_set(threads):
-        return measure(training_program(training, spec, device), shape, training.batch_size, device)
+        return measure(training_program(training, spec, device, genotype), shape, training.batch_size, device)
 
 
 @contextmanager
@@ -179,7 +180,7 @@ def search_estimate(
     check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
     space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
-    base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision)
+    base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision, affine=params.search.affine)
     trouble = search_trouble(method, base, shape, params.search, device)
     if trouble is not None:
         return Estimate("search", trouble=trouble)

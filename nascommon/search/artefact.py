@@ -55,6 +55,7 @@ class StateRecord(Settings):
     channel_divisor: Channels
     stem: Stem
     precision: Precision
+    affine: bool = False
     induced: InducedRecord | None
 
     @model_validator(mode="after")
@@ -67,7 +68,7 @@ class StateRecord(Settings):
         """Return the size of the supernet."""
         return SupernetSpec(
             self.channels, self.cells, self.classes, self.space.open(), self.image_channels, self.channel_divisor,
-            self.stem, self.precision,
+            self.stem, self.precision, self.affine,
         )  # fmt: skip
 
 
@@ -103,10 +104,10 @@ class SavedState:
         tensors = read_tensors(self.file)
         weights = _strip(tensors, "supernet.")
         misfit = UserError(f"{self.file}: does not fit the method's supernet; {remake_hint(STAGE)}")
-        # Compared before anything is built: a size edited by hand may be any.
+        # Compared before anything is built: a size edited by hand may be any. Cells without weights are not there.
         cells = len({name.split(".")[1] for name in weights if name.startswith("cells.")})
         shapes = {name: tensor.shape for name, tensor in weights.items()}
-        if self.phase >= len(method.phases) or self.spec.cells != cells or _shapes(self.spec) != shapes:
+        if self.phase >= len(method.phases) or cells not in (0, self.spec.cells) or _shapes(self.spec) != shapes:
             raise misfit
         state = new_state(method, self.spec, seed=0, phase=self.phase, device=device)
         try:
@@ -151,6 +152,7 @@ def describe_state(file: str, state: SearchState, row: dict[str, Any]) -> dict[s
         channel_divisor=spec.channel_divisor,
         stem=spec.stem,
         precision=spec.precision,
+        affine=spec.affine,
         induced=None if state.induced is None else InducedRecord(**state.induced.to_json()),
     )
     return record.model_dump(mode="json", by_alias=True)

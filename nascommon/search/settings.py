@@ -49,12 +49,19 @@ class SearchSettings(Settings):
     """Channels of the supernet's first cell."""
     cells: SearchCells = 8
     space: Annotated[str, AfterValidator(_known_space)] = "darts"
-    """darts; or one of its subspaces s1, s2, s3, s4 (RobustDARTS), in which DARTS fails."""
+    """darts; one of its subspaces s1, s2, s3, s4 (RobustDARTS), in which DARTS fails; or nasbench201, in which every
+    architecture has been trained."""
     nodes: Nodes | None = None
-    """Intermediate nodes of a cell; null takes the space's own, 4 in all papers. The cells of s1 have 4."""
+    """Intermediate nodes of a cell; null takes the space's own, 4 in all papers. Those of s1 and nasbench201 are given:
+    4 and 3."""
     candidates: CandidateNames | None = None
-    """Candidates of every edge; null takes the space's own. Only darts lets them be chosen. A method that searches
-    without ``none`` (``none: false``) leaves that out of either."""
+    """Candidates of every edge; null takes the space's own. Only darts and nasbench201 let them be chosen. A method
+    that searches without ``none`` (``none: false``) leaves that out of either."""
+    none_wins: bool | None = None
+    """Whether ``none`` may win an edge, which then is left out; null takes what the space says: in nasbench201 it may,
+    in the others it never does. With false it takes part in the search and wins no edge."""
+    affine: bool = False
+    """Whether the batch norms of candidates have a scale and a shift of their own in the supernet."""
     pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
     whole batch, but batch norm sees a piece at a time, so other numbers come out."""
@@ -69,4 +76,4 @@ class SearchSettings(Settings):
         Raises:
             ValueError: the space has not these nodes or candidates; the message begins with the key.
         """
-        return find_space(self.space, self.nodes, self.candidates)
+        return find_space(self.space, self.nodes, self.candidates, self.none_wins)

@@ -26,6 +26,7 @@ def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precis
         method.searched(search.chosen_space()),
         manifest.channels,
         precision=precision,
+        affine=search.affine,
     )
 
 

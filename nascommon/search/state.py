@@ -120,7 +120,7 @@ class SearchState:
 
 
 def supernet_spec(phase: Phase, space: Space, base: SupernetSpec, method: Method) -> SupernetSpec:
-    """Return the supernet of a phase: classes and image channels as in ``base``."""
+    """Return the supernet of a phase: what no method changes is as in ``base``."""
     return SupernetSpec(
         phase.channels,
         phase.cells,
@@ -130,6 +130,7 @@ def supernet_spec(phase: Phase, space: Space, base: SupernetSpec, method: Method
         method.mixed_op.channel_divisor,
         method.mixed_op.stem,
         base.precision,
+        base.affine,
     )
 
 

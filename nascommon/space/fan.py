@@ -1,9 +1,9 @@
 """All edges that leave a state are computed together, and what they have in common only once.
 
 A state feeds up to five edges with up to eight candidates each. Once per state are computed: the ReLU that begins every
-weighted candidate, the pools, and the pools' batch norm where it sees the same batch on every edge. Equal candidates of
-different edges are computed as one, their kernels stacked along the channels: half of the operations. Only
-large maps on a CPU are better computed one after the other (``stacks``).
+weighted candidate, the pools, and what batch norm they have, where it sees the same batch on every edge. Equal
+candidates of different edges are computed as one, their kernels stacked along the channels: half of the operations.
+Only large maps on a CPU are better computed one after the other (``stacks``).
 The mixing weight rides as the scale of the batch norm that ends a candidate, so no multiplication is needed for it and
 nothing is kept for that multiplication's gradient. ``none`` has no term at all.
 
@@ -23,7 +23,7 @@ from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_s
 from nascommon.kernels.depthwise import repeat_channels
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.weighed import weighed
-from nascommon.space.operations import Convolution, Halves, Noise, ReluFirst, State
+from nascommon.space.operations import POOLS, Convolution, Halves, Noise, ReluFirst, State
 
 Place = tuple[int, int]
 """(edge, position of a candidate on it)."""
@@ -82,10 +82,18 @@ def candidate(state: State, modules: Sequence[nn.Module], scale_D: Tensor) -> Te
         return noise * scale_D[:, None, None].to(noise.dtype)
     if isinstance(first, ReluFirst):
         return side_by_side(cast("Sequence[ReluFirst]", modules), state, scale_D)
+    return pooled(modules, state, scale_D)
+
+
+def pooled(modules: Sequence[nn.Module], state: State, scale_D: Tensor) -> Tensor:
+    """Return a pool on several edges, with a batch norm behind it or without, times its mixing weights."""
+    first = modules[0]
+    if isinstance(first, POOLS):
+        return weighed(first(state.x_BCHW), scale_D)
     pool, _ = cast("nn.Sequential", first)
     norms = [cast("BatchNorm", cast("nn.Sequential", module)[-1]) for module in modules]
     pooled_BCHW = pool(state.x_BCHW)
-    if not norms[0].training:  # every edge has running statistics of its own
+    if norms[0].affine or not norms[0].training:  # every edge has numbers of its own
         return BatchNorm.side_by_side(norms, repeat_channels(pooled_BCHW, len(scale_D)), scale_D)
     normal_BCHW, mean_C, variance_C = normalised(pooled_BCHW, None, None, norms[0].eps)
     update_running_statistics(norms, [mean_C] * len(norms), [variance_C] * len(norms))

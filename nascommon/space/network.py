@@ -16,7 +16,7 @@ from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.settings import UserError
 from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, global_mean, preprocess
+from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, brought, global_mean, preprocess
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
@@ -76,11 +76,12 @@ class NetworkCell(nn.Module):
         channels_in: tuple[int, ...],
         channels: int,
         *,
-        halving: bool,
-        halved_before: bool,
+        halving: bool = False,
+        halved_before: bool = False,
         operation: Callable[[str, int, int], nn.Module],
         affine: bool,
     ) -> None:
+        """Build a cell whose inputs have ``channels_in`` channels; none are named where they have the cell's width."""
         super().__init__()
         self.genotype = genotype
         inputs = genotype.inputs
@@ -101,8 +102,8 @@ class NetworkCell(nn.Module):
 
     def forward(self, inputs: Sequence[State], drop_probability: float) -> Tensor:
         """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
-        brought = [apply(getattr(self, name), state) for name, state in zip(self.preprocesses, inputs, strict=True)]
-        states = {index: State(x_BCHW) for index, x_BCHW in enumerate(brought)}
+        entering = brought(self, self.preprocesses, inputs)
+        states = {index: State(x_BCHW) for index, x_BCHW in enumerate(entering)}
         computed: dict[Choice, Iterator[Tensor]] = {}
         for (state, choices), operations in zip(self.genotype.by_state, self.nodes, strict=True):
             terms = []
@@ -114,7 +115,7 @@ class NetworkCell(nn.Module):
                 else:
                     out = apply(operation, states[choice.source])
                 terms.append(self._dropped(out, operation, drop_probability))
-            states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(brought[0]))
+            states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(entering[0]))
         return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
 
     def _as_one(self, choice: Choice, state_BCHW: Tensor) -> bool:

@@ -28,6 +28,7 @@ CANDIDATES = (
 )
 """The papers' eight candidates; ties, checkpoints and plots depend on this order."""
 
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 PARAMETER_FREE = frozenset({"none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "noise"})
 
 
@@ -214,6 +215,13 @@ def preprocess(
     return names
 
 
+def brought(cell: nn.Module, names: Sequence[str], inputs: Sequence[State]) -> list[Tensor]:
+    """Return a cell's inputs at its width: as ``preprocess`` brings them there, or as they are where nothing need."""
+    if not names:
+        return [state.x_BCHW for state in inputs]
+    return [apply(getattr(cell, name), state) for name, state in zip(names, inputs, strict=True)]
+
+
 def _separable_half(channels: int, kernel: int, stride: int, dilation: int, *, affine: bool) -> list[nn.Module]:
     padding = dilation * (kernel - 1) // 2
     depthwise = StridedDilatedConv if stride == dilation > 1 else Convolution
@@ -273,13 +281,21 @@ OPERATIONS: dict[str, OperationBuilder] = {
 """Every operation by name; ``sep_conv_7x7`` and ``conv_7x1_1x7`` only occur in the cells of NASNet and AmoebaNet."""
 
 
-def search_operation(name: str, channels: int, stride: int) -> nn.Module:
+def search_operation(name: str, channels: int, stride: int, affine: bool = False) -> nn.Module:
     """Build an operation for the supernet: batch norm without affine parameters, and one more after each pool.
 
-    The affine scale would compete with the mixing weights (docs/methods.md, section 2.2; quark0/darts#10). An identity
-    is a dropout of probability 0, which P-DARTS raises (``Supernet.set_skip_dropout``).
+    The affine scale would compete with the mixing weights (docs/methods.md, section 2.2; quark0/darts#10).
     """
-    operation = OPERATIONS[name](channels, stride, False)
-    if isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
-        return nn.Sequential(operation, BatchNorm(channels, affine=False))
+    operation = bare_operation(name, channels, stride, affine)
+    if isinstance(operation, POOLS):
+        return nn.Sequential(operation, BatchNorm(channels, affine=affine))
+    return operation
+
+
+def bare_operation(name: str, channels: int, stride: int, affine: bool = False) -> nn.Module:
+    """Build an operation for the supernet as it is, but for the identity, which is a dropout of probability 0.
+
+    P-DARTS raises that (``Supernet.set_skip_dropout``).
+    """
+    operation = OPERATIONS[name](channels, stride, affine)
     return nn.Dropout(0.0) if isinstance(operation, nn.Identity) else operation

@@ -24,12 +24,19 @@ class CellRecord(Settings):
     concat: tuple[int, ...]
     kept: Count
     candidates: tuple[tuple[str, ...], ...]
+    none_wins: bool = True
 
     @staticmethod
     def of(cell: CellSpace) -> CellRecord:
         """Return the record of a kind of cell."""
         topology = cell.topology
-        return CellRecord(nodes=topology.nodes, concat=topology.concat, kept=cell.kept, candidates=cell.candidates)
+        return CellRecord(
+            nodes=topology.nodes,
+            concat=topology.concat,
+            kept=cell.kept,
+            candidates=cell.candidates,
+            none_wins=cell.none_wins,
+        )
 
 
 class SpaceRecord(Settings):
@@ -80,4 +87,4 @@ class SpaceRecord(Settings):
     def _cell(self, cell: CellRecord) -> CellSpace:
         skeleton = SKELETONS[self.skeleton]
         topology = Topology(cell.nodes, skeleton.inputs, cell.concat)
-        return CellSpace(topology, cell.candidates, cell.kept, skeleton.keeps_none)
+        return CellSpace(topology, cell.candidates, cell.kept, skeleton.keeps_none, cell.none_wins)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from nascommon.space.stem import Stem
 
 if TYPE_CHECKING:  # they are built of what stands here
     from nascommon.space.genotype import Genotype
@@ -26,6 +28,11 @@ class Skeleton:
         network: builds the stand-alone network of a genotype.
         keeps_none: whether ``none`` may win an edge, as each of its cells says too; a node may then read one that
             has no input itself and gives zeros.
+        step: of how many the number of cells must be a multiple.
+        stems: that its networks may have.
+        auxiliary: whether its networks may have an auxiliary head.
+        channels: of the first cell of its networks as published.
+        cells: of its networks as published.
     """
 
     name: str
@@ -36,6 +43,20 @@ class Skeleton:
     supernet: Callable[[SupernetSpec], Supernet]
     network: Callable[[Genotype, NetworkSpec], Network]
     keeps_none: bool = False
+    step: int = 1
+    stems: tuple[Stem, ...] = get_args(Stem)
+    auxiliary: bool = True
+    channels: int = 36
+    cells: int = 20
+
+    def misfits(self, cells: int, stem: Stem, *, auxiliary: bool = False) -> Iterator[str]:
+        """Yield what keeps its networks, or its supernets, from having so many cells, that stem or that head."""
+        if cells % self.step:
+            yield f"cells: networks of {self.name} have a multiple of {self.step} (got {cells})"
+        if stem not in self.stems:
+            yield f"stem: networks of {self.name} have the stem {' or '.join(self.stems)} (got {stem})"
+        if auxiliary and not self.auxiliary:
+            yield f"auxiliary: networks of {self.name} have no auxiliary head; set it to false (got true)"
 
     def stack(self, cells: int) -> tuple[str, ...]:
         """Return the kind of each of so many cells."""

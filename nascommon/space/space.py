@@ -34,12 +34,14 @@ class CellSpace:
             mixing weights are a matrix.
         kept: edges that a node keeps, as far as it has them.
         keeps_none: whether ``none`` may win an edge, which then is not there; otherwise no genotype holds it.
+        none_wins: False where the user does not let it win although it could.
     """
 
     topology: Topology
     candidates: EdgeCandidates
     kept: int = INPUTS_PER_NODE
     keeps_none: bool = False
+    none_wins: bool = True
 
     def __post_init__(self) -> None:
         edges = len(self.topology.edges)
@@ -52,7 +54,7 @@ class CellSpace:
 
     def may_win(self, name: str) -> bool:
         """Return whether a genotype may hold a candidate."""
-        return name != NONE or self.keeps_none
+        return name != NONE or (self.keeps_none and self.none_wins)
 
     @property
     def operations(self) -> int:
@@ -134,6 +136,11 @@ class Space:
         real = ((kind, tuple(map(_real, edges))) for kind, edges in self.candidates.items())
         return self.with_candidates(PerKind(real))
 
+    def with_none(self, *, wins: bool) -> Space:
+        """Return the space whose edges ``none`` may win or not, although it takes part in the search."""
+        cells = ((kind, replace(cell, none_wins=wins)) for kind, cell in self.cells.items())
+        return replace(self, cells=PerKind(cells))
+
     def with_nodes(self, nodes: int) -> Space:
         """Return the space whose cells have other numbers of nodes and on every edge the same candidates as now."""
         cells = ((kind, _with_nodes(cell, replace(cell.topology, nodes=nodes))) for kind, cell in self.cells.items())
@@ -167,13 +174,19 @@ def register(space: Space) -> Space:
     return space
 
 
-def find_space(name: str, nodes: int | None = None, candidates: tuple[str, ...] | None = None) -> Space:
+def find_space(
+    name: str,
+    nodes: int | None = None,
+    candidates: tuple[str, ...] | None = None,
+    none_wins: bool | None = None,
+) -> Space:
     """Return a space as a user wants it.
 
     Args:
         name: of the space.
         nodes: of each cell; None takes the space's own.
         candidates: of every edge; None takes the space's own.
+        none_wins: whether ``none`` may win an edge; None takes what the space says.
 
     Raises:
         ValueError: the space cannot be had so; the message begins with the key.
@@ -188,4 +201,10 @@ def find_space(name: str, nodes: int | None = None, candidates: tuple[str, ...] 
             raise ValueError(f"candidates: space {name} has its own; leave them out, or take space darts")
         same = ((kind, (candidates,) * len(cell.topology.edges)) for kind, cell in space.cells.items())
         space = space.with_candidates(PerKind(same))
-    return space
+    return space if none_wins is None else _with_none(space, wins=none_wins)
+
+
+def _with_none(space: Space, *, wins: bool) -> Space:
+    if wins and not space.skeleton.keeps_none:
+        raise ValueError(f"none_wins: in space {space.name} none never wins an edge; leave the key out (got true)")
+    return space.with_none(wins=wins)

@@ -5,7 +5,7 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``E`` edges, ``O`` operatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.mixing import CellMixing, Mixing
-from nascommon.space.operations import State, apply, global_mean, preprocess, search_operation
+from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.space import CellSpace, Space
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
@@ -35,6 +35,8 @@ class SupernetSpec:
     """The first of so many parts of the channels goes through the candidates, the others bypass them (PC-DARTS)."""
     stem: Stem = "cifar"
     precision: Precision = "float32"
+    affine: bool = False
+    """Whether the batch norms of candidates have a scale and a shift of their own."""
 
     def build(self) -> Supernet:
         """Return a supernet of this size with fresh weights."""
@@ -59,20 +61,23 @@ class SupernetCell(nn.Module):
         channels: int,
         space: CellSpace,
         *,
-        halving: bool,
-        halved_before: bool,
+        halving: bool = False,
+        halved_before: bool = False,
         channel_divisor: int = 1,
+        affine: bool = False,
+        operation: Callable[[str, int, int, bool], nn.Module] = search_operation,
     ) -> None:
+        """Build a cell whose inputs have ``channels_in`` channels; none are named where they have the cell's width."""
         super().__init__()
         if channels % channel_divisor:
             raise ValueError(f"{channels} channels cannot be divided into {channel_divisor} equal parts")
         self.topology = topology = space.topology
         self.divisor = channel_divisor
         self.mixed = channels // channel_divisor
-        self.preprocesses = preprocess(self, channels_in, channels, halved_before=halved_before, affine=False)
+        self.preprocesses = preprocess(self, channels_in, channels, halved_before=halved_before, affine=affine)
         self.strides = [stride(edge.source, topology.inputs, halving=halving) for edge in topology.edges]
         self.edges = nn.ModuleList(
-            nn.ModuleDict({name: search_operation(name, self.mixed, step) for name in names})
+            nn.ModuleDict({name: operation(name, self.mixed, step, affine) for name in names})
             for step, names in zip(self.strides, space.candidates, strict=True)
         )
         self.candidates = space.candidates
@@ -82,7 +87,7 @@ class SupernetCell(nn.Module):
         dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
         weights = scales(mixing.products().to(dtype), self.mixed)
         edges = cast("Sequence[nn.ModuleDict]", self.edges)
-        states = [apply(getattr(self, name), state) for name, state in zip(self.preprocesses, inputs, strict=True)]
+        states = brought(self, self.preprocesses, inputs)
         sums: dict[int, Tensor] = {}
         bypasses: list[Tensor] = []
         for source in self.topology.leaving:
@@ -169,6 +174,7 @@ class Supernet(nn.Module):
                     # The ImageNet stem halves once more between its two outputs, like a reduction cell.
                     halved_before=index - 1 in self.reductions or (index == 0 and spec.stem == "imagenet"),
                     channel_divisor=spec.channel_divisor,
+                    affine=spec.affine,
                 )
             )
             widths = (widths[-1], len(cell.topology.outputs) * channels)

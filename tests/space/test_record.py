@@ -36,7 +36,8 @@ def test_it_is_written_and_read(name: str) -> None:
 
 def test_its_form() -> None:
     record = SpaceRecord.of(space_of(("skip_connect",), Topology(1)))
-    cell = {"nodes": 1, "concat": [], "kept": 2, "candidates": [["skip_connect"], ["skip_connect"]]}
+    skips = [["skip_connect"], ["skip_connect"]]
+    cell = {"nodes": 1, "concat": [], "kept": 2, "candidates": skips, "none_wins": True}
     assert record.model_dump(mode="json", by_alias=True) == {
         "schema": 2, "space": "test", "skeleton": "darts", "cells": {"normal": cell, "reduction": cell},
     }  # fmt: skip
