@@ -27,7 +27,7 @@ from benchmarks.cases import NHWC, Search, Sizes, bilevel, method_record, traini
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.data.batch import Batch
-from nascommon.kernels.home import meta_stands_for
+from nascommon.kernels.home import laid_out, meta_stands_for
 from nascommon.runtime.artefacts import write_json
 
 META = torch.device("meta")
@@ -36,6 +36,8 @@ RETRAIN_BATCH = 96
 PAPERS = Sizes(channels=16, cells=8, retrain_channels=36, retrain_cells=20, side=32, pictures=0)
 FIRST = 12
 """Kinds of operators that the command prints, those that are most."""
+LAUNCH_NOTHING = ("empty", "_unsafe_view")
+"""Parts of the names of operators that no kernel belongs to, beside views."""
 FOREACH = "_get_foreach_kernels_supported_devices"
 
 
@@ -50,9 +52,9 @@ class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kind = func.overloadpacket.__name__
-        if not func.is_view and func.namespace == "aten" and "empty" not in kind:
+        if not func.is_view and func.namespace == "aten" and not any(name in kind for name in LAUNCH_NOTHING):
             self.kinds[kind] += 1
-        return func(*args, **(kwargs or {}))
+        return laid_out(func, func(*args, **(kwargs or {})))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nascommon.kernels.home import laid_out
 from nascommon.runtime.allocator import LARGEST_IN_HEAP
 
 META = torch.device("meta")
@@ -90,7 +91,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Tensor.item() on meta would raise, as there is no number to return; any number lets the program go on.
         if operation is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:  # noqa: SLF001 -- no public name
             return 1
-        result = operation(*args, **(kwargs or {}))
+        result = laid_out(operation, operation(*args, **(kwargs or {})))
         # Views and in-place operations return tensors of a storage that is counted already.
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 # A context variable rather than a global: memory of a GPU may be predicted in one thread while another one computes.
 _STOOD_FOR = ContextVar("_STOOD_FOR", default="cpu")
@@ -28,3 +31,18 @@ def meta_stands_for(kind: str) -> Iterator[None]:
         yield
     finally:
         _STOOD_FOR.reset(token)
+
+
+def laid_out(operation: Any, result: Any) -> Any:
+    """Return the result of an operation on tensors without data in the layout that it would have on a GPU.
+
+    PyTorch gives a convolution without data the default layout, whatever that of its input; all maps of this library
+    are in channels-last layout, and so would the result be.
+    """
+    if operation not in (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default):
+        return result
+    return tree_map_only(Tensor, lambda x: x if on_cpu(x) else _pixel_by_pixel(x), result)
+
+
+def _pixel_by_pixel(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == len("BCHW") else x

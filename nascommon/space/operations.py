@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.depthwise import depthwise, fast_path_applies, repeat_channels
+from nascommon.kernels.home import on_cpu
 
 CANDIDATES = (
     "none",
@@ -126,11 +127,11 @@ class Convolution(nn.Conv2d):
 
     def run(self, x_BCHW: Tensor, kernels: Tensor, groups: int) -> Tensor:
         """Convolve with other kernels in as many groups."""
-        if self.dilation != (1, 1) and torch.is_autocast_enabled("cpu"):
+        if self.dilation != (1, 1) and torch.is_autocast_enabled("cpu") and on_cpu(x_BCHW):
             # oneDNN's gradient of a dilated depthwise kernel in bfloat16 is noise or infinite on maps of 32 x 32 and
             # more, and may end the process.
             with torch.autocast("cpu", enabled=False):
-                return self.run(x_BCHW.float(), kernels, groups).bfloat16()
+                return self.run(x_BCHW.float(), kernels.float(), groups).bfloat16()
         if self.keeps_size and groups == len(kernels) and fast_path_applies(x_BCHW, kernels):
             return depthwise(x_BCHW, kernels, self.dilation[0])
         seen_BCHW = repeat_channels(x_BCHW, groups * kernels.shape[1])

@@ -5,7 +5,7 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``E`` edges, ``O`` operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.space.abreast import Abreast, Positions, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
@@ -41,6 +42,10 @@ class SupernetSpec:
     def build(self) -> Supernet:
         """Return a supernet of this size with fresh weights."""
         return self.space.skeleton.supernet(self)
+
+
+Terms = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
+"""(state, its mixed channels [B, C, H, W]) -> (edge, part of its mixed operation) of the edges that leave it."""
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
@@ -81,13 +86,13 @@ class SupernetCell(nn.Module):
             for step, names in zip(self.strides, space.candidates, strict=True)
         )
         self.candidates = space.candidates
+        self.positions = Positions()
 
     def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
         """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
         dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
-        weights = scales(mixing.products().to(dtype), self.mixed)
-        edges = cast("Sequence[nn.ModuleDict]", self.edges)
         states = brought(self, self.preprocesses, inputs)
+        terms = self._terms(mixing, mixing.products().to(dtype), states[0])
         sums: dict[int, Tensor] = {}
         bypasses: list[Tensor] = []
         for source in self.topology.leaving:
@@ -97,11 +102,20 @@ class SupernetCell(nn.Module):
             if self.divisor > 1:
                 x_BCHW, bypass_BCHW = self._divided(x_BCHW, source)
                 bypasses.append(bypass_BCHW)
-            for edge, term in edge_terms(x_BCHW, edges, self._places(source, mixing), weights):
+            for edge, term in terms(source, x_BCHW):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))
         return torch.cat([states[state] for state in self.topology.outputs], dim=1)
+
+    def _terms(self, mixing: CellMixing, weights_EO: Tensor, like_BCHW: Tensor) -> Terms:
+        """Return what computes the candidates on the edges of one state after the other, as the device likes it."""
+        edges = cast("Sequence[nn.ModuleDict]", self.edges)
+        places = {source: self._places(source, mixing) for source in self.topology.leaving}
+        if self.training and runs_abreast(like_BCHW):
+            return Abreast(edges, places, weights_EO, self.positions, channels=self.mixed, dtype=like_BCHW.dtype).terms
+        weights = scales(weights_EO, self.mixed)
+        return lambda source, x_BCHW: edge_terms(x_BCHW, edges, places[source], weights)
 
     def _places(self, source: int, mixing: CellMixing) -> dict[str, list[Place]]:
         """List by name where the candidates on the edges of a state are to be computed; ``none`` never is."""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nascommon.kernels import batch_norm
-from nascommon.space import fan, operations
+from nascommon.space import fan, operations, supernet
 
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,3 +15,4 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "fast_path_applies", lambda *_: False)
     monkeypatch.setattr(batch_norm, "folds", lambda _: False)
     monkeypatch.setattr(fan, "STACKED", sys.maxsize)
+    monkeypatch.setattr(supernet, "runs_abreast", lambda _: True)

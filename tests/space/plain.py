@@ -22,4 +22,5 @@ def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
                 yield edge, weights[edge][choice][0] * edges[edge][name](x_BCHW)
 
     monkeypatch.setattr("nascommon.space.supernet.edge_terms", edge_terms)
+    monkeypatch.setattr("nascommon.space.supernet.runs_abreast", lambda _: False)
     monkeypatch.setattr(BatchNorm, "forward", nn.BatchNorm2d.forward)  # PyTorch's own
