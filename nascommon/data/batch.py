@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,3 +69,13 @@ class Batch:
         self.images.copy_(other.images)
         self.labels.copy_(other.labels)
         return self
+
+
+def regrouped(batches: Iterable[Batch], most: int) -> list[Batch]:
+    """Return the same images in the same order in fewer batches, of ``most`` images or the last of fewer."""
+    whole = list(batches)
+    images, labels = (torch.cat([getattr(batch, name) for batch in whole]) for name in ("images", "labels"))
+    return [
+        replace(whole[0], images=part, labels=of)
+        for part, of in zip(torch.split(images, most), torch.split(labels, most), strict=True)
+    ]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nascommon.settings import BatchSize, Count, Settings, Whole
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
-FEWEST_TO_RANK = 3
+FEWEST_TO_RANK, MOST_TO_RANK = 3, 5000
 
 
 class DiscretizeSettings(Settings):
@@ -41,6 +41,15 @@ class KendallSettings(Settings):
     """Score that the search gives. supernet_val: accuracy of the supernet with its mixing weights at that epoch.
     inherited_val: of the architecture alone with the supernet's weights, batch norm recalibrated."""
     calibration_batches: Count = 50
+    truth: Literal["auto", "retrain", "bank", "table"] = "auto"
+    """Accuracies that scores are compared with. table: those that are published for the whole space. bank: those of
+    random architectures that were trained from scratch by the protocol of ``retrain``. retrain: the architectures of
+    ``mode`` and ``source`` are trained now. auto: the first of table, bank and retrain that there is, where scores are
+    inherited_val and the mode is not multi_run."""
+    known_architectures: int = Field(default=1000, ge=FEWEST_TO_RANK, le=MOST_TO_RANK)
+    """Number of architectures, drawn uniformly from what a table or bank knows; all where it knows fewer."""
+    known_by_epoch: int = Field(default=100, ge=0, le=MOST_TO_RANK)
+    """The first so many of them are scored by every snapshot of the search too, all in trajectory; below 3 none are."""
     retest: bool = True
     """Retrain every architecture once more with another seed. How far two retrainings agree says how much of the order
     is noise; a perfect score, which has none of its own, reaches more, and that ceiling is reported beside it."""
@@ -50,12 +59,22 @@ class KendallSettings(Settings):
     """Network at the depth of retraining, for the depth gap; null skips it."""
     training: TrainingSettings = TrainingSettings(epochs=25, drop_path=0.0)
 
+    @property
+    def knowable(self) -> bool:
+        """Whether architectures of a table or bank can be scored: any of them, by the supernet of this search."""
+        return self.search_score == "inherited_val" and self.mode != "multi_run"
+
     @model_validator(mode="after")
     def _combination(self) -> Self:
         if self.search_score == "supernet_val" and self.mode == "single_run" and self.source == "sampled":
             raise ValueError(
                 "search_score: supernet_val is one number for all samples of a supernet and cannot rank them; "
                 "use inherited_val, or source: epochs"
+            )
+        if self.truth in ("bank", "table") and not self.knowable:
+            raise ValueError(
+                f"truth: {self.truth} knows architectures that no other search has found, so it needs search_score: "
+                f"inherited_val and mode: single_run or trajectory (got {self.search_score}, {self.mode})"
             )
         if self.search_score == "supernet_val" and self.mode == "trajectory":
             raise ValueError(

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from nascommon.pipeline.estimate import Estimate
-from nascommon.pipeline.inventory import GIVEN, INVENTORY, given, present
+from nascommon.pipeline.inventory import BANK, GIVEN, INVENTORY, banked, given, present
 from nascommon.runtime.progress import duration
 
 
@@ -29,6 +29,8 @@ def what_reruns(params: Path) -> str:
         changed.insert(0, "prepare (the pictures have changed)")
     if "discretize" not in changed and GIVEN.is_file() and given(params) != GIVEN.read_text(encoding="utf-8"):
         changed.append("discretize (the given genotype has changed)")
+    if "kendall_tau" not in changed and BANK.is_file() and banked(params) != BANK.read_text(encoding="utf-8"):
+        changed.append("kendall_tau and evaluate (the bank has changed)")
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 

@@ -1,4 +1,4 @@
-"""Inventory of the pictures and of a given genotype, by content: DVC sees no file outside of the project by itself.
+"""Inventory of pictures, a given genotype and a bank, by content: DVC sees no file outside of the project by itself.
 
 This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
 """
@@ -16,15 +16,15 @@ from nascommon.runtime.atomic import atomic
 from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.settings import UserError
 
-INVENTORY, GIVEN = Path("data/inventory.json"), Path("data/given.json")
+INVENTORY, GIVEN, BANK = Path("data/inventory.json"), Path("data/given.json"), Path("data/bank.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
 FOLDERS = ("image_folder", "imagenet")
 """Sources whose pictures may change; the others come with a library or are guarded by checksums."""
 
 
 def write_inventory(params: Path) -> None:
-    """Write data/inventory.json and data/given.json for a params file."""
-    for file, text in ((INVENTORY, present(params)), (GIVEN, given(params))):
+    """Write data/inventory.json, data/given.json and data/bank.json for a params file."""
+    for file, text in ((INVENTORY, present(params)), (GIVEN, given(params)), (BANK, banked(params))):
         with atomic(file) as part:
             part.write_text(text, encoding="utf-8")
 
@@ -38,14 +38,27 @@ def present(params: Path) -> str:
 
 def given(params: Path) -> str:
     """Return the hash of the file that ``discretize.genotype`` names, as JSON; null where it names none."""
+    return _file_hash(params, "discretize", "genotype")
+
+
+def banked(params: Path) -> str:
+    """Return the hash of the file that ``baseline.bank`` names, as JSON; null where it names none.
+
+    A bank grows from run to run, so it is no output of a stage: DVC would remove it before the stage runs, or, kept by
+    ``persist``, put an old one in its place from the cache. It is an input that lies where the user wants it.
+    """
+    return _file_hash(params, "baseline", "bank")
+
+
+def _file_hash(params: Path, section: str, key: str) -> str:
     tree = _read(params)
-    section = tree.get("discretize") if isinstance(tree, dict) else None
-    name = section.get("genotype") if isinstance(section, dict) else None
+    settings = tree.get(section) if isinstance(tree, dict) else None
+    name = settings.get(key) if isinstance(settings, dict) else None
     try:
         digest = hashlib.sha256(Path(str(name)).expanduser().read_bytes()).hexdigest()
     except (OSError, ValueError, RuntimeError):  # a published name, none, or no file: not for this stage to judge
         digest = None
-    return json.dumps({"discretize.genotype": digest}) + "\n"
+    return json.dumps({f"{section}.{key}": digest}) + "\n"
 
 
 def _read(params: Path) -> Any:

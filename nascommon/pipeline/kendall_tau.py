@@ -15,11 +15,12 @@ import pandas as pd
 from nascommon.config import Params
 from nascommon.data.pictures import some
 from nascommon.gaps.architectures import FEWEST, Architecture, scored
+from nascommon.pipeline.known_ranking import rank_known
 from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
+from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.report.figures import save_figure
-from nascommon.report.plots import plot_ranking
+from nascommon.pipeline.truths import find_truth
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import executor
@@ -27,7 +28,7 @@ from nascommon.runtime.progress import Progress, epoch_figures, progress, summar
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 from nascommon.statistics.pairs import read_pairs
-from nascommon.statistics.ranking import Ranking, attainable_tau, rank_correlation, trajectory
+from nascommon.statistics.ranking import attainable_tau, rank_correlation, trajectory
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 
@@ -35,9 +36,10 @@ Scores = dict[str, list[float]]
 
 
 def kendall_tau(params: Params) -> None:
-    """Rank architectures by their search score and by retraining, and write data/kendall_tau.
+    """Rank architectures by their search score and by their accuracy from scratch, and write data/kendall_tau.
 
-    Each architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
+    Where accuracies are known, from a table or a bank, nothing is trained; kendall_tau.truth says which. Otherwise each
+    architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
     architecture half; the test set is not touched. Killed at any moment, the next run continues after the last
     finished epoch.
     """
@@ -46,6 +48,11 @@ def kendall_tau(params: Params) -> None:
         if not ranked.trained():
             skip()
             return
+        source = find_truth(run.params, ranked.data.prepared.manifest, run.precision)
+        if not isinstance(source, str):
+            rank_known(run, ranked, source)
+            return
+        print(f"kendall_tau: {source}, so architectures are trained now")
         settings, at_a_time = run.params.kendall_tau, ranked.at_a_time()
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
@@ -181,36 +188,20 @@ def write_ranking(
         if which in scores
     }
     tree: dict[str, Any] = {
-        "mode": settings.mode, "source": settings.source, "search_score": settings.search_score,
-        "ranking": ranking.as_dict(), "diverged": diverged,
+        "source": settings.source, "ranking": ranking.as_dict(), "diverged": diverged,
         **{name: other.as_dict() for name, other in others.items()},
     }  # fmt: skip
-    if "retest" in others:
-        tree["ceiling_tau_b"] = attainable_tau(others["retest"].tau_b)
-    if settings.mode == "trajectory":
-        tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
-    write_json(KENDALL / "ranking.json", {**tree, "provenance": provenance})
-    write_table(KENDALL / "architectures.csv", table)
-    write_table(PLOTS / "kendall_tau.csv", table.drop(columns="genotype"))
-    save_figure(
-        plot_ranking(
-            table["search_score"], table["retrain_first"], list(table["architecture"]), ranking,
-            f"{run.params.search.method}: {settings.search_score} against retraining",
-        ),
-        KENDALL / "ranking.png",
-    )  # fmt: skip
-    metrics = headline(tree)
-    write_json(METRICS / "kendall_tau.json", metrics)
-    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
-    run.tracker.artefact(KENDALL, "kendall_tau")
     shown = describe_ranking(ranking)
     if "retest" in others:
+        tree["ceiling_tau_b"] = attainable_tau(others["retest"].tau_b)
         shown["retest agreement"] = f"tau-b {others['retest'].in_words()}, of two seeds of retraining"
         shown["perfect score"] = f"would reach tau-b {number(tree['ceiling_tau_b'])} against one of them, on average"
     if "depth" in others:
         shown["depth"] = f"tau-b {others['depth'].in_words()}, of search depth and retraining depth"
-    summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown,
-            [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"])  # fmt: skip
+    if settings.mode == "trajectory":
+        tree["trajectory"] = write_trajectory(ranked, architectures, scores["first"])
+    write_outputs(run, tree, table, Drawn(ranking, "retrain_first", "retraining"), provenance)
+    summary(f"kendall_tau, {settings.mode}: {settings.search_score} against retraining", shown, RESULTS)
 
 
 def write_trajectory(
@@ -225,37 +216,3 @@ def write_trajectory(
     write_table(KENDALL / "trajectory.csv", table)
     rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records"))
     return rows
-
-
-def headline(tree: dict[str, Any]) -> dict[str, float | None]:
-    """Return the figures that DVC compares."""
-    ranking = tree["ranking"]
-    metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
-    for prefix, part in (("", ranking), ("retest_", tree.get("retest", {})), ("depth_", tree.get("depth", {}))):
-        low, high = part.get("interval") or (None, None)
-        metrics |= {
-            f"{prefix}tau_b": part.get("tau_b"), f"{prefix}tau_b_low": low, f"{prefix}tau_b_high": high,
-        }  # fmt: skip
-    return {
-        **metrics,
-        "ceiling_tau_b": tree.get("ceiling_tau_b"),
-        "diverged": len(tree["diverged"]),
-    }
-
-
-def describe_ranking(ranking: Ranking) -> dict[str, str]:
-    """Return the lines that a person reads."""
-    others = {"a": ranking.tau_a, "c": ranking.tau_c, "weighted": ranking.weighted_tau}
-    return {
-        "architectures": str(ranking.n),
-        "tau-b": ranking.in_words(),
-        "tau": ", ".join(f"{which} {number(tau)}" for which, tau in others.items()),
-        "p-value": "undefined" if ranking.p_value is None else f"{ranking.p_value:.2g} ({ranking.p_value_method})",
-        "agreement": ranking.label,
-        "top-k overlap": ", ".join(f"{k}: {share:.2f}" for k, share in ranking.top_k_overlap.items()),
-    }
-
-
-def number(value: float | None) -> str:
-    """Write a tau, or that there is none."""
-    return "undefined" if value is None else f"{value:.2f}"

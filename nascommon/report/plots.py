@@ -15,6 +15,8 @@ from nascommon.statistics.ranking import Ranking
 COLUMNS = 5
 PANEL = (2.5, 1.9)
 """Inches of one panel."""
+MOST_NAMED = 30
+"""Points that are labelled; the names of more would cover each other."""
 DASHES = ("-", "--", ":", "-.")
 """Operations of one family share a colour and differ in the dash."""
 
@@ -54,13 +56,15 @@ def plot_alphas(
 
 
 def plot_ranking(search: ArrayLike, retrain: ArrayLike, names: Sequence[str], ranking: Ranking, title: str) -> Figure:
-    """Draw search score against retrained accuracy (shares in [0, 1], shown as percent), a labelled point each."""
+    """Draw search score against retrained accuracy (shares in [0, 1], shown as percent), a point each, few labelled."""
     x_N, y_N = (100 * np.asarray(scores, dtype=np.float64) for scores in (search, retrain))
     with house_style():
         figure = new_figure(6.4, 5.2)
         axes = figure.add_subplot()
-        axes.scatter(x_N, y_N, s=42, color=operation_colour("sep_conv_3x3"), zorder=3)
-        for x, y, name in zip(x_N, y_N, names, strict=True):
+        axes.scatter(
+            x_N, y_N, s=42 if len(names) <= MOST_NAMED else 12, color=operation_colour("sep_conv_3x3"), zorder=3
+        )
+        for x, y, name in zip(x_N, y_N, names, strict=True) if len(names) <= MOST_NAMED else ():
             axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color="#555555")
         axes.margins(0.12)
         axes.set_xlabel("search score, %")

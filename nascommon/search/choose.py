@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nascommon.data.batch import Batch
 from nascommon.parts.choices import BestOf, Discretized, Drawn
 from nascommon.runtime.seeding import generator
-from nascommon.search.scores import recalibrated_scores
+from nascommon.search.scores import recalibrated_scores, scores_of_each
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.draws import sample_genotype
@@ -25,6 +25,15 @@ def inherited_accuracy(
     """Return the accuracy of a genotype with the supernet's weights, after batch-norm recalibration."""
     mixing = one_hot(genotype, state.spec.space, like=state.logits.like)
     return recalibrated_scores(state.supernet, mixing, calibration, valid)[1]
+
+
+def inherited_accuracies(
+    state: SearchState, genotypes: Iterable[Genotype], calibration: Sequence[Batch], valid: Sequence[Batch]
+) -> Iterator[float]:
+    """Yield the ``inherited_accuracy`` of each genotype, which is faster for many."""
+    mixings = (one_hot(genotype, state.spec.space, like=state.logits.like) for genotype in genotypes)
+    for _, accuracy in scores_of_each(state.supernet, mixings, calibration, valid):
+        yield accuracy
 
 
 def choose_genotype(

@@ -18,6 +18,8 @@ LEVEL = 0.05
 """Significance level: p-values up to it give the verdict "better" or "worse", 5 % of random architectures together."""
 SIDES = 2
 PERCENT = 100
+FEWEST_TO_SHOW = math.ceil(SIDES / LEVEL) - 1
+"""With fewer random architectures no result can be shown to be better than they."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,7 @@ def _verdict(percentile: float, p_value: float, null: NullDistribution, *, bette
         return f"{'better' if better else 'worse'} than random: {place}"
     if null.smallest_p <= LEVEL:
         return f"not shown to be better than random: {place}"
-    needed = math.ceil(SIDES / LEVEL) - 1
     return (
         f"not shown to be better than random: {place}; {null.n} are too few to show it "
-        f"(p cannot fall below {null.smallest_p:.2g}, {needed} are needed for {LEVEL})"
+        f"(p cannot fall below {null.smallest_p:.2g}, {FEWEST_TO_SHOW} are needed for {LEVEL})"
     )

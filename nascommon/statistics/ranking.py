@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from nascommon.settings import UserError
+from nascommon.statistics.variance import of_mean
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -161,17 +162,21 @@ def weighted_tau(x_N: Floats, y_N: Floats) -> float:
     return float(np.mean(taus))
 
 
-def attainable_tau(retest_tau: float | None) -> float | None:
-    """Return the tau-b that a perfect score reaches against one retraining, on average, given that of two retrainings.
+def attainable_tau(retest_tau: float | None, trainings: int = 1) -> float | None:
+    """Return the tau-b that a perfect score reaches on average, given that of two retrainings.
 
     Both retrainings carry noise, a perfect score none: it correlates with either by the root of what the two correlate
     with each other (correction for attenuation; Spearman, American Journal of Psychology 1904). Correlation and tau of
     normal scores are related by r = sin(pi tau / 2) (Greiner 1909; Kruskal, JASA 1958). 0 where retrainings do not
     agree. An expectation: a single score may lie above it. None where tau is undefined.
+
+    Args:
+        retest_tau: tau-b of two retrainings of the same architectures.
+        trainings: the score is compared with the mean of so many retrainings; that of several is more reliable.
     """
     if retest_tau is None:
         return None
-    reliability = math.sin(math.pi / 2 * max(retest_tau, 0.0))
+    reliability = of_mean(math.sin(math.pi / 2 * max(retest_tau, 0.0)), trainings)
     return 2 / math.pi * math.asin(math.sqrt(reliability))
 
 

@@ -136,4 +136,10 @@ class BaselineSettings(Settings):
 
     architectures: int = Field(default=0, ge=0, le=1000)
     """Number of random architectures; 0 where the published distribution of 214 of them (papers' protocol) is the
-    yardstick."""
+    yardstick, or a bank of architectures that were trained before."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Trainings of each."""
+    bank: str | None = None
+    """A CSV file that the random architectures are added to when evaluate has tested them. It is made where there is
+    none and holds one protocol; where it is that of ``retrain``, its architectures are compared with, and ranked by
+    kendall_tau, as those that come with the package are."""

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,6 +104,35 @@ class Bank:
     def has(self, genotype: Genotype, seed: int) -> bool:
         """Say whether an architecture was trained with a seed."""
         return any(row.seed == seed for row in self._rows_of.get(genotype, []))
+
+
+def matching_bank(here: TrainingProtocol, own: Path | None) -> Bank | str:
+    """Return what is known by a protocol, from the banks of the package and the user's own; or why nothing is.
+
+    Args:
+        here: the protocol that accuracies shall be compared by.
+        own: the user's bank, which need not be there yet.
+
+    Raises:
+        UserError: a bank is torn or edited.
+    """
+    paths = [*shipped(), *([own] if own is not None and own.exists() else [])]
+    banks = {path: read_bank(path) for path in paths}
+    differences = {path: bank.head.protocol.difference(here) for path, bank in banks.items()}
+    fitting = [bank for path, bank in banks.items() if differences[path] is None]
+    if fitting:
+        rows = {(row.genotype, row.seed): row for bank in fitting for row in bank.rows}
+        return Bank(fitting[0].head, tuple(rows.values()))
+    about = [path for path in paths if path == own or banks[path].head.protocol.data.source == here.data.source]
+    if not about:
+        return f"there is no bank of {here.data.source}"
+    return f"the bank {about[-1].name} does not apply: {differences[about[-1]]}"
+
+
+def shipped() -> list[Path]:
+    """Return the banks that come with the package."""
+    folder = resources.files("nascommon.truth").joinpath("banks")
+    return sorted(Path(str(file)) for file in folder.iterdir() if file.name.endswith(".csv")) if folder.is_dir() else []
 
 
 def read_bank(path: Path) -> Bank:

@@ -288,6 +288,15 @@ def test_the_ceiling_of_whole_no_and_unknown_agreement() -> None:
     assert attainable_tau(None) is None
 
 
+@pytest.mark.parametrize(("trainings", "perfect"), [(1, 0.505), (3, 0.667)])
+def test_a_mean_of_several_retrainings_is_a_surer_truth(trainings: int, perfect: float) -> None:
+    draw = np.random.default_rng(2)
+    quality = draw.normal(size=2000)
+    measured = quality + draw.normal(size=(trainings, 2000))
+    assert tau_a_and_b(quality, measured.mean(axis=0))[1] == pytest.approx(perfect, abs=0.02)
+    assert attainable_tau(0.339, trainings) == pytest.approx(perfect, abs=0.005)
+
+
 def test_too_few_architectures_are_never_called_positive() -> None:
     assert rank_correlation([1, 2, 3], [1, 2, 3]).label == "none"
 

@@ -1,0 +1,248 @@
+"""Scores of the search against architectures whose accuracy is known: hundreds of them, without one retraining."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nascommon.data.batch import Batch, regrouped
+from nascommon.gaps.architectures import FEWEST, SavedSupernet
+from nascommon.pipeline.paths import KENDALL
+from nascommon.pipeline.ranked import RankingSetup
+from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
+from nascommon.pipeline.run import Run
+from nascommon.pipeline.truths import Source
+from nascommon.runtime.artefacts import write_table
+from nascommon.runtime.progress import progress, summary
+from nascommon.runtime.seeding import derive
+from nascommon.search.choose import inherited_accuracies
+from nascommon.search.state import SearchState
+from nascommon.settings import UserError
+from nascommon.space.genotype import Genotype
+from nascommon.space.mixing import one_hot
+from nascommon.statistics.ranking import Ranking, attainable_tau, rank_correlation, tau_in_words, trajectory
+from nascommon.statistics.variance import intraclass_correlation
+
+SCORED_AT_ONCE = 512
+"""Images of a batch in which architectures are scored: small supernets take as long for 50 as for 200."""
+PARTS = 10
+"""Lines that tell how far the scoring is."""
+TOP_SHARE = 0.1
+"""The best tenth is ranked by itself too: among the good ones order matters, and it is harder."""
+TOP = (1, 5, 10, 50)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Known architectures with their scores.
+
+    Attributes:
+        genotypes: drawn uniformly from what is known, without repetition.
+        known_N: their accuracies.
+        score_N: their search scores.
+        trainings: accuracies of single trainings of each; none where these are not known.
+    """
+
+    genotypes: list[Genotype]
+    known_N: Floats
+    score_N: Floats
+    trainings: list[tuple[float, ...]]
+
+    @property
+    def repeats(self) -> int:
+        """Number of trainings that every architecture has at least."""
+        return min(map(len, self.trainings), default=0)
+
+
+class Scorer:
+    """Scores architectures by supernets, on batches that are loaded once."""
+
+    def __init__(self, ranked: RankingSetup) -> None:
+        settings, data = ranked.run.params.kendall_tau, ranked.data
+        few = data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
+        self.calibration: list[Batch] = regrouped(few, SCORED_AT_ONCE)
+        self.valid: list[Batch] = list(data.evaluation(data.prepared.part("architecture"), SCORED_AT_ONCE).epoch(0))
+
+    def scores(self, state: SearchState, genotypes: Sequence[Genotype]) -> Iterator[float]:
+        """Yield the accuracy of each genotype with inherited weights, batch norm recalibrated."""
+        return inherited_accuracies(state, genotypes, self.calibration, self.valid)
+
+
+def rank_known(run: Run, ranked: RankingSetup, source: Source) -> None:
+    """Rank architectures whose accuracy is known by their search score, and write data/kendall_tau."""
+    scorer = Scorer(ranked)
+    scored = score_known(ranked, source, scorer)
+    trained = sum(map(len, scored.trainings)) / len(scored.genotypes)
+    known = {
+        "kind": source.kind, "protocol": source.scores.protocol, "architectures": len(source.scores.genotypes()),
+        "trainings": trained,
+    }  # fmt: skip
+    tree = {"known": known, **agreement(scored, run.params.seed)}
+    if (table := by_epoch(ranked, scored, scorer)) is not None:
+        write_table(KENDALL / "trajectory.csv", table)
+        tree["trajectory"] = json.loads(table.to_json(orient="records"))
+    ranking = ranking_of(scored.score_N, scored.known_N, run.params.seed)
+    write_outputs(run, tree, table_of(scored), Drawn(ranking, "known", f"the {source.kind}"), run.provenance())
+    summary(
+        f"kendall_tau: inherited_val against the accuracies of a {source.kind}",
+        {"truth": source.scores.protocol, **describe_ranking(ranking), **in_words(tree)},
+        RESULTS,
+    )
+
+
+def in_words(tree: dict[str, Any]) -> dict[str, str]:
+    """Return the lines beyond the ranking itself that a person reads."""
+    lines = {}
+    if top := tree["top_tenth"]:
+        words = tau_in_words(top["n"], top["tau_b"], *(top["interval"] or (None, None)))
+        lines["the best tenth"] = f"tau-b {words}, n = {top['n']}"
+    if correlation := tree["icc"]:
+        lines["noise of the truth"] = (
+            f"{correlation['value']:.2f} of the variance of one training lies between architectures"
+        )
+    if "retest" in tree:
+        retest = tree["retest"]
+        words = tau_in_words(retest["n"], retest["tau_b"], *(retest["interval"] or (None, None)))
+        lines["agreement of two trainings"] = f"tau-b {words}, n = {retest['n']}"
+        lines["perfect score"] = f"would reach tau-b {number(tree['ceiling_tau_b'])}, on average"
+    if rows := tree.get("trajectory"):
+        lines["by epoch"] = ", ".join(f"{row['epoch'] + 1}: {number(row['tau_b'])}" for row in rows)
+    return lines
+
+
+def score_known(ranked: RankingSetup, source: Source, scorer: Scorer) -> Scored:
+    """Draw architectures that are known and that the supernet holds, and score them by the end of the search.
+
+    Raises:
+        UserError: fewer than three can be scored.
+    """
+    settings, state = ranked.run.params.kendall_tau, ranked.final().open()
+    genotypes = drawn(source, state, settings.known_architectures, ranked.run.params.seed)
+    if len(genotypes) < FEWEST:
+        raise UserError(
+            f"kendall_tau.truth: the final supernet holds {len(genotypes)} of the known architectures, and a ranking "
+            f"needs {FEWEST}; set kendall_tau.truth: retrain"
+        )
+    score_N = told(state, genotypes, scorer)
+    known = [source.scores.known(genotype) for genotype in genotypes]
+    trainings = [source.trainings.known(genotype) if source.trainings else None for genotype in genotypes]
+    return Scored(
+        genotypes,
+        np.array([one.mean for one in known if one is not None]),
+        score_N,
+        [one.accuracies if one is not None else () for one in trainings],
+    )
+
+
+def drawn(source: Source, state: SearchState, count: int, seed: int) -> list[Genotype]:
+    """Return up to ``count`` different architectures in random order, of those that are known and in the supernet."""
+    known = source.scores.genotypes()
+    order = np.random.default_rng(derive(seed, "kendall", "known")).permutation(len(known))
+    found: list[Genotype] = []
+    for position in order:
+        if len(found) == count:
+            break
+        if fits(state, known[int(position)]):
+            found.append(known[int(position)])
+    return found
+
+
+def fits(state: SearchState, genotype: Genotype) -> bool:
+    """Return whether a supernet, whose candidates a method may have dropped, holds an architecture."""
+    try:
+        one_hot(genotype, state.spec.space, like=state.logits.like)
+    except ValueError:
+        return False
+    return True
+
+
+def told(state: SearchState, genotypes: Sequence[Genotype], scorer: Scorer) -> Floats:
+    """Score architectures and tell how far it is, a line for every tenth."""
+    ends = np.unique(np.linspace(0, len(genotypes), PARTS + 1).round().astype(int)).tolist()
+    scores: list[float] = []
+    with progress("kendall_tau", len(ends) - 1, unit="tenth") as bar:
+        for part, (begin, end) in enumerate(itertools.pairwise(ends)):
+            for score in scorer.scores(state, genotypes[begin:end]):
+                scores.append(score)
+                bar.batch(len(scores) - begin, end - begin)
+            bar.step(part, {"scored": f"{end} of {len(genotypes)} architectures"})
+    return np.array(scores)
+
+
+def by_epoch(ranked: RankingSetup, scored: Scored, scorer: Scorer) -> pd.DataFrame | None:
+    """Return tau of every snapshot with the first architectures; None where it is not asked for."""
+    settings, count = ranked.run.params.kendall_tau, len(scored.genotypes)
+    if settings.mode != "trajectory":
+        count = min(settings.known_by_epoch, count)
+        if count < FEWEST or not ranked.search.snapshots:
+            return None
+    sources = ranked.snapshots()
+    scores_TN = []
+    with progress("kendall_tau", len(sources), unit="snapshot") as bar:
+        for index, source in enumerate(sources):
+            scores_TN.append(list(scorer.scores(source.open(), scored.genotypes[:count])))
+            bar.step(index, {"scored": f"{count} architectures"}, note=f"of {source.name}")
+    table = trajectory(scores_TN, scored.known_N[:count], epochs=[epoch_of(source) for source in sources])
+    return table.assign(n=count)
+
+
+def epoch_of(source: SavedSupernet) -> int:
+    """Return the epoch of a snapshot."""
+    return int(source.name.removeprefix("epoch "))
+
+
+def agreement(scored: Scored, seed: int) -> dict[str, Any]:
+    """Return the ranking, that of the best tenth, the noise of the truth, and what a perfect score would reach."""
+    tree: dict[str, Any] = {
+        "ranking": ranking_of(scored.score_N, scored.known_N, seed).as_dict(),
+        "top_tenth": None if (top := top_tenth(scored, seed)) is None else top.as_dict(),
+    }
+    correlation = intraclass_correlation(scored.trainings)
+    tree["icc"] = None if correlation is None else correlation.as_dict()
+    twice = [accuracies[:2] for accuracies in scored.trainings if len(accuracies) > 1]
+    if len(twice) >= FEWEST:
+        retest = rank_correlation(*zip(*twice, strict=True), seed=seed)
+        tree["retest"] = retest.as_dict()
+        tree["ceiling_tau_b"] = attainable_tau(retest.tau_b, max(scored.repeats, 1))
+    return tree
+
+
+def top_tenth(scored: Scored, seed: int) -> Ranking | None:
+    """Rank the best tenth by known accuracy alone; None where that is fewer than three."""
+    count = round(TOP_SHARE * len(scored.genotypes))
+    if count < FEWEST:
+        return None
+    best = np.argsort(-scored.known_N, kind="stable")[:count]
+    return ranking_of(scored.score_N[best], scored.known_N[best], seed)
+
+
+def ranking_of(score_N: Floats, known_N: Floats, seed: int) -> Ranking:
+    """Compare scores with known accuracies."""
+    return rank_correlation(score_N, known_N, seed=seed, top=TOP)
+
+
+def table_of(scored: Scored) -> pd.DataFrame:
+    """Return a row for every architecture."""
+    most = max(map(len, scored.trainings), default=0)
+    singles = {
+        f"known_{index}": [one[index] if index < len(one) else None for one in scored.trainings]
+        for index in range(most)
+    }
+    return pd.DataFrame(
+        {
+            "architecture": [f"known {index}" for index in range(len(scored.genotypes))],
+            "search_score": scored.score_N,
+            "known": scored.known_N,
+            **singles,
+            "genotype": [json.dumps(genotype.to_json()) for genotype in scored.genotypes],
+        }
+    )

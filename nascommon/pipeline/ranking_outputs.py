@@ -1,0 +1,91 @@
+"""What the ranking of architectures leaves: files, a picture, the figures that DVC compares, and lines for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
+from nascommon.pipeline.run import Run
+from nascommon.report.figures import save_figure
+from nascommon.report.plots import plot_ranking
+from nascommon.runtime.artefacts import write_json, write_table
+from nascommon.statistics.ranking import Ranking
+
+RESULTS = [KENDALL / "ranking.json", KENDALL / "architectures.csv", KENDALL / "ranking.png"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn: a ranking, the column of the table that scores are held against, and what it is in a title."""
+
+    ranking: Ranking
+    column: str
+    what: str
+
+
+def write_outputs(
+    run: Run, tree: dict[str, Any], table: pd.DataFrame, drawn: Drawn, provenance: dict[str, Any]
+) -> None:
+    """Write the ranking, its table and its picture, and log them.
+
+    Args:
+        run: of the stage.
+        tree: what was found.
+        table: a row for each architecture.
+        drawn: what the picture shows.
+        provenance: of the figures.
+    """
+    settings = run.params.kendall_tau
+    tree = {"mode": settings.mode, "search_score": settings.search_score, **tree}
+    write_json(KENDALL / "ranking.json", {**tree, "provenance": provenance})
+    write_table(KENDALL / "architectures.csv", table)
+    write_table(PLOTS / "kendall_tau.csv", table.drop(columns="genotype"))
+    save_figure(
+        plot_ranking(
+            table["search_score"], table[drawn.column], list(table["architecture"]), drawn.ranking,
+            f"{run.params.search.method}: {settings.search_score} against {drawn.what}",
+        ),
+        KENDALL / "ranking.png",
+    )  # fmt: skip
+    metrics = headline(tree)
+    write_json(METRICS / "kendall_tau.json", metrics)
+    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
+    run.tracker.artefact(KENDALL, "kendall_tau")
+
+
+def headline(tree: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures that DVC compares."""
+    ranking = tree["ranking"]
+    metrics = {name: ranking[name] for name in ("tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n")}
+    for name in ("", "retest", "depth", "top_tenth"):
+        part = (tree.get(name) or {}) if name else ranking
+        prefix, (low, high) = f"{name}_" if name else "", part.get("interval") or (None, None)
+        metrics |= {
+            f"{prefix}tau_b": part.get("tau_b"), f"{prefix}tau_b_low": low, f"{prefix}tau_b_high": high,
+        }  # fmt: skip
+    metrics |= {"ceiling_tau_b": tree.get("ceiling_tau_b"), "diverged": len(tree.get("diverged", ()))}
+    if "known" in tree:
+        metrics |= {"known": tree["known"]["architectures"], "known_trainings": tree["known"]["trainings"]}
+        metrics |= {"top_tenth_n": (tree["top_tenth"] or {}).get("n"), "icc": (tree["icc"] or {}).get("value")}
+    return metrics
+
+
+def describe_ranking(ranking: Ranking) -> dict[str, str]:
+    """Return the lines that a person reads."""
+    others = {"a": ranking.tau_a, "c": ranking.tau_c, "weighted": ranking.weighted_tau}
+    return {
+        "architectures": str(ranking.n),
+        "tau-b": ranking.in_words(),
+        "tau": ", ".join(f"{which} {number(tau)}" for which, tau in others.items()),
+        "p-value": "undefined" if ranking.p_value is None else f"{ranking.p_value:.2g} ({ranking.p_value_method})",
+        "agreement": ranking.label,
+        "top-k overlap": ", ".join(f"{k}: {share:.2f}" for k, share in ranking.top_k_overlap.items()),
+    }
+
+
+def number(value: float | None) -> str:
+    """Write a tau, or that there is none."""
+    return "undefined" if value is None else f"{value:.2f}"
