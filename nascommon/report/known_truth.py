@@ -8,12 +8,15 @@ from typing import Any
 
 from tabulate import tabulate
 
+from nascommon.report.table import MILLION
 from nascommon.runtime.progress import duration, percent
 from nascommon.truth.published import published_values
-from nascommon.truth.table import DATA_SETS, DISTINCT
+from nascommon.truth.table import DATA_SETS, DISTINCT, PROTOCOL, DataSet
 
 Truth = Mapping[str, Any]
 PUBLISHED_COLUMNS = {"c10_test": "CIFAR-10 %", "c100_test": "CIFAR-100 %", "in16_test": "ImageNet16-120 %"}
+CIFAR_10: DataSet = "cifar10"
+"""The set whose networks the table counts."""
 FEW = 10
 """Up to here a number of trainings is told with two digits."""
 ONE_DEPTH = "Depth gap: none can be measured; the table holds networks of one depth."
@@ -51,6 +54,30 @@ def truth_verdict(truth: Truth | None) -> str:
     return words if _beats_counts(truth) else f"{words}; not better than the cell that a count of parameters picks"
 
 
+def truth_rows(truth: Truth | None, what: str, cost: str) -> list[dict[str, Any]]:
+    """Return the rows of the table of results: a cell's known error on each set, with its size on the first.
+
+    Args:
+        truth: what is known.
+        what: where the cell comes from.
+        cost: what that took.
+    """
+    if (truth := known(truth)) is None:
+        return []
+    size = {"params M": truth["params"] / MILLION, "mult-adds M": truth["macs"] / MILLION}
+    return [
+        {
+            "what": f"{what}; known, not trained here",
+            "data set": DATA_SETS[name],
+            "test error %": 100 * (1 - place["accuracy"]),
+            "search cost": cost,
+            "note": PROTOCOL,
+            **(size if name == CIFAR_10 else {}),
+        }
+        for name, place in truth["sets"].items()
+    ]
+
+
 def truth_sentences(truth: Truth | None) -> list[str]:
     """Return what a reader wants first."""
     if truth is None:
@@ -74,6 +101,19 @@ def truth_section(truth: Truth | None, title: str) -> list[str]:
         "Papers that searched this space report, in percent (sources in nascommon/truth/reference/NOTICE.md):", "",
         published_table(truth, title), "",
     ]  # fmt: skip
+
+
+def cell_lines(truth: Truth | None) -> list[str]:
+    """Return the truth of a cell for somebody who looks at that cell alone; none where nothing is known."""
+    if truth is None:
+        return []
+    return [
+        "",
+        f"{truth['cell']}, row {truth['row']} of the table ({PROTOCOL}):",
+        f"{truth['params']:,} parameters, {truth['macs']:,} multiply-adds",
+        standing_table(truth),
+        twins_sentence(truth),
+    ]
 
 
 def origin_sentences(truth: Truth) -> str:

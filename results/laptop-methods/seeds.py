@@ -15,10 +15,10 @@ from typing import Any
 
 from nascommon.config import Params, load_params
 from nascommon.pipeline.discretize import discretize
-from nascommon.pipeline.evaluate import tested
 from nascommon.pipeline.inventory import write_inventory
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, RETRAIN, SEARCH, TARGET_DATA
 from nascommon.pipeline.prepare import prepare
+from nascommon.pipeline.result_rows import tested
 from nascommon.pipeline.retrain import retrain
 from nascommon.pipeline.run import stage_run
 from nascommon.pipeline.search import search

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from nascommon.report.known_truth import truth_metrics, truth_section, truth_sentences, truth_verdict
+from nascommon.report.known_truth import truth_metrics, truth_rows, truth_section, truth_sentences, truth_verdict
+from nascommon.report.published import published_results
+from nascommon.report.table import comparison_table
 from nascommon.report.words import depth_sentences
 from nascommon.space.nasbench201_text import from_digits
 from nascommon.truth.judgement import judge, random_search
@@ -96,6 +99,14 @@ def test_the_figures_have_names_for_the_searched_set_and_for_each() -> None:
     assert metrics["truth_regret_imagenet16_120"] == pytest.approx(0.473111 - 0.163222)
     assert metrics["truth_random_search_accuracy"] == pytest.approx(0.8704, abs=5e-5)
     assert len(metrics) == 4 + 3 * 4 + 1
+
+
+def test_the_table_of_results_has_a_row_for_each_set_and_the_size_that_was_counted() -> None:
+    table = comparison_table(truth_rows(ALL_SKIP, "darts, searched", "3m05s"), published_results().head(0))
+    assert list(table["data set"]) == ["CIFAR-10", "CIFAR-100", "ImageNet16-120"]
+    assert table["test error %"].tolist() == pytest.approx([45.7033, 84.3933, 83.6778])
+    assert table["params M"].tolist() == pytest.approx([0.073306, math.nan, math.nan], nan_ok=True)
+    assert truth_rows(UNKNOWN, "", "") == truth_rows(None, "", "") == []
 
 
 def test_the_first_sentence_says_the_truth() -> None:
