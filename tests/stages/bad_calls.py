@@ -42,6 +42,8 @@ ODD = json.dumps({
     "normal": [["skip_connect", 0]] * 3, "normal_concat": [2], "reduce": [["skip_connect", 0]] * 2, "reduce_concat": [2],
 }).encode()  # fmt: skip
 
+CELL = b"|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+
 CALLS = (
     Call("no such genotype", "inspect", "DARTS_V3", r"DARTS_V3: neither a file nor a published genotype; published are DARTS_V1"),
     Call("genotype is a folder", "inspect", ".", r"^error: \.: .*(folder|directory|not a file)"),
@@ -72,6 +74,8 @@ CALLS = (
     Call("size that does not fit", "inspect", "DARTS_V2 --size 30", r"--size: images of 30 x 30 do not fit the cifar stem"),
     Call("odd channels for imagenet", "inspect", "DARTS_V2 --stem imagenet --channels 47", r"--channels: .*even number \(got 47\)"),
     Call("drawing of another kind", "inspect", "DARTS_V2 --draw cells.pdf", r"--draw: the file must end in \.svg or \.png \(got cells\.pdf\)"),
+    Call("depth that the space has not", "inspect", "FILE --cells 20", r"--cells: networks of nasbench201 have a multiple of 3 \(got 20\)", CELL),
+    Call("stem that the space has not", "inspect", "FILE --stem imagenet", r"--stem: networks of nasbench201 have the stem cifar", CELL),
     Call("nothing to inspect", "inspect", "", r"(?i)missing argument.*genotype"),
     Call("unknown option", "search", "--paramz other.yaml", r"No such option: --paramz"),
     Call("other params file missing", "prepare", "--params other.yaml", r"other\.yaml: cannot be read"),

@@ -92,6 +92,22 @@ def test_inspect_reads_a_file_in_our_form_and_in_that_of_the_released_codes(tmp_
     assert counted(tmp_path, "mine.json") == counted(tmp_path, "DARTS_V2")
 
 
+SKIPS = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
+
+
+def test_inspect_says_what_the_table_knows_of_a_cell_and_counts_the_network_that_was_trained(tmp_path: Path) -> None:
+    result = run("inspect", tmp_path, SKIPS)
+    assert result.status == 0, result.err
+    assert "row 1835 of the table" in result.out
+    assert re.search(r"test accuracy +\| 54\.30 % +\| 15\.61 % +\| 16\.32 %", result.out)
+    assert re.search(r"rank +\| 15,230 of 15,625", result.out)
+    assert "no other one is this one" in result.out
+    counts: Any = counted(tmp_path, SKIPS)
+    assert counts["params"] == counts["truth"]["params"] == 73_306
+    assert counts["mult_adds"] == counts["truth"]["macs"] == 7_783_040
+    assert counts["truth"]["sets"]["cifar100"]["rank"] == 15_221
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_inspect_draws(tmp_path: Path, suffix: str) -> None:
     result = run("inspect", tmp_path, "DARTS_V2", "--draw", f"cells.{suffix}")
