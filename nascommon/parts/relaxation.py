@@ -43,6 +43,9 @@ def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -
 
     An operation sums to one over those edges of the node that still have it as a candidate, so the weights that enter
     a node sum to the number of its operations. Operations do not compete with each other.
+
+    Deviation: on the only edge into a node, of which the papers' cells have none, every operation would weigh one
+    whatever its logit; there the operations compete, by DARTS' softmax.
     """
     names, column_EO = operation_columns(space.candidates, logits.alpha_EO.device)
     spread_EN = logits.alpha_EO.new_full((len(space.candidates), len(names)), -torch.inf)
@@ -50,6 +53,9 @@ def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -
     shares = []
     for incoming in space.topology.incoming.values():
         alpha_EN = spread_EN[incoming.start : incoming.stop]
+        if len(incoming) == 1:
+            shares.append(alpha_EN.softmax(dim=1))
+            continue
         missing_N = alpha_EN.isneginf().all(dim=0)
         shares.append(alpha_EN.masked_fill(missing_N, 0.0).softmax(dim=0))
     return CellMixing(torch.cat(shares).gather(1, column_EO))
