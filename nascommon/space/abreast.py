@@ -106,6 +106,7 @@ def _is_separable(module: nn.Module) -> bool:
         and isinstance(pointwise, Convolution)
         and depthwise.groups == depthwise.in_channels
         and pointwise.kernel_size == (1, 1)
+        and not _is_affine(module)
     )
 
 
@@ -113,7 +114,12 @@ def _is_shared(module: nn.Module) -> bool:
     """Return whether it gives the same on every edge."""
     if isinstance(module, nn.Dropout):
         return module.p == 0
-    return type(module) is nn.Sequential
+    return type(module) is nn.Sequential and not _is_affine(module)
+
+
+def _is_affine(module: nn.Sequential) -> bool:
+    """Return whether its batch norms have scales and shifts, which those of edges computed abreast cannot have."""
+    return cast("BatchNorm", module[-1]).affine
 
 
 class Abreast:

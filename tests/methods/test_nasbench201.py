@@ -77,8 +77,9 @@ def test_the_strongest_operation_wins_every_edge_and_none_is_one_of_them(case: s
 def test_edges_that_all_stay_have_no_entropy_in_da2s() -> None:
     method = method_of("da2s")
     state = new_state(method, smoke_spec(method, SPACE), seed=0, phase=0, device=CPU)
-    assert state.mixing().main.edges_E is not None
-    assert torch.equal(state.mixing().main.edges_E, torch.ones(6))
+    edges_E = state.mixing().main.edges_E
+    assert edges_E is not None
+    assert torch.equal(edges_E, torch.ones(6))
     keep = keep_edges(8, SPACE)
     assert float(edge_entropy(state.logits.main, SPACE.cells.main, keep, 0.2)) == 0.0
     penalty = method.penalty(state.logits, SPACE, 1.0)

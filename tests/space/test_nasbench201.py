@@ -21,6 +21,7 @@ from nascommon.space.record import SpaceRecord
 from nascommon.space.space import SPACES, find_space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.truth.table import load_table
+from tests.space.gpu import as_on_a_gpu
 from tests.space.nasbench201_twin import Twin
 
 SPACE = SPACES["nasbench201"]
@@ -69,11 +70,14 @@ DEAD = [[], [], [], [3], [3], [1, 2, 3, 4]]
 @pytest.mark.parametrize("active", [ALL, SOME, DEAD], ids=["all", "some", "dead nodes"])
 @pytest.mark.parametrize("divisor", [1, 2])
 @pytest.mark.parametrize("affine", [False, True], ids=["plain", "affine"])
-@pytest.mark.parametrize("stacked", [False, True], ids=["one by one", "as one"])
+@pytest.mark.parametrize("way", ["one by one", "as one", "as on a GPU"])
 def test_the_supernet_equals_a_plain_one_in_values_and_all_gradients(
-    active: list[list[int]], divisor: int, *, affine: bool, stacked: bool, monkeypatch: pytest.MonkeyPatch
+    active: list[list[int]], divisor: int, *, affine: bool, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nascommon.space.fan.STACKED", 2**18 if stacked else 0)
+    if way == "as on a GPU":
+        as_on_a_gpu(monkeypatch)
+    else:
+        monkeypatch.setattr("nascommon.space.fan.STACKED", 2**18 if way == "as one" else 0)
     ours, theirs = pair(divisor, affine=affine)
     weights_EO, edges_E = soft_weights(), torch.linspace(0.2, 1.2, 6, dtype=torch.float64, requires_grad=True)
     mixing = Mixing({"cell": CellMixing(weights_EO, edges_E, None if active is ALL else tuple(map(tuple, active)))})

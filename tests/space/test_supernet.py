@@ -18,6 +18,7 @@ from nascommon.space.space import Candidates
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Edge, Topology
 from tests.oracles import rules
+from tests.space.gpu import as_on_a_gpu
 from tests.space.kinds import space_of, two
 from tests.space.plain import plainly
 from tests.space.strategies import random_cell
@@ -373,3 +374,31 @@ def test_norms_inside_cells_are_not_affine_but_that_of_the_stem_is() -> None:
     supernet = make()
     affine = [name for name, layer in supernet.named_modules() if isinstance(layer, nn.BatchNorm2d) and layer.affine]
     assert affine == ["stem.0.1"]
+
+
+@pytest.mark.parametrize("gpu", [False, True], ids=["CPU", "as on a GPU"])
+def test_affine_batch_norms_of_candidates_scale_and_shift_before_the_mixing_weight(
+    *, gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if gpu:
+        as_on_a_gpu(monkeypatch)
+    topology = Topology(2)
+    supernet = Supernet(SupernetSpec(C, 3, CLASSES, space_of(CANDIDATES, topology), affine=True)).double()
+    norms = [module for module in supernet.cells.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.affine for norm in norms)
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in (weight for norm in norms for weight in norm.parameters()):
+            weight.copy_(torch.randn(weight.shape, generator=draws))
+    mixing = soft(supernet.spec.space.candidates)
+    logits = [mixing[kind].weights_EO for kind in DARTS_KINDS]
+    weights = [*supernet.parameters(), *logits]
+    ours = supernet(images(), mixing)
+    slopes = torch.autograd.grad(ours.square().sum(), weights, materialize_grads=True)
+    monkeypatch.undo()
+    plainly(monkeypatch)
+    theirs = supernet(images(), mixing)
+    assert_same(ours, theirs)
+    plain = torch.autograd.grad(theirs.square().sum(), weights, materialize_grads=True)
+    for mine, wanted in zip(slopes, plain, strict=True):
+        assert_same(mine, wanted)
