@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from nascommon.cost.footprint import Shape
+from nascommon.pipeline.estimate import step_seconds
 from nascommon.pipeline.run import Run
 from nascommon.space.genotype import Genotype
 from nascommon.space.nasbench201 import NAME
 from nascommon.space.nasbench201_text import from_digits
-from nascommon.space.network import NetworkSpec, build_network
+from nascommon.space.network import NetworkSpec
+from nascommon.training.settings import TrainingSettings
 from nascommon.truth.judgement import judge, random_search
 from nascommon.truth.table import DATA_SETS, PROTOCOL, Table, find_table, load_table
 
-EPOCHS, IMAGES, CLASSES, SIDE, COLOURS = 200, 50_000, 10, 32, 3
-"""The benchmark's training on CIFAR-10."""
-TIMED_IMAGES = {"cpu": 32, "cuda": 256}
-"""Images of a timed step: as many as fill the device; a benchmark's batch has 256."""
-TIMED_STEPS = 3
+CIFAR_10 = Shape(images=50_000, channels=3, height=32, width=32, classes=10)
+NETWORK = NetworkSpec(channels=16, cells=15, classes=CIFAR_10.classes, auxiliary=False)
+TRAINING = TrainingSettings(epochs=200, batch_size=256, lr=0.1, weight_decay=5e-4, drop_path=0.0, cutout=0)
+"""The benchmark's, as far as it decides what a step costs."""
 
 
 def known_truth(run: Run, genotype: Genotype, search_seconds: float) -> dict[str, Any] | None:
@@ -54,16 +55,6 @@ def known_truth(run: Run, genotype: Genotype, search_seconds: float) -> dict[str
 def seconds_of_training(run: Run, table: Table) -> float:
     """Return the seconds that the benchmark's training of a cell of average size would take on this device."""
     average = from_digits(table.digits[int(np.abs(table.macs - table.macs.mean()).argmin())])
-    spec = NetworkSpec(16, 15, CLASSES, "cifar", COLOURS, auxiliary=False, precision=run.precision)
-    network = build_network(average, spec).to(run.device)
-    images = TIMED_IMAGES[run.device.type]
-    x_BCHW = torch.zeros(images, COLOURS, SIDE, SIDE, device=run.device)
-    labels_B = torch.zeros(images, dtype=torch.long, device=run.device)
-    seconds = []
-    for _ in range(1 + TIMED_STEPS):  # the first one warms up
-        started = time.perf_counter()
-        functional.cross_entropy(network(x_BCHW), labels_B).backward()  # type: ignore[no-untyped-call]
-        if run.device.type == "cuda":
-            torch.cuda.synchronize(run.device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:]) / images * IMAGES * EPOCHS
+    spec = replace(NETWORK, precision=run.precision)
+    step = step_seconds(TRAINING, spec, CIFAR_10, run.device, torch.get_num_threads(), average)
+    return step * CIFAR_10.images / TRAINING.batch_size * TRAINING.epochs

@@ -22,6 +22,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.pipeline.run": "around the work of a stage: device, tracking, checkpoints, messages",
     "nascommon.pipeline.paths": "names of folders, which dvc.yaml names too",
     "nascommon.pipeline.memory_limit": "whether a stage may start, and how many networks are trained at a time",
+    "nascommon.pipeline.estimate": "times steps on this machine, which no second run repeats",
     "nascommon.pipeline.given": "finds the genotype that data/given.json already stands for",
     "nascommon.cost.footprint": "predicts memory, for the same refusal",
     "nascommon.report.figures": "how pictures of the curves look",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.stages.project import ROOT, Project, new_project
 
+pytestmark = pytest.mark.slow
 SHARED = ROOT.parent / "shared" / "data" / "cifar10"
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
 LITTLE = {
@@ -52,7 +53,6 @@ def test_on_other_pictures_the_report_says_why_nothing_is_known_and_on_its_own_i
     assert "PC-DARTS (" not in pd.read_csv(prepared.folder / "data/evaluate/table.csv")["what"].str.cat(sep=" ")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared CIFAR-10 pictures are not here")
 def test_a_given_cell_is_judged_on_real_cifar10_and_costs_nothing(tmp_path: Path) -> None:
     subprocess.run([sys.executable, SHARED / "restore_cifar10.py", tmp_path / "cifar"], check=True)
