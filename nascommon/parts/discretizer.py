@@ -14,7 +14,7 @@ import torch
 
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.mixing import CellMixing, Mixing
-from nascommon.space.space import INPUTS_PER_NODE, Candidates, CellSpace, Space
+from nascommon.space.space import Candidates, CellSpace, Space
 from nascommon.space.topology import Edge, Topology
 
 Discretizer = Callable[[Mixing, Space], Genotype]
@@ -46,8 +46,7 @@ class Keep:
         return space.kept_by_node if self.per_node is None else self.per_node
 
     def __str__(self) -> str:
-        each = set(self.per_node or (INPUTS_PER_NODE,))
-        counts = f"{each.pop()} strongest edges per node" if len(each) == 1 else f"{self.per_node} edges by node"
+        counts = "strongest edges per node" if self.per_node is None else f"{self.per_node} edges by node"
         rivals = f", nodes {' and '.join(map(str, self.rivals))} share theirs" if self.rivals else ""
         return counts + rivals + (f", from {self.threshold:g} on" if math.isfinite(self.threshold) else "")
 
