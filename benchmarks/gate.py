@@ -1,14 +1,14 @@
 """Is what a device computes right? Asked before anybody looks at how fast it is.
 
-Three questions to a method on a device: does the supernet equal the plain twin in float64, do recorded steps lead where
-eager ones lead in float32, and does bfloat16 stay close to float32.
+Four questions to a method on a device: does the supernet equal the plain twin in float64, is its gradient in float32
+the twin's, too, do recorded steps lead where eager ones lead in float32, and does bfloat16 stay close to float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,12 +18,20 @@ from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
 from nascommon.runtime.replay import CudaRecording, Input, Recording, Replay, Step
 from nascommon.search.state import SearchState
+from nascommon.space.mixing import Mixing
 from nascommon.space.precision import Precision
 
 STEPS = 5
 """Two eager ones, and three replayed of those that can be recorded."""
 TWIN_TOLERANCE = 1e-8
 """Largest difference from the plain twin in float64, relative to the largest number of the same tensor."""
+ROUNDING_TOLERANCE = 0.01
+"""Allowed distance of the whole gradient in float32 from the twin's in float64, as a share of its length.
+
+Rounding makes 1e-4 with 3 cells. The question is not that of float64: cuDNN has no channels-last kernels of float64, so
+that there maps are in another layout and other kernels compute. A pool whose gradient is wrong in channels-last layout
+makes 0.04 of PC-DARTS and 0.4 of DARTS.
+"""
 REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE = 0.05, 1e-3
 """Allowed shares of the way that weights, logits and statistics come in ``STEPS`` steps, and of the losses.
 
@@ -52,6 +60,8 @@ class Verdict:
 
     twin: float
     """Largest difference from the plain twin in float64."""
+    rounded: float
+    """Distance of the gradient in float32 from that of the plain twin in float64, as a share of its length."""
     replayed: float
     """Distance of repeated from eager float32 steps, as a share of the way come."""
     replayed_loss: float
@@ -65,8 +75,11 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Return whether the speed of such steps is worth knowing; NaN is not."""
-        found = (self.twin, self.replayed, self.replayed_loss, self.bfloat16, self.astray)
-        allowed = (TWIN_TOLERANCE, REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE, BFLOAT16_TOLERANCE, ASTRAY_TOLERANCE)
+        found = (self.twin, self.rounded, self.replayed, self.replayed_loss, self.bfloat16, self.astray)
+        allowed = (
+            TWIN_TOLERANCE, ROUNDING_TOLERANCE, REPLAY_TOLERANCE, REPLAY_LOSS_TOLERANCE, BFLOAT16_TOLERANCE,
+            ASTRAY_TOLERANCE,
+        )  # fmt: skip
         return all(each <= most for each, most in zip(found, allowed, strict=True))
 
     def as_dict(self) -> dict[str, float | bool]:
@@ -75,7 +88,7 @@ class Verdict:
 
 
 def judge(make: Make, pairs: Pairs, record: Record | None = None) -> Verdict:
-    """Ask a method all three questions.
+    """Ask a method all four questions.
 
     Args:
         make: the method's fresh state on the device.
@@ -90,12 +103,12 @@ def judge(make: Make, pairs: Pairs, record: Record | None = None) -> Verdict:
         eager, _ = train_steps(make("float32"), pairs, None)
         same, recordings = train_steps(make("float32"), pairs, record)
         narrow, _ = train_steps(make("bfloat16"), pairs, record)
-        exact = from_twin(make("float32"), pairs[0][0])
+        exact, rounded = from_twin(make("float32"), pairs[0][0]), rounding(make("float32"), pairs[0][0])
         lost = astray(*(gradients(make(precision), pairs[0][0]) for precision in ("bfloat16", "float32")))
     moved, close = deviations(same, eager, start), deviations(narrow, eager, start)
     loss = moved.pop("losses")
     bfloat16 = largest([close["losses"], close["statistics"]])
-    return Verdict(exact, largest(moved.values()), loss, recordings, bfloat16, lost)
+    return Verdict(exact, rounded, largest(moved.values()), loss, recordings, bfloat16, lost)
 
 
 @contextmanager
@@ -158,12 +171,42 @@ def from_twin(state: SearchState, batch: Batch) -> float:
     state.supernet.double().set_skip_dropout(0.0)
     for tensor in state.logits.tensors():
         tensor.data = tensor.data.double()
+    return largest(_relative(mine, other) for mine, other in with_twin(state, batch.images.double()))
+
+
+def rounding(state: SearchState, batch: Batch) -> float:
+    """Return the distance of the gradient in float32 from the plain twin's in float64, as a share of its length.
+
+    That is the gradient of weights and logits together, in the layout in which they are trained.
+    """
+    state.supernet.set_skip_dropout(0.0)
+    pairs = with_twin(state, batch.images)[1:]
+    ours, theirs = (torch.cat([slope.double().flatten() for slope in slopes]) for slopes in zip(*pairs, strict=True))
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def with_twin(state: SearchState, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the outputs and all gradients under the first draw, each beside that of the plain twin in float64."""
     torch.manual_seed(0)
-    mixing, images = state.draw("architecture"), batch.images.double()
-    weights = dict(state.supernet.named_parameters())
-    outputs = state.supernet(images, mixing), Twin(state.spec, weights, mixing).logits(images)
-    ours, theirs = ([out.detach(), *_slopes(state, out)] for out in outputs)
-    return largest(_relative(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    mixing = state.draw("architecture")
+    weights = {name: weight.double() for name, weight in state.supernet.named_parameters()}
+    twin = Twin(state.spec, weights, _in_float64(mixing))
+    outputs = state.supernet(images, mixing), twin.logits(images.double())
+    return list(zip(*([out.detach(), *_slopes(state, out)] for out in outputs), strict=True))
+
+
+def _in_float64(mixing: Mixing) -> Mixing:
+    return Mixing(
+        (
+            kind,
+            replace(
+                cell,
+                weights_EO=cell.weights_EO.double(),
+                edges_E=None if cell.edges_E is None else cell.edges_E.double(),
+            ),
+        )
+        for kind, cell in mixing.items()
+    )
 
 
 def gradients(state: SearchState, batch: Batch) -> list[Tensor]:

@@ -44,12 +44,13 @@ def _gate(rows: Sequence[Row]) -> list[str]:
         "method",
         "right",
         "from the plain twin",
+        "its gradient in float32",
         "replayed from eager",
         "bfloat16 from float32",
         "gradients astray",
         "recordings",
     )
-    keys = ("twin", "replayed", "bfloat16", "astray", "recordings")
+    keys = ("twin", "rounded", "replayed", "bfloat16", "astray", "recordings")
     return table(
         heads, [(row["case"], "yes" if row["passed"] else "**no**", *(row[key] for key in keys)) for row in rows]
     )

@@ -20,6 +20,7 @@ from tests.stages.project import new_project
 from tests.test_benchmarks import call
 
 CPU = torch.device("cpu")
+GATE = ("twin", "rounded", "replayed", "bfloat16", "astray", "recordings")
 PARTS = ["gate", "steps", "steps", "profile", "memory", "search"]
 
 
@@ -84,7 +85,7 @@ def good(case: str) -> Measurement:
     return Measurement(
         "gate",
         case,
-        lambda _tell: {"passed": True, "twin": 0.0, "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0},
+        lambda _tell: {"passed": True, **dict.fromkeys(GATE, 0.0)},
     )
 
 
@@ -107,7 +108,7 @@ def test_wrong_results_end_with_a_status_of_their_own(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.json"
-    wrong = {"passed": False, "twin": float("nan"), "replayed": 0.0, "bfloat16": 0.0, "astray": 0.0, "recordings": 0}
+    wrong = {"passed": False, **dict.fromkeys(GATE, 0.0), "twin": float("nan")}
     measurements(monkeypatch, Measurement("gate", "darts", lambda _tell: wrong))
     result = call(device.main, *options(params, out))
     assert result.exit_code == 1

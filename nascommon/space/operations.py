@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.kernels.average import AveragePool
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.depthwise import depthwise, fast_path_applies, repeat_channels
 from nascommon.kernels.home import on_cpu
@@ -269,7 +270,7 @@ OperationBuilder = Callable[[int, int, bool], nn.Module]
 OPERATIONS: dict[str, OperationBuilder] = {
     "none": lambda _channels, stride, _affine: Zero(stride),
     "max_pool_3x3": lambda _channels, stride, _affine: nn.MaxPool2d(3, stride, 1),
-    "avg_pool_3x3": lambda _channels, stride, _affine: nn.AvgPool2d(3, stride, 1, count_include_pad=False),
+    "avg_pool_3x3": lambda _channels, stride, _affine: AveragePool(3, stride, 1),
     "skip_connect": _skip,
     "sep_conv_3x3": _sep_conv(3),
     "sep_conv_5x5": _sep_conv(5),

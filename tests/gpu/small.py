@@ -20,8 +20,9 @@ from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.precision import Precision
 from nascommon.space.published import PUBLISHED
+from nascommon.space.space import Space
 from nascommon.space.supernet import SupernetSpec
-from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.methods.smoke import METHODS, SIZE, smoke_method, smoke_spec
 
 VARYING = ("gdas", "random")
 """Methods that decide in every step what is computed, so that none can be recorded."""
@@ -39,9 +40,12 @@ def on_devices(name: str, values: Sequence[Any], everyday: Sequence[Any]) -> pyt
     return pytest.mark.parametrize(("device", name), [*few, *all_of_them], indirect=["device"])
 
 
-def state_of(method: Method, device: torch.device, precision: Precision = "float32") -> SearchState:
+def state_of(
+    method: Method, device: torch.device, precision: Precision = "float32", space: Space = SIZE.space
+) -> SearchState:
     """Return a fresh state half-way through a phase whose skips drop out."""
-    state = new_state(method, replace(smoke_spec(method), precision=precision), seed=0, phase=0, device=device)
+    spec = replace(smoke_spec(method, space), precision=precision)
+    state = new_state(method, spec, seed=0, phase=0, device=device)
     state.supernet.train()
     state.supernet.set_skip_dropout(0.3)
     state.progress = 0.5

@@ -15,22 +15,31 @@ from benchmarks import gate
 from benchmarks.gate import STEPS, Record, Verdict, deviations, judge, largest, position, train_steps
 from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
+from nascommon.kernels.average import AveragePool
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import Recording, Replay, Step
+from nascommon.space.operations import CANDIDATES
 from nascommon.space.precision import Precision
+from nascommon.space.space import Space
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
+from tests.gpu.faults import average_without_padding
 from tests.gpu.small import VARYING, network_on, on_devices, pairs, smoke, state_of
-from tests.methods.smoke import METHODS
+from tests.methods.smoke import METHODS, SIZE, TOPOLOGY
 from tests.runtime.rehearsal import Rehearsal
+from tests.space.kinds import space_of
 
 CPU = torch.device("cpu")
 
 
-def verdict(name: str, device: torch.device, record: Record) -> Verdict:
+ALL = space_of(CANDIDATES, TOPOLOGY)
+"""Every candidate: a kernel may be wrong on a GPU for one of them."""
+
+
+def verdict(name: str, device: torch.device, record: Record, space: Space = SIZE.space) -> Verdict:
     """Ask the method all that the gate of the benchmarks asks."""
     method = smoke(name)
-    return judge(lambda precision: state_of(method, device, precision), pairs(device, STEPS), record)
+    return judge(lambda precision: state_of(method, device, precision, space), pairs(device, STEPS), record)
 
 
 @on_devices("name", METHODS, everyday=["darts", "drnas", "gdas"])
@@ -41,6 +50,12 @@ def test_every_methods_step_is_right_eager_replayed_and_in_bfloat16(
     assert found.passed, found
     assert found.recordings == (0 if name in VARYING else 1)
     assert found.bfloat16 > 0
+
+
+@on_devices("name", ["darts", "pcdarts"], everyday=["pcdarts"])
+def test_so_it_is_with_all_candidates(device: torch.device, name: str, record: Record) -> None:
+    found = verdict(name, device, record, ALL)
+    assert found.passed, found
 
 
 @on_devices("name", ["pcdarts", "sdarts", "drnas"], everyday=["pcdarts"])
@@ -125,13 +140,26 @@ def test_the_gate_is_shut_to_a_supernet_that_is_not_the_twin(monkeypatch: pytest
     assert verdict("random", CPU, Rehearsal).twin > gate.TWIN_TOLERANCE
 
 
+def test_the_gate_is_shut_to_a_kernel_that_is_wrong_in_float32_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = AveragePool.forward
+    monkeypatch.setattr(
+        AveragePool,
+        "forward",
+        lambda pool, x: (right if x.dtype == torch.float64 else average_without_padding)(pool, x),
+    )
+    found = verdict("pcdarts", CPU, Rehearsal, ALL)
+    assert found.twin < gate.TWIN_TOLERANCE
+    assert found.rounded > gate.ROUNDING_TOLERANCE
+    assert not found.passed
+
+
 def test_the_gate_is_shut_to_what_is_not_a_number() -> None:
-    good = Verdict(twin=0.0, replayed=0.0, replayed_loss=0.0, recordings=1, bfloat16=0.0, astray=0.0)
+    good = Verdict(twin=0.0, rounded=0.0, replayed=0.0, replayed_loss=0.0, recordings=1, bfloat16=0.0, astray=0.0)
     assert good.passed
     nan = float("nan")
     worse = (
-        replace(good, twin=nan), replace(good, replayed=nan), replace(good, replayed_loss=nan),
-        replace(good, bfloat16=nan), replace(good, astray=0.05),
+        replace(good, twin=nan), replace(good, rounded=nan), replace(good, replayed=nan),
+        replace(good, replayed_loss=nan), replace(good, bfloat16=nan), replace(good, astray=0.05),
     )  # fmt: skip
     assert not any(verdict.passed for verdict in worse)
     assert math.isnan(gate.largest([0.1, nan]))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nascommon.kernels import batch_norm
+from nascommon.kernels import average, batch_norm
 from nascommon.space import fan, operations, supernet
 
 
@@ -14,5 +14,6 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every way that a GPU takes."""
     monkeypatch.setattr(operations, "fast_path_applies", lambda *_: False)
     monkeypatch.setattr(batch_norm, "folds", lambda _: False)
+    monkeypatch.setattr(average, "on_cpu", lambda _: False)
     monkeypatch.setattr(fan, "STACKED", sys.maxsize)
     monkeypatch.setattr(supernet, "runs_abreast", lambda _: True)
