@@ -8,7 +8,7 @@ import typer
 
 from nascommon.config import load_params
 from nascommon.method import REGISTRY
-from nascommon.pipeline.check import estimate_in_words, what_reruns
+from nascommon.pipeline.check import estimate_in_words, what_is_known, what_reruns
 from nascommon.pipeline.estimate import estimates
 from nascommon.pipeline.run import prepare_device
 from nascommon.pipeline.unprepared import complaints
@@ -35,7 +35,7 @@ def main(params: ParamsFile = PARAMS, estimate: Estimating = True, table: Table 
     method = settings.method()
     print(f"{params}: no mistakes found")
     summary(f"method {settings.search.method}: {REGISTRY[settings.search.method].summary}", record(method), [])
-    summary("what `dvc repro` would run", {"stages": what_reruns(params)}, [])
+    summary("what `dvc repro` would run", {"stages": what_reruns(params), **what_is_known(settings)}, [])
     if estimate:
         rows = {line.stage: estimate_in_words(line) for line in estimates(settings, method, device)}
         summary(f"estimate for {describe(device)}", rows, [])

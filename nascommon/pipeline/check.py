@@ -7,9 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from nascommon.config import Params
 from nascommon.pipeline.estimate import Estimate
 from nascommon.pipeline.inventory import BANK, GIVEN, INVENTORY, banked, given, present
 from nascommon.runtime.progress import duration
+from nascommon.space.nasbench201 import NAME
+from nascommon.truth.table import find_table, no_table, table_truth
 
 
 def what_reruns(params: Path) -> str:
@@ -34,9 +37,20 @@ def what_reruns(params: Path) -> str:
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 
+def what_is_known(params: Params) -> dict[str, str]:
+    """Say by which accuracies of others the result will be judged, or why by none, in a space that has been trained."""
+    space, source = params.search.space, params.data.source
+    data_set = find_table(space, source)
+    if data_set is not None:
+        return {"known truth": table_truth(data_set).protocol}
+    return {"known truth": f"none; {no_table(source)}"} if space == NAME else {}
+
+
 def estimate_in_words(line: Estimate) -> str:
     """Write an estimate as a person says it."""
     if line.trouble is not None:
         return f"does not fit: {line.trouble}"
+    if not line.seconds:
+        return line.how
     memory = f", about {line.memory_mib:,.0f} MiB" if line.memory_mib else ""
     return f"{duration(line.seconds)}{memory} ({line.how})"

@@ -17,7 +17,7 @@ from nascommon.space.nasbench201_text import from_digits
 from nascommon.space.network import NetworkSpec
 from nascommon.training.settings import TrainingSettings
 from nascommon.truth.judgement import judge, random_search
-from nascommon.truth.table import DATA_SETS, PROTOCOL, Table, find_table, load_table
+from nascommon.truth.table import PROTOCOL, Table, find_table, load_table, no_table
 
 CIFAR_10 = Shape(images=50_000, channels=3, height=32, width=32, classes=10)
 NETWORK = NetworkSpec(channels=16, cells=15, classes=CIFAR_10.classes, auxiliary=False)
@@ -44,7 +44,7 @@ def known_truth(run: Run, genotype: Genotype, search_seconds: float) -> dict[str
     source = run.params.data.source
     own = find_table(NAME, source)
     if own is None:
-        return {"unknown": f"the table of {NAME} knows {', '.join(DATA_SETS.values())}; this search saw {source}"}
+        return {"unknown": no_table(source)}
     table = load_table()
     training_seconds = seconds_of_training(run, table)
     seconds = {"search_seconds": search_seconds, "training_seconds": training_seconds}

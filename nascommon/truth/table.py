@@ -168,6 +168,11 @@ def seeds_truth() -> TableTruth:
     )
 
 
+def no_table(source: str) -> str:
+    """Say why the table is silent on a search of its own space that sees other pictures."""
+    return f"the table of {NAME} knows {', '.join(DATA_SETS.values())}; this search sees {source}"
+
+
 def find_table(space: str, source: str) -> DataSet | None:
     """Return the set whose column of the table is the truth of a search in ``space`` on pictures of ``source``.
 

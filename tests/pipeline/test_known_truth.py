@@ -40,5 +40,5 @@ def test_the_reason_is_given_where_the_table_has_other_pictures() -> None:
     run: Any = SimpleNamespace(params=SimpleNamespace(data=SimpleNamespace(source="digits")))
     found = known_truth.known_truth(run, from_digits("111111"), 1.0)
     assert found == {
-        "unknown": "the table of nasbench201 knows CIFAR-10, CIFAR-100, ImageNet16-120; this search saw digits"
+        "unknown": "the table of nasbench201 knows CIFAR-10, CIFAR-100, ImageNet16-120; this search sees digits"
     }

@@ -15,7 +15,7 @@ from nascommon.space.nasbench201_text import from_digits
 from nascommon.truth.judgement import judge, random_search
 from nascommon.truth.table import PROTOCOL, load_table
 
-UNKNOWN = {"unknown": "the table of nasbench201 knows CIFAR-10; this search saw digits"}
+UNKNOWN = {"unknown": "the table of nasbench201 knows CIFAR-10; this search sees digits"}
 
 
 def truth_of(digits: str, search_seconds: float = 600.0, training_seconds: float = 30_000.0) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def test_where_the_table_has_one_depth_the_report_says_that_there_is_no_depth_ga
 
 def test_where_nothing_is_known_the_reason_is_said_and_nothing_else() -> None:
     assert truth_sentences(UNKNOWN) == [
-        "Known truth: none for this search; the table of nasbench201 knows CIFAR-10; this search saw digits."
+        "Known truth: none for this search; the table of nasbench201 knows CIFAR-10; this search sees digits."
     ]
     assert truth_section(UNKNOWN, "darts") == truth_section(None, "darts") == truth_sentences(None) == []
     assert truth_metrics(UNKNOWN) == truth_metrics(None) == {}

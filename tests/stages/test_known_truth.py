@@ -31,7 +31,7 @@ def report(project: Project) -> str:
 def test_on_other_pictures_the_report_says_why_nothing_is_known_and_on_its_own_it_ranks(prepared: Project) -> None:
     prepared.change(**LITTLE).stages("prepare", *AFTER_PREPARE)
     why = "Known truth: none for this search; the table of nasbench201 knows CIFAR-10, CIFAR-100, ImageNet16-120; "
-    assert f"{why}this search saw digits." in report(prepared)
+    assert f"{why}this search sees digits." in report(prepared)
     assert not any(name.startswith("truth") for name in prepared.json("data/metrics/evaluate.json"))
 
     # What a search on CIFAR-10 leaves differs in its pictures alone.
