@@ -3,11 +3,11 @@
     python -m benchmarks.device --out h100.json --seconds 540
     python -m benchmarks.device --out h100.json --against path/to/checkout --data data/prepared/target
 
-``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and a training step in turns with
-those of plain PyTorch and, with ``--against``, of the released code; ``profile`` counts kernels and the gaps between
-them; ``memory`` compares what is predicted with what is taken; ``search`` is one whole search of PC-DARTS. Sizes and
-settings are those of ``presets/cifar10.yaml`` or of another params file. What fails or finds no time is a line of the
-report.
+``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and a training step, with
+``--against`` in turns with those of the released code; ``profile`` counts kernels and the gaps between them; ``ladder``
+is a step of DARTS in turns with that of plain PyTorch and our own rung by rung; ``memory`` compares what is predicted
+with what is taken; ``search`` is one whole search of PC-DARTS. Sizes and settings are those of ``presets/cifar10.yaml``
+or of another params file. What fails or finds no time is a line of the report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,8 +38,9 @@ from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("darts", "pcdarts", "pdarts", "da2s", "ecdarts")
-TIMED = MEMORY_MEASURED = (*METHODS, RETRAIN)
-PROFILED = ("darts", "pcdarts", RETRAIN)
+TIMED = MEMORY_MEASURED = ("darts", "pcdarts", RETRAIN, "pdarts", "da2s", "ecdarts")
+PROFILED = {"darts", "pcdarts", RETRAIN}
+LADDERS = ("darts",)
 SEARCHED = "pcdarts"
 LEAST_SECONDS = 2.0
 """Time that must be left for a part to be begun."""
@@ -56,18 +57,20 @@ class Measurement:
     work: Callable[[Tell], dict[str, Any]]
 
 
+def each(part: str, names: Iterable[str], measure: Callable[[str, Tell], dict[str, Any]]) -> Iterator[Measurement]:
+    """Do the same for several cases."""
+    return (Measurement(part, name, partial(measure, name)) for name in names)
+
+
 def measurements(bench: Bench) -> Iterator[Measurement]:
     """List all parts, the most valuable first."""
-
-    def each(
-        part: str, names: tuple[str, ...], measure: Callable[[Bench, str], dict[str, Any]]
-    ) -> Iterator[Measurement]:
-        return (Measurement(part, name, lambda _tell, name=name: measure(bench, name)) for name in names)  # type: ignore[misc]
-
-    yield from each("gate", METHODS, measured.gate)
-    yield from each("steps", TIMED, measured.steps)
-    yield from each("profile", PROFILED, measured.profile)
-    yield from each("memory", MEMORY_MEASURED, measured.memory)
+    yield from each("gate", METHODS, lambda name, _tell: measured.gate(bench, name))
+    for name in TIMED:
+        yield Measurement("steps", name, partial(measured.steps, bench, name))
+        # Right behind, as the kernels of the step have been chosen.
+        yield from each("profile", PROFILED & {name}, lambda name, _tell: measured.profile(bench, name))
+    yield from each("ladder", LADDERS, partial(measured.ladder, bench))
+    yield from each("memory", MEMORY_MEASURED, lambda name, _tell: measured.memory(bench, name))
     yield Measurement("search", SEARCHED, partial(measured.search, bench, SEARCHED))
 
 

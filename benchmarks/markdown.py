@@ -110,5 +110,5 @@ def _search(rows: Sequence[Row]) -> list[str]:
 
 
 PARTS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
-    "gate": _gate, "steps": _steps, "profile": _profile, "memory": _memory, "search": _search,
+    "gate": _gate, "steps": _steps, "profile": _profile, "ladder": _steps, "memory": _memory, "search": _search,
 }  # fmt: skip

@@ -107,8 +107,9 @@ class Bench:
         """Return the images in a step."""
         return self.params.retrain.training.batch_size if name == RETRAIN else self.method(name).batch_size
 
-    def search(self, name: str, device: torch.device) -> Search:
-        """Return the bilevel step of a method on random images."""
+    def search(self, name: str, device: torch.device | None = None) -> Search:
+        """Return the bilevel step of a method on random images, on the bench's device or another."""
+        device = device or self.device
         data = random_halves(self.batch(name), device, self.side)
         return Search(self.method(name), data, device, self.params.search.nodes)
 
@@ -124,12 +125,12 @@ class Bench:
         if name == RETRAIN:
             images = random_batch(self.batch(name), self.device, self.side)
             return cases.retrain_ways(self.sizes, images, None)[PLAIN_NETWORK]()
-        return cases.plain_way(self.search(name, self.device), twin_forward, NCHW)
+        return cases.plain_way(self.search(name), twin_forward, NCHW)
 
 
 def gate(bench: Bench, name: str) -> dict[str, Any]:
     """Ask whether the device computes right, with few cells; see ``benchmarks.gate``."""
-    search = bench.search(name, bench.device)
+    search = bench.search(name)
     phase = replace(search.method.phases[0], cells=JUDGED_CELLS)
     search = replace(search, method=replace(search.method, phases=(phase,)))
     halves = [
@@ -139,28 +140,37 @@ def gate(bench: Bench, name: str) -> dict[str, Any]:
     return judge(lambda precision: search.state(precision=precision), [(one, two) for one, two in halves]).as_dict()
 
 
-def steps(bench: Bench, name: str) -> dict[str, Any]:
-    """Time the step in turns with that of plain PyTorch and of the released code."""
-    made = {way: make() for way, make in ways(bench, name).items()}
+def steps(bench: Bench, name: str, tell: Tell) -> dict[str, Any]:
+    """Time the step as it is shipped, and in turns with it the released code's where its checkout is at hand."""
+    theirs: Ways = {
+        authors.name: partial(_released, bench, name, authors) for authors in bench.authors if _of(authors, name)
+    }
+    return timed(bench, name, theirs, tell)
+
+
+def ladder(bench: Bench, name: str, tell: Tell) -> dict[str, Any]:
+    """Time the step as it is shipped in turns with plain PyTorch's and our own rung by rung."""
+    rungs: Ways = {TWIN: lambda: bench.plain_step(name), EAGER: partial(RUNGS["channels last"], bench.search(name))}
+    if bench.device.type == "cuda":
+        rungs[REPLAYED] = partial(RUNGS[REPLAYED], bench.search(name))
+    return timed(bench, name, rungs, tell)
+
+
+def timed(bench: Bench, name: str, others: Ways, tell: Tell) -> dict[str, Any]:
+    """Time the step as it is shipped alone, which is told at once, and then in turns with other ways."""
+    made = {SHIPPED: bench.step(name, bench.device, replay=True)}
+    row = {"batch": bench.batch(name), **compared(timing.interleaved(made, FEWEST, bench.device))}
+    tell(row)
+    # The others load libraries and try out kernels of their own.
+    if not others or bench.deadline.left() < CASE_SECONDS:
+        return row
+    made = {**{way: make() for way, make in others.items()}, **made}
     began = time.perf_counter()
     pilot = timing.interleaved(made, 1, bench.device)
     round_seconds = sum(seconds for (seconds,) in pilot.values())
     fits = min(CASE_SECONDS, bench.deadline.left() - (time.perf_counter() - began)) / round_seconds
     seconds = timing.interleaved(made, min(max(int(fits), FEWEST), MOST), bench.device) if fits > 1 else pilot
-    return {"batch": bench.batch(name), **compared(seconds)}
-
-
-def ways(bench: Bench, name: str) -> Ways:
-    """Return plain PyTorch's step, the released one if its checkout is at hand, and ours rung by rung."""
-    theirs = {authors.name: partial(_released, bench, name, authors) for authors in bench.authors if _of(authors, name)}
-    plainly: Ways = {TWIN: lambda: bench.plain_step(name)}
-    if name == RETRAIN:
-        return {**plainly, **theirs, SHIPPED: lambda: bench.step(name, bench.device, replay=True)}
-    search = bench.search(name, bench.device)
-    rungs: Ways = {EAGER: partial(RUNGS["channels last"], search)}
-    if bench.device.type == "cuda":
-        rungs[REPLAYED] = partial(RUNGS[REPLAYED], search)
-    return {**plainly, **theirs, **rungs, SHIPPED: lambda: bench.step(name, bench.device, replay=True)}
+    return {**row, **compared(seconds)}
 
 
 def _of(authors: Released, name: str) -> bool:
@@ -172,7 +182,7 @@ def _released(bench: Bench, name: str, authors: Released) -> Step:
     if name == RETRAIN:
         batch = random_batch(bench.batch(name), bench.device, bench.side)
         return next(iter(cases.retrain_ways(bench.sizes, batch, authors).values()))()
-    search = bench.search(name, bench.device)
+    search = bench.search(name)
     return released.search_step(authors, search.method, search.data, search.device)
 
 

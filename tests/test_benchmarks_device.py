@@ -21,7 +21,7 @@ from tests.test_benchmarks import call
 
 CPU = torch.device("cpu")
 GATE = ("twin", "rounded", "replayed", "bfloat16", "astray", "recordings")
-PARTS = ["gate", "steps", "steps", "profile", "memory", "search"]
+PARTS = ["gate", "steps", "steps", "profile", "ladder", "memory", "search"]
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "CASE_SECONDS", 0.0)
     monkeypatch.setattr(device, "METHODS", ("pcdarts",))
     monkeypatch.setattr(device, "TIMED", ("pcdarts", RETRAIN))
-    monkeypatch.setattr(device, "PROFILED", (RETRAIN,))
+    monkeypatch.setattr(device, "PROFILED", {RETRAIN})
+    monkeypatch.setattr(device, "LADDERS", ("pcdarts",))
     monkeypatch.setattr(device, "MEMORY_MEASURED", (RETRAIN,))
     monkeypatch.setitem(kernels.COPIED, "cpu", 2**20)
 
@@ -63,10 +64,11 @@ def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tm
     assert report["machine"]["torch"] == torch.__version__
     rows = report["rows"]
     assert [row["part"] for row in rows] == PARTS
-    gate, steps, retrain, profile, memory, search = rows
+    gate, steps, retrain, profile, ladder, memory, search = rows
     assert gate["passed"]
-    assert list(steps["ms"]) == [TWIN, EAGER, SHIPPED]
-    assert list(retrain["times_faster"]) == [TWIN]
+    assert list(steps["ms"]) == list(retrain["ms"]) == [SHIPPED]
+    assert list(ladder["ms"]) == [TWIN, EAGER, SHIPPED]
+    assert list(ladder["times_faster"]) == [TWIN, EAGER]
     assert profile["eager"]["kernels"] > 100
     assert profile["repeated"]["bandwidth_share"] > 0
     assert memory["predicted_mib"] == pytest.approx(memory["eager_mib"], rel=0.5)
@@ -156,6 +158,22 @@ def test_a_search_ends_where_its_next_epoch_would_be_too_late(bench: Bench) -> N
     assert (row["epochs"], row["of_epochs"]) == (1, 3)
     assert row["predicted_seconds"] == pytest.approx(3 * row["search_seconds"])
     assert told == [row]
+
+
+def test_the_step_as_shipped_is_told_before_others_are_begun(bench: Bench) -> None:
+    told: list[dict[str, Any]] = []
+
+    def other() -> Any:
+        assert [list(row["ms"]) for row in told] == [[SHIPPED]]
+        return lambda: None
+
+    found = measured.timed(bench, RETRAIN, {"another": other}, told.append)
+    assert list(found["ms"]) == ["another", SHIPPED]
+    assert found["batch"] == 4
+    late = Bench(bench.params, CPU, (), 8, 8, None, Clock(None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measured, "CASE_SECONDS", 1.0)
+        assert list(measured.timed(late, RETRAIN, {"another": other}, told.append)["ms"]) == [SHIPPED]
 
 
 def test_a_deadline_counts_from_its_beginning() -> None:
