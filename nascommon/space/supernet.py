@@ -90,7 +90,8 @@ class SupernetCell(nn.Module):
 
     def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
         """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
-        dtype = next(self.parameters()).dtype  # of batch norm too, whatever the precision of the convolutions
+        # Of batch norm too, whatever the precision of the convolutions; pools and skips alone have no parameters.
+        dtype = next(self.parameters(), mixing.weights_EO).dtype
         states = brought(self, self.preprocesses, inputs)
         terms = self._terms(mixing, mixing.products().to(dtype), states[0])
         sums: dict[int, Tensor] = {}

@@ -14,13 +14,21 @@ import torch
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.cost.footprint import Shape, memory_of
 from nascommon.cost.live_bytes import META, block_bytes, peak_bytes, resident_bytes
-from nascommon.cost.peaks import equivalent_pieces, search_steps, training_peak, training_program, with_fixed_draw
+from nascommon.cost.peaks import (
+    equivalent_pieces,
+    search_steps,
+    supernets,
+    training_peak,
+    training_program,
+    with_fixed_draw,
+)
 from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.choices import Induced, Soft
 from nascommon.search.state import supernet_spec
 from nascommon.space.network import NetworkSpec
 from nascommon.space.operations import CANDIDATES
+from nascommon.space.space import SPACES
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
@@ -68,6 +76,17 @@ def test_half_as_wide_numbers_need_less() -> None:
     specs = [replace(spec_of(method), precision=precision) for precision in ("float32", "bfloat16")]
     wide, narrow = (memory_of(partial(search_steps, method, spec, SHAPE, 0, 1), CPU) for spec in specs)
     assert narrow < 0.8 * wide
+
+
+@pytest.mark.parametrize("name", ["gdas", "random", "pdarts"])
+def test_the_steps_in_the_space_of_nasbench201_run_without_data(name: str) -> None:
+    entry, space = REGISTRY[name], SPACES["nasbench201"]
+    changes = {"cells": (3, 3, 6), "batch_size": 8} if name == "pdarts" else {"batch_size": 8}
+    method = entry.recipe(entry.settings(**changes), SearchSize(4, 3, space))
+    base = SupernetSpec(0, 0, SHAPE.classes, method.searched(space), SHAPE.channels)
+    for spec in supernets(method, base):
+        steady = with_fixed_draw(method, spec)
+        assert peak_bytes(lambda: search_steps(steady, spec, SHAPE, 0, 1, META)) > 0  # noqa: B023
 
 
 def test_one_operation_an_edge_needs_less_than_all() -> None:
@@ -148,6 +167,7 @@ from nascommon.methods.darts import DartsSettings, darts
 from nascommon.method import SearchSize
 from nascommon.runtime.hardware import peak_memory_bytes
 from nascommon.search.state import supernet_spec
+from nascommon.space.space import SPACES
 from nascommon.space.space import SPACES
 from nascommon.space.supernet import SupernetSpec
 from nascommon.cost.peaks import search_steps

@@ -19,6 +19,8 @@ from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.scores import supernet_scores
 from nascommon.search.snapshots import Snapshots
 from nascommon.settings import UserError
+from nascommon.space.space import find_space
+from nascommon.space.supernet import SupernetSpec
 from tests.search.small import CPU, equal, tiny_data, tiny_method, tiny_spec
 from tests.spoilt import spoilt_trees
 
@@ -163,3 +165,14 @@ def test_there_are_always_as_many_snapshots_as_asked_for(tmp_path: Path) -> None
             assert len(chosen) == count
             assert max(chosen) == epochs - 1
             assert min(chosen) >= 0
+
+
+def test_a_supernet_whose_cells_have_no_weights_is_read_back(tmp_path: Path) -> None:
+    space = find_space("nasbench201", candidates=("skip_connect", "avg_pool_3x3"))
+    method = tiny_method(phases=(Phase(1, 4, 3),), initialise=normal_alpha(1.0))
+    state = run_search(method, SupernetSpec(4, 3, 4, space), DATA, seed=0, device=CPU, hooks=Hooks()).state
+    save_state(tmp_path / "supernet.safetensors", state)
+    row = {"epoch": 0, "phase": 0, "valid_accuracy": 0.5}
+    save_summary(tmp_path, {"final": describe_state("supernet.safetensors", state, row), "snapshots": []})
+    again = load_search(tmp_path).final.load(method, CPU)
+    assert equal(again.supernet.state_dict(), state.supernet.state_dict())

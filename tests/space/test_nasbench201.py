@@ -211,3 +211,15 @@ def test_images_of_any_size_divisible_by_four_will_do() -> None:
     for side in (4, 12, 20):
         assert network(torch.randn(2, 3, side, side)).shape == (2, CLASSES)
     assert network.forward_auxiliary(torch.randn(2, 3, 8, 8))[1] is None
+
+
+@pytest.mark.parametrize("gpu", [False, True], ids=["CPU", "as on a GPU"])
+def test_cells_without_weights_are_searched_as_well(*, gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if gpu:
+        as_on_a_gpu(monkeypatch)
+    space = find_space("nasbench201", candidates=("skip_connect", "avg_pool_3x3"))
+    supernet = SupernetSpec(C, 3, CLASSES, space).build()
+    weights_EO = torch.full((6, 2), 0.5, requires_grad=True)
+    supernet(images().float(), Mixing({"cell": CellMixing(weights_EO)})).square().sum().backward()
+    assert weights_EO.grad is not None
+    assert weights_EO.grad.abs().min() > 0
