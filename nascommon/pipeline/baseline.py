@@ -27,6 +27,8 @@ from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 def baseline(params: Params) -> None:
     """Train baseline.architectures random architectures by the protocol of retrain and write data/baseline.
 
+    Each is trained baseline.seeds times; evaluate tests them and adds them to baseline.bank, if one is named.
+
     They depend on the space of the search, not on its method, so DVC trains them once for all methods of a space.
     Killed at any moment, the next run continues after the last finished epoch.
     """
@@ -41,20 +43,27 @@ def baseline(params: Params) -> None:
         if diverged and not trained:
             raise diverged[0]
         seconds = sum(network.summary()["train_seconds"] for network in trained)
-        metrics = {"architectures": len(trained), "diverged": len(diverged), "train_seconds": seconds}
+        architectures = len({folder.name.split("_")[1] for folder in BASELINE.glob("random_*")})
+        metrics = {"architectures": architectures, "diverged": len(diverged), "train_seconds": seconds}
         write_json(METRICS / "baseline.json", metrics)
         run.tracker.headline(metrics)
-        told = {"architectures": str(len(trained))} | ({"diverged, left out": str(len(diverged))} if diverged else {})
+        told = {"architectures": str(architectures), "trainings": str(len(trained))} | (
+            {"diverged, left out": str(len(diverged))} if diverged else {}
+        )
         summary("baseline: random architectures", told, [BASELINE])
 
 
 def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceError]:
     """Train the random architectures like the winner and save each network that did not diverge."""
     seed, training = run.params.seed, retraining.settings.training
-    space, count = read_record(SEARCH / FILE, SpaceRecord, "search").open(), run.params.baseline.architectures
-    genotypes = [random_genotype(space, generator(seed, "baseline", index)) for index in range(count)]
+    space, settings = read_record(SEARCH / FILE, SpaceRecord, "search").open(), run.params.baseline
+    genotypes = [random_genotype(space, generator(seed, "baseline", i)) for i in range(settings.architectures)]
     spec = retraining.spec(run.precision)
-    jobs = [Job(f"random_{i:03d}", genotype, spec, derive(seed, "baseline", i)) for i, genotype in enumerate(genotypes)]
+    jobs = [
+        Job(f"random_{i:03d}{f'_{number}' if number else ''}", genotype, spec, derive(seed + number, "baseline", i))
+        for number in range(settings.seeds)
+        for i, genotype in enumerate(genotypes)
+    ]
     kept, held_out = retraining.pictures()
     manifest = retraining.data.prepared.manifest
     at_a_time, done = retraining.at_a_time(run, len(jobs)), itertools.count()
@@ -74,6 +83,7 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
                 BASELINE / job.name,
                 trained.network,
                 job.genotype,
+                seed=job.seed,
                 provenance=provenance,
                 metrics={**figures, **counts},
             )

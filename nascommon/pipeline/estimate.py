@@ -96,7 +96,14 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     """Yield what is trained from scratch, stage by stage; ``half`` is the images of the weight half."""
     retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
     images = round(target.images * (1 - retrain.holdout))
-    yield Trainings("retrain", "retrain", retrain.training, ((retrain.network, int(not retrain.skip)),), target, images)
+    yield Trainings(
+        "retrain",
+        "retrain",
+        retrain.training,
+        ((retrain.network, 0 if retrain.skip else retrain.seeds),),
+        target,
+        images,
+    )
     if transfer.data is not None:
         shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
         one = ((transfer.network, 1),)
@@ -105,7 +112,7 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     if kendall.deep_network is not None:
         ranked.append((kendall.deep_network, kendall.architectures))
     yield Trainings("kendall_tau", "kendall_tau", kendall.training, tuple(ranked), target, half)
-    random = ((retrain.network, params.baseline.architectures),)
+    random = ((retrain.network, params.baseline.architectures * params.baseline.seeds),)
     yield Trainings("baseline", "retrain", retrain.training, random, target, images)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from nascommon.config import Params
+from nascommon.pipeline.against_random import Judged, RandomOnes, add_to_bank, judge, random_ones, trained_folders
 from nascommon.pipeline.known_truth import known_truth
 from nascommon.pipeline.paths import (
-    BASELINE,
     DISCRETIZE,
     EVALUATE,
     METRICS,
@@ -17,7 +19,6 @@ from nascommon.pipeline.paths import (
     TARGET_DATA,
 )
 from nascommon.pipeline.result_rows import (
-    TestHits,
     cost_in_words,
     figures,
     linear_row,
@@ -25,10 +26,11 @@ from nascommon.pipeline.result_rows import (
     origin_in_words,
     random_row,
     searched_row,
-    tested,
     transfer_row,
 )
 from nascommon.pipeline.run import Run, method_hash, stage_run
+from nascommon.pipeline.tested import Measured, tested
+from nascommon.pipeline.truths import find_bank
 from nascommon.report.gap_table import gap_figures, gap_table
 from nascommon.report.gap_table import to_markdown as gaps_to_markdown
 from nascommon.report.known_truth import Truth, truth_metrics, truth_rows, truth_verdict
@@ -38,7 +40,7 @@ from nascommon.report.words import write_report
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import summary
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.statistics.null import Comparison, compare, null_from_accuracies, published_null
+from nascommon.truth.bank import Bank
 
 
 def evaluate(params: Params) -> None:
@@ -50,12 +52,15 @@ def evaluate(params: Params) -> None:
     """
     with stage_run("evaluate", params) as run:
         target = run.open(TARGET_DATA)
-        ours = None if params.retrain.skip else tested(run, target, RETRAIN, "retrain")
-        random = [tested(run, target, folder, "baseline") for folder in sorted(BASELINE.glob("random_*"))]
-        comparisons = compare_with_random(run, ours, random)
+        manifest = target.prepared.manifest
+        ours = None if params.retrain.skip else tested(run, target, trainings(RETRAIN), "retrain")
+        trained = [tested(run, target, folders, "baseline") for folders in trained_folders()]
+        bank = find_bank(run.params, manifest, run.precision)
+        random = random_ones(trained, bank, found_genotype())
+        judged = judge(run, ours, random)
         truth = known_truth(run, found_genotype(), search_cost(run))
         rows = [
-            *searched_row(run, ours, comparisons),
+            *searched_row(run, ours, judged),
             *truth_rows(truth, origin_in_words(run), cost_in_words(run)),
             *random_row(run, random),
             *linear_row(run, target),
@@ -63,7 +68,8 @@ def evaluate(params: Params) -> None:
         ]
         # Where a table knows the architecture, the papers' results in its own space stand beside it instead.
         table = comparison_table(rows, published_results() if truth is None else published_results().head(0))
-        results = collect_results(run, ours, random, rows, comparisons, truth)
+        results = collect_results(run, ours, random, rows, judged, truth)
+        results["no_bank"] = None if isinstance(bank, Bank) else bank
         kind = genotype_from_json(results["genotype"]).main_kind
         gaps = own_gaps(params, results["metrics"], kind)
         write_json(EVALUATE / "results.json", results)
@@ -75,6 +81,7 @@ def evaluate(params: Params) -> None:
             write_report(title_of(run.params), results, to_markdown(table), gaps_to_markdown(gaps, kind)),
         )
         write_json(METRICS / "evaluate.json", results["metrics"])
+        add_to_bank(run, manifest, list(zip(trained_folders(), trained, strict=True)))
         run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
         run.tracker.artefact(EVALUATE, "evaluate")
         summary(
@@ -90,18 +97,9 @@ def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame
     return gap_table([(params.search.method, method_hash(params), metrics)], kind)
 
 
-def compare_with_random(run: Run, ours: TestHits | None, random: list[TestHits]) -> list[Comparison]:
-    """Compare with random architectures of the same protocol: ours and, where it is the papers', theirs."""
-    if ours is None:
-        return []
-    nulls = (
-        [null_from_accuracies([100 * result.accuracy for result in random], "trained here by the same protocol")]
-        if random
-        else []
-    )
-    if run.params.evaluate.published_protocol:
-        nulls.append(published_null())
-    return [compare(100 * ours.accuracy, null) for null in nulls]
+def trainings(folder: Path) -> list[Path]:
+    """Return where the trainings of an architecture lie: the first in the folder itself, the others inside."""
+    return [folder, *sorted(folder.glob("seed_*"))]
 
 
 def found_genotype() -> Genotype:
@@ -118,10 +116,10 @@ def search_cost(run: Run) -> float:
 
 def collect_results(
     run: Run,
-    ours: TestHits | None,
-    random: list[TestHits],
+    ours: Measured | None,
+    random: list[RandomOnes],
     rows: list[dict[str, Any]],
-    comparisons: list[Comparison],
+    judged: list[Judged],
     truth: Truth | None,
 ) -> dict[str, Any]:
     """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
@@ -135,15 +133,19 @@ def collect_results(
         **({"retrain": stages["retrain"]["train_seconds"]} if ours else {}),
     }
     genotype = found_genotype()
-    random_verdict = comparisons[0].verdict if comparisons else "not compared with random architectures"
+    first = judged[0] if judged else None
+    random_verdict = first.comparison.verdict if first else "not compared with random architectures"
     metrics = {
         "test_accuracy": ours.accuracy if ours else None,
         "test_error_percent": 100 * (1 - ours.accuracy) if ours else None,
         "linear_error_percent": linear,
         "transfer_error_percent": transferred,
-        "random_mean_accuracy": sum(result.accuracy for result in random) / len(random) if random else None,
-        "percentile_vs_random": comparisons[0].percentile if comparisons else None,
-        "p_value_vs_random": comparisons[0].p_value if comparisons else None,
+        "test_accuracy_sd": ours.sd if ours else None,
+        "random_mean_accuracy": fmean(random[0].means(1)) / 100 if random else None,
+        "percentile_vs_random": first.comparison.percentile if first else None,
+        "p_value_vs_random": first.comparison.p_value if first else None,
+        "p_as_good_as_random": first.comparison.p_as_good if first else None,
+        "variance_between_architectures": first.noise.of_mean(first.trainings) if first and first.noise else None,
         "total_seconds": sum(seconds.values()),
         **gap_figures(stages, genotype.main_kind),
         **truth_metrics(truth),
@@ -152,7 +154,8 @@ def collect_results(
         "metrics": metrics,
         "verdict": truth_verdict(truth) or random_verdict,
         "truth": truth,
-        "comparisons": [comparison.as_dict() for comparison in comparisons],
+        "comparisons": [one.as_dict() for one in judged],
+        "accuracies": ours.accuracies if ours else (),
         "cost_seconds": seconds,
         "genotype": genotype.to_json(),
         "given": run.params.discretize.genotype,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import prepared_shape
+from nascommon.data.batches import Batches
 from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
@@ -24,6 +27,7 @@ from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.space.skeleton import SKELETONS, Skeleton
+from nascommon.statistics.intervals import summarise
 from nascommon.training.artefact import save_network
 from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import Trained, train_network
@@ -79,70 +83,113 @@ def retrain(params: Params) -> None:
         return
     with stage_run("retrain", params) as run:
         data = run.open(TARGET_DATA)
-        train_genotype(run, Retraining(run.params.retrain, data, RETRAIN))
+        train_genotype(run, Retraining(run.params.retrain, data, RETRAIN), run.params.retrain.seeds)
 
 
-def train_genotype(run: Run, retraining: Retraining) -> None:
-    """Train the searched genotype from scratch; write network, curves and metrics; log them and the model."""
+def train_genotype(run: Run, retraining: Retraining, seeds: int = 1) -> None:
+    """Train the searched genotype from scratch; write networks, curves and metrics; log them and the first model.
+
+    Args:
+        run: of the stage.
+        retraining: what is trained, and where it lies in the end; further trainings lie in folders inside.
+        seeds: number of trainings.
+    """
     genotype = genotype_from_json(read_json(GENOTYPE), str(GENOTYPE))
-    spec, training = retraining.spec(run.precision), retraining.settings.training
     retraining.at_a_time(run)
     manifest = retraining.data.prepared.manifest
-    say_auxiliary(spec, SKELETONS[genotype.skeleton], manifest.height, manifest.width)
-    kept, held_out = retraining.pictures()
-    data, part = kept.open()
-    with progress(run.stage, training.epochs) as bar:
-
-        def on_epoch(row: dict[str, Any]) -> None:
-            figures = {name: row[name] for name in CURVES[1:] if name in row}
-            bar.step(row["epoch"], epoch_figures(row))
-            run.tracker.epoch(row["epoch"], figures)
-
-        trained = train_network(
-            genotype,
-            spec,
-            training,
-            data.training(part, training.batch_size, run.stage, cutout=training.cutout),
-            seed=derive(run.params.seed, run.stage),
-            device=run.device,
-            validation=held_out.evaluation(training.batch_size) if held_out else None,
-            checkpoint=run.checkpoints.file("state"),
-            hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
-        )
+    say_auxiliary(retraining.spec(run.precision), SKELETONS[genotype.skeleton], manifest.height, manifest.width)
+    data, part = retraining.pictures()[0].open()
+    trained = [train_one(run, retraining, genotype, partial(data.training, part), (i, seeds)) for i in range(seeds)]
     write_trained(run, retraining, genotype, trained, len(part))
 
 
-def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained: Trained, images: int) -> None:
+def train_one(
+    run: Run, retraining: Retraining, genotype: Genotype, batches: Callable[..., Batches], which: tuple[int, int]
+) -> Trained:
+    """Train the genotype once; the first training is the same however many follow, and is the one that is logged.
+
+    Args:
+        run: of the stage.
+        retraining: what is trained.
+        genotype: the architecture.
+        batches: makes training batches, as ``Data.training`` of the pictures.
+        which: the training, counted from 0, and how many there are.
+    """
+    training, held_out, (index, seeds) = retraining.settings.training, retraining.pictures()[1], which
+    number = None if index == 0 else derive(run.params.seed, run.stage, index)
+    title = run.stage if seeds == 1 else f"{run.stage} {index + 1} of {seeds}"
+    with progress(title, training.epochs) as bar:
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            bar.step(row["epoch"], epoch_figures(row))
+            if index == 0:
+                run.tracker.epoch(row["epoch"], {name: row[name] for name in CURVES[1:] if name in row})
+
+        return train_network(
+            genotype,
+            retraining.spec(run.precision),
+            training,
+            batches(training.batch_size, run.stage, seed=number, cutout=training.cutout),
+            seed=derive(run.params.seed, run.stage) if number is None else number,
+            device=run.device,
+            validation=held_out.evaluation(training.batch_size) if held_out else None,
+            checkpoint=run.checkpoints.file("state" if index == 0 else f"state_{index}"),
+            hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
+        )
+
+
+def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained: list[Trained], images: int) -> None:
     """Write what came out and log it."""
-    manifest, spec = retraining.data.prepared.manifest, trained.network.spec
+    manifest, spec = retraining.data.prepared.manifest, trained[0].network.spec
     counts = network_complexity(genotype, spec, manifest.height, manifest.width).as_dict()
-    metrics = {**trained.summary(), **counts}
-    save_network(
-        retraining.folder,
-        trained.network,
-        genotype,
-        provenance=run.provenance(),
-        data=manifest.source,
-        normalisation={"mean": manifest.mean, "std": manifest.std},
-        classes=manifest.classes,
-        metrics=metrics,
-    )
+    for old in retraining.folder.glob("seed_*"):
+        shutil.rmtree(old)
+    for index, one in enumerate(trained):
+        save_network(
+            retraining.folder / f"seed_{index:03d}" if index else retraining.folder,
+            one.network,
+            genotype,
+            provenance=run.provenance(),
+            data=manifest.source,
+            normalisation={"mean": manifest.mean, "std": manifest.std},
+            classes=manifest.classes,
+            metrics={**one.summary(), **counts},
+        )
+    metrics = {**over_seeds([one.summary() for one in trained]), **counts}
     write_json(METRICS / f"{run.stage}.json", metrics)
-    write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained.rows, columns=list(CURVES)))
+    write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained[0].rows, columns=list(CURVES)))
     run.tracker.headline(metrics)
     run.tracker.artefact(retraining.folder / "network.json", run.stage)
     example = torch.zeros(2, spec.image_channels, manifest.height, manifest.width)
-    run.tracker.model(trained.network.eval(), example, run.stage)
+    run.tracker.model(trained[0].network.eval(), example, run.stage)
     summary(
         f"{run.stage}: {spec.cells} cells, {spec.channels} channels on {images} images of {manifest.source}",
         {
             "parameters": f"{counts['params']:,}",
             "mult-adds": f"{counts['mult_adds']:,} (paper_flops {counts['paper_flops']:,})",
+            **({"trainings": f"{len(trained)}, of which these are means"} if len(trained) > 1 else {}),
             **epoch_figures(metrics),
             "speed": f"{metrics['images_per_second']:.0f} images/s, {metrics['train_seconds']:.0f} s in all",
         },
         [retraining.folder / "network.safetensors", retraining.folder / "network.json", PLOTS / f"{run.stage}.csv"],
     )
+
+
+def over_seeds(summaries: list[dict[str, float]]) -> dict[str, float]:
+    """Return the figures of one training as they are; of several the mean, and under longer names sd and each.
+
+    Seconds are those of all trainings together, memory is the largest.
+    """
+    if len(summaries) == 1:
+        return summaries[0]
+    figures: dict[str, float] = {"trainings": len(summaries)}
+    for name in summaries[0]:
+        values = [each[name] for each in summaries]
+        found = summarise(values)
+        figures |= {name: found.mean, f"{name}_sd": found.sd or 0.0}
+        figures |= {f"{name}_{index}": value for index, value in enumerate(values)}
+    total, largest = "train_seconds", "peak_memory_mib"
+    return figures | {total: sum(each[total] for each in summaries), largest: max(each[largest] for each in summaries)}
 
 
 def skip(stage: str, folder: Path, why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nascommon.report.known_truth import ONE_DEPTH, Truth, known, truth_section, truth_sentences
@@ -13,6 +14,8 @@ COMPARABILITY = (
     "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
     "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
 )
+ENDS = ("", "_low", "_high")
+"""Endings of a figure's name and of those of its interval."""
 GAPS = (
     "This run alone, with 95 % intervals; `python -m stages.gaps` prints all tracked runs with equal settings but for "
     "method and seed, where several seeds have mean ± standard deviation."
@@ -54,7 +57,7 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
 def findings(results: dict[str, Any]) -> list[str]:
     """Return the sentences a reader wants first."""
     metrics, stages = results["metrics"], results["stages"]
-    lines = [*truth_sentences(results["truth"]), accuracy_sentence(metrics["test_accuracy"])]
+    lines = [*truth_sentences(results["truth"]), accuracy_sentence(metrics["test_accuracy"], results["accuracies"])]
     if given := results["given"]:
         what = "judged" if metrics["test_accuracy"] is None else "retrained"
         lines.append(
@@ -62,10 +65,12 @@ def findings(results: dict[str, Any]) -> list[str]:
         )
     if metrics["linear_error_percent"] is not None:
         lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
-    lines += [random_sentence(comparison) for comparison in results["comparisons"]]
+    for comparison in results["comparisons"]:
+        lines += [random_sentence(comparison), *noise_sentences(comparison)]
     lines += diverged_sentences(stages)
     if not results["comparisons"] and metrics["test_accuracy"] is not None:
-        lines.append("Not compared with random architectures: set baseline.architectures.")
+        why = f" ({results['no_bank']})" if results["no_bank"] else ""
+        lines.append(f"Not compared with random architectures{why}: set baseline.architectures.")
     gap = stages["discretize"]
     lines.append(
         f"Discretization gap: {points(gap['discretization_gap'])} of accuracy lost; the supernet's validation accuracy "
@@ -81,11 +86,12 @@ def findings(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def accuracy_sentence(accuracy: float | None) -> str:
+def accuracy_sentence(accuracy: float | None, each: Sequence[float]) -> str:
     """Say how the retrained network did, or that there is none."""
     if accuracy is None:
         return "Not retrained, since retrain.skip is true: no accuracy of its own, and no random networks beside it."
-    return f"Test accuracy {percent(accuracy)} (last epoch, test images read once)."
+    several = f"mean of {len(each)} trainings: {', '.join(map(percent, each))}; " if len(each) > 1 else ""
+    return f"Test accuracy {percent(accuracy)} ({several}last epoch, test images read once)."
 
 
 def diverged_sentences(stages: dict[str, Any]) -> list[str]:
@@ -102,8 +108,25 @@ def random_sentence(comparison: dict[str, Any]) -> str:
     """Say how the network stands among random architectures."""
     return (
         f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
-        f"{comparison['null_mean']:.2f} %): {comparison['verdict']}."
+        f"{comparison['null_mean']:.2f} %): {comparison['verdict']}. Of all random ones "
+        f"{comparison['percentile_low']:.0f} to {comparison['percentile_high']:.0f} % are worse (95 % interval), and "
+        f"one is at least as good with p = {comparison['p_as_good']:.2g}."
     )
+
+
+def noise_sentences(comparison: dict[str, Any]) -> list[str]:
+    """Say how much of what is compared is the architectures' own, if that is known."""
+    if not (noise := comparison["noise"]):
+        return []
+    interval = f"95 % interval {noise['low']:.2f} to {noise['high']:.2f}, {noise['groups']} architectures"
+    one = f"{max(noise['value'], 0.0):.2f} of the variance of one training lies between architectures ({interval})"
+    if noise["low"] <= 0:
+        return [f"No search can show anything here: {one}, which may be none; the rest is the seed's."]
+    count = comparison["trainings"]
+    if count == 1:
+        return [f"{one}; the rest is the seed's."]
+    compared = f"{noise['of_mean']:.2f} of the variance of what is compared, means of {count} trainings"
+    return [f"{compared}, lies between architectures; {one}."]
 
 
 def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
@@ -130,7 +153,12 @@ def ranking_sentence(kendall: dict[str, Any]) -> str:
     if kendall["n"] == 0:
         return "No search score to rank by: the search trained no supernet."
     chance = "" if kendall["p_value"] is None else f", p = {kendall['p_value']:.2g}, n = {kendall['n']}"
-    return f"Search score against retraining: Kendall tau-b {tau_with_interval(kendall)}{chance}."
+    what = "known accuracy" if kendall.get("known") else "retraining"
+    best = ""
+    if kendall.get("top_tenth_tau_b") is not None:
+        of_best = tau_in_words(kendall["top_tenth_n"], *(kendall.get(f"top_tenth_tau_b{end}") for end in ENDS))
+        best = f" Among the best tenth: {of_best}."
+    return f"Search score against {what}: Kendall tau-b {tau_with_interval(kendall)}{chance}.{best}"
 
 
 def retest_sentences(kendall: dict[str, Any]) -> list[str]:
@@ -138,10 +166,12 @@ def retest_sentences(kendall: dict[str, Any]) -> list[str]:
     if kendall.get("retest_tau_b") is None:
         return []
     agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau_with_interval(kendall, 'retest_')}."
-    ceiling = f"{kendall['ceiling_tau_b']:.2f} against one of them on average (corrected for attenuation)"
+    means = kendall.get("known") and kendall["known_trainings"] > 1
+    against = "the mean of them" if means else "one of them"
+    ceiling = f"{kendall['ceiling_tau_b']:.2f} against {against} on average (corrected for attenuation)"
     return [f"{agreement} A perfect score would reach {ceiling}."]
 
 
 def tau_with_interval(kendall: dict[str, Any], prefix: str = "") -> str:
     """Write a tau-b of the stage's metrics with its interval."""
-    return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ("", "_low", "_high")))
+    return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ENDS))

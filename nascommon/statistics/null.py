@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nascommon.settings import UserError
-from nascommon.statistics.intervals import summarise
+from nascommon.statistics.intervals import summarise, wilson_interval
 
 LEVEL = 0.05
 """Significance level: p-values up to it give the verdict "better" or "worse", 5 % of random architectures together."""
@@ -48,8 +48,13 @@ class Comparison:
     accuracy_percent: float
     percentile: float
     """Percent of the random architectures that are worse; ties count half."""
+    percentile_low: float
+    """Lower end of the 95 % interval (Wilson) of the percent of all random architectures that are worse."""
+    percentile_high: float
     p_value: float
     """Two-sided: twice the chance that a random architecture is as far out on the same side, ties included."""
+    p_as_good: float
+    """One-sided: (1 + number of random architectures that are at least as good) / (n + 1)."""
     standard_distance: float | None
     """(accuracy - mean) / sd of the random ones; `None` where they have no spread."""
     null_mean: float
@@ -103,7 +108,10 @@ def compare(accuracy_percent: float, null: NullDistribution) -> Comparison:
     return Comparison(
         accuracy_percent=accuracy_percent,
         percentile=percentile,
+        percentile_low=PERCENT * wilson_interval(math.floor(worse), null.n)[0],
+        percentile_high=PERCENT * wilson_interval(min(math.ceil(worse + equal), null.n), null.n)[1],
         p_value=p_value,
+        p_as_good=(1 + as_good) / (null.n + 1),
         standard_distance=(accuracy_percent - null.mean) / null.sd if null.sd else None,
         null_mean=null.mean,
         null_sd=null.sd,

@@ -112,6 +112,9 @@ class FromScratchSettings(Settings):
 class RetrainSettings(FromScratchSettings):
     """The section ``retrain``: the genotype from scratch on the data of the search."""
 
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Trainings of the genotype, each from a seed of its own. The network of the first is the result; figures are means
+    with their standard deviation."""
     skip: bool = False
     """Train nothing: for a space whose architectures others have trained, or where the gaps of the supernet are all
     that is wanted. There are no random architectures to compare with then."""

@@ -18,10 +18,10 @@ from nascommon.pipeline.discretize import discretize
 from nascommon.pipeline.inventory import write_inventory
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, RETRAIN, SEARCH, TARGET_DATA
 from nascommon.pipeline.prepare import prepare
-from nascommon.pipeline.result_rows import tested
 from nascommon.pipeline.retrain import retrain
 from nascommon.pipeline.run import stage_run
 from nascommon.pipeline.search import search
+from nascommon.pipeline.tested import tested
 
 PARAMS = Path("params.yaml")
 STAGES = {SEARCH: search, DISCRETIZE: discretize, RETRAIN: retrain}
@@ -63,7 +63,7 @@ def one(params: Params) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
         stage(params)
     with stage_run("retrain", params) as run:
-        accuracy = tested(run, run.open(TARGET_DATA), RETRAIN, "retrain").accuracy
+        accuracy = tested(run, run.open(TARGET_DATA), [RETRAIN], "retrain").accuracy
         birth = run.provenance()
     metrics = {
         f"{folder.name}/{key}": value
