@@ -13,13 +13,13 @@ from nascommon.data.prepared import Manifest
 from nascommon.pipeline.paths import BASELINE
 from nascommon.pipeline.run import Run
 from nascommon.pipeline.tested import Measured
+from nascommon.pipeline.truths import own_bank, protocol_of
 from nascommon.runtime.artefacts import read_json
 from nascommon.space.genotype import Genotype
 from nascommon.statistics.null import FEWEST_TO_SHOW, Comparison, compare, null_from_accuracies, published_null
 from nascommon.statistics.variance import IntraclassCorrelation, intraclass_correlation
 from nascommon.training.artefact import DESCRIPTION
 from nascommon.truth.bank import Bank, Head, Row, add_rows
-from nascommon.truth.protocol import TrainingProtocol
 
 Group = tuple[float, ...]
 """Accuracies of the trainings of one architecture."""
@@ -113,12 +113,11 @@ def add_to_bank(run: Run, manifest: Manifest, trained: Sequence[tuple[list[Path]
     Raises:
         UserError: the bank is torn, or of another protocol.
     """
-    if run.params.baseline.bank is None or not trained:
+    path = own_bank(run.params)
+    if path is None or not trained:
         return
-    space = run.params.search.chosen_space()
-    protocol = TrainingProtocol.of(run.params.retrain, manifest, space, run.precision)
+    protocol = protocol_of(run.params, manifest, run.precision)
     head = Head(command="python -m stages.baseline, python -m stages.evaluate", protocol=protocol)
-    path = Path(run.params.baseline.bank).expanduser()
     rows = [
         row_of(folder, one.genotype, accuracy)
         for folders, one in trained

@@ -24,6 +24,7 @@ from nascommon.cost.live_bytes import resident_bytes
 from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak, training_program
 from nascommon.data.batch import Batch
 from nascommon.method import Method
+from nascommon.pipeline.known_cost import known_cost
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.pipeline.unprepared import expected_shape
@@ -88,7 +89,11 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     search = search_estimate(params, method, target, (half, seen - half), device)
     yield with_process(search, process, target)
     seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
+    known = known_cost(params, method, target, (half, seen - half), device) if search.trouble is None else None
     for work in all_trainings(params, target, half):
+        if known is not None and work.stage == "kendall_tau":
+            yield Estimate(work.stage, known.seconds, how=known.how)
+            continue
         yield with_process(trainings_estimate(work, params, device, seconds_of), process, work.shape)
 
 

@@ -38,12 +38,25 @@ def find_bank(params: Params, manifest: Manifest, precision: Precision) -> Bank 
     Raises:
         UserError: a bank is torn or edited.
     """
-    here = TrainingProtocol.of(params.retrain, manifest, params.search.chosen_space(), precision)
-    own = params.baseline.bank
-    return matching_bank(here, None if own is None else Path(own).expanduser())
+    return matching_bank(protocol_of(params, manifest, precision), own_bank(params))
+
+
+def protocol_of(params: Params, manifest: Manifest, precision: Precision) -> TrainingProtocol:
+    """Return the protocol of ``retrain`` on prepared pictures."""
+    return TrainingProtocol.of(params.retrain, manifest, params.search.chosen_space(), precision)
+
+
+def own_bank(params: Params) -> Path | None:
+    """Return where the user's own bank is, or shall be."""
+    return None if params.baseline.bank is None else Path(params.baseline.bank).expanduser()
 
 
 def find_truth(params: Params, manifest: Manifest, precision: Precision) -> Source | str:
+    """Return what ``kendall_tau.truth`` asks for, or why architectures are to be trained now; see ``find_truth_by``."""
+    return find_truth_by(params, protocol_of(params, manifest, precision))
+
+
+def find_truth_by(params: Params, here: TrainingProtocol) -> Source | str:
     """Return what ``kendall_tau.truth`` asks for, or why architectures are to be trained now.
 
     Raises:
@@ -54,15 +67,15 @@ def find_truth(params: Params, manifest: Manifest, precision: Precision) -> Sour
         return "kendall_tau.truth is retrain"
     if not params.kendall_tau.knowable:
         return "only inherited_val of a single run scores architectures that are known"
-    data_set = find_table(params.search.space, manifest.source) if asked != "bank" else None
+    data_set = find_table(params.search.space, here.data.source) if asked != "bank" else None
     if data_set is not None:
         return Source("table", table_truth(data_set), seeds_truth() if data_set == "cifar10" else None)
     if asked == "table":
         raise UserError(
-            f"{params.file}: kendall_tau.truth: there is no table of space {params.search.space} on {manifest.source}; "
-            "set it to auto"
+            f"{params.file}: kendall_tau.truth: there is no table of space {params.search.space} on "
+            f"{here.data.source}; set it to auto"
         )
-    bank = find_bank(params, manifest, precision)
+    bank = matching_bank(here, own_bank(params))
     if isinstance(bank, Bank):
         known = len(bank.genotypes())
         if asked == "bank" or known >= FEWEST_TO_SHOW:

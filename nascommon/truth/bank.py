@@ -116,17 +116,25 @@ def matching_bank(here: TrainingProtocol, own: Path | None) -> Bank | str:
     Raises:
         UserError: a bank is torn or edited.
     """
-    paths = [*shipped(), *([own] if own is not None and own.exists() else [])]
-    banks = {path: read_bank(path) for path in paths}
+    banks = read_banks(own)
     differences = {path: bank.head.protocol.difference(here) for path, bank in banks.items()}
     fitting = [bank for path, bank in banks.items() if differences[path] is None]
     if fitting:
         rows = {(row.genotype, row.seed): row for bank in fitting for row in bank.rows}
         return Bank(fitting[0].head, tuple(rows.values()))
-    about = [path for path in paths if path == own or banks[path].head.protocol.data.source == here.data.source]
+    about = [path for path in banks if path == own or banks[path].head.protocol.data.source == here.data.source]
     if not about:
         return f"there is no bank of {here.data.source}"
     return f"the bank {about[-1].name} does not apply: {differences[about[-1]]}"
+
+
+def read_banks(own: Path | None) -> dict[Path, Bank]:
+    """Read the banks of the package and the user's own, if it is there yet.
+
+    Raises:
+        UserError: one is torn or edited.
+    """
+    return {path: read_bank(path) for path in [*shipped(), *([own] if own is not None and own.exists() else [])]}
 
 
 def shipped() -> list[Path]:

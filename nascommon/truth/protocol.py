@@ -13,7 +13,7 @@ from nascommon.settings import Count, Probability, Settings
 from nascommon.space.precision import Precision
 from nascommon.space.record import SpaceRecord
 from nascommon.space.space import Space
-from nascommon.training.settings import NetworkSettings, RetrainSettings, TrainingSettings
+from nascommon.training.settings import FromScratchSettings, NetworkSettings, TrainingSettings
 
 
 class Pictures(Settings):
@@ -54,7 +54,7 @@ class TrainingProtocol(Settings):
     precision: Precision
 
     @staticmethod
-    def of(retrain: RetrainSettings, manifest: Manifest, space: Space, precision: Precision) -> TrainingProtocol:
+    def of(retrain: FromScratchSettings, manifest: Manifest, space: Space, precision: Precision) -> TrainingProtocol:
         """Return the protocol of the section ``retrain`` on prepared pictures."""
         counts = {part: sum(of.values()) for part, of in manifest.counts.items()}
         test = counts.pop("test")
@@ -66,6 +66,11 @@ class TrainingProtocol(Settings):
             content_hash=manifest.content_hash,
             augment=manifest.augment,
         )
+        return TrainingProtocol.on(pictures, retrain, space, precision)
+
+    @staticmethod
+    def on(pictures: Pictures, retrain: FromScratchSettings, space: Space, precision: Precision) -> TrainingProtocol:
+        """Return the protocol on pictures that are described already."""
         return TrainingProtocol(
             data=pictures,
             space=drawn_from(space),

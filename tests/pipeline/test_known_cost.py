@@ -1,0 +1,43 @@
+"""Before anything runs it is known whether the ranking trains, and what it costs where it does not."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+from nascommon.config import load_params
+from nascommon.cost.footprint import Shape
+from nascommon.pipeline.known_cost import Cost, known_cost
+from tests.pipeline.tiny_bank import with_bank
+from tests.stages.project import Project
+
+CPU = torch.device("cpu")
+
+
+def cost(project: Project, images: int = 120) -> Cost | None:
+    with contextlib.chdir(project.folder):
+        params = load_params(Path("params.yaml"))
+        return known_cost(params, params.method(), Shape(images, 1, 8, 8, 10), (60, 60), CPU)
+
+
+def test_a_bank_that_applies_is_scored_and_another_one_is_not(prepared: Project) -> None:
+    with_bank(prepared, [(0.5, 0.6)] * 40).change(kendall_tau__known_by_epoch=10)
+    found = cost(prepared)
+    assert found is not None
+    assert found.how == "40 architectures of a bank scored, 10 of them by every snapshot; trains nothing"
+    assert 0 < found.seconds < 60
+    prepared.change(kendall_tau__truth="retrain")
+    assert cost(prepared) is None
+    prepared.change(kendall_tau__truth="auto", retrain__training__epochs=7)
+    assert cost(prepared) is None
+
+
+def test_before_the_pictures_are_prepared_as_many_are_taken_for_the_same(prepared: Project) -> None:
+    with_bank(prepared, [(0.5, 0.6)] * 40)
+    (prepared.folder / "data/prepared/target/settings.json").unlink()
+    counts = prepared.json("data/prepared/target/manifest.json")["counts"]
+    images = sum(sum(part.values()) for name, part in counts.items() if name != "test")
+    assert cost(prepared, images) is not None
+    assert cost(prepared, images + 1) is None
