@@ -75,6 +75,8 @@ def gap_figures(stages: Mapping[str, Mapping[str, float | None]], kind: str) -> 
     }
     for name, source in (("structure_tau", "tau_b"), ("depth_tau", "depth_tau_b")):
         figures |= {f"{name}{end}": kendall.get(f"{source}{end}") for end in ("", "_low", "_high")}
+    if kendall.get("known"):
+        figures["structure_tau_n"] = kendall["n"]
     return {name: value for name, value in figures.items() if value is not None}
 
 
@@ -114,7 +116,8 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
         return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}"
     low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
     interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
-    return f"{gap.scale * known[0]:.{digits}f}{interval}"
+    count = knowing[0].get(f"{gap.metric}_n")
+    return f"{gap.scale * known[0]:.{digits}f}{interval}{'' if count is None else f', n = {count:,.0f}'}"
 
 
 def to_markdown(table: pd.DataFrame, kind: str) -> str:

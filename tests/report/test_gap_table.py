@@ -46,6 +46,12 @@ def test_figures_come_from_the_stages_by_their_names() -> None:
     assert gap_figures({"discretize": {}, "kendall_tau": {"n": 0}}, "normal") == {}
 
 
+def test_the_structure_gap_says_of_how_many_known_architectures_it_is() -> None:
+    kendall: dict[str, float | None] = {"tau_b": 0.4, "tau_b_low": 0.3, "tau_b_high": 0.5, "n": 1000, "known": 15625}
+    figures = gap_figures({"discretize": {}, "kendall_tau": kendall}, "normal")
+    assert list(gap_table([("darts", "a1", figures)], "normal")["structure: τ"]) == ["0.40 [0.30, 0.50], n = 1,000"]
+
+
 def test_the_markdown_table_says_what_its_columns_mean() -> None:
     text = to_markdown(gap_table([("darts", "a1", {"discretization_gap": 0.2})], "normal"), "normal")
     assert text.splitlines()[0].split()[:5] == ["|", "method", "|", "runs", "|"]
