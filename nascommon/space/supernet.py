@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.space.abreast import Abreast, Positions, runs_abreast
+from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
+from nascommon.space.plan import Plans, Width
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.space import CellSpace, Space
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
@@ -45,7 +46,7 @@ class SupernetSpec:
 
 
 Terms = Callable[[int, Tensor], Iterator[tuple[int, Tensor]]]
-"""(state, its mixed channels [B, C, H, W]) -> (edge, part of its mixed operation) of the edges that leave it."""
+"""(state, its channels [B, C, H, W]) -> (edge, part of its mixed operation) of the edges that leave it."""
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
@@ -86,37 +87,51 @@ class SupernetCell(nn.Module):
             for step, names in zip(self.strides, space.candidates, strict=True)
         )
         self.candidates = space.candidates
-        self.positions = Positions()
+        halving_states = {source: self.strides[edges[0]] > 1 for source, edges in topology.leaving.items()}
+        self.plans = Plans(Width(self.mixed, channel_divisor), halving_states)
 
     def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
         """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
-        # Of batch norm too, whatever the precision of the convolutions; pools and skips alone have no parameters.
-        dtype = next(self.parameters(), mixing.weights_EO).dtype
         states = brought(self, self.preprocesses, inputs)
-        terms = self._terms(mixing, mixing.products().to(dtype), states[0])
+        abreast = self.training and runs_abreast(states[0])
+        bypasses: list[Tensor] | None = None if abreast else []
+        terms = self._abreast(mixing, states[0].dtype) if bypasses is None else self._kind_by_kind(mixing, bypasses)
         sums: dict[int, Tensor] = {}
-        bypasses: list[Tensor] = []
         for source in self.topology.leaving:
             if source >= self.topology.inputs:
                 states.append(self._node(source, sums, states, bypasses, mixing))
-            x_BCHW = states[source]
-            if self.divisor > 1:
-                x_BCHW, bypass_BCHW = self._divided(x_BCHW, source)
-                bypasses.append(bypass_BCHW)
-            for edge, term in terms(source, x_BCHW):
+            for edge, term in terms(source, states[source]):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))
         return torch.cat([states[state] for state in self.topology.outputs], dim=1)
 
-    def _terms(self, mixing: CellMixing, weights_EO: Tensor, like_BCHW: Tensor) -> Terms:
-        """Return what computes the candidates on the edges of one state after the other, as the device likes it."""
-        edges = cast("Sequence[nn.ModuleDict]", self.edges)
-        places = {source: self._places(source, mixing) for source in self.topology.leaving}
-        if self.training and runs_abreast(like_BCHW):
-            return Abreast(edges, places, weights_EO, self.positions, channels=self.mixed, dtype=like_BCHW.dtype).terms
-        weights = scales(weights_EO, self.mixed)
-        return lambda source, x_BCHW: edge_terms(x_BCHW, edges, places[source], weights)
+    def _weights(self, mixing: CellMixing) -> Tensor:
+        # In the type of batch norm, too, whatever the precision of convolutions; pools and skips have no parameters.
+        return mixing.products().to(next(self.parameters(), mixing.weights_EO).dtype)
+
+    def _abreast(self, mixing: CellMixing, dtype: torch.dtype) -> Terms:
+        """Return what computes a state's candidates, bypasses and shuffle all at once."""
+        leaving, active = self.topology.leaving, mixing.active
+        places = {source: self._places(source, mixing) for source in leaving}
+        there = {
+            source: tuple(edge for edge in edges if active is None or active[edge]) for source, edges in leaving.items()
+        }
+        weights_EO = self._weights(mixing)
+        plan = self.plans(cast("Sequence[nn.ModuleDict]", self.edges), places, there, weights_EO)
+        return Abreast(plan, weights_EO, mixing.edges_E, dtype).terms
+
+    def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:
+        """Return what computes a state's candidates kind by kind, and lists what bypasses them."""
+        edges, weights = cast("Sequence[nn.ModuleDict]", self.edges), scales(self._weights(mixing), self.mixed)
+
+        def terms(source: int, x_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
+            if self.divisor > 1:
+                x_BCHW, bypass_BCHW = self._divided(x_BCHW, source)
+                bypasses.append(bypass_BCHW)
+            return edge_terms(x_BCHW, edges, self._places(source, mixing), weights)
+
+        return terms
 
     def _places(self, source: int, mixing: CellMixing) -> dict[str, list[Place]]:
         """List by name where the candidates on the edges of a state are to be computed; ``none`` never is."""
@@ -135,13 +150,20 @@ class SupernetCell(nn.Module):
         return mixed_BCHW.contiguous(memory_format=torch.channels_last), bypass_BCHW
 
     def _node(
-        self, node: int, sums: dict[int, Tensor], states: list[Tensor], bypasses: list[Tensor], mixing: CellMixing
+        self,
+        node: int,
+        sums: dict[int, Tensor],
+        states: list[Tensor],
+        bypasses: list[Tensor] | None,
+        mixing: CellMixing,
     ) -> Tensor:
-        """Finish a node when all its edges are in."""
+        """Finish a node when all its edges are in; without ``bypasses`` these have brought what bypasses them, too."""
         incoming = self.topology.incoming[node]
-        # A node without any active input (a dead node) still has its place among the states and in the output.
-        total = sums.pop(node) if node in sums else self._zeros(states[0], incoming)
-        return total if self.divisor == 1 else self._with_bypass(total, bypasses, incoming, mixing)
+        if bypasses is None or self.divisor == 1:
+            # A node without any active input (a dead node) still has its place among the states and in the output.
+            return sums.pop(node) if node in sums else self._zeros(states[0], incoming)
+        total = sums.pop(node) if node in sums else self._zeros(states[0][:, : self.mixed], incoming)
+        return self._with_bypass(total, bypasses, incoming, mixing)
 
     def _with_bypass(self, node: Tensor, bypasses: list[Tensor], incoming: range, mixing: CellMixing) -> Tensor:
         """Put what bypasses the candidates beside what they gave, and shuffle.
@@ -158,7 +180,7 @@ class SupernetCell(nn.Module):
 
     def _zeros(self, state: Tensor, incoming: range) -> Tensor:
         step = self.strides[incoming[0]]
-        return torch.zeros_like(state[:, : self.mixed, ::step, ::step])
+        return torch.zeros_like(state[:, :, ::step, ::step])
 
 
 def _sum(terms: list[Tensor]) -> Tensor:

@@ -12,11 +12,11 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascommon.search.scores import fresh_statistics
-from nascommon.space.abreast import Positions, gathered, pointwise, repeated_channels, summed
+from nascommon.space.abreast import gathered, matrices, product, repeated_channels, spread
 from nascommon.space.mixing import Mixing
-from nascommon.space.operations import Convolution
+from nascommon.space.plan import block_positions
 from nascommon.space.space import find_space
-from nascommon.space.supernet import Supernet, SupernetSpec
+from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
 from tests.space.gpu import as_on_a_gpu
 from tests.space.kinds import space_of
@@ -122,44 +122,69 @@ def maps(channels: int) -> Tensor:
 
 def test_a_product_with_blocks_is_a_grouped_pointwise_convolution_and_copies_no_map() -> None:
     x_BDHW, kernels_NCC = maps(12), torch.randn(4, 3, 3, dtype=torch.float64, requires_grad=True)
+    (blocks,) = matrices(kernels_NCC.flatten(), block_positions(4, 3, 12), [(12, 12)])
     with Operations() as done:
-        out = pointwise(x_BDHW, kernels_NCC)
-    assert done.names == ["diag_embed", "mm", "_unsafe_view"]
+        out = product(x_BDHW, blocks)
+    assert done.names == ["mm", "_unsafe_view"]
     plain = functional.conv2d(x_BDHW, kernels_NCC.flatten(0, 1)[:, :, None, None], groups=4)
     close(out, plain)
-    assert out.is_contiguous(memory_format=torch.channels_last)
     slope = maps(12).detach()
     wanted = [x_BDHW, kernels_NCC]
     ours, theirs = (torch.autograd.grad((each * slope).sum(), wanted) for each in (out, plain))
     close(ours, theirs)
-    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (out, ours[0]))
 
 
-def test_repeated_and_summed_channels_keep_the_layout() -> None:
+def test_repeated_and_spread_channels_keep_the_layout() -> None:
     x_BCHW = maps(3)
-    repeated = repeated_channels(x_BCHW, 4)
+    repeated, wide = repeated_channels(x_BCHW, 4), spread(x_BCHW, 4)
     assert torch.equal(repeated, torch.cat([x_BCHW] * 4, dim=1))
-    total = summed(repeated, 4)
-    close(total, 4 * x_BCHW)
-    (gradient,) = torch.autograd.grad(total.sum(), x_BCHW)
-    close(gradient, torch.full_like(x_BCHW, 4))
-    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (repeated, total, gradient))
+    assert torch.equal(wide, interleaved([x_BCHW, *[torch.zeros_like(x_BCHW)] * 3]))
+    gradients = torch.autograd.grad(repeated.sum() + wide.sum(), x_BCHW)
+    close(gradients[0], torch.full_like(x_BCHW, 5))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (repeated, wide, *gradients))
 
 
-def test_kernels_are_gathered_by_one_copy_but_where_fast_reads_need_another() -> None:
-    kernels = [Convolution(6, 6, side, padding=side // 2, groups=6, bias=False) for side in (3, 5, 1)]
+def test_kernels_are_gathered_by_one_copy_and_one_conversion() -> None:
+    draws = torch.Generator().manual_seed(0)
+    kernels = [torch.randn(6, 1, side, side, generator=draws) for side in (3, 5)]
     with Operations() as done:
-        parts = list(gathered([[kernels[0]], [kernels[1], kernels[0]], [kernels[2]]], torch.bfloat16))
-    assert done.names == ["cat", "_to_copy", "clone", "clone"]
-    wanted = [[kernels[0]], [kernels[1], kernels[0]], [kernels[2]]]
-    for part, same in zip(parts, wanted, strict=True):
-        assert torch.equal(part, torch.cat([each.weight.flatten() for each in same]).bfloat16())
-        assert part.storage_offset() % 8 == 0
+        parts = gathered([[kernels[0]], [], [kernels[1], kernels[0]]], kernels[0], torch.bfloat16)
+    assert [name for name in done.names if "empty" not in name] == ["cat", "_to_copy"]
+    assert torch.equal(parts[0], kernels[0].flatten().bfloat16())
+    assert torch.equal(parts[2], torch.cat([kernels[1].flatten(), kernels[0].flatten()]).bfloat16())
+    assert len(parts[1]) == 0
 
 
-def test_positions_are_made_once_for_an_order() -> None:
-    positions, weights_EO = Positions(), torch.arange(6).view(2, 3)
-    first = positions([(1, 2), (0, 1)], weights_EO)
-    assert weights_EO.flatten()[first].tolist() == [5, 1]
-    assert positions([(1, 2), (0, 1)], weights_EO) is first
-    assert positions([(1, 0)], weights_EO).tolist() == [3]
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_a_plan_is_made_once_for_the_same_places(divisor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_gpu(monkeypatch)
+    supernet, mixing = supernet_of(SPACES[0], divisor)
+    cell = supernet.cells[0]
+    assert isinstance(cell, SupernetCell)
+    supernet(images(), mixing)
+    made = cell.plans._plan
+    supernet(images(1), mixing)
+    assert made is not None
+    assert cell.plans._plan is made
+    supernet.set_skip_dropout(0.5)
+    supernet(images(1), mixing)
+    assert cell.plans._plan is not made
+
+
+@pytest.mark.parametrize("divisor", [2, 4])
+def test_partial_channels_bypass_with_the_weights_of_their_edges(divisor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some edges are not there, where nothing bypasses either."""
+    found = []
+    for way in (as_on_a_gpu, plainly):
+        supernet, mixing = supernet_of(SPACES[1], divisor)
+        way(monkeypatch)
+        draws = torch.Generator().manual_seed(1)
+        edges = {kind: torch.rand(len(cell.weights_EO), generator=draws).double() for kind, cell in mixing.items()}
+        drawn = some_active(mixing, random.Random(3))
+        wide = Mixing((kind, replace(cell, edges_E=edges[kind].requires_grad_())) for kind, cell in drawn.items())
+        out = supernet(images(), wide)
+        wanted = [*edges.values(), *(cell.weights_EO for cell in mixing.values()), *supernet.parameters()]
+        found.append([out, *torch.autograd.grad((out**2).sum(), wanted, materialize_grads=True)])
+    for mine, other in zip(*found, strict=True):
+        close(mine, other)
