@@ -50,6 +50,8 @@ class KendallSettings(Settings):
     """Number of architectures, drawn uniformly from what a table or bank knows; all where it knows fewer."""
     known_by_epoch: int = Field(default=100, ge=0, le=MOST_TO_RANK)
     """The first so many of them are scored by every snapshot of the search too, all in trajectory; below 3 none are."""
+    known_images: Count | None = None
+    """Images of the architecture half that each of them is scored on, class-balanced; null takes all."""
     retest: bool = True
     """Retrain every architecture once more with another seed. How far two retrainings agree says how much of the order
     is noise; a perfect score, which has none of its own, reaches more, and that ceiling is reported beside it."""

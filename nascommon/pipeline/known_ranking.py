@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nascommon.data.batch import Batch, regrouped
+from nascommon.data.split import stratified
 from nascommon.gaps.architectures import FEWEST, SavedSupernet
 from nascommon.pipeline.paths import KENDALL
 from nascommon.pipeline.ranked import RankingSetup
@@ -21,7 +22,7 @@ from nascommon.pipeline.run import Run
 from nascommon.pipeline.truths import Source
 from nascommon.runtime.artefacts import write_table
 from nascommon.runtime.progress import progress, summary
-from nascommon.runtime.seeding import derive
+from nascommon.runtime.seeding import derive, generator
 from nascommon.search.choose import inherited_accuracies
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
@@ -70,7 +71,11 @@ class Scorer:
         settings, data = ranked.run.params.kendall_tau, ranked.data
         few = data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
         self.calibration: list[Batch] = regrouped(few, SCORED_AT_ONCE)
-        self.valid: list[Batch] = list(data.evaluation(data.prepared.part("architecture"), SCORED_AT_ONCE).epoch(0))
+        part, wanted = data.prepared.part("architecture"), settings.known_images
+        if wanted is not None and wanted < len(part):
+            _, few_of_each = stratified(part.strata, wanted / len(part), generator(data.seed, "kendall", "images"))
+            part = part.subset(few_of_each)
+        self.valid: list[Batch] = list(data.evaluation(part, SCORED_AT_ONCE).epoch(0))
 
     def scores(self, state: SearchState, genotypes: Sequence[Genotype]) -> Iterator[float]:
         """Yield the accuracy of each genotype with inherited weights, batch norm recalibrated."""
