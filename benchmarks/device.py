@@ -32,7 +32,7 @@ from benchmarks.markdown import markdown
 from benchmarks.measured import RETRAIN, Bench, Deadline, Tell
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json
-from nascommon.runtime.hardware import cores, describe, resolve_device, tune
+from nascommon.runtime.hardware import choose_kernels, cores, describe, resolve_device, tune
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
 
@@ -161,6 +161,7 @@ def main(
     try:
         where = resolve_device(device)
         tune(where)
+        choose_kernels(where, math.inf)  # as in a long phase
         authors = tuple(released.load(path) for path in against or ())
         bench = Bench(load_params(params), where, authors, side, pictures, data, deadline)
     except (ValueError, ImportError, UserError) as error:

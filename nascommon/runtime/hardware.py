@@ -6,7 +6,8 @@ import os
 import platform
 import resource
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,9 @@ from nascommon.settings import UserError
 
 KIBIBYTES = 1 if sys.platform == "darwin" else 1024
 """Unit of ru_maxrss, which counts bytes on macOS and kibibytes elsewhere."""
+CHOOSING_SECONDS, CHOSEN_GAIN = 45.0, 0.12
+"""What cuDNN takes to try out its kernels for a network, at most and in every process anew, and the share of a step
+that the fastest save: measured of a step of DARTS on an H200 with torch 2.11."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Folder in which a container says how much of the machine it may use."""
 
@@ -66,14 +70,43 @@ def birthplace(device: torch.device) -> AbstractContextManager[object]:
 
 
 def tune(device: torch.device) -> None:
-    """Set up this process: memory is kept; a GPU uses TF32 for float32 products and its fastest convolutions."""
+    """Set up this process: memory is kept; a GPU uses TF32 for float32 products."""
     keep_freed_memory()
     if device.type == "cuda":
         if device.index is not None:
             torch.cuda.set_device(device)  # whatever names none, such as a query, shall mean this one
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
+
+
+def choose_kernels(device: torch.device, seconds_left: float) -> None:
+    """Let a GPU try out kernels for its convolutions if a phase is so long that the fastest win it back.
+
+    Args:
+        device: where is computed; a CPU has nothing to try out.
+        seconds_left: of the phase, as it goes so far.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = CHOSEN_GAIN * seconds_left > CHOOSING_SECONDS
+
+
+@contextmanager
+def kernels_as_they_come() -> Iterator[None]:
+    """Try out none for what is computed a few times only."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def seconds_left(epochs: Sequence[float], count: int) -> float:
+    """Return the seconds that are left of ``count`` epochs, as many as the fastest of those that are done took.
+
+    After one alone nothing is known: libraries were loaded in it.
+    """
+    return min(epochs) * (count - len(epochs)) if len(epochs) > 1 else 0.0
 
 
 def describe(device: torch.device) -> str:

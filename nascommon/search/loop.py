@@ -15,6 +15,7 @@ from nascommon.parts.discretizer import strongest_candidates
 from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
+from nascommon.runtime.hardware import choose_kernels, seconds_left
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
 from nascommon.search.passes import Epoch, SearchData, run_pass
@@ -131,6 +132,8 @@ def _run_phase(search: _Search, state: SearchState, index: int, first_epoch: int
     phase = method.phases[index]
     epochs_before = sum(earlier.epochs for earlier in method.phases[:index])
     for epoch in range(first_epoch, phase.epochs):
+        taken = [row["seconds"] for row in history.rows if row["phase"] == index]
+        choose_kernels(state.logits.like.device, seconds_left(taken, phase.epochs))
         row = _run_epoch(search, state, phase, epoch, epochs_before + epoch)
         history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
         history.architecture.append(architecture_snapshot(state))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nascommon.data.batch import Batch
+from nascommon.runtime.hardware import kernels_as_they_come
 from nascommon.runtime.seeding import derive, generator
 from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
@@ -51,7 +52,8 @@ def collapse_signs(
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.
         batch = next(iter(data.architecture.epoch(derive(seed, "hessian")))).head(HESSIAN_IMAGES)
-        signs["watch_eigenvalue"] = hessian_eigenvalue(state, batch, seed=seed)
+        with kernels_as_they_come():
+            signs["watch_eigenvalue"] = hessian_eigenvalue(state, batch, seed=seed)
     return signs
 
 

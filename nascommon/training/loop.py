@@ -17,7 +17,7 @@ from nascommon.data.task import figures
 from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
-from nascommon.runtime.hardware import peak_memory_bytes
+from nascommon.runtime.hardware import choose_kernels, peak_memory_bytes, seconds_left
 from nascommon.runtime.optimisers import load_optimiser, sgd
 from nascommon.runtime.replay import replayed
 from nascommon.runtime.seeding import seed_globals
@@ -106,6 +106,7 @@ def train_network(
     for epoch in range(len(rows), settings.epochs):
         started = time.perf_counter()
         seed_globals(seed, "epoch", epoch)
+        choose_kernels(device, seconds_left([row["seconds"] for row in rows], settings.epochs))
         lr = learning_rate(epoch, settings.epochs)
         optimiser.param_groups[0]["lr"] = lr
         network.drop_probability = drop_path_probability(settings.drop_path, epoch, settings.epochs)

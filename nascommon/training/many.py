@@ -25,9 +25,6 @@ from nascommon.training.descent import TrainingHooks, ignore
 from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import TrainingSettings
 
-MOST_ON_A_GPU = 4
-"""Trainings at a time on a GPU under ``jobs: auto``; a guess, not measured."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -77,13 +74,14 @@ def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int
 
     Args:
         jobs: the setting; a number is taken as it is.
-        device: ``auto`` on a CPU fills the cores, on a GPU it is a few.
+        device: ``auto`` on a CPU fills the cores. On a GPU it is one after the other in this process: each process more
+            loads the libraries for 10 to 40 seconds, and recorded steps leave a GPU no gap that another could fill.
         threads: number for each training; None means all cores, so one training at a time.
     """
     if jobs != "auto":
         return jobs
     if device.type == "cuda":
-        return max(1, min(MOST_ON_A_GPU, cores() // 2))
+        return 1
     return max(1, cores() // (threads or cores()))
 
 

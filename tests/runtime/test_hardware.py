@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from nascommon.runtime import hardware
-from nascommon.runtime.hardware import cores, describe, resolve_device, tune
+from nascommon.runtime.hardware import (
+    choose_kernels,
+    cores,
+    describe,
+    kernels_as_they_come,
+    resolve_device,
+    seconds_left,
+    tune,
+)
 from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
@@ -116,3 +124,37 @@ def test_cores_are_those_that_the_process_may_use(
     assert cores() == 8
     (tmp_path / "cpu.max").write_text(quota, encoding="ascii")
     assert cores() == count
+
+
+@pytest.fixture
+def cudnn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What PyTorch lets one choose of cuDNN, whether it is there or not."""
+    choices = SimpleNamespace(benchmark=False)
+    monkeypatch.setattr(torch.backends, "cudnn", choices)
+    return choices
+
+
+@pytest.mark.parametrize(("seconds", "tried"), [(0.0, False), (300.0, False), (400.0, True), (float("inf"), True)])
+def test_kernels_are_tried_out_where_12_percent_of_what_is_left_are_more_than_45_seconds(
+    seconds: float, tried: bool, cudnn: SimpleNamespace
+) -> None:
+    cudnn.benchmark = not tried
+    choose_kernels(CPU, seconds)
+    assert cudnn.benchmark is not tried  # a CPU has none
+    choose_kernels(torch.device("cuda"), seconds)
+    assert cudnn.benchmark is tried
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_for_what_is_computed_a_few_times_none_are_tried_out(before: bool, cudnn: SimpleNamespace) -> None:
+    cudnn.benchmark = before
+    with kernels_as_they_come():
+        assert not cudnn.benchmark
+    assert cudnn.benchmark is before
+
+
+@pytest.mark.parametrize(
+    ("epochs", "left"), [([], 0.0), ([60.0], 0.0), ([60.0, 4.0], 12.0), ([60.0, 4.0, 5.0, 3.0, 9.0], 0.0)]
+)
+def test_what_is_left_is_known_from_the_fastest_epoch_of_two(epochs: list[float], left: float) -> None:
+    assert seconds_left(epochs, 5) == left

@@ -25,6 +25,7 @@ from nascommon.parts.relaxation import softmax_over_operations, with_edge_softma
 from nascommon.parts.schedule import cosine
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
+from nascommon.search import loop
 from nascommon.search.history import OF_EPOCH, OF_SUPERNET, architecture_scalars
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import SearchData
@@ -453,3 +454,11 @@ def test_training_lowers_the_loss() -> None:
     rows = run_search(method, tiny_spec(), data, seed=0, device=CPU).history.rows
     assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
     assert rows[-1]["train_accuracy"] > rows[0]["train_accuracy"]
+
+
+def test_kernels_are_chosen_by_what_is_left_of_a_phase_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(loop, "choose_kernels", lambda device, left: told.append(left) if device == CPU else None)
+    method = replace(ONE_PHASE, phases=(Phase(3, 2, 3), Phase(3, 2, 3)))
+    taken = [row["seconds"] for row in search(method).history.rows]
+    assert told == [0.0, 0.0, min(taken[:2]), 0.0, 0.0, min(taken[3:5])]

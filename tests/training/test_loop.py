@@ -301,3 +301,10 @@ def test_training_learns() -> None:
     settings = TrainingSettings(epochs=8, batch_size=10, lr=0.1, drop_path=0.0)
     rows = train(settings=settings, batches=TinyBatches(20, 10)).rows
     assert rows[-1]["train_loss"] < 0.7 * rows[0]["train_loss"]
+
+
+def test_kernels_are_chosen_by_what_is_left_after_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(loop, "choose_kernels", lambda device, left: told.append(left) if device == CPU else None)
+    first, second, _ = (row["seconds"] for row in train().rows)
+    assert told == [0.0, 0.0, min(first, second)]
