@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
 from nascommon.kernels.home import on_cpu
+from nascommon.kernels.pointwise import product
 from nascommon.space.fan import candidate
 from nascommon.space.operations import State
 from nascommon.space.plan import Leaving, Plan, Stage
@@ -100,13 +101,15 @@ class Abreast:
     def _mixed(self, x_BXHW: Tensor) -> Tensor:
         if self.width.divisor == 1:
             return x_BXHW
-        return x_BXHW[:, : self.width.mixed].contiguous(memory_format=torch.channels_last)
+        return _channels(x_BXHW, 0, self.width.mixed).contiguous(memory_format=torch.channels_last)
 
     def _passing(self, leaving: Leaving, x_BXHW: Tensor) -> Tensor | None:
         """Return what skips and bypasses take: the state as it is, or its bypassing channels at half the size."""
         if not leaving.skips and not leaving.bypassed:
             return None
-        return functional.max_pool2d(x_BXHW[:, self.width.mixed :], 2, 2) if leaving.halves else x_BXHW
+        if not leaving.halves:
+            return x_BXHW
+        return functional.max_pool2d(_channels(x_BXHW, self.width.mixed, self.width.all), 2, 2)
 
     def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
@@ -200,17 +203,17 @@ def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int,
     return (part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True))
 
 
+def _channels(x_BXHW: Tensor, start: int, stop: int) -> Tensor:
+    """Return some channels; sliced as those of pixels, their gradient, too, comes in channels-last layout."""
+    return x_BXHW.permute(0, 2, 3, 1)[..., start:stop].permute(0, 3, 1, 2)
+
+
 def repeated_channels(x_BCHW: Tensor, times: int) -> Tensor:
     """Repeat all channels one after the other, [B, times * C, H, W]; the gradient is one sum."""
     if times == 1:
         return x_BCHW
     pixels_BHW1C = x_BCHW.permute(0, 2, 3, 1)[:, :, :, None]
     return pixels_BHW1C.expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
-
-
-def product(x_BCHW: Tensor, matrix_DC: Tensor) -> Tensor:
-    """Multiply the channels of every pixel by a matrix, [B, D, H, W]; in channels-last layout nothing is copied."""
-    return functional.linear(x_BCHW.permute(0, 2, 3, 1), matrix_DC).permute(0, 3, 1, 2)
 
 
 def spread(x_BCHW: Tensor, step: int) -> Tensor:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
+from nascommon.kernels.home import on_cpu
 from nascommon.settings import UserError
 from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
+from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, brought, global_mean, preprocess
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.skeleton import SKELETONS, Skeleton
@@ -67,6 +70,18 @@ def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
     return x_BCHW * scale_B111.div_(keep)
 
 
+def kept_paths(like_BCHW: Tensor, probability: float, paths: int) -> Iterator[Tensor]:
+    """Yield the factors [B, 1, 1, 1] of ``drop_path`` for so many paths: two kernels for all, not two for each."""
+    shape = (paths, len(like_BCHW), 1, 1, 1)
+    scales = torch.empty(shape, dtype=like_BCHW.dtype, device=like_BCHW.device).bernoulli_(1 - probability)
+    return iter(scales.div_(1 - probability).unbind())
+
+
+def draws_at_once(x_BCHW: Tensor) -> bool:
+    """Return whether a device gains by it; on a CPU other numbers would come than a seed has always given."""
+    return not on_cpu(x_BCHW)
+
+
 class NetworkCell(nn.Module):
     """A discrete cell: each node sums the chosen operations on its chosen inputs."""
 
@@ -105,6 +120,7 @@ class NetworkCell(nn.Module):
         entering = brought(self, self.preprocesses, inputs)
         states = {index: State(x_BCHW) for index, x_BCHW in enumerate(entering)}
         computed: dict[Choice, Iterator[Tensor]] = {}
+        kept = self._kept(entering[0], drop_probability)
         for (state, choices), operations in zip(self.genotype.by_state, self.nodes, strict=True):
             terms = []
             for choice, operation in zip(choices, operations.children(), strict=True):
@@ -114,7 +130,7 @@ class NetworkCell(nn.Module):
                     out = next(computed[choice])
                 else:
                     out = apply(operation, states[choice.source])
-                terms.append(self._dropped(out, operation, drop_probability))
+                terms.append(out if isinstance(operation, nn.Identity) else kept(out))
             states[state] = State(sum(terms[1:], terms[0]) if terms else self._zeros(entering[0]))
         return torch.cat([states[state].x_BCHW for state in self.genotype.concat], dim=1)
 
@@ -125,11 +141,15 @@ class NetworkCell(nn.Module):
         """Return the output of a dead node."""
         return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
-    def _dropped(self, out: Tensor, operation: nn.Module, drop_probability: float) -> Tensor:
-        # Every edge may be dropped except a true identity, as in the released code (docs/methods.md, section 2.3).
-        if self.training and drop_probability > 0 and not isinstance(operation, nn.Identity):
-            return drop_path(out, drop_probability)
-        return out
+    def _kept(self, like_BCHW: Tensor, drop_probability: float) -> Callable[[Tensor], Tensor]:
+        """Return what drops an edge: any except a true identity, as in the released code (docs/methods.md, 2.3)."""
+        if not self.training or drop_probability == 0:
+            return lambda out: out
+        if not draws_at_once(like_BCHW):
+            return lambda out: drop_path(out, drop_probability)
+        paths = sum(len(operations) for operations in cast("Sequence[nn.ModuleList]", self.nodes))
+        factors = kept_paths(like_BCHW, drop_probability, paths)
+        return lambda out: out * next(factors)
 
 
 class AuxiliaryHead(nn.Module):
@@ -216,7 +236,7 @@ class Network(nn.Module):
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
         precision, auxiliary_BK = self.spec.precision, None
-        with computing(images_BCHW, precision):
+        with computing(images_BCHW, precision), narrow_weights(self.modules(), images_BCHW, precision):
             states = stem_outputs(self.stem, images_BCHW)
             for index, cell in enumerate(self.cells):
                 states = (states[-1], State(cell(states[-self.inputs :], self.drop_probability)))

@@ -17,6 +17,7 @@ from nascommon.kernels.average import AveragePool
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.depthwise import depthwise, fast_path_applies, repeat_channels
 from nascommon.kernels.home import on_cpu
+from nascommon.kernels.pointwise import blocks, halves_as_product, multiplies, product
 
 CANDIDATES = (
     "none",
@@ -133,10 +134,17 @@ class Convolution(nn.Conv2d):
             # more, and may end the process.
             with torch.autocast("cpu", enabled=False):
                 return self.run(x_BCHW.float(), kernels.float(), groups).bfloat16()
+        if groups > 1 and self.is_pointwise and multiplies(x_BCHW):
+            return product(x_BCHW, blocks(kernels, groups))
         if self.keeps_size and groups == len(kernels) and fast_path_applies(x_BCHW, kernels):
             return depthwise(x_BCHW, kernels, self.dilation[0])
         seen_BCHW = repeat_channels(x_BCHW, groups * kernels.shape[1])
         return functional.conv2d(seen_BCHW, kernels, None, self.stride, self.padding, self.dilation, groups)
+
+    @cached_property
+    def is_pointwise(self) -> bool:
+        """Return whether it takes every pixel for itself, and none twice or not at all."""
+        return self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)
 
     @cached_property
     def keeps_size(self) -> bool:
@@ -174,11 +182,15 @@ class Halves(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, channels, H / 2, W / 2]; H and W must be even."""
+        if multiplies(x_BCHW):
+            return Halves.side_by_side([self], x_BCHW)
         return torch.cat([self.even(subsampled(2, x_BCHW)), self.odd(subsampled(2, x_BCHW, 1))], dim=1)
 
     @staticmethod
     def side_by_side(pairs: Sequence[Halves], x_BCHW: Tensor) -> Tensor:
         """Run ``G`` of them on one input and return [B, G * channels, H / 2, W / 2]."""
+        if multiplies(x_BCHW):
+            return product(*halves_as_product(x_BCHW, [(pair.even.weight, pair.odd.weight) for pair in pairs]))
         even = Convolution.side_by_side([pair.even for pair in pairs], subsampled(2, x_BCHW)).chunk(len(pairs), dim=1)
         odd = Convolution.side_by_side([pair.odd for pair in pairs], subsampled(2, x_BCHW, 1)).chunk(len(pairs), dim=1)
         return torch.cat([half for pair in zip(even, odd, strict=True) for half in pair], dim=1)

@@ -16,6 +16,7 @@ from torch.nn import functional
 from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
 from nascommon.space.plan import Plans, Width
 from nascommon.space.precision import Precision, computing, widened
@@ -219,12 +220,21 @@ class Supernet(nn.Module):
 
     def forward(self, images_BCHW: Tensor, mixing: Mixing) -> Tensor:
         """Return logits [B, K]; the images must be divisible by 4, with the ImageNet stem by 32."""
-        with computing(images_BCHW, self.spec.precision):
+        precision = self.spec.precision
+        with computing(images_BCHW, precision), narrow_weights(self._outside_edges(), images_BCHW, precision):
             states, inputs = stem_outputs(self.stem, images_BCHW), self.spec.space.skeleton.inputs
             for kind, cell in zip(self.kinds, self.cells, strict=True):
                 states = (states[-1], State(cell(states[-inputs:], mixing[kind])))
             logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
-        return widened(logits_BK, self.spec.precision)
+        return widened(logits_BK, precision)
+
+    def _outside_edges(self) -> Iterator[nn.Module]:
+        """Yield the modules whose weights are not those of candidates, which cells gather themselves."""
+        yield from self.stem.modules()
+        yield self.classifier
+        for cell in cast("Iterator[SupernetCell]", self.cells):
+            for name in cell.preprocesses:
+                yield from getattr(cell, name).modules()
 
     def set_skip_dropout(self, probability: float) -> None:
         """Drop elements after every identity with ``probability`` in training mode (P-DARTS, section 3.3)."""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nascommon.kernels import average, batch_norm
-from nascommon.space import fan, operations, supernet
+from nascommon.space import fan, network, operations, supernet
 
 
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,5 +15,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "fast_path_applies", lambda *_: False)
     monkeypatch.setattr(batch_norm, "folds", lambda _: False)
     monkeypatch.setattr(average, "on_cpu", lambda _: False)
+    monkeypatch.setattr(operations, "multiplies", lambda _: True)
+    monkeypatch.setattr(network, "draws_at_once", lambda _: True)
     monkeypatch.setattr(fan, "STACKED", sys.maxsize)
     monkeypatch.setattr(supernet, "runs_abreast", lambda _: True)

@@ -11,7 +11,15 @@ from nascommon.cost.complexity import count_parameters
 from nascommon.settings import UserError
 from nascommon.space import network as module
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
-from nascommon.space.network import AuxiliaryHead, Network, NetworkCell, NetworkSpec, check_image_size, drop_path
+from nascommon.space.network import (
+    AuxiliaryHead,
+    Network,
+    NetworkCell,
+    NetworkSpec,
+    check_image_size,
+    drop_path,
+    kept_paths,
+)
 from nascommon.space.operations import State
 from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
@@ -96,6 +104,33 @@ def test_drop_path_draws_every_edge_for_itself_and_changes_the_output() -> None:
     first, second = network(images), network(images)
     assert not torch.equal(first, plain)
     assert not torch.equal(first, second)
+
+
+def test_factors_drawn_at_once_are_those_of_drop_path() -> None:
+    torch.manual_seed(0)
+    factors = torch.stack([*kept_paths(torch.ones(3000, 2, 1, 1, dtype=torch.float64), 0.2, 4)]).flatten(1)
+    assert factors.shape == (4, 3000)
+    assert set(factors.flatten().tolist()) == {0, 1.25}
+    assert factors.mean(1).tolist() == pytest.approx([1] * 4, abs=0.05)
+    assert len({tuple(path) for path in factors.tolist()}) == 4
+
+
+def test_a_gpu_drops_the_same_paths_with_factors_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(PUBLISHED["DARTS_V2"], NetworkSpec(4, 4, auxiliary=False)).double().train()
+    network.drop_probability = 0.5
+    images, drawn = torch.randn(3, 3, 8, 8, dtype=torch.float64), list[torch.Tensor]()
+
+    def drawing(x_BCHW: torch.Tensor, probability: float) -> torch.Tensor:
+        drawn.append(drop_path(torch.ones(len(x_BCHW), 1, 1, 1, dtype=x_BCHW.dtype), probability))
+        return x_BCHW * drawn[-1]
+
+    monkeypatch.setattr(module, "drop_path", drawing)
+    one_by_one = network(images)
+    given = iter(drawn)
+    monkeypatch.setattr(module, "draws_at_once", lambda _: True)
+    monkeypatch.setattr(module, "kept_paths", lambda *_: given)
+    torch.testing.assert_close(network(images), one_by_one)
+    assert next(given, None) is None
 
 
 def test_drop_path_is_off_in_evaluation() -> None:
