@@ -20,7 +20,7 @@ class DartsSettings(DartsLike):
 
 @register
 def darts(settings: DartsSettings, size: SearchSize) -> Method:
-    """Softmax over the operations of an edge, bilevel optimisation, two strongest edges per node.
+    """Softmax over the operations of an edge, bilevel optimisation, the strongest edges of every node.
 
     Deviation: architecture batches come from shuffled sweeps over their half instead of a fresh draw with replacement
     at every step; all later codes do so, and it is several times faster (docs/methods.md, section 3.1).
