@@ -175,6 +175,7 @@ SKELETON = Skeleton(
     auxiliary=False,
     channels=16,
     cells=15,
+    operations=OPERATION_ORDER,
 )
 OPERATIONS |= {"nor_conv_1x1": _conv(1), "nor_conv_3x3": _conv(3)}
 _CELL = CellSpace(TOPOLOGY, (OPERATION_ORDER,) * len(TOPOLOGY.edges), kept=TOPOLOGY.nodes, keeps_none=True)

@@ -33,6 +33,7 @@ class Skeleton:
         auxiliary: whether its networks may have an auxiliary head.
         channels: of the first cell of its networks as published.
         cells: of its networks as published.
+        operations: that its genotypes can name; empty is any.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Skeleton:
     auxiliary: bool = True
     channels: int = 36
     cells: int = 20
+    operations: tuple[str, ...] = ()
 
     def misfits(self, cells: int, stem: Stem, *, auxiliary: bool = False) -> Iterator[str]:
         """Yield what keeps its networks, or its supernets, from having so many cells, that stem or that head."""

@@ -199,12 +199,17 @@ def find_space(
     if candidates is not None:
         if "candidates" not in space.settable:
             raise ValueError(f"candidates: space {name} has its own; leave them out, or take space darts")
+        known = space.skeleton.operations
+        if known and (foreign := [name for name in candidates if name not in known]):
+            raise ValueError(f"candidates: space {name} has {', '.join(known)} (got {foreign[0]})")
         same = ((kind, (candidates,) * len(cell.topology.edges)) for kind, cell in space.cells.items())
         space = space.with_candidates(PerKind(same))
     return space if none_wins is None else _with_none(space, wins=none_wins)
 
 
 def _with_none(space: Space, *, wins: bool) -> Space:
-    if wins and not space.skeleton.keeps_none:
+    if space.skeleton.keeps_none:
+        return space.with_none(wins=wins)
+    if wins:
         raise ValueError(f"none_wins: in space {space.name} none never wins an edge; leave the key out (got true)")
-    return space.with_none(wins=wins)
+    return space

@@ -187,10 +187,18 @@ def test_none_takes_part_and_wins_only_where_it_may() -> None:
     assert "0" not in {digit for seed in range(20) for digit in to_digits(random_genotype(never, draws(seed)))}
     with pytest.raises(ValueError, match=r"none_wins: in space darts none never wins an edge"):
         find_space("darts", none_wins=True)
+    assert find_space("darts", none_wins=False) == SPACES["darts"]
 
 
 def draws(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def test_candidates_that_no_string_of_the_benchmark_can_name_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"candidates: space nasbench201 has none, skip_connect, .*\(got sep_conv_3x3\)"
+    ):
+        find_space("nasbench201", candidates=("skip_connect", "sep_conv_3x3"))
 
 
 def test_without_none_every_edge_stays() -> None:
