@@ -2,13 +2,14 @@
 
 A step of a supernet is thousands of small kernels, and launching them takes longer than computing them. Recorded once
 and replayed, a step costs one launch. What a recording fixes: shapes, addresses and every number that Python knew at
-the time, such as the learning rate. So whoever changes these records anew: a ``Replay`` lives for one epoch.
+the time, such as the learning rate. So whoever changes these records anew: a ``Replay`` lives for one epoch. What its
+first steps warm up lasts longer: an epoch that does what one before it did, on other numbers, records its first step.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Protocol, Self
@@ -129,6 +130,7 @@ class Replay:
         step: Step,
         *,
         steady: Callable[[], bool] = lambda: True,
+        warm_up: int = WARM_UP,
         record: Callable[[Step, tuple[Input, ...]], Recording] = CudaRecording,
     ) -> None:
         """Wrap a step.
@@ -136,9 +138,10 @@ class Replay:
         Args:
             step: what to repeat.
             steady: whether the calls so far did the same operations on other numbers; asked before recording.
+            warm_up: steps to be done as usual first; none where as many of the kind were done before in this process.
             record: makes a recording.
         """
-        self._step, self._steady, self._record = step, steady, record
+        self._step, self._steady, self._warm_up, self._record = step, steady, warm_up, record
         self._calls = 0
         self._inputs: tuple[Input, ...] = ()
         self._recording: Recording | None = None
@@ -148,7 +151,7 @@ class Replay:
         """Do one step."""
         self._calls += 1
         # Asked at every call, as a sampler may start to vary what is computed after the warm-up.
-        if self._calls <= WARM_UP or self._cannot_record or not self._steady():
+        if self._calls <= self._warm_up or self._cannot_record or not self._steady():
             return self._step(*inputs)
         # Recording does not execute the step, so the call that records also replays.
         if self._recording is None:
@@ -172,6 +175,26 @@ class Replay:
             log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", reason)
 
 
-def replayed(step: Step, device: torch.device, steady: Callable[[], bool] = lambda: True) -> Step:
+class Warmth:
+    """Kinds of steps that were warmed up; one for an optimiser, whose state the first steps make."""
+
+    def __init__(self) -> None:
+        self._kinds: set[Hashable] = set()
+
+    def steps(self, kind: Hashable) -> int:
+        """Return how many steps of a kind are to be done as usual first: none but before the first recording of it.
+
+        Args:
+            kind: what decides which kernels a step runs. How cuDNN chooses its own belongs to it in any case.
+        """
+        kind = (kind, torch.backends.cudnn.benchmark)
+        cold = kind not in self._kinds
+        self._kinds.add(kind)
+        return WARM_UP if cold else 0
+
+
+def replayed(
+    step: Step, device: torch.device, steady: Callable[[], bool] = lambda: True, warm_up: int = WARM_UP
+) -> Step:
     """Return ``step`` as it is best repeated on a device: replayed on a GPU, as it is elsewhere."""
-    return Replay(step, steady=steady) if device.type == "cuda" else step
+    return Replay(step, steady=steady, warm_up=warm_up) if device.type == "cuda" else step

@@ -18,7 +18,7 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import figures
 from nascommon.parts.choices import Induced, Pass, Soft
-from nascommon.runtime.replay import replayed
+from nascommon.runtime.replay import Warmth, replayed
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.scores import recalibrate, supernet_scores
@@ -73,6 +73,7 @@ def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBa
         on_batch,
         architecture_steps=epoch.architecture_steps,
         step=lambda batch: weight_step(state, batch),
+        warmth=state.warmth,
     )
     return figures(data.weights.task, "train", loss, score)
 
@@ -97,7 +98,7 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     loss, train_score = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
         architecture_steps=epoch.architecture_steps,
-        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
+        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces), warmth=Warmth(),
     )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
     recalibrate(supernet, kept, _calibration(data, epoch))
@@ -124,11 +125,18 @@ WeightStep = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
 
 
 def _sweep(
-    state: SearchState, data: SearchData, key: int, on_batch: OnBatch, *, architecture_steps: bool, step: WeightStep
+    state: SearchState,
+    data: SearchData,
+    key: int,
+    on_batch: OnBatch,
+    *,
+    architecture_steps: bool,
+    step: WeightStep,
+    warmth: Warmth,
 ) -> tuple[float, float]:
     """Go through the weight half once; return (mean loss, mean score) as trained on.
 
-    ``key`` decides order and draws.
+    ``key`` decides order and draws, ``warmth`` is that of the step's optimiser.
     """
     state.supernet.train()
     device = state.logits.like.device
@@ -139,7 +147,8 @@ def _sweep(
         return step(train)
 
     # Asked before recording: a sampler that decides what is computed makes every step another one.
-    repeat = replayed(one_step, device, steady=lambda: not state.varies)
+    warm_up = warmth.steps((architecture_steps, state.supernet.skip_dropout > 0))
+    repeat = replayed(one_step, device, steady=lambda: not state.varies, warm_up=warm_up)
     valid_batches = endless(data.architecture, key)
     loss, score, _ = sweep(
         data.weights.epoch(key),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from nascommon.parts.logits import Logits, initial_logits
 from nascommon.parts.relaxation import Relaxation
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import load_optimiser, sgd
+from nascommon.runtime.replay import Warmth
 from nascommon.runtime.seeding import generator, seed_globals
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import Mixing
@@ -49,6 +50,7 @@ class SearchState:
         pieces: a batch is computed in so many pieces one after the other, for less memory. Gradients are those of the
             whole batch, except that batch norm sees a piece at a time.
         varies: whether a sampler has decided what is computed at all, so that no two steps do the same.
+        warmth: kinds of steps that were taken before by these optimisers and in this process.
     """
 
     method: Method
@@ -60,6 +62,7 @@ class SearchState:
     induced: InducedModel | None = None
     pieces: int = 1
     varies: bool = False
+    warmth: Warmth = field(default_factory=Warmth)
 
     @property
     def spec(self) -> SupernetSpec:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gate import Record, exact_numbers
-from nascommon.runtime.replay import CudaRecording, Replay, Step
+from nascommon.runtime.replay import WARM_UP, CudaRecording, Replay, Step
 from nascommon.search import passes
 from nascommon.training import loop
 from tests.runtime.rehearsal import Rehearsal
@@ -59,5 +59,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
     """Repeat steps on a CPU as on a GPU, with what stands for a graph."""
     for module in (passes, loop):
         monkeypatch.setattr(
-            module, "replayed", lambda step, _device, steady=lambda: True: Replay(step, steady=steady, record=record)
+            module,
+            "replayed",
+            lambda step, _device, steady=lambda: True, warm_up=WARM_UP: Replay(
+                step, steady=steady, warm_up=warm_up, record=record
+            ),
         )

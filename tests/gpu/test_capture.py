@@ -13,25 +13,38 @@ import torch
 from torch import Tensor
 
 from benchmarks.gate import REPLAY_TOLERANCE, Record, deviations, largest, position
-from benchmarks.images import random_part
+from benchmarks.images import CLASSES, random_part
 from nascommon.data.batches import training_batches
 from nascommon.data.settings import Augment
 from nascommon.method import Method
 from nascommon.parts.choices import Sample
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.optimisers import sgd
-from nascommon.runtime.replay import Input, Recording, Replay, Step
+from nascommon.runtime.replay import WARM_UP, CudaRecording, Input, Recording, Replay, Step
 from nascommon.search import passes
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import Epoch, run_pass
 from nascommon.search.state import new_state
 from nascommon.space.mixing import CellMixing
+from nascommon.space.network import NetworkSpec
+from nascommon.space.published import PUBLISHED
 from nascommon.training.descent import TrainingHooks
-from nascommon.training.loop import train_epoch
+from nascommon.training.loop import train_epoch, train_network
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.conftest import stand_in
-from tests.gpu.small import BATCH, STEADY, AnnouncedBatches, base_spec, network_on, on_devices, search_data, smoke
+from tests.gpu.small import (
+    BATCH,
+    IMAGES,
+    STEADY,
+    AnnouncedBatches,
+    base_spec,
+    network_on,
+    on_devices,
+    search_data,
+    smoke,
+)
 from tests.methods.smoke import METHODS
+from tests.runtime.rehearsal import Rehearsal
 
 
 class KilledError(Exception):
@@ -91,6 +104,44 @@ def test_a_search_that_was_killed_records_anew_and_ends_where_an_unbroken_one_do
     assert not outcome.history.architecture_table(outcome.state.spec.space).empty
 
 
+@pytest.fixture
+def replays(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """As many entries as steps are replayed."""
+    seen: list[None] = []
+    kind: Any = CudaRecording if device.type == "cuda" else Rehearsal
+    replay = kind.replay
+
+    def counted(self: Any) -> None:
+        seen.append(None)
+        replay(self)
+
+    monkeypatch.setattr(kind, "replay", counted)
+    return seen
+
+
+@on_devices("name", ["darts", "pcdarts", "ecdarts"], everyday=["darts", "pcdarts", "ecdarts"])
+def test_a_search_warms_its_steps_up_once_a_kind(
+    device: torch.device, name: str, recordings: list[tuple[int, ...]], replays: list[None]
+) -> None:
+    method = smoke(name)
+    search(method, device)
+    steps = method.epochs * len(method.passes) * IMAGES // BATCH
+    # PC-DARTS begins without architecture steps. An induced pass trains a copy with an optimiser of its own.
+    kinds = {"darts": 1, "pcdarts": 2, "ecdarts": 1 + method.epochs}[name]
+    assert len(recordings) == method.epochs * len(method.passes)
+    assert steps - len(replays) == kinds * WARM_UP
+
+
+def test_so_does_a_training(device: torch.device, recordings: list[tuple[int, ...]], replays: list[None]) -> None:
+    batches = training_batches(random_part(4 * BATCH, side=8), BATCH, Augment(), seed=0, device=device, cutout=2)
+    settings = TrainingSettings(epochs=3, drop_path=0.2)
+    train_network(
+        PUBLISHED["DARTS_V2"], NetworkSpec(4, 3, CLASSES, auxiliary=False), settings, batches, seed=0, device=device
+    )
+    assert len(recordings) == settings.epochs
+    assert settings.epochs * 4 - len(replays) == 2 * WARM_UP  # paths are dropped from the second epoch on
+
+
 # -- a step that cannot be recorded --
 
 
@@ -111,8 +162,8 @@ def refuse(step: Step, inputs: tuple[Input, ...]) -> Recording:
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def eager(step: Step, _device: torch.device, steady: Callable[[], bool] = lambda: True) -> Step:
-    del steady
+def eager(step: Step, _device: torch.device, steady: Callable[[], bool] = lambda: True, warm_up: int = WARM_UP) -> Step:
+    del steady, warm_up
     return step
 
 

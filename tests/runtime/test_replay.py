@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nascommon.runtime import replay
-from nascommon.runtime.replay import WARM_UP, Input, Recording, Replay, Step, replayed
+from nascommon.runtime.replay import WARM_UP, Input, Recording, Replay, Step, Warmth, replayed
 from tests.runtime.rehearsal import Rehearsal
 
 
@@ -61,6 +61,21 @@ def test_every_call_is_one_step_on_its_own_inputs() -> None:
 def test_the_first_steps_are_done_as_usual() -> None:
     run(Replay(Counter(), record=Counted), batches(WARM_UP))
     assert Counted.made == 0
+
+
+def test_what_is_warm_is_recorded_at_once() -> None:
+    counter = Counter()
+    assert run(Replay(counter, warm_up=0, record=Counted), batches()) == run(Counter(), batches())
+    assert Counted.made == 1
+
+
+def test_a_kind_of_step_is_warmed_up_once_for_an_optimiser_and_for_each_way_to_choose_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warmth = Warmth()
+    assert [warmth.steps(kind) for kind in (True, True, False, True)] == [WARM_UP, 0, WARM_UP, 0]
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark)
+    assert [warmth.steps(True), warmth.steps(True), Warmth().steps(True)] == [WARM_UP, 0, WARM_UP]
 
 
 def test_the_inputs_of_the_caller_are_left_alone() -> None:

@@ -202,9 +202,9 @@ def test_drop_path_and_learning_rate_are_set_before_every_epoch(monkeypatch: pyt
     real = loop.train_epoch
 
     def watching(network: Network, optimiser: torch.optim.Optimizer, settings: TrainingSettings, batches: Batches,
-                 epoch: int, hooks: TrainingHooks) -> dict[str, float]:  # fmt: skip
+                 epoch: int, *more: Any) -> dict[str, float]:  # fmt: skip
         seen.append((network.drop_probability, optimiser.param_groups[0]["lr"], epoch))
-        return real(network, optimiser, settings, batches, epoch, hooks)
+        return real(network, optimiser, settings, batches, epoch, *more)
 
     monkeypatch.setattr(loop, "train_epoch", watching)
     trained = train(settings=SETTINGS.model_copy(update={"epochs": 4, "schedule": "exponential", "warmup_epochs": 1}))
