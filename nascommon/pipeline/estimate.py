@@ -78,6 +78,8 @@ class Trainings:
     shape: Shape
     images: int
     origin: str = "data.size"
+    one_by_one: bool = False
+    """Whether one is trained after the other, whatever ``jobs`` says."""
 
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
@@ -101,14 +103,8 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     """Yield what is trained from scratch, stage by stage; ``half`` is the images of the weight half."""
     retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
     images = round(target.images * (1 - retrain.holdout))
-    yield Trainings(
-        "retrain",
-        "retrain",
-        retrain.training,
-        ((retrain.network, 0 if retrain.skip else retrain.seeds),),
-        target,
-        images,
-    )
+    ours = ((retrain.network, 0 if retrain.skip else retrain.seeds),)
+    yield Trainings("retrain", "retrain", retrain.training, ours, target, images, one_by_one=True)
     if transfer.data is not None:
         shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
         one = ((transfer.network, 1),)
@@ -143,7 +139,9 @@ def trainings_estimate(
     if not any(counts):
         return Estimate(work.stage, how="trains nothing")
     key = f"{work.section}.training.pieces"
-    at_a_time, trouble = trainings_that_fit(key, training, specs, shape, params, device, sum(counts))
+    at_a_time, trouble = trainings_that_fit(
+        key, training, specs, shape, params, device, 1 if work.one_by_one else sum(counts)
+    )
     if trouble is not None:
         return Estimate(work.stage, trouble=trouble)
     threads, genotype = threads_of_each(params.threads, at_a_time), stand_in(params.search.chosen_space())

@@ -65,7 +65,8 @@ def known_cost(
     *_, spec = supernets(method, base)
     state = new_state(method, spec, seed=0, phase=len(method.phases) - 1, device=device)
     calibration = min(settings.calibration_batches * settings.training.batch_size, halves[0])
-    seconds = seconds_of_scoring(state, shape, (calibration, halves[1]), device)
+    images = (calibration, min(settings.known_images or halves[1], halves[1]))
+    seconds = seconds_of_scoring(state, shape, images, device)
     by_snapshot = f", {each} of them by every snapshot" if scorings > count else ""
     return Cost(scorings * seconds, f"{count} architectures of a {source.kind} scored{by_snapshot}; trains nothing")
 

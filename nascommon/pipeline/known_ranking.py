@@ -89,7 +89,7 @@ def rank_known(run: Run, ranked: RankingSetup, source: Source) -> None:
     trained = sum(map(len, scored.trainings)) / len(scored.genotypes)
     known = {
         "kind": source.kind, "protocol": source.scores.protocol, "architectures": len(source.scores.genotypes()),
-        "trainings": trained,
+        "trainings": trained, "repeats": scored.repeats,
     }  # fmt: skip
     tree = {"known": known, **agreement(scored, run.params.seed)}
     if (table := by_epoch(ranked, scored, scorer)) is not None:

@@ -68,7 +68,9 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
         }  # fmt: skip
     metrics |= {"ceiling_tau_b": tree.get("ceiling_tau_b"), "diverged": len(tree.get("diverged", ()))}
     if "known" in tree:
-        metrics |= {"known": tree["known"]["architectures"], "known_trainings": tree["known"]["trainings"]}
+        known = tree["known"]
+        metrics |= {"known": known["architectures"], "known_trainings": known["trainings"]}
+        metrics["known_repeats"] = known["repeats"]
         metrics |= {"top_tenth_n": (tree["top_tenth"] or {}).get("n"), "icc": (tree["icc"] or {}).get("value")}
     return metrics
 

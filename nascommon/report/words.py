@@ -166,7 +166,7 @@ def retest_sentences(kendall: dict[str, Any]) -> list[str]:
     if kendall.get("retest_tau_b") is None:
         return []
     agreement = f"Retest agreement, of two seeds of retraining: Kendall tau-b {tau_with_interval(kendall, 'retest_')}."
-    means = kendall.get("known") and kendall["known_trainings"] > 1
+    means = (kendall.get("known_repeats") or 1) > 1
     against = "the mean of them" if means else "one of them"
     ceiling = f"{kendall['ceiling_tau_b']:.2f} against {against} on average (corrected for attenuation)"
     return [f"{agreement} A perfect score would reach {ceiling}."]

@@ -115,6 +115,21 @@ def test_what_is_left_out_costs_nothing() -> None:
     assert left_out == nothing
 
 
+def test_the_winner_is_trained_once_after_the_other_and_random_architectures_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "training_peak", lambda *_: 1)
+    params = smoke(jobs=2).changed({"retrain.seeds": 3, "baseline.architectures": 2, "baseline.seeds": 2})
+    works = {work.stage: work for work in estimate.all_trainings(params, Shape(100, 1, 32, 32, 10), 40)}
+    found = {
+        stage: estimate.trainings_estimate(works[stage], params, CPU, lambda *_: 1.0)
+        for stage in ("retrain", "baseline")
+    }
+    steps = params.retrain.training.epochs * 2
+    assert found["retrain"].seconds == 3 * steps
+    assert found["baseline"].seconds == 4 * steps / 2
+
+
 class Counted:
     """Stands for a CUDA graph of a step."""
 

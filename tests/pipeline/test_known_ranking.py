@@ -43,6 +43,7 @@ def test_a_bank_is_ranked_by_without_training(searched: Project, monkeypatch: py
     assert [(row["epoch"], row["n"]) for row in found["trajectory"]] == [(0, 5), (1, 5), (2, 5)]
     metrics = searched.json("data/metrics/kendall_tau.json")
     assert (metrics["n"], metrics["known"], metrics["known_trainings"]) == (12, 12, 2)
+    assert metrics["known_repeats"] == 2
     assert metrics["icc"] == found["icc"]["value"]
     assert "trained from scratch on" in said
     assert "scored 12 of 12 architectures" in said
