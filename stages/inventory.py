@@ -1,4 +1,4 @@
-"""Inventory of the pictures and of a given genotype, by content: DVC sees no file outside of the project by itself.
+"""Inventory of pictures, a given genotype and a bank, by content: DVC sees no file outside of the project by itself.
 
 This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
 """
@@ -15,7 +15,7 @@ def main(
     """Write data/inventory.json: how many pictures the folders in data.path hold, and a hash of names and contents.
 
     A file is read once, and again only where its size or times have changed. data/given.json has the hash of the file
-    that discretize.genotype names, if any.
+    that discretize.genotype names, if any, and data/bank.json that of the bank that baseline.bank names.
     """
     write_inventory(params)
 

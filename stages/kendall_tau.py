@@ -23,9 +23,10 @@ def main(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --pairs: print JSON.")] = False,
 ) -> None:
-    """Rank architectures by their search score and by retraining, and write data/kendall_tau.
+    """Rank architectures by their search score and by their accuracy from scratch, and write data/kendall_tau.
 
-    Each architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
+    Where accuracies are known, from a table or a bank, nothing is trained; kendall_tau.truth says which. Otherwise each
+    architecture is trained from scratch on the weight half with its own short annealed schedule and scored on the
     architecture half; the test set is not touched. Killed at any moment, the next run continues after the last
     finished epoch.
     """

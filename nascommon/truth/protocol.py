@@ -15,6 +15,12 @@ from nascommon.space.record import SpaceRecord
 from nascommon.space.space import Space
 from nascommon.training.settings import FromScratchSettings, NetworkSettings, TrainingSettings
 
+HASHES = {
+    "data.content_hash": "the pictures or their split differ (section data, and seed, which decides the split)",
+    "space.content_hash": "nodes, kept edges or candidates of the space differ",
+}
+"""What it means that two hashes differ, which themselves say nothing to a person."""
+
 
 class Pictures(Settings):
     """The pictures that networks are trained and tested on."""
@@ -84,6 +90,8 @@ class TrainingProtocol(Settings):
         """Name the first key in which this protocol differs from ``here``; None where they are the same."""
         mine, other = (dict(leaves(protocol.model_dump(mode="json"))) for protocol in (self, here))
         for key, value in other.items():
+            if mine[key] != value and key in HASHES:
+                return HASHES[key]
             if mine[key] != value:
                 return f"{key} differs ({quoted(mine[key])} there, {quoted(value)} here)"
         return None

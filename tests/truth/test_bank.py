@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from nascommon.settings import UserError
+from nascommon.space.space import SPACES
 from nascommon.truth.bank import COLUMNS, add_rows, read_bank
 from nascommon.truth.known import Known, Truth
+from nascommon.truth.protocol import HASHES, drawn_from
 from tests.truth.small import genotype, head, row
 
 ROWS = [row(0, 7, 0.95), row(1, 8, 0.5), row(0, 2**62, 1348 / 1349)]
@@ -49,6 +51,16 @@ def test_another_protocol_is_named_by_what_differs(bank: Path) -> None:
                                         r"30 here\); name another file"):  # fmt: skip
         add_rows(bank, head(epochs=30), [])
     assert head().protocol.difference(head().protocol) is None
+
+
+def test_what_a_hash_stands_for_is_said_in_its_place() -> None:
+    protocol = head().protocol
+    data, space = protocol.data.model_copy(update={"content_hash": "other"}), SPACES["s2"]
+    assert protocol.difference(protocol.model_copy(update={"data": data})) == HASHES["data.content_hash"]
+    drawn = drawn_from(space).model_copy(update={"name": protocol.space.name})
+    assert protocol.difference(protocol.model_copy(update={"space": drawn})) == HASHES["space.content_hash"]
+    named = protocol.difference(protocol.model_copy(update={"space": drawn_from(space)}))
+    assert named == 'space.name differs ("darts" there, "s2" here)'
 
 
 def test_a_key_that_came_later_has_its_default_in_an_older_bank(bank: Path) -> None:
