@@ -12,7 +12,8 @@ from nascommon.statistics.ranking import tau_in_words
 
 COMPARABILITY = (
     "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
-    "interval that the size of the test set leaves; `paper` are published figures, their sources in table.csv."
+    "interval that the size of the test set leaves, unless they say that they were not trained here; `paper` are "
+    "published figures, their sources in table.csv."
 )
 ENDS = ("", "_low", "_high")
 """Endings of a figure's name and of those of its interval."""
