@@ -3,9 +3,11 @@
     python -m benchmarks.counts
     python -m benchmarks.counts --methods darts,pcdarts --out counts.json
 
-Views, and memory that is not filled, launch nothing and are not counted. An operator is one kernel or a few: PyTorch's
-profiler on a GPU found 1.6 kernels an operator in DARTS. Adam's step on the two tensors of logits is left out; SGD and
-the clipping of gradients count as the lists of tensors that they take.
+Views, and memory that is not filled, launch nothing and are not counted. Adam's step on the two tensors of logits is
+left out; SGD and the clipping of gradients count as the lists of tensors that they take.
+
+From the counts comes a prediction: every operator is one kernel or a few, and takes ``KERNEL_SECONDS`` for each or the
+time in which its bytes can be read and written, whichever is longer.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.cases import NHWC, Search, Sizes, bilevel, method_record, training_way
+from benchmarks.kernels import bytes_of
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.data.batch import Batch
@@ -34,6 +37,21 @@ META = torch.device("meta")
 RETRAIN = "retrain"
 RETRAIN_BATCH = 96
 PAPERS = Sizes(channels=16, cells=8, retrain_channels=36, retrain_cells=20, side=32, pictures=0)
+KERNEL_SECONDS = 5e-6
+"""Time of a small kernel, as measured on an H200: 18,101 kernels took 94 ms."""
+BYTES_PER_SECOND = 4.3e12
+"""Bandwidth of an H200's memory."""
+KERNELS = {
+    "convolution_backward": 2,
+    "native_batch_norm": 3,
+    "native_batch_norm_backward": 2,
+    "diag_embed": 2,
+    "slice_backward": 2,
+    "_foreach_lerp_": 5,
+}
+"""Kernels of an operator that has several."""
+READINGS = {"native_batch_norm": 2, "native_batch_norm_backward": 1.5}
+"""Times that an operator moves its bytes, where it reads them for its sums and again for its result."""
 FIRST = 12
 """Kinds of operators that the command prints, those that are most."""
 LAUNCH_NOTHING = ("empty", "_unsafe_view")
@@ -42,19 +60,23 @@ FOREACH = "_get_foreach_kernels_supported_devices"
 
 
 class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators by name."""
+    """Counts operators by name, and predicts how long they take."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kinds: Counter[str] = Counter()
+        self.seconds = 0.0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        result = laid_out(func, func(*args, **(kwargs or {})))
         kind = func.overloadpacket.__name__
         if not func.is_view and func.namespace == "aten" and not any(name in kind for name in LAUNCH_NOTHING):
             self.kinds[kind] += 1
-        return laid_out(func, func(*args, **(kwargs or {})))
+            moved = READINGS.get(kind, 1) * (bytes_of((args, kwargs)) + bytes_of(result))
+            self.seconds += max(KERNELS.get(kind, 1) * KERNEL_SECONDS, moved / BYTES_PER_SECOND)
+        return result
 
 
 @contextmanager
@@ -67,8 +89,8 @@ def _as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-def counts(name: str, sizes: Sizes = PAPERS) -> Counter[str]:
-    """Return how often a step gives each kind of operator to a GPU.
+def counts(name: str, sizes: Sizes = PAPERS) -> tuple[Counter[str], float]:
+    """Return how often a step gives each kind of operator to a GPU, and the seconds that are predicted for it.
 
     Args:
         name: of a method, whose bilevel step it is; ``RETRAIN`` is a training step of the stand-alone network.
@@ -79,8 +101,7 @@ def counts(name: str, sizes: Sizes = PAPERS) -> Counter[str]:
         step()  # the optimisers make their state
         with _Counted() as counted:
             step()
-    kinds: Counter[str] = counted.kinds
-    return kinds
+    return counted.kinds, counted.seconds
 
 
 def _search_step(name: str, sizes: Sizes) -> Step:
@@ -113,8 +134,9 @@ def main(
     """Count the operators of a step at the papers' sizes."""
     found = {}
     for name in methods.split(","):
-        kinds = found[name] = counts(name)
-        typer.echo(f"{name}: {kinds.total()} operators; {listed(kinds)}")
+        kinds, seconds = counts(name)
+        found[name] = {"operators": kinds, "predicted_ms": 1e3 * seconds}
+        typer.echo(f"{name}: {kinds.total()} operators, {1e3 * seconds:.1f} ms predicted; {listed(kinds)}")
     if out is not None:
         write_json(out, found)
 

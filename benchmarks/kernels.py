@@ -87,11 +87,12 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            self.bytes += _bytes_of((args, kwargs)) + _bytes_of(result)
+            self.bytes += bytes_of((args, kwargs)) + bytes_of(result)
         return result
 
 
-def _bytes_of(tree: Any) -> int:
+def bytes_of(tree: Any) -> int:
+    """Return the bytes of all tensors in a tree, each once."""
     tensors = {id(leaf): leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 

@@ -22,14 +22,16 @@ SMALL_BUDGETS = {"darts": 1_300, "pcdarts": 1_495, "retrain": 525}
 
 @pytest.mark.parametrize("name", SMALL_BUDGETS)
 def test_a_small_step_stays_within_its_budget(name: str) -> None:
-    found = counts.counts(name, SMALL).total()
+    kinds, seconds = counts.counts(name, SMALL)
+    found = kinds.total()
     assert 0.9 * SMALL_BUDGETS[name] < found <= SMALL_BUDGETS[name]
+    assert seconds > found * counts.KERNEL_SECONDS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUDGETS)
 def test_a_step_of_the_papers_stays_within_its_budget(name: str) -> None:
-    assert counts.counts(name).total() <= BUDGETS[name]
+    assert counts.counts(name)[0].total() <= BUDGETS[name]
 
 
 def test_what_launches_nothing_is_not_counted() -> None:
@@ -39,13 +41,23 @@ def test_what_launches_nothing_is_not_counted() -> None:
     assert counted.kinds == {"add": 1, "mul_": 1}
 
 
+def test_an_operator_takes_its_kernels_or_its_bytes_whichever_is_longer() -> None:
+    few, many = (torch.empty(count, device="meta") for count in (4, 43 * 10**6))
+    with counts._Counted() as counted:
+        few * 2
+    assert counted.seconds == pytest.approx(5e-6)
+    with counts._Counted() as counted:
+        many * 2
+    assert counted.seconds == pytest.approx(2 * 4 * 43e6 / 4.3e12)
+
+
 def test_the_command_writes_all_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counts, "counts", lambda name: Counter({"add": len(name), "mul": 1}))
+    monkeypatch.setattr(counts, "counts", lambda name: (Counter({"add": len(name), "mul": 1}), 0.5))
     app = typer.Typer()
     app.command()(counts.main)
     done = CliRunner().invoke(app, ["--methods", "darts,retrain", "--out", str(tmp_path / "counts.json")])
-    assert "darts: 6 operators; add 5, mul 1" in done.output
+    assert "darts: 6 operators, 500.0 ms predicted; add 5, mul 1" in done.output
     assert json.loads((tmp_path / "counts.json").read_text()) == {
-        "darts": {"add": 5, "mul": 1},
-        "retrain": {"add": 7, "mul": 1},
+        "darts": {"operators": {"add": 5, "mul": 1}, "predicted_ms": 500},
+        "retrain": {"operators": {"add": 7, "mul": 1}, "predicted_ms": 500},
     }

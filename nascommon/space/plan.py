@@ -22,6 +22,9 @@ Places = Mapping[str, Sequence[Place]]
 HALF = 4
 """Layers of half a separable convolution: ReLU, depthwise and pointwise convolution, batch norm."""
 
+PARTIAL = 8
+"""Plans of a few candidates that a cell keeps."""
+
 
 @dataclass(frozen=True)
 class Width:
@@ -230,16 +233,18 @@ def block_positions(count: int, channels: int, size: int) -> Tensor:
 
 
 class Plans:
-    """Makes the plan of a cell for the places that it is asked for, and keeps the last one.
+    """Makes the plans of a cell for the places that it is asked for.
 
-    A step that is recorded as a CUDA graph must not copy from the host, as making a plan does.
+    A step that is recorded as a CUDA graph must not copy from the host, as making a plan does, and goes on reading the
+    positions that it was recorded with. So plans of all candidates are kept for good, and some of those of a few
+    candidates, which may be others in every step.
     """
 
     def __init__(self, width: Width, halving: Mapping[int, bool]) -> None:
         """Take the width of a cell, and which states are left by edges that halve."""
         self.width, self.halving = width, halving
-        self._key: Hashable = None
-        self._plan: Plan | None = None
+        self._whole: dict[Hashable, Plan] = {}
+        self._partial: dict[Hashable, Plan] = {}
 
     def __call__(
         self,
@@ -247,6 +252,8 @@ class Plans:
         places: Mapping[int, Places],
         there: Mapping[int, Sequence[int]],
         weights_EO: Tensor,
+        *,
+        whole: bool,
     ) -> Plan:
         """Return the plan.
 
@@ -255,16 +262,29 @@ class Plans:
             places: where each candidate is to be computed, by the state that it leaves.
             there: edges that are there at all, by the state that they leave.
             weights_EO: mixing weights, for their shape and device.
+            whole: whether no candidate is left out.
         """
         named = tuple((name, tuple(alike)) for each in places.values() for name, alike in each.items())
         drops = tuple(each.p > 0 for edge in edges for each in edge.values() if isinstance(each, nn.Dropout))
         key = (named, tuple(map(tuple, there.values())), drops, weights_EO.shape, weights_EO.device)
-        if self._plan is None or key != self._key:
-            bypassed = there if self.width.divisor > 1 else dict.fromkeys(there, ())
-            leaving = {
-                source: Leaving(each, edges, bypassed[source], self.width, halves=self.halving[source])
-                for source, each in places.items()
-                if each or bypassed[source]
-            }
-            self._key, self._plan = key, Plan(leaving, weights_EO.shape, self.width, weights_EO.device)
-        return self._plan
+        kept = self._whole if whole else self._partial
+        if key not in kept:
+            kept[key] = self._made(edges, places, there, weights_EO)
+            if not whole and len(kept) > PARTIAL:
+                del kept[next(iter(kept))]
+        return kept[key]
+
+    def _made(
+        self,
+        edges: Sequence[nn.ModuleDict],
+        places: Mapping[int, Places],
+        there: Mapping[int, Sequence[int]],
+        weights_EO: Tensor,
+    ) -> Plan:
+        bypassed = there if self.width.divisor > 1 else dict.fromkeys(there, ())
+        leaving = {
+            source: Leaving(each, edges, bypassed[source], self.width, halves=self.halving[source])
+            for source, each in places.items()
+            if each or bypassed[source]
+        }
+        return Plan(leaving, weights_EO.shape, self.width, weights_EO.device)

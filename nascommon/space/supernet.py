@@ -119,7 +119,8 @@ class SupernetCell(nn.Module):
             source: tuple(edge for edge in edges if active is None or active[edge]) for source, edges in leaving.items()
         }
         weights_EO = self._weights(mixing)
-        plan = self.plans(cast("Sequence[nn.ModuleDict]", self.edges), places, there, weights_EO)
+        edges = cast("Sequence[nn.ModuleDict]", self.edges)
+        plan = self.plans(edges, places, there, weights_EO, whole=active is None)
         return Abreast(plan, weights_EO, mixing.edges_E, dtype).terms
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:

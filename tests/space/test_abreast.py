@@ -15,7 +15,7 @@ from nascommon.kernels.pointwise import product
 from nascommon.search.scores import fresh_statistics
 from nascommon.space.abreast import gathered, matrices, repeated_channels, spread
 from nascommon.space.mixing import Mixing
-from nascommon.space.plan import block_positions
+from nascommon.space.plan import PARTIAL, block_positions
 from nascommon.space.space import find_space
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
@@ -157,20 +157,22 @@ def test_kernels_are_gathered_by_one_copy_and_one_conversion() -> None:
     assert len(parts[1]) == 0
 
 
-@pytest.mark.parametrize("divisor", [1, 2])
-def test_a_plan_is_made_once_for_the_same_places(divisor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_that_a_recording_may_read_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     as_on_a_gpu(monkeypatch)
-    supernet, mixing = supernet_of(SPACES[0], divisor)
+    supernet, mixing = supernet_of(SPACES[0])
     cell = supernet.cells[0]
     assert isinstance(cell, SupernetCell)
     supernet(images(), mixing)
-    made = cell.plans._plan
+    (made,) = cell.plans._whole.values()
+    rng = random.Random(0)
+    for step in range(PARTIAL + 2):
+        supernet(images(step), some_active(mixing, rng))
+    assert len(cell.plans._partial) == PARTIAL
     supernet(images(1), mixing)
-    assert made is not None
-    assert cell.plans._plan is made
+    assert [*cell.plans._whole.values()] == [made]
     supernet.set_skip_dropout(0.5)
     supernet(images(1), mixing)
-    assert cell.plans._plan is not made
+    assert len(cell.plans._whole) == 2
 
 
 @pytest.mark.parametrize("divisor", [2, 4])
