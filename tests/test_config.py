@@ -171,6 +171,7 @@ def test_every_method_is_set_up_for_the_space_of_the_nasbench201_presets(preset:
 
 def test_the_nasbench201_preset_is_the_protocol_of_the_benchmark() -> None:
     params = load_params(PRESETS["nasbench201"])
+    assert params.data.split == "nasbench201"
     assert (params.search.channels, params.search.cells, params.data.source) == (16, 15, "cifar10")
     method = params.method()
     assert (method.epochs, method.batch_size) == (50, 64)

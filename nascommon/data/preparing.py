@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nascommon.data.benchmark_split import read_halves
 from nascommon.data.normalisation import moments
 from nascommon.data.pictures import some
 from nascommon.data.prepared import MANIFEST, ROLES, SETS, SPLIT, Manifest, class_counts
@@ -98,7 +99,10 @@ def _split(strata_N: Tensor, settings: DataSettings, seed: int) -> dict[str, lis
     if settings.search_fraction < 1:
         rest_N, seen_N = stratified(strata_N, settings.search_fraction, generator(seed, "data", "seen"))
         _refuse_unsplittable(strata_N, seen_N, settings.search_fraction)
-    halves = stratified(strata_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
+    if settings.split == "nasbench201":
+        halves = read_halves()
+    else:
+        halves = stratified(strata_N[seen_N], settings.architecture_fraction, generator(seed, "data", "halves"))
     split = {role: seen_N[indices].tolist() for role, indices in zip(ROLES, halves, strict=True)}
     return split | ({"rest": rest_N.tolist()} if len(rest_N) else {})
 

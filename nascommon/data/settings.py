@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -41,6 +42,17 @@ class Augment(Settings):
         return self
 
 
+BENCHMARK_HALVES = {
+    "source": "cifar10",
+    "classes": None,
+    "architecture_fraction": 0.5,
+    "search_fraction": 1.0,
+    "limit": None,
+    "copies": "keep",
+}
+"""What split nasbench201 needs: it numbers all training pictures of CIFAR-10."""
+
+
 class DataSettings(Settings):
     """The section ``data`` of ``params.yaml``."""
 
@@ -66,6 +78,10 @@ class DataSettings(Settings):
     """Restricts and orders the classes; empty = all, sorted by name."""
     test_fraction: OpenFraction = 0.2
     """Share kept for the test set, only where the source brings none of its own."""
+    split: Literal["stratified", "nasbench201"] = "stratified"
+    """Division of the search's pictures. stratified: every class alike, by the seed; nasbench201: the benchmark's own
+    halves of CIFAR-10, whatever the seed: its training half for the weights, its validation half for the architecture.
+    """
     architecture_fraction: OpenFraction = 0.5
     """Share of the search's pictures that trains the architecture; the others train the network weights."""
     search_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -107,4 +123,15 @@ class DataSettings(Settings):
             raise ValueError(f"classes: every name once (got {', '.join(self.classes)})")
         if self.classes is not None and len(self.classes) < 2:  # noqa: PLR2004 - a pair
             raise ValueError(f"classes: at least two are needed (got {len(self.classes)})")
+        return self
+
+    @model_validator(mode="after")
+    def _benchmark_halves(self) -> Self:
+        if self.split == "nasbench201":
+            for key, needed in BENCHMARK_HALVES.items():
+                if (value := getattr(self, key)) != needed:
+                    raise ValueError(
+                        f"{key}: split nasbench201 divides all training pictures of CIFAR-10 in halves, so this must be"
+                        f" {json.dumps(needed)} (got {json.dumps(value)}); or set split: stratified"
+                    )
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,26 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
             table.to_parquet(temporary, index=False)
         else:
             table.to_csv(temporary, index=False)
+
+
+def read_packaged(file: Traversable, sha256: str) -> bytes:
+    """Return the content of a file of this package, which must have the SHA-256 ``sha256`` (hex).
+
+    Raises:
+        UserError: it cannot be read or has other content, such as the first part of it alone.
+    """
+    again = "install the package again, or run `git checkout` on it"
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); {again}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise UserError(
+            f"{file}: torn or changed: its SHA-256 must be {sha256[:12]}... (got {found[:12]}..., {len(content):,} "
+            f"bytes); {again}"
+        )
+    return content
 
 
 def digest(*parts: object) -> str:

@@ -7,7 +7,6 @@ figures come from stands in ``nascommon/truth/reference/NOTICE.md``.
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nascommon.settings import UserError
+from nascommon.runtime.artefacts import read_packaged
 from nascommon.space.genotype import Genotype
 from nascommon.space.nasbench201 import NAME
 from nascommon.space.nasbench201_text import canonical, from_digits, to_digits
@@ -103,18 +102,7 @@ def read_table(file: Traversable) -> Table:
     Raises:
         UserError: it cannot be read or has other content, such as the first part of it alone.
     """
-    again = "install the package again, or run `git checkout` on it"
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); {again}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise UserError(
-            f"{file}: torn or changed: its SHA-256 must be {SHA256[:12]}... (got {found[:12]}..., {len(content):,} "
-            f"bytes); {again}"
-        )
-    frame = pd.read_csv(io.BytesIO(content), compression="xz", dtype={"ops": str})
+    frame = pd.read_csv(io.BytesIO(read_packaged(file, SHA256)), compression="xz", dtype={"ops": str})
     return Table(
         digits=tuple(frame["ops"]),
         test={name: _share(frame[column]) for name, column in _TEST.items()},

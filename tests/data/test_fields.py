@@ -34,6 +34,7 @@ BESIDE = {"train_folder": OWN_TEST, "test_folder": OWN_TEST}
 """Other settings that make a setting matter; without it the pictures of ``all`` are read."""
 ELSEWHERE = {
     "source": "tests/data/test_sources.py",
+    "split": "tests/data/test_benchmark_split.py: the other value is for CIFAR-10",
     "verify": "tests/data/test_copies.py: it decides what is looked at, not what comes out",
     "workers": "tests/data/test_streaming.py: results do not depend on it",
     "augment": "tests/gaps/test_settings.py: prepare does not vary pictures",

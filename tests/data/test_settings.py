@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from nascommon.data.settings import Augment, DataSettings
 
+HALVES: dict[str, Any] = {"source": "cifar10", "split": "nasbench201"}
+
 
 @pytest.mark.parametrize(
     ("tree", "message"),
@@ -27,6 +29,16 @@ from nascommon.data.settings import Augment, DataSettings
         ({"source": "digits", "classes": ["0"]}, "classes: at least two"),
         ({"source": "digits", "augment": {"resized_crop_scale": [0.5, 0.2]}}, "resized_crop_scale: must rise"),
         ({"source": "digits", "augment": {"color_jitter": [0.4, 0.4, 0.4, 0.6]}}, "hue, must be at most 0.5"),
+        (HALVES | {"source": "digits"}, r'source: split nasbench201 .* must be "cifar10" \(got "digits"\)'),
+        (HALVES | {"limit": 4000}, r"limit: split nasbench201 .* must be null \(got 4000\)"),
+        (HALVES | {"classes": ["cat", "dog"]}, r'classes: split nasbench201 .* must be null \(got \["cat", "dog"\]\)'),
+        (HALVES | {"copies": "drop"}, r'copies: split nasbench201 .* must be "keep" \(got "drop"\)'),
+        (HALVES | {"search_fraction": 0.5}, r"search_fraction: split nasbench201 .* must be 1.0 \(got 0.5\)"),
+        (
+            HALVES | {"architecture_fraction": 0.2},
+            r"architecture_fraction: split nasbench201 .* must be 0.5 \(got 0.2\)",
+        ),
+        ({"source": "digits", "split": "halves"}, "Input should be 'stratified' or 'nasbench201'"),
         ({"source": "digits", "channels": 2}, "Input should be 1 or 3"),
         ({"source": "digits", "test_fraction": 1.0}, "less than 1"),
         ({"source": "digits", "sise": 8}, "Extra inputs"),
