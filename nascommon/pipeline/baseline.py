@@ -9,7 +9,7 @@ from functools import partial
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET_DATA
-from nascommon.pipeline.retrain import Retraining
+from nascommon.pipeline.retrain import SKIPPED, Retraining
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
@@ -42,6 +42,8 @@ def baseline(params: Params) -> None:
         diverged = [result for result in results if isinstance(result, DivergenceError)]
         if diverged and not trained:
             raise diverged[0]
+        if not results:
+            write_json(BASELINE / SKIPPED, {"skipped": "baseline.architectures is 0"})
         seconds = sum(network.summary()["train_seconds"] for network in trained)
         architectures = len({folder.name.split("_")[1] for folder in BASELINE.glob("random_*")})
         metrics = {"architectures": architectures, "diverged": len(diverged), "train_seconds": seconds}

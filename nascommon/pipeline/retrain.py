@@ -34,6 +34,8 @@ from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import FromScratchSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"
+SKIPPED = "skipped.json"
+"""Says why a stage trained nothing; DVC warns of an output that is empty."""
 CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 
 
@@ -197,7 +199,7 @@ def skip(stage: str, folder: Path, why: str) -> None:
     print(f"{stage}: skipped, {why}")
     # As DVC does: what an earlier run left is none of the results.
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    write_json(folder / SKIPPED, {"skipped": why})
     write_json(METRICS / f"{stage}.json", {"skipped": 1})
     write_text(PLOTS / f"{stage}.csv", ",".join(CURVES) + "\n")
 

@@ -146,6 +146,7 @@ def test_without_transfer_data_the_stage_says_that_it_is_skipped_and_evaluate_go
     assert "transfer: skipped, transfer.data is null" in finished.stage("transfer")
     finished.stage("evaluate")
     assert finished.json("data/metrics/transfer.json") == {"skipped": 1}
+    assert finished.json("data/transfer/skipped.json") == {"skipped": "transfer.data is null"}  # DVC minds empty ones
     assert finished.json("data/metrics/evaluate.json")["transfer_error_percent"] is None
 
 
@@ -154,8 +155,10 @@ def test_a_run_without_retraining_says_so_and_measures_the_gaps_all_the_same(fin
     finished.change(retrain__skip=True, baseline__architectures=0, transfer__data=None)
     said = finished.stages("retrain", "transfer", "baseline", "evaluate")
     assert "retrain: skipped, retrain.skip is true" in said
-    assert list((finished.folder / "data/retrain").iterdir()) == [], "what an earlier run left"
+    left = [file.name for stage in ("retrain", "baseline") for file in (finished.folder / "data" / stage).iterdir()]
+    assert left == ["skipped.json"] * 2, "what an earlier run left"
     assert finished.json("data/metrics/retrain.json") == {"skipped": 1}
+    assert finished.json("data/retrain/skipped.json") == {"skipped": "retrain.skip is true"}
     assert finished.json("data/metrics/baseline.json")["architectures"] == 0
     after = finished.json("data/metrics/evaluate.json")
     assert after["test_accuracy"] is after["random_mean_accuracy"] is after["p_value_vs_random"] is None
