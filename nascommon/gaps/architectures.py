@@ -66,20 +66,25 @@ def sampled(source: SavedSupernet, count: int, seed: int) -> list[Architecture]:
     Raises:
         UserError: the mixing weights are so sharp that fewer than three different ones come up.
     """
-    # Duplicates are drawn again, up to a limit: near the end of a search the mixing weights are almost one-hot.
-    state = source.open()
-    drawn: dict[Genotype, None] = {}
-    for draw in range(MOST_DRAWS * count):
-        rng = generator(seed, "kendall", draw)
-        drawn[sample_genotype(state.mixing(), state.spec.space, rng)] = None
-        if len(drawn) == count:
-            break
+    drawn = different_draws(source.open(), count, seed)
     if len(drawn) < FEWEST:
         raise UserError(
             f"kendall_tau.source: the final mixing weights are nearly one-hot, {len(drawn)} different architectures "
             "came up and a ranking needs 3; set source: epochs"
         )
     return [Architecture(f"sample {index}", genotype, source) for index, genotype in enumerate(drawn)]
+
+
+def different_draws(state: SearchState, count: int, seed: int) -> list[Genotype]:
+    """Draw ``count`` different genotypes in proportion to the mixing weights; fewer where the weights are sharp."""
+    # Duplicates are drawn again, up to a limit: near the end of a search the mixing weights are almost one-hot.
+    mixing, space = state.mixing(), state.spec.space
+    drawn: dict[Genotype, None] = {}
+    for draw in range(MOST_DRAWS * count):
+        drawn[sample_genotype(mixing, space, generator(seed, "kendall", draw))] = None
+        if len(drawn) == count:
+            break
+    return list(drawn)
 
 
 def scored(architectures: Sequence[Architecture], score: Score | None) -> list[Architecture]:

@@ -50,6 +50,9 @@ class KendallSettings(Settings):
     """Number of architectures, drawn uniformly from what a table or bank knows; all where it knows fewer."""
     known_by_epoch: int = Field(default=100, ge=0, le=MOST_TO_RANK)
     """The first so many of them are scored by every snapshot of the search too, all in trajectory; below 3 none are."""
+    known_sampled: int = Field(default=100, ge=0, le=MOST_TO_RANK)
+    """Number of different architectures drawn in proportion to the final mixing weights. Those that a table or bank
+    knows are ranked by themselves, and their accuracies compared with those of the uniform draw; 0 draws none."""
     known_images: Count | None = None
     """Images of the architecture half that each of them is scored on, class-balanced; null takes all."""
     retest: bool = True

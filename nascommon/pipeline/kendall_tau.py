@@ -28,7 +28,8 @@ from nascommon.runtime.progress import Progress, epoch_figures, progress, summar
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 from nascommon.statistics.pairs import read_pairs
-from nascommon.statistics.ranking import attainable_tau, rank_correlation, trajectory
+from nascommon.statistics.ranking import rank_correlation, trajectory
+from nascommon.statistics.variance import attainable_tau
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 

@@ -15,7 +15,7 @@ from nascommon.cost.peaks import supernets
 from nascommon.data.prepared import open_prepared
 from nascommon.data.preparing import is_prepared
 from nascommon.method import Method
-from nascommon.pipeline.known_ranking import SCORED_AT_ONCE
+from nascommon.pipeline.known_scores import SCORED_AT_ONCE
 from nascommon.pipeline.paths import TARGET_DATA
 from nascommon.pipeline.truths import Source, find_truth, find_truth_by, own_bank
 from nascommon.runtime.hardware import resolve_precision
@@ -57,7 +57,9 @@ def known_cost(
     settings = params.kendall_tau
     count = min(settings.known_architectures, len(source.scores.genotypes()))
     each = count if settings.mode == "trajectory" else min(settings.known_by_epoch, count)
-    scorings = count + each * min(params.search.snapshots, method.epochs)
+    by_snapshots = each * min(params.search.snapshots, method.epochs)
+    sampled = settings.known_sampled if source.kind == "table" else 0  # a bank knows hardly any of them
+    scorings = count + by_snapshots + sampled
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(
         0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels, precision=precision
@@ -67,8 +69,10 @@ def known_cost(
     calibration = min(settings.calibration_batches * settings.training.batch_size, halves[0])
     images = (calibration, min(settings.known_images or halves[1], halves[1]))
     seconds = seconds_of_scoring(state, shape, images, device)
-    by_snapshot = f", {each} of them by every snapshot" if scorings > count else ""
-    return Cost(scorings * seconds, f"{count} architectures of a {source.kind} scored{by_snapshot}; trains nothing")
+    by_snapshot = f", {each} of them by every snapshot" if by_snapshots else ""
+    more = f", and {sampled} drawn from the final mixing weights" if sampled else ""
+    how = f"{count} architectures of a {source.kind} scored{by_snapshot}{more}; trains nothing"
+    return Cost(scorings * seconds, how)
 
 
 def expected_truth(params: Params, shape: Shape, device: torch.device) -> Source | None:

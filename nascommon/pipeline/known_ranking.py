@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from nascommon.data.batch import Batch, regrouped
-from nascommon.data.split import stratified
 from nascommon.gaps.architectures import FEWEST, SavedSupernet
+from nascommon.pipeline.known_sampled import sample_known
+from nascommon.pipeline.known_scores import Scored, Scorer, ranking_of, scored_by, table_of
 from nascommon.pipeline.paths import KENDALL
 from nascommon.pipeline.ranked import RankingSetup
-from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
+from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, headline, number, write_outputs
 from nascommon.pipeline.run import Run
 from nascommon.pipeline.truths import Source
+from nascommon.report.sampled import sampled_sentences
 from nascommon.runtime.artefacts import write_table
 from nascommon.runtime.progress import progress, summary
-from nascommon.runtime.seeding import derive, generator
-from nascommon.search.choose import inherited_accuracies
+from nascommon.runtime.seeding import derive
 from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import one_hot
-from nascommon.statistics.ranking import Ranking, attainable_tau, rank_correlation, tau_in_words, trajectory
-from nascommon.statistics.variance import intraclass_correlation
+from nascommon.statistics.ranking import Ranking, rank_correlation, tau_in_words, trajectory
+from nascommon.statistics.variance import attainable_tau, intraclass_correlation
 
-SCORED_AT_ONCE = 512
-"""Images of a batch in which architectures are scored: small supernets take as long for 50 as for 200."""
-PARTS = 10
-"""Lines that tell how far the scoring is."""
 TOP_SHARE = 0.1
 """The best tenth is ranked by itself too: among the good ones order matters, and it is harder."""
-TOP = (1, 5, 10, 50)
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Known architectures with their scores.
-
-    Attributes:
-        genotypes: drawn uniformly from what is known, without repetition.
-        known_N: their accuracies.
-        score_N: their search scores.
-        trainings: accuracies of single trainings of each; none where these are not known.
-    """
-
-    genotypes: list[Genotype]
-    known_N: Floats
-    score_N: Floats
-    trainings: list[tuple[float, ...]]
-
-    @property
-    def repeats(self) -> int:
-        """Number of trainings that every architecture has at least."""
-        return min(map(len, self.trainings), default=0)
-
-
-class Scorer:
-    """Scores architectures by supernets, on batches that are loaded once."""
-
-    def __init__(self, ranked: RankingSetup) -> None:
-        settings, data = ranked.run.params.kendall_tau, ranked.data
-        few = data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
-        self.calibration: list[Batch] = regrouped(few, SCORED_AT_ONCE)
-        part, wanted = data.prepared.part("architecture"), settings.known_images
-        if wanted is not None and wanted < len(part):
-            _, few_of_each = stratified(part.strata, wanted / len(part), generator(data.seed, "kendall", "images"))
-            part = part.subset(few_of_each)
-        self.valid: list[Batch] = list(data.evaluation(part, SCORED_AT_ONCE).epoch(0))
-
-    def scores(self, state: SearchState, genotypes: Sequence[Genotype]) -> Iterator[float]:
-        """Yield the accuracy of each genotype with inherited weights, batch norm recalibrated."""
-        return inherited_accuracies(state, genotypes, self.calibration, self.valid)
 
 
 def rank_known(run: Run, ranked: RankingSetup, source: Source) -> None:
@@ -92,6 +41,10 @@ def rank_known(run: Run, ranked: RankingSetup, source: Source) -> None:
         "trainings": trained, "repeats": scored.repeats,
     }  # fmt: skip
     tree = {"known": known, **agreement(scored, run.params.seed)}
+    if (sampled := sample_known(ranked, source, scorer)) is not None:
+        tree["sampled"] = sampled.against(scored, run.params.seed)
+        if sampled.scored is not None:
+            write_table(KENDALL / "sampled.csv", table_of(sampled.scored, "sampled"))
     if (table := by_epoch(ranked, scored, scorer)) is not None:
         write_table(KENDALL / "trajectory.csv", table)
         tree["trajectory"] = json.loads(table.to_json(orient="records"))
@@ -121,6 +74,8 @@ def in_words(tree: dict[str, Any]) -> dict[str, str]:
         lines["perfect score"] = f"would reach tau-b {number(tree['ceiling_tau_b'])}, on average"
     if rows := tree.get("trajectory"):
         lines["by epoch"] = ", ".join(f"{row['epoch'] + 1}: {number(row['tau_b'])}" for row in rows)
+    for sentence in sampled_sentences(headline(tree)):
+        lines["final weights"] = sentence
     return lines
 
 
@@ -137,15 +92,7 @@ def score_known(ranked: RankingSetup, source: Source, scorer: Scorer) -> Scored:
             f"kendall_tau.truth: the final supernet holds {len(genotypes)} of the known architectures, and a ranking "
             f"needs {FEWEST}; set kendall_tau.truth: retrain"
         )
-    score_N = told(state, genotypes, scorer)
-    known = [source.scores.known(genotype) for genotype in genotypes]
-    trainings = [source.trainings.known(genotype) if source.trainings else None for genotype in genotypes]
-    return Scored(
-        genotypes,
-        np.array([one.mean for one in known if one is not None]),
-        score_N,
-        [one.accuracies if one is not None else () for one in trainings],
-    )
+    return scored_by(scorer, state, source, genotypes)
 
 
 def drawn(source: Source, state: SearchState, count: int, seed: int) -> list[Genotype]:
@@ -168,19 +115,6 @@ def fits(state: SearchState, genotype: Genotype) -> bool:
     except ValueError:
         return False
     return True
-
-
-def told(state: SearchState, genotypes: Sequence[Genotype], scorer: Scorer) -> Floats:
-    """Score architectures and tell how far it is, a line for every tenth."""
-    ends = np.unique(np.linspace(0, len(genotypes), PARTS + 1).round().astype(int)).tolist()
-    scores: list[float] = []
-    with progress("kendall_tau", len(ends) - 1, unit="tenth") as bar:
-        for part, (begin, end) in enumerate(itertools.pairwise(ends)):
-            for score in scorer.scores(state, genotypes[begin:end]):
-                scores.append(score)
-                bar.batch(len(scores) - begin, end - begin)
-            bar.step(part, {"scored": f"{end} of {len(genotypes)} architectures"})
-    return np.array(scores)
 
 
 def by_epoch(ranked: RankingSetup, scored: Scored, scorer: Scorer) -> pd.DataFrame | None:
@@ -228,26 +162,3 @@ def top_tenth(scored: Scored, seed: int) -> Ranking | None:
         return None
     best = np.argsort(-scored.known_N, kind="stable")[:count]
     return ranking_of(scored.score_N[best], scored.known_N[best], seed)
-
-
-def ranking_of(score_N: Floats, known_N: Floats, seed: int) -> Ranking:
-    """Compare scores with known accuracies."""
-    return rank_correlation(score_N, known_N, seed=seed, top=TOP)
-
-
-def table_of(scored: Scored) -> pd.DataFrame:
-    """Return a row for every architecture."""
-    most = max(map(len, scored.trainings), default=0)
-    singles = {
-        f"known_{index}": [one[index] if index < len(one) else None for one in scored.trainings]
-        for index in range(most)
-    }
-    return pd.DataFrame(
-        {
-            "architecture": [f"known {index}" for index in range(len(scored.genotypes))],
-            "search_score": scored.score_N,
-            "known": scored.known_N,
-            **singles,
-            "genotype": [json.dumps(genotype.to_json()) for genotype in scored.genotypes],
-        }
-    )

@@ -72,7 +72,23 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
         metrics |= {"known": known["architectures"], "known_trainings": known["trainings"]}
         metrics["known_repeats"] = known["repeats"]
         metrics |= {"top_tenth_n": (tree["top_tenth"] or {}).get("n"), "icc": (tree["icc"] or {}).get("value")}
+    if "sampled" in tree:
+        metrics |= sampled_figures(tree["sampled"])
     return metrics
+
+
+def sampled_figures(sampled: dict[str, Any]) -> dict[str, float | None]:
+    """Return the figures of what the final mixing weights drew."""
+    ranking, uniform = sampled.get("ranking", {}), sampled.get("uniform", {})
+    tau_low, tau_high = ranking.get("interval") or (None, None)
+    low, high = uniform.get("interval") or (None, None)
+    figures = {
+        "wanted": sampled["wanted"], "different": sampled["different"], "known": sampled["known"],
+        "tau_b": ranking.get("tau_b"), "tau_b_low": tau_low, "tau_b_high": tau_high, "mean": sampled.get("mean"),
+        "uniform_n": uniform.get("n"), "uniform_mean": uniform.get("mean"),
+        "difference": uniform.get("difference"), "difference_low": low, "difference_high": high,
+    }  # fmt: skip
+    return {f"sampled_{name}": value for name, value in figures.items()}
 
 
 def describe_ranking(ranking: Ranking) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nascommon.report.known_truth import ONE_DEPTH, Truth, known, truth_section, truth_sentences
+from nascommon.report.sampled import ENDS, sampled_sentences
 from nascommon.runtime.progress import duration, percent, points
 from nascommon.space.genotype import format_cell, genotype_from_json
 from nascommon.statistics.ranking import tau_in_words
@@ -15,8 +16,6 @@ COMPARABILITY = (
     "interval that the size of the test set leaves, unless they say that they were not trained here; `paper` are "
     "published figures, their sources in table.csv."
 )
-ENDS = ("", "_low", "_high")
-"""Endings of a figure's name and of those of its interval."""
 GAPS = (
     "This run alone, with 95 % intervals; `python -m stages.gaps` prints all tracked runs with equal settings but for "
     "method and seed, where several seeds have mean ± standard deviation."
@@ -80,7 +79,8 @@ def findings(results: dict[str, Any]) -> list[str]:
     )
     lines.append(operation_gap_sentence(gap, genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
-    lines += [ranking_sentence(kendall), *retest_sentences(kendall), *depth_sentences(kendall, results["truth"])]
+    lines += [ranking_sentence(kendall), *sampled_sentences(kendall), *retest_sentences(kendall)]
+    lines += depth_sentences(kendall, results["truth"])
     cost = results["cost_seconds"]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
     lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")

@@ -60,6 +60,21 @@ def paired_difference(first: Array, second: Array) -> tuple[float, float, float]
     return float(differences.mean()), max(-1.0, centre - half), min(1.0, centre + half)
 
 
+def bootstrap_difference(first: Sequence[float], second: Sequence[float], *, seed: int) -> tuple[float, float, float]:
+    """Return the mean of ``first`` less that of ``second`` with its 95 % percentile bootstrap interval.
+
+    The two are independent samples of at least two values each. Returns (difference, low, high).
+    """
+    interval = stats.bootstrap(
+        (np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        n_resamples=BOOTSTRAPS,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(np.mean(first) - np.mean(second)), float(interval.low), float(interval.high)
+
+
 def bootstrap_mean(values: Sequence[float], *, seed: int) -> tuple[float, float, float]:
     """Return the mean with its 95 % percentile bootstrap interval: (mean, low, high); one value has no spread."""
     numbers = np.asarray(values, dtype=np.float64)

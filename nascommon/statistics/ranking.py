@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from nascommon.settings import UserError
-from nascommon.statistics.variance import of_mean
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -160,24 +159,6 @@ def weighted_tau(x_N: Floats, y_N: Floats) -> float:
         for w_N in (_rank_weights(x_N), _rank_weights(y_N))
     ]
     return float(np.mean(taus))
-
-
-def attainable_tau(retest_tau: float | None, trainings: int = 1) -> float | None:
-    """Return the tau-b that a perfect score reaches on average, given that of two retrainings.
-
-    Both retrainings carry noise, a perfect score none: it correlates with either by the root of what the two correlate
-    with each other (correction for attenuation; Spearman, American Journal of Psychology 1904). Correlation and tau of
-    normal scores are related by r = sin(pi tau / 2) (Greiner 1909; Kruskal, JASA 1958). 0 where retrainings do not
-    agree. An expectation: a single score may lie above it. None where tau is undefined.
-
-    Args:
-        retest_tau: tau-b of two retrainings of the same architectures.
-        trainings: the score is compared with the mean of so many retrainings; that of several is more reliable.
-    """
-    if retest_tau is None:
-        return None
-    reliability = of_mean(math.sin(math.pi / 2 * max(retest_tau, 0.0)), trainings)
-    return 2 / math.pi * math.asin(math.sqrt(reliability))
 
 
 def tau_in_words(n: int, tau: float | None, low: float | None, high: float | None, *, confidence: float = 0.95) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,6 +44,24 @@ def of_mean(share: float, count: int) -> float:
     """Return the reliability of the mean of ``count`` measurements, given that of one (Spearman 1910; Brown 1910)."""
     share = max(share, 0.0)
     return count * share / (1 + (count - 1) * share)
+
+
+def attainable_tau(retest_tau: float | None, trainings: int = 1) -> float | None:
+    """Return the tau-b that a perfect score reaches on average, given that of two retrainings.
+
+    Both retrainings carry noise, a perfect score none: it correlates with either by the root of what the two correlate
+    with each other (correction for attenuation; Spearman, American Journal of Psychology 1904). Correlation and tau of
+    normal scores are related by r = sin(pi tau / 2) (Greiner 1909; Kruskal, JASA 1958). 0 where retrainings do not
+    agree. An expectation: a single score may lie above it. None where tau is undefined.
+
+    Args:
+        retest_tau: tau-b of two retrainings of the same architectures.
+        trainings: the score is compared with the mean of so many retrainings; that of several is more reliable.
+    """
+    if retest_tau is None:
+        return None
+    reliability = of_mean(math.sin(math.pi / 2 * max(retest_tau, 0.0)), trainings)
+    return 2 / math.pi * math.asin(math.sqrt(reliability))
 
 
 def intraclass_correlation(groups: Sequence[Sequence[float]], confidence: float = 0.95) -> IntraclassCorrelation | None:

@@ -27,6 +27,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.cost.footprint": "predicts memory, for the same refusal",
     "nascommon.report.figures": "how pictures of the curves look",
     "nascommon.report.plots": "as above",
+    "nascommon.report.sampled": "how figures are put in words",
     "nascommon.runtime.artefacts": "how files are written and checked",
     "nascommon.runtime.atomic": "as above",
     "nascommon.runtime.records": "as above",

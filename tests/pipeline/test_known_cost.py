@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import pytest
 import torch
 
 from nascommon.config import load_params
 from nascommon.cost.footprint import Shape
 from nascommon.pipeline.known_cost import Cost, known_cost
+from nascommon.pipeline.truths import Source
+from tests.pipeline.test_known_sampled import Counted
 from tests.pipeline.tiny_bank import with_bank
 from tests.stages.project import Project
 
@@ -32,6 +35,19 @@ def test_a_bank_that_applies_is_scored_and_another_one_is_not(prepared: Project)
     assert cost(prepared) is None
     prepared.change(kendall_tau__truth="auto", retrain__training__epochs=7)
     assert cost(prepared) is None
+
+
+def test_what_the_final_weights_draw_is_scored_too_where_a_table_knows_it(
+    prepared: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source("table", Counted(prepared), None)
+    monkeypatch.setattr("nascommon.pipeline.known_cost.expected_truth", lambda *_: source)
+    monkeypatch.setattr("nascommon.pipeline.known_cost.seconds_of_scoring", lambda *_: 1.0)
+    prepared.change(kendall_tau__known_architectures=20, kendall_tau__known_by_epoch=0, kendall_tau__known_sampled=7)
+    found = cost(prepared)
+    assert found is not None
+    assert found.how == "20 architectures of a table scored, and 7 drawn from the final mixing weights; trains nothing"
+    assert found.seconds == 27
 
 
 def test_before_the_pictures_are_prepared_as_many_are_taken_for_the_same(prepared: Project) -> None:

@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 
 from nascommon.config import load_params
-from nascommon.pipeline.known_ranking import Scored, Scorer, agreement, drawn
+from nascommon.pipeline.known_ranking import agreement, drawn
+from nascommon.pipeline.known_scores import Scored, Scorer
 from nascommon.pipeline.ranked import RankingSetup
 from nascommon.pipeline.run import stage_run
 from nascommon.pipeline.truths import Source, find_truth
 from nascommon.search.choose import inherited_accuracies, inherited_accuracy
 from nascommon.settings import UserError
-from nascommon.statistics.ranking import attainable_tau, rank_correlation
-from nascommon.statistics.variance import intraclass_correlation
+from nascommon.statistics.ranking import rank_correlation
+from nascommon.statistics.variance import attainable_tau, intraclass_correlation
 from tests.pipeline.tiny_bank import with_bank
 from tests.search.small import equal
 from tests.stages.project import Project

@@ -11,7 +11,7 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import Shape, prepared_shape
 from nascommon.data.prepared import open_prepared
 from nascommon.report.words import ranking_sentence, retest_sentences
-from nascommon.statistics.ranking import attainable_tau
+from nascommon.statistics.variance import attainable_tau
 from nascommon.training.artefact import load_network
 from tests.stages.bad_projects import picture
 from tests.stages.project import Project

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nascommon.settings import UserError
-from nascommon.statistics.intervals import Summary, summarise, wilson_interval
+from nascommon.statistics.intervals import Summary, bootstrap_difference, summarise, wilson_interval
 
 
 def test_summary_has_the_sample_standard_deviation() -> None:
@@ -67,3 +68,13 @@ def test_wilson_narrows_with_more_images_and_less_confidence() -> None:
 def test_impossible_counts_are_refused(correct: int, total: int) -> None:
     with pytest.raises(UserError, match=f"got {correct} of {total}"):
         wilson_interval(correct, total)
+
+
+def test_a_difference_of_means_has_the_interval_of_independent_samples() -> None:
+    draw = np.random.default_rng(0)
+    first, second = draw.normal(0.9, 0.02, 100), draw.normal(0.88, 0.06, 400)
+    difference, low, high = bootstrap_difference(first.tolist(), second.tolist(), seed=1)
+    assert difference == pytest.approx(first.mean() - second.mean())
+    half = 1.96 * math.sqrt(first.var() / 100 + second.var() / 400)
+    assert low == pytest.approx(difference - half, abs=5e-4)
+    assert high == pytest.approx(difference + half, abs=5e-4)

@@ -20,7 +20,6 @@ from nascommon.statistics.ranking import (
     MOST,
     NORMAL_FROM,
     Floats,
-    attainable_tau,
     bootstrap_interval,
     permutation_p_value,
     rank_correlation,
@@ -30,6 +29,7 @@ from nascommon.statistics.ranking import (
     trajectory,
     weighted_tau,
 )
+from nascommon.statistics.variance import attainable_tau
 from tests.oracles import rules
 
 FIGURE1 = {"DARTS_2nd": (2 / 15, 0.134840, 0.13), "EC_DARTS": (7 / 15, 7 / 15, 0.47)}
@@ -280,12 +280,6 @@ def test_a_perfect_score_beats_retest_agreement_and_reaches_what_that_predicts(
     assert attainable_tau(retest) == pytest.approx(predicted, abs=1e-3)
     assert attainable_tau(float(found_retest)) == pytest.approx(found_perfect, abs=2 * error)
     assert np.mean([one > other for one, other in taus]) > 0.6
-
-
-def test_the_ceiling_of_whole_no_and_unknown_agreement() -> None:
-    assert attainable_tau(1.0) == pytest.approx(1)
-    assert attainable_tau(0.0) == attainable_tau(-0.3) == 0
-    assert attainable_tau(None) is None
 
 
 @pytest.mark.parametrize(("trainings", "perfect"), [(1, 0.505), (3, 0.667)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nascommon.settings import UserError
-from nascommon.statistics.variance import intraclass_correlation, of_mean
+from nascommon.statistics.variance import attainable_tau, intraclass_correlation, of_mean
 
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 """Six targets, four judges: table 2 of Shrout and Fleiss, Psychological Bulletin 1979."""
@@ -68,3 +68,9 @@ def test_a_mean_of_several_is_more_reliable() -> None:
     assert of_mean(0.53, 1) == pytest.approx(0.53)
     assert of_mean(0.53, 3) == pytest.approx(0.772, abs=0.001)
     assert of_mean(-0.2, 3) == 0
+
+
+def test_the_ceiling_of_whole_no_and_unknown_agreement() -> None:
+    assert attainable_tau(1.0) == pytest.approx(1)
+    assert attainable_tau(0.0) == attainable_tau(-0.3) == 0
+    assert attainable_tau(None) is None
