@@ -16,6 +16,7 @@ from nascommon.pipeline.tested import Measured
 from nascommon.pipeline.truths import own_bank, protocol_of
 from nascommon.runtime.artefacts import read_json
 from nascommon.space.genotype import Genotype
+from nascommon.statistics.intervals import mean_share
 from nascommon.statistics.null import FEWEST_TO_SHOW, Comparison, compare, null_from_accuracies, published_null
 from nascommon.statistics.variance import IntraclassCorrelation, intraclass_correlation
 from nascommon.training.artefact import DESCRIPTION
@@ -48,7 +49,7 @@ class RandomOnes:
 
     def means(self, count: int) -> list[float]:
         """Return the mean of the first ``count`` trainings, in percent, of the architectures that have so many."""
-        return [100 * fmean(group[:count]) for group in self.groups if len(group) >= count]
+        return [100 * mean_share(group[:count]) for group in self.groups if len(group) >= count]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def judge_by(ours: Measured, ones: RandomOnes) -> Judged:
     """Compare with random architectures of one source."""
     count = ones.fair(len(ours.accuracies))
     source = ones.source if count == 1 else f"{ones.source}, means of {count} trainings each"
-    comparison = compare(100 * fmean(ours.accuracies[:count]), null_from_accuracies(ones.means(count), source))
+    comparison = compare(100 * mean_share(ours.accuracies[:count]), null_from_accuracies(ones.means(count), source))
     return Judged(comparison, count, intraclass_correlation(ones.groups))
 
 

@@ -11,7 +11,7 @@ from statistics import fmean
 from nascommon.data.loading import Data
 from nascommon.pipeline.run import Run
 from nascommon.space.genotype import Genotype
-from nascommon.statistics.intervals import summarise, wilson_interval
+from nascommon.statistics.intervals import mean_share, summarise, wilson_interval
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import predict
 
@@ -50,7 +50,7 @@ class Measured:
     @cached_property
     def accuracy(self) -> float:
         """Mean over the trainings."""
-        return fmean(self.accuracies)
+        return mean_share(self.accuracies)
 
     @property
     def sd(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nascommon.settings import UserError
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 BOOTSTRAPS = 2000
+SHARE_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ def summarise(values: Sequence[float]) -> Summary:
         raise UserError(f"values: at least one number and only finite ones needed, got {list(values)}")
     sd = float(numbers.std(ddof=1)) if numbers.size > 1 else None
     return Summary(n=int(numbers.size), mean=float(numbers.mean()), sd=sd)
+
+
+def mean_share(shares: Sequence[float]) -> float:
+    """Mean of shares of one test set, equal for equally many hits however they fall on the trainings.
+
+    As sums of rounded shares such means differ in the 16th digit, and what is tied would count as better or worse;
+    means of different numbers of hits differ by at least 1 / (trainings x pictures), in the ``SHARE_DIGITS`` kept.
+    """
+    return round(fmean(shares), SHARE_DIGITS)
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Protocol
 
 from nascommon.space.genotype import Genotype
+from nascommon.statistics.intervals import mean_share
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Known:
     @property
     def mean(self) -> float:
         """Mean over the seeds."""
-        return fmean(self.accuracies)
+        return mean_share(self.accuracies)
 
 
 class Truth(Protocol):

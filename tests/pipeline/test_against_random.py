@@ -11,6 +11,7 @@ from nascommon.pipeline.against_random import RandomOnes, judge_by
 from nascommon.pipeline.tested import Hits, Measured
 from nascommon.report.words import noise_sentences
 from nascommon.truth.bank import read_bank
+from nascommon.truth.known import Known
 from tests.pipeline.tiny_bank import NAME, with_bank
 from tests.stages.project import Project
 from tests.truth.small import genotype
@@ -51,6 +52,22 @@ def test_a_winner_has_a_percentile_with_its_interval_and_a_chance_down_to_one_in
     assert tied.percentile == 50
     assert tied.percentile_low < 25
     assert tied.percentile_high > 75
+
+
+def test_as_many_hits_are_a_tie_however_they_fall_on_the_trainings() -> None:
+    """719 pictures: means of three trainings with 2,112 hits together differ in the last digit of a float."""
+    total = 719
+    same = [
+        (low, middle, 2112 - low - middle)
+        for low in range(690, 704)
+        for middle in range(704, 719)
+        if low + middle >= 1393
+    ]
+    groups = [tuple(hits / total for hits in each) for each in same]
+    winner = Measured(genotype(0), tuple(Hits(704, 719, total) for _ in range(3)))
+    comparison = judge_by(winner, ones(*groups)).comparison
+    assert (comparison.percentile, comparison.p_as_good) == (50, 1)
+    assert {Known(group).mean for group in groups} == {winner.accuracy}
 
 
 def test_the_report_compares_with_a_bank_and_says_how_much_of_it_is_noise(searched: Project) -> None:
