@@ -131,7 +131,7 @@ def genotype_from_json(tree: Any, origin: str = "genotype") -> Genotype:
 
 def _from_json(tree: dict[str, Any]) -> Genotype:
     name = tree.get("skeleton", "darts")
-    if name not in SKELETONS:
+    if not isinstance(name, str) or name not in SKELETONS:
         raise UserError(f"skeleton: unknown {name!r}{nearest(str(name), list(SKELETONS))}")
     skeleton = SKELETONS[name]
     read = partial(_cell_from_json, tree, inputs=skeleton.inputs, dead_inputs=skeleton.keeps_none)

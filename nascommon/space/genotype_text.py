@@ -19,7 +19,8 @@ from typing import Any
 
 from nascommon.settings import UserError
 from nascommon.space.genotype import DARTS_INPUTS, Genotype, genotype_from_json
-from nascommon.space.nasbench201_text import from_string
+from nascommon.space.nasbench201 import NAME
+from nascommon.space.nasbench201_text import from_string, to_string
 
 LONGEST_TEXT = 100_000
 """Characters; a genotype has about a thousand."""
@@ -53,7 +54,17 @@ def parse_genotype(text: str, origin: str) -> Genotype:
         tree = _per_node(_tree(text))
     except UserError as error:
         raise UserError(f"{origin}: {error}") from error
-    return genotype_from_json(tree, origin)
+    return _in_its_space(genotype_from_json(tree, origin), origin)
+
+
+def _in_its_space(genotype: Genotype, origin: str) -> Genotype:
+    """Return a genotype; of the skeleton of NAS-Bench-201 it must be one of the cells that were trained."""
+    try:
+        if genotype.skeleton == NAME:
+            to_string(genotype)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from error
+    return genotype
 
 
 def _tree(text: str) -> Any:

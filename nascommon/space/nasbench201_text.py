@@ -112,8 +112,14 @@ def _operations(genotype: Genotype) -> list[str]:
     """Return the operation on every edge, ``none`` where there is no edge."""
     if genotype.skeleton != NAME:
         raise UserError(f"is a genotype of {genotype.skeleton}, not of {NAME}")
+    cell = genotype.main
+    if (len(cell.nodes), cell.concat) != (TOPOLOGY.nodes, TOPOLOGY.outputs):
+        raise UserError(
+            f"a cell of {NAME} has {TOPOLOGY.nodes} nodes and concat {list(TOPOLOGY.outputs)} "
+            f"(got {len(cell.nodes)} and {list(cell.concat)})"
+        )
     found: dict[Edge, str] = {}
-    for node, choices in genotype.main.by_state:
+    for node, choices in cell.by_state:
         for choice in choices:
             edge = Edge(choice.source, node)
             if edge in found or edge not in TOPOLOGY.position or choice.operation not in OPERATION_ORDER:

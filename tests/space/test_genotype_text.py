@@ -121,3 +121,21 @@ def test_what_is_no_genotype_is_one_line_that_names_the_file(
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("nodes", "concat", "message"), [
+    ([[["nor_conv_3x3", 0]]], [1], r"has 3 nodes and concat \[3\] \(got 1 and \[1\]\)"),
+    ([[["nor_conv_3x3", 0]], [], []], [1], r"has 3 nodes and concat \[3\] \(got 3 and \[1\]\)"),
+    ([[["sep_conv_3x3", 0]], [], []], [3], "sep_conv_3x3@0 does not fit a cell"),
+])  # fmt: skip
+def test_what_is_no_cell_of_the_benchmark_is_refused_and_not_taken_for_one(
+    nodes: list[Any], concat: list[int], message: str
+) -> None:
+    tree = {"schema": 1, "skeleton": "nasbench201", "cell": {"nodes": nodes, "concat": concat}}
+    with pytest.raises(UserError, match=f"^a.json: .*{message}"):
+        parse_genotype(json.dumps(tree), "a.json")
+
+
+def test_a_skeleton_that_is_no_name_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^a.json: skeleton: unknown \['nasbench201'\]"):
+        parse_genotype('{"schema": 1, "skeleton": ["nasbench201"]}', "a.json")
