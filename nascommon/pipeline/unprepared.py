@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from nascommon.data.storing import LARGEST_IN_MEMORY
 from nascommon.runtime.reading import Complaint, value_at
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
+from nascommon.truth.bank import read_bank
 
 SECTIONS = (("data",), ("transfer", "data"))
 KNOWN = {"digits": (1797, 1, 8, 10), "cifar10": (50_000, 3, 32, 10), "cifar100": (50_000, 3, 32, 100)}
@@ -49,7 +51,17 @@ def complaints(tree: dict[str, Any]) -> list[Complaint]:
             find_genotype(genotype)
     except UserError as error:
         found.append((("discretize", "genotype"), str(error)))
-    return found
+    return [*found, *_bank_complaints(tree)]
+
+
+def _bank_complaints(tree: dict[str, Any]) -> Iterator[Complaint]:
+    """Complain of a bank that is torn or edited; one that is not there yet will be made."""
+    bank = value_at(tree, ("baseline", "bank"))
+    try:
+        if isinstance(bank, str) and (path := Path(bank).expanduser()).exists():
+            read_bank(path)
+    except (UserError, RuntimeError) as error:  # RuntimeError: the home of a user who is not there
+        yield ("baseline", "bank"), str(error)
 
 
 def expected_shape(settings: DataSettings, folder: Path) -> Shape:

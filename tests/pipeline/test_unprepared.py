@@ -145,3 +145,11 @@ def test_the_preset_of_own_pictures_is_whole_but_for_the_path(tmp_path: Path, pi
     assert project.command("check", "--no-estimate").status == 0
     assert project.command("prepare").status == 0
     assert project.json("data/prepared/target/manifest.json")["classes"] == ["a", "b"]
+
+
+def test_a_torn_bank_is_told_before_a_search_is_paid_for(tmp_path: Path) -> None:
+    bank = tmp_path / "mine.csv"
+    named = ("baseline: {architectures: 2}", f"baseline: {{architectures: 2, bank: {bank}}}")
+    bank.write_text("# {", encoding="utf-8")
+    (line,) = checked(tmp_path, named)
+    assert re.search(r"baseline\.bank: .*mine\.csv: row 1: not the head of a bank", line)
