@@ -70,6 +70,8 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
     if "known" in tree:
         known = tree["known"]
         metrics |= {"known": known["architectures"], "known_trainings": known["trainings"]}
+        if "retest" in tree:  # of those with a second training, which may be fewer than all
+            metrics["retest_n"] = tree["retest"]["n"]
         metrics["known_repeats"] = known["repeats"]
         metrics |= {"top_tenth_n": (tree["top_tenth"] or {}).get("n"), "icc": (tree["icc"] or {}).get("value")}
     if "sampled" in tree:

@@ -175,4 +175,4 @@ def retest_sentences(kendall: dict[str, Any]) -> list[str]:
 
 def tau_with_interval(kendall: dict[str, Any], prefix: str = "") -> str:
     """Write a tau-b of the stage's metrics with its interval."""
-    return tau_in_words(kendall["n"], *(kendall.get(f"{prefix}tau_b{end}") for end in ENDS))
+    return tau_in_words(kendall.get(f"{prefix}n", kendall["n"]), *(kendall.get(f"{prefix}tau_b{end}") for end in ENDS))

@@ -13,8 +13,10 @@ from nascommon.config import load_params
 from nascommon.pipeline.known_ranking import agreement, drawn
 from nascommon.pipeline.known_scores import Scored, Scorer
 from nascommon.pipeline.ranked import RankingSetup
+from nascommon.pipeline.ranking_outputs import headline
 from nascommon.pipeline.run import stage_run
 from nascommon.pipeline.truths import Source, find_truth
+from nascommon.report.words import retest_sentences
 from nascommon.search.choose import inherited_accuracies, inherited_accuracy
 from nascommon.settings import UserError
 from nascommon.statistics.ranking import rank_correlation
@@ -106,3 +108,12 @@ def test_the_best_tenth_is_ranked_by_itself_and_single_trainings_tell_no_noise()
     assert tree["ranking"]["tau_b"] > 0.5
     assert tree["icc"] is None
     assert "retest" not in tree
+
+
+def test_agreement_of_trainings_is_told_of_as_many_architectures_as_have_two() -> None:
+    known = np.linspace(0.5, 0.9, 40)
+    twice: list[tuple[float, ...]] = [(one, one) if index < 3 else (one,) for index, one in enumerate(known)]
+    scored = Scored([None] * 40, known, known, twice)  # type: ignore[list-item]
+    sizes = {"architectures": 40, "trainings": 43 / 40, "repeats": 1}
+    agreement_sentence, *_ = retest_sentences(headline({"known": sizes, **agreement(scored, seed=0)}))
+    assert "no interval: 3 architectures are too few" in agreement_sentence
