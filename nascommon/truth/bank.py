@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -157,7 +157,7 @@ def read_bank(path: Path) -> Bank:
     head, protocol = _head(path, first)
     if not text.endswith("\n"):
         _refuse(path, text.count("\n") + 1, COLUMNS[-1], "the row is torn, its end is missing")
-    lines = csv.reader(io.StringIO(rest))
+    lines = _lines(path, rest)
     if tuple(next(lines, ())) != COLUMNS:
         raise UserError(f"{path}: row 2: the columns must be {', '.join(COLUMNS)}; {ADVICE}")
     rows = tuple(_row(path, line, cells, protocol) for line, cells in enumerate(lines, FIRST_ROW))
@@ -207,6 +207,13 @@ def _table(rows: Iterable[Sequence[str]]) -> str:
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerows(rows)
     return written.getvalue()
+
+
+def _lines(path: Path, text: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(io.StringIO(text))
+    except csv.Error as error:
+        raise UserError(f"{path}: no table of a bank ({error}); {ADVICE}") from error
 
 
 def _head(path: Path, line: str) -> tuple[Head, str]:

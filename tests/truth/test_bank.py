@@ -112,6 +112,9 @@ def test_a_torn_bank_is_refused(bank: Path) -> None:
     bank.write_text(text.replace("accuracy,params", "params,accuracy"), encoding="utf-8")
     with pytest.raises(UserError, match="row 2: the columns must be genotype, seed, accuracy"):
         read_bank(bank)
+    bank.write_text(text + "x" * 200_000 + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no table of a bank"):
+        read_bank(bank)
 
 
 def edit(bank: Path, line: int, change: dict[str, str]) -> None:
