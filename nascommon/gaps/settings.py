@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nascommon.settings import BatchSize, Count, Settings, Whole
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
-FEWEST_TO_RANK, MOST_TO_RANK = 3, 5000
+FEWEST_TO_RANK, MOST_TO_RANK = 3, 20_000
 
 
 class DiscretizeSettings(Settings):

@@ -69,7 +69,7 @@ def training_batches(found: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
 def test_the_values_that_are_set_here_are_all_there_are() -> None:
     assert set(TrainingSettings.model_fields) == set(PROTOCOL)
     assert set(NetworkSettings.model_fields) == set(NETWORK)
-    assert set(RetrainSettings.model_fields) == {"network", "training", "holdout", "skip"}
+    assert set(RetrainSettings.model_fields) == {"network", "training", "holdout", "skip", "seeds"}
     assert set(SearchSettings.model_fields) == {
         "method", "space", "channels", "cells", "nodes", "candidates", "pieces", "watch_every", "snapshots"
     }  # fmt: skip
