@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nascommon.settings import BatchSize, Count, Settings, Whole
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
-FEWEST_TO_RANK, MOST_TO_RANK = 3, 20_000
+FEWEST_TO_RANK, MOST_TO_RANK = 3, 5000
 
 
 class DiscretizeSettings(Settings):
@@ -46,7 +46,7 @@ class KendallSettings(Settings):
     random architectures that were trained from scratch by the protocol of ``retrain``. retrain: the architectures of
     ``mode`` and ``source`` are trained now. auto: the first of table, bank and retrain that there is, where scores are
     inherited_val and the mode is not multi_run."""
-    known_architectures: int = Field(default=1000, ge=FEWEST_TO_RANK, le=MOST_TO_RANK)
+    known_architectures: int = Field(default=500, ge=FEWEST_TO_RANK, le=MOST_TO_RANK)
     """Number of architectures, drawn uniformly from what a table or bank knows; all where it knows fewer."""
     known_by_epoch: int = Field(default=100, ge=0, le=MOST_TO_RANK)
     """The first so many of them are scored by every snapshot of the search too, all in trajectory; below 3 none are."""

@@ -71,13 +71,17 @@ def test_the_values_that_are_set_here_are_all_there_are() -> None:
     assert set(NetworkSettings.model_fields) == set(NETWORK)
     assert set(RetrainSettings.model_fields) == {"network", "training", "holdout", "skip", "seeds"}
     assert set(SearchSettings.model_fields) == {
-        "method", "space", "channels", "cells", "nodes", "candidates", "pieces", "watch_every", "snapshots"
+        "method", "space", "channels", "cells", "nodes", "candidates", "pieces", "watch_every", "snapshots",
+        "none_wins", "affine",  # tests/space/test_nasbench201.py
     }  # fmt: skip
     assert set(DiscretizeSettings.model_fields) == {"calibration_batches", "batch_size", "worth_images", "genotype"}
-    assert set(BaselineSettings.model_fields) == {"architectures"}
+    # Seeds and bank: tests/pipeline/test_banking.py, test_against_random.py.
+    assert set(BaselineSettings.model_fields) == {"architectures", "seeds", "bank"}
     assert set(KendallSettings.model_fields) == {
         "mode", "architectures", "source", "search_score", "calibration_batches", "retest", "network",
         "deep_network", "training",
+        # tests/pipeline/test_known_ranking.py, test_known_sampled.py
+        "truth", "known_architectures", "known_by_epoch", "known_sampled", "known_images",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from nascommon.config import load_params
 from nascommon.pipeline.known_ranking import agreement, drawn
@@ -60,6 +61,16 @@ def test_fewer_are_drawn_uniformly_and_a_trajectory_scores_all_of_them(searched:
     assert len(set(table["genotype"])) == 6
     assert list(table["known"]) != sorted(table["known"])
     assert [row["n"] for row in searched.json("data/kendall_tau/ranking.json")["trajectory"]] == [6] * 3
+
+
+@pytest.mark.parametrize(("wanted", "images"), [(None, 80), (12, 12), (1000, 80)])
+def test_known_architectures_are_scored_on_so_many_images(searched: Project, wanted: int | None, images: int) -> None:
+    searched.change(kendall_tau__known_images=wanted)
+    with contextlib.chdir(searched.folder), stage_run("kendall_tau", load_params(Path("params.yaml"))) as run:
+        labels = [batch.labels for batch in Scorer(RankingSetup.open(run)).valid]
+    counts = torch.cat(labels).bincount()
+    assert counts.sum() == images
+    assert counts.max() - counts.min() <= 1
 
 
 def test_without_a_bank_that_applies_architectures_are_trained_and_the_reason_is_said(searched: Project) -> None:
