@@ -167,7 +167,8 @@ def test_6_compiled_modules_and_tracking_rerun_nothing(pipeline: Pipeline) -> No
 
 def test_7_a_longer_retraining_reruns_what_it_changes_and_no_search(pipeline: Pipeline) -> None:
     pipeline.change(retrain__training__epochs=4)
-    assert ran(pipeline.dvc("repro")) == {"retrain", "baseline", "evaluate"}
+    # kendall_tau, too: which known accuracies it may rank by depends on how networks are retrained.
+    assert ran(pipeline.dvc("repro")) == {"retrain", "baseline", "kendall_tau", "evaluate"}
     pipeline.commit("longer retraining")
 
 

@@ -9,19 +9,30 @@ import pytest
 from nascommon.space.space import SPACES
 from tests.stages.project import Project
 
+NEEDS = {
+    "nasbench201": {
+        "retrain__network__auxiliary": False,
+        "retrain__network__cells": 3,
+        "transfer__data": None,
+        "kendall_tau__deep_network": None,
+    }
+}
+"""Settings without which the networks of a space are refused."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["darts", "random"])
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_a_space_goes_from_search_to_retraining(prepared: Project, name: str, method: str) -> None:
-    prepared.change(search__space=name, search__nodes=None, search__method=method)
+    prepared.change(search__space=name, search__nodes=None, search__method=method, **NEEDS.get(name, {}))
     prepared.stages("search", "discretize", "retrain")
     genotype = prepared.json("data/discretize/genotype.json")
     space = SPACES[name]
     for kind, cell in space.cells.items():
         topology = cell.topology
         for node, choices in enumerate(genotype[kind]["nodes"], start=topology.inputs):
-            assert len(choices) == 2
+            kept = min(cell.kept, len(topology.incoming[node]))
+            assert len(choices) <= kept if cell.keeps_none else len(choices) == kept == 2
             for operation, source in choices:
                 edge = next(i for i in topology.incoming[node] if topology.edges[i].source == source)
                 assert operation in cell.candidates[edge]
