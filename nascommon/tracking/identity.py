@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from nascommon.runtime.revision import revision
+from nascommon.settings import leaves
 
 SAME_BIRTH = 60
 """Seconds by which the birth of a process may seem to move: it is counted from a boot time that follows the clock."""
@@ -73,15 +74,7 @@ class StageRun:
 
     def flat_params(self) -> dict[str, str]:
         """The settings with dotted names: `search.channels`."""
-        return {name: str(value) for name, value in _leaves(self.params)}
-
-
-def _leaves(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+        return {name: str(value) for name, value in leaves(self.params)}
 
 
 def owner() -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from nascommon.data.prepared import Manifest
 from nascommon.data.settings import Augment
 from nascommon.runtime.artefacts import digest
 from nascommon.runtime.records import quoted
-from nascommon.settings import Count, Probability, Settings
+from nascommon.settings import Count, Probability, Settings, leaves
 from nascommon.space.precision import Precision
 from nascommon.space.record import SpaceRecord
 from nascommon.space.space import Space
@@ -111,12 +110,3 @@ def drawn_from(space: Space) -> Drawn:
     record = SpaceRecord.for_baseline(space)
     cells = [(kind, cell.nodes, cell.concat, cell.kept, cell.candidates) for kind, cell in record.cells.items()]
     return Drawn(name=record.space, skeleton=record.skeleton, content_hash=digest(cells))
-
-
-def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a tree of settings by dotted key."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
