@@ -2,6 +2,7 @@
 
     python -m benchmarks.device --out h100.json --seconds 540
     python -m benchmarks.device --out h100.json --against path/to/checkout --data data/prepared/target
+    python -m benchmarks.device --out h100.json --only steps:darts --only profile:darts
 
 ``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and a training step, with
 ``--against`` in turns with those of the released code; ``profile`` counts kernels and the gaps between them; ``ladder``
@@ -17,7 +18,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,6 +108,23 @@ def writable(tree: Any) -> Any:
     return str(tree) if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
+def chosen(all_parts: Iterable[Measurement], only: Sequence[str]) -> list[Measurement]:
+    """Return the parts that are named ``PART`` or ``PART:CASE``, in the order of the names; all where none is named.
+
+    Raises:
+        ValueError: a name fits no part.
+    """
+    parts = list(all_parts)
+    named: list[Measurement] = []
+    for name in only:
+        fitting = [part for part in parts if name in (part.part, f"{part.part}:{part.case}")]
+        if not fitting:
+            known = ", ".join(f"{part.part}:{part.case}" for part in parts)
+            raise ValueError(f"--only {name}: no such part; known: {known}")
+        named += [part for part in fitting if part not in named]
+    return named if only else parts
+
+
 def attempt(task: Measurement, deadline: Deadline, report: Report) -> dict[str, Any]:
     """Do a part; return its row, whatever happens."""
     name = {"part": task.part, "case": task.case}
@@ -155,6 +173,7 @@ def main(
     side: Annotated[int, typer.Option(min=8, help="Pixels of random pictures.")] = SIDE,
     pictures: Annotated[int, typer.Option(min=1, help="Random ones in either half of the search.")] = HALF,
     commit: Annotated[str | None, typer.Option(help="Of the code, where git does not tell.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="PART or PART:CASE, in this order; may be repeated.")] = None,
 ) -> None:
     """Ask whether a device computes right, and how fast; end with 1 where a part failed or found wrong results."""
     deadline = Deadline(seconds)
@@ -164,12 +183,13 @@ def main(
         choose_kernels(where, math.inf)  # as in a long phase
         authors = tuple(released.load(path) for path in against or ())
         bench = Bench(load_params(params), where, authors, side, pictures, data, deadline)
+        parts = chosen(measurements(bench), only or ())
     except (ValueError, ImportError, UserError) as error:
         raise typer.BadParameter(str(error)) from error
     command = " ".join(["python -m benchmarks.device", *sys.argv[1:]])
     head = {"command": command, "commit": commit or str(revision(ROOT)), "machine": machine(where)}
     report = Report(out, head)
-    for task in measurements(bench):
+    for task in parts:
         row = attempt(task, deadline, report)
         report.add(row)
         cleaned(where)

@@ -16,7 +16,7 @@ from benchmarks.timing import Step, seconds_of, synchronise
 
 MILLI_OF_MICRO = 1e-3
 GIGA = 1e9
-LONGEST = 8
+LONGEST = 24
 """Kinds of kernels that are named, those that take the most time."""
 COPIED = {"cuda": 2**29, "cpu": 2**24}
 """Bytes of the copy that the bandwidth is measured with."""

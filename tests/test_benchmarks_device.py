@@ -106,6 +106,26 @@ def test_a_part_that_fails_is_a_line_of_the_report_and_the_next_one_runs(
     assert [row.get("passed") for row in json.loads(out.read_text())["rows"]] == [None, True]
 
 
+def test_parts_are_chosen_by_name_in_the_order_of_the_names(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurements(monkeypatch, good("darts"), good("pcdarts"), good("da2s"))
+    out = tmp_path / "report.json"
+    result = call(device.main, *options(params, out), "--only", "gate:da2s", "--only", "gate:pcdarts")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert [row["case"] for row in rows] == ["da2s", "pcdarts"]
+
+
+def test_every_part_is_known_by_a_name_of_its_own_and_others_are_refused(bench: Bench) -> None:
+    parts = list(device.measurements(bench))
+    assert device.chosen(parts, []) == parts
+    assert [part.part for part in device.chosen(parts, ["profile", "steps"])][-1] == "steps"
+    assert len(device.chosen(parts, ["steps", "steps:pcdarts"])) == len(device.chosen(parts, ["steps"]))
+    with pytest.raises(ValueError, match="--only steps:nas: no such part; known: gate:pcdarts"):
+        device.chosen(parts, ["steps:nas"])
+
+
 def test_wrong_results_end_with_a_status_of_their_own(
     params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
