@@ -1,13 +1,13 @@
-"""The report in words: what was found, how sure it is, what it cost, and the table."""
+"""The report in words: the verdict, what stands behind it, and the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from nascommon.report.known_truth import ONE_DEPTH, Truth, known, truth_section, truth_sentences
 from nascommon.report.sampled import ENDS, sampled_sentences
-from nascommon.runtime.progress import duration, percent, points
+from nascommon.report.verdict import sentences
+from nascommon.runtime.progress import percent, points
 from nascommon.space.genotype import format_cell, genotype_from_json
 from nascommon.statistics.ranking import tau_in_words
 
@@ -30,6 +30,10 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
     return "\n".join(
         [
             f"# {title}",
+            "",
+            *[f"- {line}" for line in sentences(results).values()],
+            "",
+            "What stands behind it:",
             "",
             *[f"- {line}" for line in findings(results)],
             "",
@@ -55,9 +59,9 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
 
 
 def findings(results: dict[str, Any]) -> list[str]:
-    """Return the sentences a reader wants first."""
+    """Return what stands behind the verdict, a sentence or two each."""
     metrics, stages = results["metrics"], results["stages"]
-    lines = [*truth_sentences(results["truth"]), accuracy_sentence(metrics["test_accuracy"], results["accuracies"])]
+    lines = truth_sentences(results["truth"])
     if given := results["given"]:
         what = "judged" if metrics["test_accuracy"] is None else "retrained"
         lines.append(
@@ -68,31 +72,11 @@ def findings(results: dict[str, Any]) -> list[str]:
     for comparison in results["comparisons"]:
         lines += [random_sentence(comparison), *noise_sentences(comparison)]
     lines += diverged_sentences(stages)
-    if not results["comparisons"] and metrics["test_accuracy"] is not None:
-        why = f" ({results['no_bank']})" if results["no_bank"] else ""
-        lines.append(f"Not compared with random architectures{why}: set baseline.architectures.")
-    gap = stages["discretize"]
-    lines.append(
-        f"Discretization gap: {points(gap['discretization_gap'])} of accuracy lost; the supernet's validation accuracy "
-        f"goes from {percent(gap['soft'])} to {percent(gap['kept'])} (learned weights on what is kept "
-        f"{percent(gap['kept_weighted'])}, batch norm recalibrated {percent(gap['kept_recalibrated'])})."
-    )
-    lines.append(operation_gap_sentence(gap, genotype_from_json(results["genotype"]).main_kind))
+    lines.append(cut_sentence(stages["discretize"]))
+    lines.append(operation_gap_sentence(stages["discretize"], genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
     lines += [ranking_sentence(kendall), *sampled_sentences(kendall), *retest_sentences(kendall)]
-    lines += depth_sentences(kendall, results["truth"])
-    cost = results["cost_seconds"]
-    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
-    lines.append(f"Cost: {duration(sum(cost.values()))} ({parts}).")
-    return lines
-
-
-def accuracy_sentence(accuracy: float | None, each: Sequence[float]) -> str:
-    """Say how the retrained network did, or that there is none."""
-    if accuracy is None:
-        return "Not retrained, since retrain.skip is true: no accuracy of its own, and no random networks beside it."
-    several = f"mean of {len(each)} trainings: {', '.join(map(percent, each))}; " if len(each) > 1 else ""
-    return f"Test accuracy {percent(accuracy)} ({several}last epoch, test images read once)."
+    return lines + depth_sentences(kendall, results["truth"])
 
 
 def diverged_sentences(stages: dict[str, Any]) -> list[str]:
@@ -128,6 +112,16 @@ def noise_sentences(comparison: dict[str, Any]) -> list[str]:
         return [f"{one}; the rest is the seed's."]
     compared = f"{noise['of_mean']:.2f} of the variance of what is compared, means of {count} trainings"
     return [f"{compared}, lies between architectures; {one}."]
+
+
+def cut_sentence(gap: dict[str, Any]) -> str:
+    """Say what cutting costs by the measures that are not the headline gap."""
+    raw, weighted = points(gap["discretization_gap"]), points(gap["discretization_gap_weighted"])
+    return (
+        f"With the batch norm of the mixture, which is wrong for any part of it, the supernet goes from "
+        f"{percent(gap['soft'])} to {percent(gap['kept'])} ({raw} lost); to {percent(gap['kept_weighted'])} "
+        f"({weighted} lost) if what is kept has its learned weights."
+    )
 
 
 def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
