@@ -66,8 +66,9 @@ def evaluate(params: Params) -> None:
             *linear_row(run, target),
             *transfer_row(run),
         ]
-        # Where a table knows the architecture, the papers' results in its own space stand beside it instead.
-        table = comparison_table(rows, published_results() if truth is None else published_results().head(0))
+        # Other people's results say something beside ours only where they come from the same protocol.
+        published = published_results() if params.evaluate.published_protocol else published_results().head(0)
+        table = comparison_table(rows, published)
         results = collect_results(run, ours, random, rows, judged, truth)
         results["no_bank"] = None if isinstance(bank, Bank) else bank
         kind = genotype_from_json(results["genotype"]).main_kind
@@ -159,6 +160,7 @@ def collect_results(
         "cost_seconds": seconds,
         "genotype": genotype.to_json(),
         "given": run.params.discretize.genotype,
+        "published_protocol": run.params.evaluate.published_protocol,
         "stages": stages,
         "provenance": run.provenance(),
     }

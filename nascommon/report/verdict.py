@@ -159,7 +159,7 @@ def _agreement(kendall: Mapping[str, Any]) -> str:
 def cost_sentence(cost: Mapping[str, float]) -> str:
     """Say how long it took to find and retrain the architecture."""
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in cost.items())
-    return f"Cost {duration(sum(cost.values()))} ({parts})."
+    return f"Cost: {duration(sum(cost.values()))} ({parts})."
 
 
 def searched(results: Results) -> bool:

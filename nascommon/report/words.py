@@ -13,9 +13,10 @@ from nascommon.statistics.ranking import tau_in_words
 
 COMPARABILITY = (
     "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
-    "interval that the size of the test set leaves, unless they say that they were not trained here; `paper` are "
-    "published figures, their sources in table.csv."
+    "interval that the size of the test set leaves, unless they say that they were not trained here. "
 )
+PUBLISHED = "`paper` are published figures of the same protocol on CIFAR-10, their sources in table.csv."
+NOT_PUBLISHED = "Published figures are left out: evaluate.published_protocol is false, so this is another protocol."
 GAPS = (
     "This run alone, with 95 % intervals; `python -m stages.gaps` prints all tracked runs with equal settings but for "
     "method and seed, where several seeds have mean ± standard deviation."
@@ -49,7 +50,7 @@ def write_report(title: str, results: dict[str, Any], table: str, gaps: str) -> 
             gaps,
             "## Results",
             "",
-            COMPARABILITY,
+            COMPARABILITY + (PUBLISHED if results["published_protocol"] else NOT_PUBLISHED),
             "",
             table,
             f"Commit {birth['commit']}, {birth['hardware']}, torch {birth['torch']}, command `dvc repro`.",

@@ -106,3 +106,8 @@ def test_the_report_begins_with_the_verdict() -> None:
     first, *others = [line for line in write_report("a run", run, "", "").splitlines() if line.startswith("- ")]
     assert first == f"- {sentences(run)['verdict']}"
     assert [f"- {line}" for line in sentences(run).values()] == [first, *others[:4]]
+
+
+def test_published_figures_stand_beside_ours_only_where_the_protocol_is_theirs() -> None:
+    assert "Published figures are left out" in write_report("a run", results(), "", "")
+    assert "published figures of the same protocol" in write_report("a run", results(published_protocol=True), "", "")
