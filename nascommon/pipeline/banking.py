@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +18,7 @@ from nascommon.pipeline.run import prepare_device
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import executor
 from nascommon.runtime.hardware import describe, resolve_precision
-from nascommon.runtime.progress import epoch_figures, progress
+from nascommon.runtime.progress import epoch_figures, pieces
 from nascommon.runtime.revision import revision
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.draws import random_genotype
@@ -77,17 +76,16 @@ def fill_bank(params: Params, prepared: Path, bank: Path, plan: Plan, *, workers
     jobs = missing_jobs(retraining, plan, space, read_bank(bank) if bank.exists() else None, precision)
     training, certificate = params.retrain.training, birth_certificate(device)
     kept, _ = retraining.pictures()
-    done = itertools.count()
-    with progress("bank", len(jobs), unit="network") as bar:
+    with pieces("bank", len(jobs), unit="network", at_a_time=workers) as bar:
 
-        def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
+        def on_job(index: int, job: Job, trained: Trained | DivergenceError) -> None:
             if isinstance(trained, DivergenceError):
                 bar.say(f"warning: {job.name} {trained.what}; it is left out")
-                bar.step(next(done), {})
+                bar.end(index, {})
                 return
             row = row_of(trained, job, retraining.data, params.evaluate.batch_size, certificate)
             add_rows(bank, head, [row])
-            bar.step(next(done), epoch_figures({"valid_accuracy": row.accuracy}))
+            bar.end(index, epoch_figures({"valid_accuracy": row.accuracy}))
 
         train_many(
             jobs,
@@ -96,7 +94,9 @@ def fill_bank(params: Params, prepared: Path, bank: Path, plan: Plan, *, workers
             device=device,
             validation=None,
             executor=executor(workers, threads_of_each(params.threads, workers)),
-            hooks=ManyHooks(on_job=on_job),
+            hooks=ManyHooks(
+                on_epoch=lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job=on_job
+            ),
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from functools import partial
 
@@ -14,7 +13,7 @@ from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import executor
-from nascommon.runtime.progress import epoch_figures, progress, summary
+from nascommon.runtime.progress import epoch_figures, pieces, summary
 from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.draws import random_genotype
@@ -68,18 +67,18 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
     ]
     kept, held_out = retraining.pictures()
     manifest = retraining.data.prepared.manifest
-    at_a_time, done = retraining.at_a_time(run, len(jobs)), itertools.count()
+    at_a_time = retraining.at_a_time(run, len(jobs))
     threads = threads_of_each(run.params.threads, at_a_time)
     provenance = run.provenance(threads=threads)
-    with progress("baseline", len(jobs), unit="network") as bar:
+    with pieces("baseline", len(jobs), unit="network", at_a_time=at_a_time) as bar:
 
-        def on_job(_index: int, job: Job, trained: Trained | DivergenceError) -> None:
+        def on_job(index: int, job: Job, trained: Trained | DivergenceError) -> None:
             if isinstance(trained, DivergenceError):
                 bar.say(f"warning: {job.name} {trained.what}; it is left out")
-                bar.step(next(done), {})
+                bar.end(index, {})
                 return
             figures = trained.summary()
-            bar.step(next(done), epoch_figures(figures))
+            bar.end(index, epoch_figures(figures))
             counts = network_complexity(job.genotype, trained.network.spec, manifest.height, manifest.width).as_dict()
             save_network(
                 BASELINE / job.name,
@@ -98,5 +97,5 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
             validation=partial(held_out.evaluation, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
             executor=executor(at_a_time, threads),
-            hooks=ManyHooks(bar.resume, lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs), on_job),
+            hooks=ManyHooks(bar.resume, lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job),
         )

@@ -24,7 +24,7 @@ from nascommon.pipeline.truths import find_truth
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import executor
-from nascommon.runtime.progress import Progress, epoch_figures, progress, summary
+from nascommon.runtime.progress import Pieces, epoch_figures, pieces, summary
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
 from nascommon.statistics.pairs import read_pairs
@@ -109,8 +109,7 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
         for which, spec in specs.items()
         for i, architecture in enumerate(architectures)
     ]
-    done = itertools.count()
-    with progress("kendall_tau", len(jobs), unit="network") as bar:
+    with pieces("kendall_tau", len(jobs), unit="network", at_a_time=at_a_time) as bar:
         results = train_many(
             jobs,
             training,
@@ -121,8 +120,8 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
             executor=executor(at_a_time, threads_of_each(run.params.threads, at_a_time)),
             hooks=ManyHooks(
                 on_resume=bar.resume,
-                on_epoch=lambda _index, row: bar.batch(row["epoch"] + 1, training.epochs),
-                on_job=lambda _index, job, trained: tell(bar, next(done), job, trained),
+                on_epoch=lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs),
+                on_job=lambda index, job, trained: tell(bar, index, job, trained),
             ),
         )
     found = (math.nan if isinstance(trained, DivergenceError) else accuracy(trained) for trained in results)
@@ -131,13 +130,13 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
     return Retrained(scores, {job.name: trained.what for job, trained in pairs if isinstance(trained, DivergenceError)})
 
 
-def tell(bar: Progress, done: int, job: Job, trained: Trained | DivergenceError) -> None:
+def tell(bar: Pieces, index: int, job: Job, trained: Trained | DivergenceError) -> None:
     """Say how a retraining ended."""
     if isinstance(trained, DivergenceError):
         bar.say(f"warning: {job.name} {trained.what}; its architecture is left out of the ranking")
-        bar.step(done, {})
+        bar.end(index, {})
     else:
-        bar.step(done, epoch_figures({"valid_accuracy": accuracy(trained)}))
+        bar.end(index, epoch_figures({"valid_accuracy": accuracy(trained)}))
 
 
 def accuracy(trained: Trained) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from nascommon.pipeline.search import FurtherSearch, searches_at_a_time
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import Piece, executor
-from nascommon.runtime.progress import epoch_figures, progress
+from nascommon.runtime.progress import epoch_figures, pieces
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
@@ -137,21 +136,21 @@ class RankingSetup:
             FurtherSearch(params, TARGET_DATA, self.run.device, derive(params.seed, "run", index), file.address)
             for index, file in enumerate(files, start=1)
         ]
-        at_a_time, done = searches_at_a_time(params, self.data, count), itertools.count()
+        at_a_time = searches_at_a_time(params, self.data, count)
         accuracies: dict[int, float] = {}
-        with progress("kendall_tau", count, unit="search") as bar:
+        with pieces("kendall_tau", count, unit="search", at_a_time=at_a_time) as bar:
 
             def on_message(index: int, told: dict[str, Any] | str) -> None:
                 if isinstance(told, str):
                     files[index].report(told)
                 else:
-                    bar.batch(told["epoch"] + 1, self.method.epochs)
+                    bar.part(index, told["epoch"] + 1, self.method.epochs)
 
             def on_result(index: int, accuracy: float | DivergenceError) -> None:
                 if isinstance(accuracy, DivergenceError):
                     raise accuracy
                 accuracies[index] = accuracy
-                bar.step(next(done), epoch_figures({"valid_accuracy": accuracy}))
+                bar.end(index, epoch_figures({"valid_accuracy": accuracy}))
 
             executor(at_a_time, threads_of_each(params.threads, at_a_time)).run(
                 [Piece(f"search {index}", search.run) for index, search in enumerate(searches, start=1)],

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,28 +15,60 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from nascommon.runtime.workload import Workload
+
 WIDTH: Final = 100
 _REFRESH_SECONDS: Final = 0.2
 _RECENT: Final = 5
 """Epochs whose mean time gives the ETA: phases differ in cost, so old epochs say little."""
 
 
+class Lines:
+    """Where lines go: to a file as they are, on a terminal above a live line."""
+
+    def __init__(self, live: Live | None) -> None:
+        self._live = live
+        self._refreshed = time.monotonic()
+
+    def print(self, line: str) -> None:
+        """Print a line that stays."""
+        if self._live is None:
+            print(line, flush=True)
+            return
+        self._live.update(Text(""))
+        self._live.console.print(Text(line), no_wrap=True, overflow="ellipsis")
+
+    def say(self, text: str) -> None:
+        """Print a sentence, on as many lines as it needs."""
+        for line in textwrap.wrap(_printable(text), WIDTH, subsequent_indent="  "):
+            self.print(line)
+
+    def show(self, words: Callable[[float], Sequence[str]]) -> None:
+        """Renew the live line by the words of this moment, if there is one and it is time; costs nothing in a file."""
+        now = time.monotonic()
+        if self._live is None or now - self._refreshed < _REFRESH_SECONDS:
+            return
+        self._refreshed = now
+        self._live.update(Text("  ".join(word for word in words(now) if word), style="dim"), refresh=True)
+
+
 class Progress:
     """Prints the epochs of one loop; on a terminal a live line shows the epoch that is under way."""
 
-    def __init__(self, title: str, total: int, unit: str, live: Live | None) -> None:
+    def __init__(self, title: str, total: int, unit: str, lines: Lines) -> None:
         self._title = title
         self._total = total
         self._done = 0
         self._unit = unit
-        self._live = live
-        self._began = self._refreshed = time.monotonic()
+        self._lines = lines
+        self._began = time.monotonic()
         self._seconds: deque[float] = deque(maxlen=_RECENT)
+        self.say = lines.say
 
     def resume(self, done: int) -> None:
         """Say that an earlier process has done so many epochs."""
         self._done = done
-        self._print(f"{self._title}: continuing after {self._unit} {done} of {self._total}")
+        self._lines.print(f"{self._title}: continuing after {self._unit} {done} of {self._total}")
 
     def step(self, epoch: int, figures: Mapping[str, str], note: str = "") -> None:
         """Print the line of an epoch that has ended.
@@ -50,27 +82,23 @@ class Progress:
         self._seconds.append(now - self._began)
         self._began = now
         self._done = epoch + 1
-        shown = [f"{name} {_printable(value)}" for name, value in figures.items()]
         tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _printable(note)]
-        self._print(_fitted(self._head(self._done), shown, [word for word in tail if word]))
-
-    def say(self, text: str) -> None:
-        """Print a sentence between the epochs, on as many lines as it needs."""
-        for line in textwrap.wrap(_printable(text), WIDTH, subsequent_indent="  "):
-            self._print(line)
+        self._lines.print(_fitted(self._head(self._done), figures, tail))
 
     def batch(self, done: int, total: int) -> None:
         """Show how far the epoch under way is; costs nothing in a file, and little on a terminal."""
-        now = time.monotonic()
-        if self._live is None or now - self._refreshed < _REFRESH_SECONDS:
-            return
-        self._refreshed = now
         part = done / max(total, 1)
-        words = [self._head(self._done + 1), f"{part:4.0%}", f"{duration(now - self._began)} so far", self._eta(part)]
-        self._live.update(Text("  ".join(word for word in words if word), style="dim"), refresh=True)
+        self._lines.show(
+            lambda now: [
+                self._head(self._done + 1),
+                f"{part:4.0%}",
+                f"{duration(now - self._began)} so far",
+                self._eta(part),
+            ]
+        )
 
     def _head(self, count: int) -> str:
-        return f"{self._title} {self._unit} {count:>{len(str(self._total))}}/{self._total}"
+        return _head(self._title, self._unit, count, self._total)
 
     def _eta(self, part: float) -> str:
         """Time left, when `part` of the epoch under way is done; empty while nothing is known or left."""
@@ -83,12 +111,47 @@ class Progress:
         left = self._total - self._done - part
         return f"eta {duration(each * left)}" if left > 0 else ""
 
-    def _print(self, line: str) -> None:
-        if self._live is None:
-            print(line, flush=True)
-            return
-        self._live.update(Text(""))
-        self._live.console.print(Text(line), no_wrap=True, overflow="ellipsis")
+
+class Pieces:
+    """Prints pieces of work, one by one or side by side, as they end; on a terminal a live line shows those under way.
+
+    The time that a line gives per piece is the mean over all that were done here, however many at a time.
+    """
+
+    def __init__(self, title: str, work: Workload, unit: str, lines: Lines) -> None:
+        self._title = title
+        self._unit = unit
+        self._work = work
+        self._lines = lines
+        self.say = lines.say
+
+    def resume(self, done: int) -> None:
+        """Say that an earlier process has done so many pieces; each of them ends all the same, at once."""
+        self._lines.print(f"{self._title}: continuing after {self._unit} {done} of {self._work.total}")
+
+    def part(self, index: int, done: int, of: int) -> None:
+        """Note that a piece has finished its part number ``done`` of so many, each of which must be told."""
+        self._work.part(index, done, of, time.monotonic())
+        self._lines.show(
+            lambda now: [
+                f"{_head(self._title, self._unit, self._work.ended, self._work.total)} done",
+                f"{len(self._work.shares)} under way",
+                f"{duration(now - self._work.began)} so far",
+                self._eta(),
+            ]
+        )
+
+    def end(self, index: int, figures: Mapping[str, str], note: str = "") -> None:
+        """Print the line of a piece that has ended; see ``Progress.step``."""
+        now = time.monotonic()
+        self._work.end(index, now)
+        each = self._work.seconds_each(now)
+        tail = ["" if each is None else f"{duration(each)}/{self._unit}", self._eta(), _printable(note)]
+        self._lines.print(_fitted(_head(self._title, self._unit, self._work.ended, self._work.total), figures, tail))
+
+    def _eta(self) -> str:
+        left = self._work.seconds_left()
+        return "" if left is None else f"eta {duration(left)}"
 
 
 @contextmanager
@@ -97,12 +160,25 @@ def progress(title: str, total: int, *, unit: str = "epoch") -> Iterator[Progres
 
     On a terminal the last line is live. Elsewhere (a file, a pipe, TERM=dumb) there is one plain line per epoch.
     """
+    with _lines() as lines:
+        yield Progress(title, total, unit, lines)
+
+
+@contextmanager
+def pieces(title: str, total: int, *, unit: str, at_a_time: int) -> Iterator[Pieces]:
+    """Follow `total` pieces of work, up to ``at_a_time`` of them side by side; prints as ``progress`` does."""
+    with _lines() as lines:
+        yield Pieces(title, Workload(total, at_a_time, time.monotonic()), unit, lines)
+
+
+@contextmanager
+def _lines() -> Iterator[Lines]:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     if not sys.stdout.isatty() or console.is_dumb_terminal:
-        yield Progress(title, total, unit, None)
+        yield Lines(None)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield Progress(title, total, unit, live)
+        yield Lines(live)
 
 
 def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
@@ -144,13 +220,18 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} points"
 
 
-def _fitted(head: str, figures: Sequence[str], tail: Sequence[str]) -> str:
+def _head(title: str, unit: str, count: int, total: int) -> str:
+    return f"{title} {unit} {count:>{len(str(total))}}/{total}"
+
+
+def _fitted(head: str, figures: Mapping[str, str], tail: Sequence[str]) -> str:
     """Join with two blanks, leaving out the last figures until the line fits; the note is cut only after that."""
-    for keep in range(len(figures), -1, -1):
-        line = "  ".join([head, *figures[:keep], *tail])
+    shown, words = [f"{name} {_printable(value)}" for name, value in figures.items()], [word for word in tail if word]
+    for keep in range(len(shown), -1, -1):
+        line = "  ".join([head, *shown[:keep], *words])
         if len(line) <= WIDTH:
             return line
-    return "  ".join([head, *tail])[: WIDTH - 3] + "..."
+    return "  ".join([head, *words])[: WIDTH - 3] + "..."
 
 
 def _relative_path(path: Path) -> str:

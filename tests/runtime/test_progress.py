@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nascommon.runtime.progress import WIDTH, duration, number, percent, points, progress, summary
+from nascommon.runtime.progress import WIDTH, duration, number, percent, pieces, points, progress, summary
 
 Wait = Callable[[float], None]
 
@@ -87,6 +87,41 @@ def test_a_resumed_loop_says_where_it_goes_on_and_counts_on(capsys: pytest.Captu
     assert printed(capsys) == [
         "search: continuing after epoch 10 of 12",
         "search epoch 11/12  3.0s/epoch  eta 3.0s",
+    ]
+
+
+def test_pieces_side_by_side_are_given_the_mean_time_and_the_time_until_all_are_done(
+    capsys: pytest.CaptureFixture[str], wait: Wait
+) -> None:
+    with pieces("baseline", 4, unit="network", at_a_time=2) as show:
+        for together in ((0, 1), (2, 3)):
+            wait(17)
+            for index in together:
+                show.part(index, 1, 1)
+            for index in together:
+                show.end(index, {"valid acc": percent(0.5)})
+                wait(0.1)
+    assert printed(capsys) == [
+        "baseline network 1/4  valid acc 50.00 %  8.5s/network  eta 17s",
+        "baseline network 2/4  valid acc 50.00 %  8.5s/network  eta 17s",
+        "baseline network 3/4  valid acc 50.00 %  8.5s/network  eta 0.0s",
+        "baseline network 4/4  valid acc 50.00 %  8.6s/network",
+    ]
+
+
+def test_pieces_that_an_earlier_process_finished_have_no_time(capsys: pytest.CaptureFixture[str], wait: Wait) -> None:
+    with pieces("baseline", 3, unit="network", at_a_time=1) as show:
+        show.resume(1)
+        show.end(0, {})
+        wait(2)
+        show.part(1, 1, 2)
+        wait(2)
+        show.part(1, 2, 2)
+        show.end(1, {}, note="late")
+    assert printed(capsys) == [
+        "baseline: continuing after network 1 of 3",
+        "baseline network 1/3",
+        "baseline network 2/3  4.0s/network  eta 4.0s  late",
     ]
 
 
@@ -171,6 +206,15 @@ def test_on_a_terminal_a_live_line_shows_the_epoch_under_way(monkeypatch: pytest
         show.batch(2, 4)
         assert re.search(r"search epoch 2/2 +50% +1m00s so far +eta 1m00s", terminal.getvalue())
     assert "search epoch 1/2  loss 1.0000  2m00s/epoch  eta 2m00s" in terminal.getvalue()
+
+
+def test_on_a_terminal_a_live_line_shows_all_pieces_under_way(monkeypatch: pytest.MonkeyPatch, wait: Wait) -> None:
+    terminal = on_terminal(monkeypatch, "xterm")
+    with pieces("baseline", 3, unit="network", at_a_time=2) as show:
+        for index in (0, 1):
+            wait(15)
+            show.part(index, 1, 4)
+    assert re.search(r"baseline network 0/3 done +2 under way +30s so far +eta 3m30s", terminal.getvalue())
 
 
 def test_the_live_line_is_not_redrawn_for_every_batch(monkeypatch: pytest.MonkeyPatch, wait: Wait) -> None:
