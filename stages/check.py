@@ -10,6 +10,8 @@ from nascommon.config import load_params
 from nascommon.method import REGISTRY
 from nascommon.pipeline.check import estimate_in_words, what_is_known, what_reruns
 from nascommon.pipeline.estimate import estimates
+from nascommon.pipeline.protocol_check import rulings, to_text
+from nascommon.pipeline.protocol_evidence import tracked_evidence
 from nascommon.pipeline.run import prepare_device
 from nascommon.pipeline.unprepared import complaints
 from nascommon.report.methods import method_table, record
@@ -18,10 +20,15 @@ from nascommon.runtime.progress import summary
 from stages.cli import PARAMS, ParamsFile, run_stage
 
 Table = Annotated[bool, typer.Option("--table", help="Print the table of all methods instead, as in the README.")]
+Rules = Annotated[
+    bool, typer.Option("--protocol", help="Judge what has run by rules of good practice instead, and say what to do.")
+]
 Estimating = Annotated[bool, typer.Option(help="Measure a few real steps of each stage for the estimate.")]
 
 
-def main(params: ParamsFile = PARAMS, estimate: Estimating = True, table: Table = False) -> None:
+def main(
+    params: ParamsFile = PARAMS, estimate: Estimating = True, table: Table = False, protocol: Rules = False
+) -> None:
     """Say everything that is wrong with the params file and the folders it names, or print what it stands for.
 
     Prints the record of the selected method, which stages `dvc repro` would run, and per stage an estimate of time,
@@ -29,6 +36,9 @@ def main(params: ParamsFile = PARAMS, estimate: Estimating = True, table: Table 
     """
     if table:
         print(method_table())
+        return
+    if protocol:
+        print(to_text(rulings(tracked_evidence(load_params(params)))))
         return
     settings = load_params(params, look=complaints)
     device = prepare_device(settings)

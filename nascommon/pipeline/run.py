@@ -104,7 +104,12 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
         key=fingerprint,
         pipeline=digest(params.model_dump(mode="json", exclude={*MACHINE, "methods"}), method_tree(params)),
         params=tracked_params(params),
-        tags={"protocol": protocol(params), "settings": method_hash(params)},
+        tags={
+            "protocol": protocol(params),
+            "settings": method_hash(params),
+            "hardware": describe(device),
+            "torch": torch.__version__,
+        },
     )
     with tracked(params.tracking, tracked_run) as tracker:
         checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ class Revision:
         return f"{self.commit[:8]}{'-dirty' * self.dirty}" if self.commit else "unknown"
 
 
-def revision(folder: Path) -> Revision:
-    """Return the commit of the checkout that holds ``folder``."""
+def revision(folder: Path, sources: Sequence[str] = SOURCES) -> Revision:
+    """Return the commit of the checkout that holds ``folder``, dirty where ``sources`` (patterns of git) differ."""
     commit = _git(folder, "rev-parse", "HEAD")
-    return Revision(commit, bool(commit and _git(folder, "status", "--porcelain", "--", *SOURCES)))
+    return Revision(commit, bool(commit and _git(folder, "status", "--porcelain", "--", *sources)))
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -10,7 +10,7 @@ import socket
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -106,10 +106,24 @@ class FinishedRun:
     """Hash of the method's settings."""
     seed: int
     metrics: Mapping[str, float]
+    data: str = ""
+    """Name of the data source."""
+    protocol: str = ""
+    """Hash of everything but method and seed."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    """Settings by dotted key, as text."""
 
 
-def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[FinishedRun]:
-    """Return the newest finished run of every method, settings and seed, of that stage and protocol, in that order."""
+def finished_runs(uri: str, root: Path, stage: str, protocol: str | None = None) -> list[FinishedRun]:
+    """Return the newest finished run of every method, settings, seed and protocol, of that stage, in that order.
+
+    Args:
+        uri: of the store.
+        root: folder that a SQLite file is looked for in.
+        stage: that finished.
+        protocol: hash of everything but method and seed; None takes all.
+    """
     if uri.startswith(_SQLITE):
         database = root / uri.removeprefix(_SQLITE)
         if not database.is_file():
@@ -119,11 +133,13 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str) -> list[Finis
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
-    asked = f"tags.stage = '{stage}' and tags.protocol = '{protocol}' and attributes.status = 'FINISHED'"
-    newest: dict[tuple[str, str, int], FinishedRun] = {}
+    asked = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"
+    asked += "" if protocol is None else f" and tags.protocol = '{protocol}'"
+    newest: dict[tuple[str, str, int, str], FinishedRun] = {}
     for run in client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time ASC"]):
-        method, settings, seed = run.data.tags["method"], run.data.tags["settings"], int(run.data.tags["seed"])
-        newest[method, settings, seed] = FinishedRun(method, settings, seed, dict(run.data.metrics))
+        tags = run.data.tags
+        key = (tags["method"], tags["settings"], int(tags["seed"]), tags["protocol"])
+        newest[key] = FinishedRun(*key[:3], dict(run.data.metrics), tags["data"], key[3], tags, dict(run.data.params))
     return [newest[key] for key in sorted(newest)]
 
 

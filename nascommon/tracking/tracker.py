@@ -106,8 +106,8 @@ def tracked(uri: str, stage_run: StageRun) -> Iterator[Tracker]:
         tracker.close("FINISHED")
 
 
-def finished_runs(uri: str, project_root: Path, stage: str, protocol: str) -> list[store.FinishedRun]:
-    """Return the newest finished run of a protocol by method, settings and seed; [] where that fails."""
+def finished_runs(uri: str, project_root: Path, stage: str, protocol: str | None = None) -> list[store.FinishedRun]:
+    """Return the newest finished run by method, settings, seed and protocol, or of one alone; [] where that fails."""
     if uri == "none":
         return []
     try:
