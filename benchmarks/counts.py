@@ -27,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.cases import NHWC, Search, Sizes, bilevel, method_record, training_way
 from benchmarks.kernels import bytes_of
+from benchmarks.launches import kernels_of
 from benchmarks.plain import Halves
 from benchmarks.timing import Step
 from nascommon.data.batch import Batch
@@ -41,15 +42,6 @@ KERNEL_SECONDS = 5e-6
 """Time of a small kernel, as measured on an H200: 18,101 kernels took 94 ms."""
 BYTES_PER_SECOND = 4.3e12
 """Bandwidth of an H200's memory."""
-KERNELS = {
-    "convolution_backward": 2,
-    "native_batch_norm": 3,
-    "native_batch_norm_backward": 2,
-    "diag_embed": 2,
-    "slice_backward": 2,
-    "_foreach_lerp_": 5,
-}
-"""Kernels of an operator that has several."""
 READINGS = {"native_batch_norm": 2, "native_batch_norm_backward": 1.5}
 """Times that an operator moves its bytes, where it reads them for its sums and again for its result."""
 FIRST = 12
@@ -59,12 +51,13 @@ LAUNCH_NOTHING = ("empty", "_unsafe_view")
 FOREACH = "_get_foreach_kernels_supported_devices"
 
 
-class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators by name, and predicts how long they take."""
+class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts operators by name and the kernels of all of them, and predicts how many seconds these take."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kinds: Counter[str] = Counter()
+        self.kernels = 0
         self.seconds = 0.0
 
     def __torch_dispatch__(
@@ -74,8 +67,10 @@ class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = func.overloadpacket.__name__
         if not func.is_view and func.namespace == "aten" and not any(name in kind for name in LAUNCH_NOTHING):
             self.kinds[kind] += 1
+            kernels = kernels_of(func, args)
+            self.kernels += kernels
             moved = READINGS.get(kind, 1) * (bytes_of((args, kwargs)) + bytes_of(result))
-            self.seconds += max(KERNELS.get(kind, 1) * KERNEL_SECONDS, moved / BYTES_PER_SECOND)
+            self.seconds += max(kernels * KERNEL_SECONDS, moved / BYTES_PER_SECOND)
         return result
 
 
@@ -89,8 +84,8 @@ def _as_on_a_gpu() -> Iterator[None]:
         yield
 
 
-def counts(name: str, sizes: Sizes = PAPERS) -> tuple[Counter[str], float]:
-    """Return how often a step gives each kind of operator to a GPU, and the seconds that are predicted for it.
+def counts(name: str, sizes: Sizes = PAPERS) -> Counted:
+    """Return how often a step gives each kind of operator to a GPU, its kernels, and the seconds predicted for it.
 
     Args:
         name: of a method, whose bilevel step it is; ``RETRAIN`` is a training step of the stand-alone network.
@@ -99,9 +94,10 @@ def counts(name: str, sizes: Sizes = PAPERS) -> tuple[Counter[str], float]:
     with _as_on_a_gpu():
         step = _training_step(sizes) if name == RETRAIN else _search_step(name, sizes)
         step()  # the optimisers make their state
-        with _Counted() as counted:
+        counted = Counted()
+        with counted:
             step()
-    return counted.kinds, counted.seconds
+    return counted
 
 
 def _search_step(name: str, sizes: Sizes) -> Step:
@@ -134,9 +130,11 @@ def main(
     """Count the operators of a step at the papers' sizes."""
     found = {}
     for name in methods.split(","):
-        kinds, seconds = counts(name)
-        found[name] = {"operators": kinds, "predicted_ms": 1e3 * seconds}
-        typer.echo(f"{name}: {kinds.total()} operators, {1e3 * seconds:.1f} ms predicted; {listed(kinds)}")
+        step = counts(name)
+        operators, kernels, milliseconds = step.kinds.total(), step.kernels, 1e3 * step.seconds
+        found[name] = {"operators": step.kinds, "kernels": kernels, "predicted_ms": milliseconds}
+        most = listed(step.kinds)
+        typer.echo(f"{name}: {operators} operators, {kernels} kernels, {milliseconds:.1f} ms predicted; {most}")
     if out is not None:
         write_json(out, found)
 

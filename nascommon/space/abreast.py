@@ -186,8 +186,13 @@ def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype
     """Return the kernels of each list one after the other, flattened, in ``dtype``.
 
     They are copied and converted all together, and so are their gradients.
+
+    Args:
+        alike: kernels of one type: CUDA has a kernel for all of a concatenation only if its parts are of one.
+        like: gives dtype and device where there is no kernel.
+        dtype: of the result.
     """
-    flat = torch.cat([like.new_empty(0), *(each.flatten() for same in alike for each in same)])
+    flat = torch.cat([each.flatten() for same in alike for each in same] or [like.new_empty(0)])
     return torch.split(flat.to(dtype), [sum(each.numel() for each in same) for same in alike])
 
 

@@ -108,8 +108,9 @@ class SupernetCell(nn.Module):
         return torch.cat([states[state] for state in self.topology.outputs], dim=1)
 
     def _weights(self, mixing: CellMixing) -> Tensor:
-        # In the type of batch norm, too, whatever the precision of convolutions; pools and skips have no parameters.
-        return mixing.products().to(next(self.parameters(), mixing.weights_EO).dtype)
+        # In the type of batch norm, whatever the precision of convolutions, whose weights may be narrow here
+        # (``narrow_weights``). Pools without batch norm and skips have no statistics.
+        return mixing.products().to(next(self.buffers(), mixing.weights_EO).dtype)
 
     def _abreast(self, mixing: CellMixing, dtype: torch.dtype) -> Terms:
         """Return what computes a state's candidates, bypasses and shuffle all at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from nascommon.data.batch import Batch
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
+from nascommon.space import abreast, narrowing, supernet
+from nascommon.space.abreast import Abreast, gathered
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import search_operation
 from nascommon.space.precision import Precision, computing
@@ -23,6 +26,7 @@ from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
 from tests.methods.smoke import METHODS, smoke_method, smoke_spec
 from tests.search.small import CLASSES, CPU
+from tests.space.gpu import as_on_a_gpu
 
 
 def batch(seed: int) -> Batch:
@@ -58,6 +62,27 @@ def test_convolutions_are_computed_in_bfloat16() -> None:
     logits = state.supernet(batch(1).images, state.mixing())
     assert seen == {torch.bfloat16}
     assert logits.dtype == torch.float32
+
+
+def test_a_gpu_mixes_by_weights_as_wide_as_those_that_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels and mixing weights are gathered as they are kept, all in one type, while other weights are narrow."""
+    as_on_a_gpu(monkeypatch)
+    monkeypatch.setattr(narrowing, "converts_at_once", lambda _: True)
+    state, given, parts = state_of("darts", "bfloat16"), set[torch.dtype](), set[torch.dtype]()
+
+    class Seen(Abreast):
+        def _gather_weights(self, weights_EO: Tensor, edges_E: Tensor | None, dtype: torch.dtype) -> None:
+            given.add(weights_EO.dtype)
+            super()._gather_weights(weights_EO, edges_E, dtype)
+
+    def seen(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        parts.update(each.dtype for same in alike for each in [*same, like])
+        return gathered(alike, like, dtype)
+
+    monkeypatch.setattr(supernet, "Abreast", Seen)
+    monkeypatch.setattr(abreast, "gathered", seen)
+    state.supernet(batch(1).images, state.mixing())
+    assert given == parts == {torch.float32}
 
 
 def test_the_architecture_gradient_is_close_to_that_of_float32() -> None:
