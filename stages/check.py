@@ -10,6 +10,7 @@ from nascommon.config import load_params
 from nascommon.method import REGISTRY
 from nascommon.pipeline.check import estimate_in_words, what_is_known, what_reruns
 from nascommon.pipeline.estimate import estimates
+from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.protocol_check import rulings, to_text
 from nascommon.pipeline.protocol_evidence import tracked_evidence
 from nascommon.pipeline.run import prepare_device
@@ -41,6 +42,7 @@ def main(
         print(to_text(rulings(tracked_evidence(load_params(params)))))
         return
     settings = load_params(params, look=complaints)
+    given_genotype(settings)  # a cell of another space is told by its settings alone
     device = prepare_device(settings)
     method = settings.method()
     print(f"{params}: no mistakes found")

@@ -72,7 +72,9 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
         raise UserError(f"{path}:{line}: not YAML: holds the control {character}; delete it") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not YAML: {error.problem}") from error
+        raise UserError(
+            f"{path}:{line}: not YAML: {error.problem}{_hint(text.splitlines()[line - 1 : line])}"
+        ) from error
     reader = _Reader()
     tree = reader.to_python(node, ())
     if reader.complaints:
@@ -80,6 +82,12 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     if not isinstance(tree, dict):
         raise UserError(f"{path}:1: must hold sections such as 'search:' (got {type(tree).__name__})")
     return tree, reader.lines
+
+
+def _hint(lines: list[str]) -> str:
+    """Say what may be meant by a value that begins like a block of text, as strings of NAS-Bench-201 do."""
+    value = lines[0].partition(": ")[2].strip() if lines else ""
+    return f"; a value that begins with | stands in quotes: '{value}'" if value.startswith("|") else ""
 
 
 def _text(path: Path) -> str:

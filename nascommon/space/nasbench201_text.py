@@ -96,10 +96,7 @@ def _genotype(operations: Sequence[str]) -> Genotype:
     """Return the cell with these operations on its edges, ``none`` included."""
     for name in operations:
         if name not in OPERATION_ORDER:
-            known = ", ".join(OPERATION_ORDER)
-            raise UserError(
-                f"unknown operation {name!r} of {NAME}{nearest(name, list(OPERATION_ORDER))} (known: {known})"
-            )
+            raise UserError(f"unknown operation {name!r} of {NAME}{nearest(name, list(OPERATION_ORDER))}")
     nodes = (
         tuple(Choice(operations[edge], TOPOLOGY.edges[edge].source) for edge in incoming if operations[edge] != NONE)
         for incoming in TOPOLOGY.incoming.values()

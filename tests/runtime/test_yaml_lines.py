@@ -31,6 +31,15 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     assert read(tmp_path, b"\xef\xbb\xbfa: 1\n")[0] == {"a": 1}
 
 
+def test_a_string_of_an_architecture_without_quotes_is_told_how_to_stand(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"params.yaml:2: not YAML: .*stands in quotes: '\|nor_conv_3x3~0\|\+\|none~0\|'$"
+    ):
+        read(tmp_path, b"discretize:\n  genotype: |nor_conv_3x3~0|+|none~0|\n")
+    with pytest.raises(UserError, match=r"params.yaml:1: not YAML: (?!.*quotes)"):
+        read(tmp_path, b"a: [1")
+
+
 def test_an_alias_is_what_it_stands_for(tmp_path: Path) -> None:
     assert read(tmp_path, b"a: &x [1, 2]\nb: *x\nc: *x\n")[0] == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
 

@@ -77,7 +77,10 @@ def test_a_string_is_a_genotype_wherever_one_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (TEXT.replace("nor_conv_1x1", "nor_conv_5x5"), r"unknown operation 'nor_conv_5x5'.*known: none, skip_connect"),
+        (
+            TEXT.replace("nor_conv_1x1", "nor_conv_5x5"),
+            r"unknown operation 'nor_conv_5x5'.*nown are none, skip_connect, [a-z0-9_, ]*$",
+        ),
         (TEXT.replace("~2", "~1"), r"a cell of nasbench201 is written \|op~0\|\+"),
         (TEXT[:-1], r"a cell of nasbench201 is written"),
         ("|nor_conv_3x3~0|", r"a cell of nasbench201 is written"),

@@ -206,6 +206,15 @@ def test_a_given_genotype_that_is_nowhere_is_refused_before_the_work(prepared: P
     assert not (prepared.folder / f"data/{stage}").exists()
 
 
+@pytest.mark.parametrize("stage", ["check", "search"])
+def test_a_given_genotype_of_another_space_is_refused_before_the_work(prepared: Project, stage: str) -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
+    prepared.change(discretize__genotype=cell)
+    with pytest.raises(UserError, match=r"params.yaml: discretize.genotype: .* is a genotype of nasbench201, and "):
+        prepared.stage(stage)
+    assert not (prepared.folder / "data/search").exists()
+
+
 def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> None:
     own = finished.json("data/discretize/genotype.json")
     gaps = finished.metrics("discretize")
