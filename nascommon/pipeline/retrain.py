@@ -28,7 +28,7 @@ from nascommon.space.network import AUXILIARY_MAP, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.statistics.intervals import summarise
-from nascommon.training.artefact import save_network
+from nascommon.training.artefact import PicturesRecord, save_network
 from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import FromScratchSettings
@@ -152,9 +152,7 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
             one.network,
             genotype,
             provenance=run.provenance(),
-            data=manifest.source,
-            normalisation={"mean": manifest.mean, "std": manifest.std},
-            classes=manifest.classes,
+            pictures=PicturesRecord.of(manifest),
             metrics={**one.summary(), **counts},
         )
     metrics = {**over_seeds([one.summary() for one in trained]), **counts}

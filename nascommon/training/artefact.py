@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
+from nascommon.data.fitting import Fit
+from nascommon.data.prepared import Manifest, Names, PerChannel
+from nascommon.data.samples import Storage
 from nascommon.runtime.artefacts import read_tensors, write_json, write_tensors
 from nascommon.runtime.records import read_record, remake_hint
 from nascommon.settings import Cells, Channels, Count, Settings, UserError
@@ -35,6 +38,26 @@ class SpecRecord(Settings):
     precision: Precision
 
 
+class PicturesRecord(Settings):
+    """What a network was trained on, and how a picture becomes what it takes; see ``Manifest`` for each."""
+
+    source: str
+    classes: Names
+    channels: Literal[1, 3]
+    height: Count
+    width: Count
+    fit: Fit
+    storage: Storage
+    mean: PerChannel
+    std: PerChannel
+    content_hash: str
+
+    @staticmethod
+    def of(manifest: Manifest) -> dict[str, Any]:
+        """Return what ``network.json`` keeps of a manifest."""
+        return manifest.model_dump(mode="json", include=set(PicturesRecord.model_fields))
+
+
 class NetworkRecord(Settings):
     """Part of ``network.json`` that is read again; provenance beside it is for people."""
 
@@ -44,6 +67,21 @@ class NetworkRecord(Settings):
     spec: SpecRecord
     genotype: dict[str, Any]
     metrics: dict[str, float | None] = Field(default_factory=dict)
+
+
+class DeployableRecord(NetworkRecord):
+    """What ``network.json`` says of a network that pictures can be given to as they are."""
+
+    pictures: PicturesRecord
+    provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        told, spec = self.pictures, self.spec
+        per_channel = {len(told.mean), len(told.std), told.channels, spec.image_channels}
+        if len(per_channel) > 1 or min(told.std) <= 0 or len(told.classes) != spec.classes:
+            raise ValueError("pictures: does not fit spec")
+        return self
 
 
 def save_network(folder: Path, network: Network, genotype: Genotype, **provenance: Any) -> None:
