@@ -32,16 +32,12 @@ run_one() {
 }
 
 run_all() {
-    seed='' elsewhere='' failed=''
+    seed='' failed=''
     for argument; do
         case $argument in
         seed=*) seed=-$(echo "$argument" | tr = _) ;;
-        --queue | --temp) elsewhere=yes ;;
         esac
     done
-    # Queued runs work in folders of their own that go away: they write to this folder's tracking store.
-    store=$(sed -n 's|^tracking: *sqlite:///\([^/ ][^ ]*\).*|\1|p' params.yaml)
-    if [ "$elsewhere" ] && [ "$store" ]; then set -- -S "tracking='sqlite:///$PWD/$store'" "$@"; fi
     set -f # brackets in values are lists, not patterns of file names
     while read row by changes; do
         restore

@@ -13,6 +13,7 @@ from nascommon.data.layout import picture_root
 from nascommon.data.pictures import some
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import DataSettings
+from nascommon.runtime.home import home
 from nascommon.settings import UserError
 
 DOWNLOADS = Path("data/downloads")
@@ -35,7 +36,7 @@ def read_cifar(settings: DataSettings) -> tuple[tuple[str, ...], Pixels, Pixels]
 
 def _downloaded(kind: type[CIFAR10]) -> tuple[CIFAR10, CIFAR10]:
     try:
-        return kind(DOWNLOADS, train=True, download=True), kind(DOWNLOADS, train=False)
+        return kind(home() / DOWNLOADS, train=True, download=True), kind(home() / DOWNLOADS, train=False)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"{kind.url}: could not be downloaded into {DOWNLOADS} ({error}); try again, or name a folder in data.path"

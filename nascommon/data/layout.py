@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from nascommon.data.names import label
 from nascommon.data.pictures import some
 from nascommon.data.settings import DataSettings
 from nascommon.data.walk import folders_in, has_pictures, holds_pictures, is_folder
+from nascommon.runtime.home import at_home
 from nascommon.settings import UserError
 
 WORDS = {
@@ -64,9 +64,7 @@ def picture_root(settings: DataSettings) -> Path:
     Raises:
         UserError: there is none.
     """
-    root = Path(settings.path or "")
-    with suppress(RuntimeError):  # ~ of a user that there is not stays as it is
-        root = root.expanduser()
+    root = at_home(settings.path or "")
     if not is_folder(root):
         raise UserError(f"data.path: {root} is not a folder; name the folder that holds the pictures")
     return root.resolve()

@@ -13,6 +13,7 @@ from typing import Any
 
 from nascommon.data.inventory import inventory
 from nascommon.runtime.atomic import atomic
+from nascommon.runtime.home import at_home
 from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.settings import UserError
 
@@ -55,8 +56,8 @@ def _file_hash(params: Path, section: str, key: str) -> str:
     settings = tree.get(section) if isinstance(tree, dict) else None
     name = settings.get(key) if isinstance(settings, dict) else None
     try:
-        digest = hashlib.sha256(Path(str(name)).expanduser().read_bytes()).hexdigest()
-    except (OSError, ValueError, RuntimeError):  # a published name, none, or no file: not for this stage to judge
+        digest = hashlib.sha256(at_home(str(name)).read_bytes()).hexdigest()
+    except (OSError, ValueError):  # a published name, none, or no file: not for this stage to judge
         digest = None
     return json.dumps({f"{section}.{key}": digest}) + "\n"
 
@@ -74,7 +75,7 @@ def _counted(tree: Any, keys: tuple[str, ...], count: Any) -> dict[str, Any] | N
     if not isinstance(tree, dict) or tree.get("source") not in FOLDERS or not isinstance(tree.get("path"), str):
         return None
     try:
-        files, digest = count(Path(tree["path"]).expanduser())
-    except (ValueError, RuntimeError):  # no such folder, no path at all, or that of a user who is not there
+        files, digest = count(at_home(tree["path"]))
+    except ValueError:  # no such folder, no path at all, or that of a user who is not there
         return None
     return {"files": files, "sha256": digest}

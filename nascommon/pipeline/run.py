@@ -19,6 +19,7 @@ from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.graph import code_version, dependencies, input_hashes
 from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
+from nascommon.runtime.home import home
 from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
@@ -96,7 +97,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
     tracked_run = StageRun(
-        root=ROOT.resolve(),
+        root=home().resolve(),
         stage=stage,
         method=params.search.method,
         seed=params.seed,
@@ -110,9 +111,10 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
             "hardware": describe(device),
             "torch": torch.__version__,
         },
+        checkout=ROOT,
     )
     with tracked(params.tracking, tracked_run) as tracker:
-        checkpoints = CheckpointFolder(ROOT, stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
+        checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
             with checkpoints.exclusive(identity):
                 yield Run(stage, params, device, tracker, checkpoints)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from nascommon.config import Params
 from nascommon.data.prepared import Manifest
+from nascommon.runtime.home import at_home
 from nascommon.settings import UserError
 from nascommon.space.precision import Precision
 from nascommon.statistics.null import FEWEST_TO_SHOW
@@ -48,7 +49,7 @@ def protocol_of(params: Params, manifest: Manifest, precision: Precision) -> Tra
 
 def own_bank(params: Params) -> Path | None:
     """Return where the user's own bank is, or shall be."""
-    return None if params.baseline.bank is None else Path(params.baseline.bank).expanduser()
+    return None if params.baseline.bank is None else at_home(params.baseline.bank)
 
 
 def find_truth(params: Params, manifest: Manifest, precision: Precision) -> Source | str:

@@ -21,6 +21,7 @@ from nascommon.data.samples import Paths
 from nascommon.data.settings import FOLDERS, DataSettings
 from nascommon.data.sources import Source
 from nascommon.data.storing import LARGEST_IN_MEMORY
+from nascommon.runtime.home import at_home
 from nascommon.runtime.reading import Complaint, value_at
 from nascommon.search.choose import find_genotype
 from nascommon.settings import UserError
@@ -58,7 +59,7 @@ def _bank_complaints(tree: dict[str, Any]) -> Iterator[Complaint]:
     """Complain of a bank that is torn or edited; one that is not there yet will be made."""
     bank = value_at(tree, ("baseline", "bank"))
     try:
-        if isinstance(bank, str) and (path := Path(bank).expanduser()).exists():
+        if isinstance(bank, str) and (path := at_home(bank)).exists():
             read_bank(path)
     except (UserError, RuntimeError) as error:  # RuntimeError: the home of a user who is not there
         yield ("baseline", "bank"), str(error)

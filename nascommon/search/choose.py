@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from nascommon.data.batch import Batch
 from nascommon.parts.choices import BestOf, Discretized, Drawn
+from nascommon.runtime.home import at_home
 from nascommon.runtime.seeding import generator
 from nascommon.search.scores import recalibrated_scores, scores_of_each
 from nascommon.search.state import SearchState
@@ -76,7 +76,7 @@ def find_genotype(name: str) -> Genotype:
     if name.startswith(STRING_START):
         return parse_genotype(name, "genotype")
     try:
-        text = Path(name).expanduser().read_text(encoding="utf-8")
+        text = at_home(name).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         known = ", ".join(PUBLISHED)
         raise UserError(f"{name}: neither a file nor a published genotype; published are {known}") from error

@@ -26,7 +26,7 @@ class StageRun:
     """Facts about a stage's run before it starts.
 
     Attributes:
-        root: Folder of `params.yaml`, absolute.
+        root: Folder of the project, absolute.
         stage: Name of the stage.
         method: Name of the search method.
         seed: Seed of the pipeline.
@@ -35,6 +35,7 @@ class StageRun:
         pipeline: Fingerprint of what the stages of one pipeline share, hexadecimal; they are nested under one run.
         params: Settings, nested or flat; logged flat (`search.channels`) to the stage's run and to the pipeline's.
         tags: More tags of the stage's run.
+        checkout: Folder whose code runs, where that is a copy of the project.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class StageRun:
     pipeline: str
     params: Mapping[str, object]
     tags: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path | None = None
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ class StageRun:
         }
         with suppress(OSError, KeyError):  # a container's user may have no name
             tags["mlflow.user"] = getpass.getuser()
-        code = revision(self.root)
+        code = revision(self.checkout or self.root)
         return tags | ({"git": str(code), "mlflow.source.git.commit": code.commit} if code.commit else {})
 
     def flat_params(self) -> dict[str, str]:

@@ -35,6 +35,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.runtime.checkpoint": "a resumed run equals an unbroken one, as its tests show",
     "nascommon.runtime.executor": "many trainings at a time equal one after the other, as its tests show",
     "nascommon.runtime.divergence": "stops what has no numbers any more",
+    "nascommon.runtime.home": "where files lie, whose content counts",
     "nascommon.runtime.hardware": "which device computes",
     "nascommon.runtime.progress": "what is shown meanwhile",
     "stages.cli": "the command line",

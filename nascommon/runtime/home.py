@@ -1,0 +1,30 @@
+"""A queued experiment runs in a copy of the project that goes away; what must outlast it lies in the project itself."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+COPIES = Path(".dvc", "tmp", "exps")
+"""Folder of the project below which DVC makes the copies."""
+
+
+def home() -> Path:
+    """Return the folder of the project: the working directory, or that whose copy by DVC it is.
+
+    DVC names the project in ``DVC_ROOT`` (`dvc exp run --queue` and `--temp`).
+    """
+    root = Path(os.environ.get("DVC_ROOT", "")).resolve()
+    return root if Path.cwd().is_relative_to(root / COPIES) else Path()
+
+
+def at_home(path: str) -> Path:
+    """Return where a file or folder of the user's lies: a relative path starts at the project, ``~`` at his own folder.
+
+    Pictures need not be in git, so DVC's copy of the project may lack them.
+    """
+    place = Path(path)
+    with suppress(RuntimeError):  # ~ of a user that there is not stays as it is
+        place = place.expanduser()
+    return home() / place
