@@ -23,6 +23,11 @@ def on_cpu(tensor: Tensor) -> bool:
     return (_STOOD_FOR.get() if tensor.is_meta else tensor.device.type) == "cpu"
 
 
+def on_cuda(tensor: Tensor) -> bool:
+    """Return whether a GPU of NVIDIA computes with the tensor, or would if it had data."""
+    return (_STOOD_FOR.get() if tensor.is_meta else tensor.device.type) == "cuda" and torch.version.hip is None
+
+
 @contextmanager
 def meta_stands_for(kind: str) -> Iterator[None]:
     """Let tensors without data stand for those of that kind of device, such as ``cuda``."""

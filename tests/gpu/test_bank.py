@@ -1,0 +1,69 @@
+"""The depthwise kernels of a GPU give there what plain operators give, eagerly and in a CUDA graph."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.gate import exact_numbers
+from nascommon.kernels.bank import Bank, Kind, beside
+
+BANKS = [
+    Bank((Kind(3, 1, 4), Kind(5, 1, 4), Kind(3, 2, 3), Kind(5, 2, 1))),
+    Bank((Kind(3, 1, 2), Kind(7, 1, 1), Kind(5, 2, 2)), stride=2),
+    Bank((Kind(3, 1), Kind(5, 1)), shared=False),
+]
+CLOSE = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
+
+
+def results(bank: Bank, x: Tensor, kernels: Tensor, slope: Tensor) -> tuple[Tensor, ...]:
+    out = beside([(bank, x, kernels)])
+    return out, *torch.autograd.grad(out, (x, kernels), slope)
+
+
+def given(bank: Bank, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    draws = torch.Generator("cuda").manual_seed(channels)
+    taken = channels if bank.shared else channels * len(bank.kinds)
+
+    def pixels(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draws, device="cuda").to(dtype).permute(0, 3, 1, 2)
+
+    x = pixels(3, 17, 10, taken).requires_grad_()
+    kernels = torch.randn(bank.taps * channels, generator=draws, device="cuda").requires_grad_()
+    B, D, H, W = bank.size(x)
+    return x, kernels, pixels(B, H, W, D)
+
+
+@pytest.mark.parametrize("bank", BANKS)
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(4, torch.bfloat16), (36, torch.bfloat16), (16, torch.float32), (3, torch.float16)]
+)
+def test_output_and_gradients_are_the_plain_ones(bank: Bank, channels: int, dtype: torch.dtype) -> None:
+    x, kernels, slope = given(bank, channels, dtype)
+    found = results(bank, x, kernels, slope)
+    wide_x, wide_kernels = (each.detach().double().requires_grad_() for each in (x, kernels))
+    with exact_numbers():
+        expected = results(bank, wide_x, wide_kernels, slope.double())
+    for mine, other in zip(found, expected, strict=True):
+        assert (mine.double() - other).norm() < CLOSE[dtype] * other.norm()
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_a_recording_repeats_the_same_numbers(bank: Bank) -> None:
+    x, kernels, slope = given(bank, 16, torch.bfloat16)
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        results(bank, x, kernels, slope)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = results(bank, x, kernels, slope)
+    with torch.no_grad():
+        x.copy_(torch.randn_like(x))
+    graph.replay()
+    for mine, other in zip(recorded, results(bank, x, kernels, slope), strict=True):
+        assert torch.equal(mine, other)

@@ -1,0 +1,140 @@
+"""Banks are the convolutions that they stand for, by plain operators and by the kernels of a GPU alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nascommon.kernels import bank_launch
+from nascommon.kernels.bank import Bank, Kind, beside
+from nascommon.kernels.home import meta_stands_for
+
+KINDS = (Kind(3, 1, 2), Kind(5, 2, 1))
+
+
+def given(bank: Bank, channels: int = 3, size: tuple[int, int, int] = (2, 6, 5)) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    taken = channels if bank.shared else channels * len(bank.kinds)
+    x = torch.randn(size[0], taken, *size[1:], dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    return x.requires_grad_(), torch.randn(bank.taps * channels, dtype=torch.float64).requires_grad_()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("rectified", [True, False])
+def test_the_outputs_are_those_of_single_convolutions(stride: int, rectified: bool) -> None:
+    x, kernels = given(Bank(KINDS))
+    seen = x.relu() if rectified else x
+    third = kernels[54:].view(25, 3)
+    # Of the first kind a tap has the kernels of both groups, one after the other.
+    taps = kernels[:54].view(9, 6)
+    first, second = taps[:, :3], taps[:, 3:]
+    expected = [
+        functional.conv2d(seen, each.t().reshape(3, 1, side, side), None, stride, padding, dilation, 3)
+        for each, side, padding, dilation in ((first, 3, 1, 1), (second, 3, 1, 1), (third, 5, 4, 2))
+    ]
+    out = beside([(Bank(KINDS, stride, rectified=rectified), x, kernels)])
+    torch.testing.assert_close(out, torch.cat(expected, dim=1), rtol=0, atol=1e-12)
+
+
+def test_kinds_have_channels_of_their_own() -> None:
+    bank = Bank((Kind(3, 1), Kind(3, 2)), shared=False)
+    x, kernels = given(bank)
+    parts = zip(torch.split(x, 3, dim=1), torch.split(kernels, 27), bank.kinds, strict=True)
+    expected = [beside([(Bank((kind,)), channels.contiguous(), part)]) for channels, part, kind in parts]
+    torch.testing.assert_close(beside([(bank, x, kernels)]), torch.cat(expected, dim=1), rtol=0, atol=1e-12)
+
+
+def test_banks_and_other_maps_stand_beside_each_other() -> None:
+    (x, kernels), other = given(Bank(KINDS)), torch.randn(2, 4, 6, 5, dtype=torch.float64)
+    one = beside([(Bank(KINDS), x, kernels)])
+    assert torch.equal(beside([(Bank(KINDS), x, kernels)] * 2, [other]), torch.cat([one, one, other], dim=1))
+
+
+@pytest.mark.parametrize("every", [pytest.param("--all", marks=pytest.mark.slow), "--few"])
+def test_the_kernels_of_a_gpu_equal_plain_operators_in_float64(every: str) -> None:
+    pytest.importorskip("triton")
+    command = [sys.executable, "-m", "tests.kernels.interpreted", every]
+    done = subprocess.run(
+        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def meta(dtype: torch.dtype = torch.bfloat16, side: int = 8) -> Tensor:
+    return torch.empty(2, 3, side, side, device="meta", dtype=dtype)
+
+
+def test_a_gpu_takes_the_kernels_for_what_they_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = Bank(KINDS)
+    assert not bank_launch.launches(bank, meta())
+    with meta_stands_for("cuda"):
+        assert bank_launch.launches(bank, meta())
+        assert not bank_launch.launches(bank, meta(torch.float64))
+        assert not bank_launch.launches(bank, meta(side=2**15))
+        unknown = (Kind(9, 1), Kind(3, 5), Kind(3, 1, 9))
+        assert not any(bank_launch.launches(Bank((kind,)), meta()) for kind in unknown)
+        assert not bank_launch.launches(Bank((Kind(3, 1),) * 5), meta())
+        monkeypatch.setattr(bank_launch, "triton_is_there", lambda: False)
+        assert not bank_launch.launches(bank, meta())
+
+
+@pytest.fixture
+def as_if_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let float64 on a CPU take the way of the kernels, whose passes plain operators compute."""
+
+    def forward(bank: Bank, x: Tensor, kernels: Tensor, out: Tensor, start: int) -> None:
+        made = bank.plain(x, kernels)
+        out[:, start : start + made.shape[1]] = made
+
+    def gradient(place: int) -> object:
+        def of(bank: Bank, slope: Tensor, x: Tensor, kernels: Tensor, start: int) -> Tensor:
+            given = [each.detach().requires_grad_() for each in (x, kernels)]
+            with torch.enable_grad():
+                out = bank.plain(*given)
+            return torch.autograd.grad(out, given[place], slope[:, start : start + out.shape[1]])[0]
+
+        return of
+
+    monkeypatch.setattr(bank_launch, "launches", lambda *_: True)
+    monkeypatch.setattr(bank_launch, "forward", forward)
+    monkeypatch.setattr(bank_launch, "input_gradient", gradient(0))
+    monkeypatch.setattr(bank_launch, "kernel_gradient", gradient(1))
+
+
+@pytest.mark.usefixtures("as_if_launched")
+def test_gradients_of_banks_beside_each_other_can_be_differentiated_again() -> None:
+    shared, own, size = Bank((Kind(3, 1, 2),)), Bank((Kind(3, 1),), shared=False), (1, 2, 2)
+    (x, kernels), (y, more) = given(shared, 1, size), given(own, 1, size)
+    other = torch.randn(1, 1, 2, 2, dtype=torch.float64, requires_grad=True)
+
+    def computed(x: Tensor, kernels: Tensor, y: Tensor, more: Tensor, other: Tensor) -> Tensor:
+        return beside([(shared, x, kernels), (own, y, more)], [other])
+
+    assert torch.autograd.gradcheck(computed, (x, kernels, y, more, other))
+    assert torch.autograd.gradgradcheck(computed, (x, kernels, y, more, other))
+
+
+@pytest.mark.usefixtures("as_if_launched")
+def test_a_gradient_that_nobody_wants_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, kernels = given(Bank(KINDS))
+
+    def refuse(*_: object) -> Tensor:
+        raise AssertionError("the gradient of the kernels was computed")
+
+    monkeypatch.setattr(bank_launch, "kernel_gradient", refuse)
+    torch.autograd.grad(beside([(Bank(KINDS), x, kernels.detach())]).sum(), x)
+
+
+def test_a_map_is_read_where_it_lies() -> None:
+    wide = torch.empty(2, 8, 6, 5).contiguous(memory_format=torch.channels_last)
+    assert bank_launch.pitched(wide) is wide
+    part = wide[:, 2:4]
+    assert bank_launch.pitched(part) is part
+    assert bank_launch.pitched(torch.empty(2, 8, 6, 5)).is_contiguous(memory_format=torch.channels_last)
+    assert bank_launch.pitched(wide[:, :, ::2]).is_contiguous(memory_format=torch.channels_last)
