@@ -10,12 +10,14 @@ import pandas as pd
 
 from nascommon.config import Params
 from nascommon.pipeline.against_random import Judged, RandomOnes, add_to_bank, judge, random_ones, trained_folders
+from nascommon.pipeline.differing import differing
 from nascommon.pipeline.known_truth import known_truth
 from nascommon.pipeline.paths import (
     DISCRETIZE,
     EVALUATE,
     METRICS,
     RETRAIN,
+    ROOT,
     TARGET_DATA,
 )
 from nascommon.pipeline.result_rows import (
@@ -33,7 +35,9 @@ from nascommon.pipeline.tested import Measured, tested
 from nascommon.pipeline.truths import find_bank
 from nascommon.report.gap_table import gap_figures, gap_table
 from nascommon.report.gap_table import to_markdown as gaps_to_markdown
-from nascommon.report.known_truth import Truth, truth_metrics, truth_rows, truth_verdict
+from nascommon.report.known_truth import Truth, known, truth_metrics, truth_rows, truth_verdict
+from nascommon.report.page.files import Files
+from nascommon.report.page.page import page
 from nascommon.report.published import published_results
 from nascommon.report.table import comparison_table, to_markdown
 from nascommon.report.words import write_report
@@ -41,6 +45,7 @@ from nascommon.runtime.artefacts import read_json, write_json, write_table, writ
 from nascommon.runtime.progress import summary
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.truth.bank import Bank
+from nascommon.truth.table import load_table
 
 
 def evaluate(params: Params) -> None:
@@ -75,19 +80,21 @@ def evaluate(params: Params) -> None:
         gaps = own_gaps(params, results["metrics"], kind)
         write_json(EVALUATE / "results.json", results)
         write_table(EVALUATE / "gaps.csv", gaps)
+        write_table(EVALUATE / "random.csv", random_table(random, judged, truth))
         write_table(EVALUATE / "table.csv", table)
         write_text(EVALUATE / "table.json", table.to_json(orient="records", indent=2, force_ascii=False) + "\n")
         write_text(
             EVALUATE / "report.md",
-            write_report(title_of(run.params), results, to_markdown(table), gaps_to_markdown(gaps, kind)),
+            write_report(results["title"], results, to_markdown(table), gaps_to_markdown(gaps, kind)),
         )
+        write_text(EVALUATE / "report.html", page(Files(ROOT)))
         write_json(METRICS / "evaluate.json", results["metrics"])
         add_to_bank(run, manifest, list(zip(trained_folders(), trained, strict=True)))
         run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
         run.tracker.artefact(EVALUATE, "evaluate")
         summary(
             "evaluate", {"verdict": results["verdict"]},
-            [EVALUATE / "report.md", EVALUATE / "table.csv", EVALUATE / "results.json"],
+            [EVALUATE / name for name in ("report.html", "report.md", "table.csv", "results.json")],
         )  # fmt: skip
 
 
@@ -96,6 +103,18 @@ def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame
     if params.discretize.genotype is not None:  # its accuracy is nobody's whose gaps these are
         metrics = {**metrics, "test_accuracy": None, "truth_accuracy": None, "truth_percentile": None}
     return gap_table([(params.search.method, method_hash(params), metrics)], kind)
+
+
+def random_table(random: list[RandomOnes], judged: list[Judged], truth: Truth | None) -> pd.DataFrame:
+    """Return the accuracies (shares) of the architectures that ours is compared with, a row each, and their source."""
+    if (truth := known(truth)) is not None:
+        return pd.DataFrame({"source": truth["protocol"], "accuracy": load_table().test[truth["own_set"]]})
+    rows = [
+        (one.comparison.source, mean / 100)
+        for ones, one in zip(random, judged, strict=False)
+        for mean in ones.means(one.trainings)
+    ]
+    return pd.DataFrame(rows, columns=["source", "accuracy"])
 
 
 def trainings(folder: Path) -> list[Path]:
@@ -152,6 +171,7 @@ def collect_results(
         **truth_metrics(truth),
     }
     return {
+        "title": title_of(run.params),
         "metrics": metrics,
         "verdict": truth_verdict(truth) or random_verdict,
         "truth": truth,
@@ -162,6 +182,7 @@ def collect_results(
         "given": run.params.discretize.genotype,
         "published_protocol": run.params.evaluate.published_protocol,
         "stages": stages,
+        "settings": differing(run.params),
         "provenance": run.provenance(),
     }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
@@ -47,6 +49,7 @@ def write_outputs(
         plot_ranking(
             table["search_score"], table[drawn.column], list(table["architecture"]), drawn.ranking,
             f"{run.params.search.method}: {settings.search_score} against {drawn.what}",
+            trainings_NT=trainings_of(table), ceiling=tree.get("ceiling_tau_b"),
         ),
         KENDALL / "ranking.png",
     )  # fmt: skip
@@ -54,6 +57,12 @@ def write_outputs(
     write_json(METRICS / "kendall_tau.json", metrics)
     run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
     run.tracker.artefact(KENDALL, "kendall_tau")
+
+
+def trainings_of(table: pd.DataFrame) -> npt.NDArray[np.float64] | None:
+    """Return the accuracies of single trainings at one depth [N, T], NaN where there are fewer; None of one each."""
+    columns = [name for name in table if str(name).startswith("known_") or name in {"retrain_first", "retrain_second"}]
+    return table[columns].to_numpy(dtype=np.float64) if len(columns) > 1 else None
 
 
 def headline(tree: dict[str, Any]) -> dict[str, float | None]:

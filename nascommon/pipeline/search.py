@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from nascommon.pipeline.memory_limit import require_searches
 from nascommon.pipeline.paths import METRICS, PLOTS, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
-from nascommon.report.plots import plot_alphas
+from nascommon.report.plots import edge_names, plot_alphas
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.checkpoint import Address, Checkpoint
 from nascommon.runtime.divergence import DivergenceError
@@ -30,6 +31,7 @@ from nascommon.search.history import History
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.setup import base_spec, search_data
 from nascommon.search.snapshots import Snapshots
+from nascommon.space.genotype import genotype_from_json
 from nascommon.space.record import FILE, SpaceRecord
 from nascommon.space.space import Space
 
@@ -159,11 +161,18 @@ def draw_alphas(history: History, space: Space) -> list[Path]:
     """Draw the mixing weights of the last phase over its epochs, a panel per edge, one picture per kind of cell."""
     phase = len(history.candidates) - 1
     epochs = [tensors for row, tensors in zip(history.rows, history.architecture, strict=True) if row["phase"] == phase]
-    paths = []
-    for kind, names in history.candidates[phase].items() if epochs else ():
+    paths: list[Path] = []
+    if not epochs:
+        return paths
+    kept = genotype_from_json(json.loads(history.rows[-1]["genotype"]))
+    for kind, names in history.candidates[phase].items():
         weights_TEO = np.stack([tensors[f"{kind}.weights_EO"].numpy() for tensors in epochs])
-        edges = [f"{edge.source} to {edge.node}" for edge in space.cells[kind].topology.edges]
-        figure = plot_alphas(weights_TEO, names, edges, f"Mixing weights of the {kind} cell")
+        edges = space.cells[kind].topology.edges
+        chosen = {(one.source, state): one.operation for state, node in kept[kind].by_state for one in node}
+        figure = plot_alphas(
+            weights_TEO, names, edge_names(edges), f"Mixing weights of the {kind} cell",
+            [chosen.get(edge) for edge in edges],
+        )  # fmt: skip
         paths.append(SEARCH / f"weights_{kind}.png")
         save_figure(figure, paths[-1])
     return paths

@@ -14,16 +14,19 @@ from matplotlib.textpath import TextPath
 
 from nascommon.report.figures import house_style, new_figure, operation_colour, save_figure
 from nascommon.report.layout import Box, Layout, place
+from nascommon.report.naming import OUTPUT, naming_in_short
 from nascommon.space.genotype import CellGenotype, Genotype
 
 OUTPUT_COLOUR = "#a9a9a9"
 INPUT_FILL, NODE_FILL, OUTPUT_FILL, DEAD_FILL = "#dcefdc", "#dfe9f6", "#fbeecb", "#f7f7f7"
 BOX_EDGE, DEAD_EDGE = "#4d4d4d", "#b5b5b5"
-TEXT_SIZE, LABEL_SIZE, HEADING_SIZE, TITLE_SIZE = 11, 10, 11, 13
+TEXT_SIZE, LABEL_SIZE, HEADING_SIZE, TITLE_SIZE, FOOT_SIZE = 11, 10, 11, 13, 8
 POINTS_PER_INCH = 72
 NODE_WIDTH, NODE_HEIGHT, END_WIDTH = 0.46, 0.42, 0.72
 LABEL_HEIGHT, LINE_HEIGHT, LABEL_PADDING = 0.22, 0.12, 0.06
-MARGIN, HEADING, TITLE = 0.3, 0.4, 0.45
+MARGIN, HEADING, TITLE, FOOT = 0.3, 0.4, 0.45, 0.3
+LEAST_WIDTH = 4.2
+"""Inches, which the line at the foot needs."""
 PORT = 0.1
 """Distance of two lines where they meet a box."""
 
@@ -55,13 +58,14 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
             place(graph.boxes, [pair for line in graph.lines for pair in _pairs(line)], upper=0, lower=graph.inputs - 1)
             for graph in graphs
         ]
-        width = max(layout.width for layout in layouts) + 2 * MARGIN
+        width = max(LEAST_WIDTH, *(layout.width + 2 * MARGIN for layout in layouts))
         heights = [layout.height + HEADING + MARGIN for layout in layouts]
-        figure = new_figure(width, sum(heights) + TITLE)
+        top = sum(heights) + FOOT
+        figure = new_figure(width, top + TITLE)
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.set(xlim=(0, width), ylim=(0, sum(heights) + TITLE))
+        axes.set(xlim=(0, width), ylim=(0, top + TITLE))
         axes.axis("off")
-        top = sum(heights)
+        axes.text(width / 2, FOOT / 2, naming_in_short(genotype.main), size=FOOT_SIZE, ha="center", va="center")
         heading = axes.text(width / 2, top + TITLE / 2, title, size=TITLE_SIZE, weight="bold", parse_math=False)
         heading.set(ha="center", va="center")
         for name, graph, layout, height in zip(genotype, graphs, layouts, heights, strict=True):
@@ -94,8 +98,7 @@ def cell_graph(cell: CellGenotype) -> CellGraph:
         boxes += [_line_box(stop, operation if stop == column[target] - 1 else None) for stop in stops]
         lines.append(Line((source, *places, target), operation))
     dead = frozenset(state for state, choices in cell.by_state if not choices)
-    inputs = (f"$c_{{k-{back}}}$" for back in range(cell.inputs, 0, -1))
-    names = (*inputs, *(str(node) for node in range(len(cell.nodes))), "$c_k$")
+    names = (*map(str, range(output)), OUTPUT)
     return CellGraph(tuple(boxes), tuple(lines), names, dead, cell.inputs)
 
 
@@ -119,7 +122,7 @@ def _pairs(line: Line) -> list[tuple[int, int]]:
 
 
 def _draw_cell(axes: Axes, graph: CellGraph, layout: Layout, left: float, bottom: float) -> None:
-    leaving, arriving = _ports(graph, layout, end=0), _ports(graph, layout, end=-1)
+    leaving, arriving = ports(graph, layout, end=0), ports(graph, layout, end=-1)
     for number, line in enumerate(graph.lines):
         _draw_line(axes, graph, layout, line, (left, bottom), (leaving[number], arriving[number]))
     output = len(graph.names) - 1
@@ -138,8 +141,11 @@ def _draw_cell(axes: Axes, graph: CellGraph, layout: Layout, left: float, bottom
         axes.text(x, y, name, size=TEXT_SIZE, color=edge if dead else "black", ha="center", va="center", zorder=4)
 
 
-def _ports(graph: CellGraph, layout: Layout, end: int) -> dict[int, float]:
-    """Lines that meet at a box touch it side by side, in the order of where they come from: offset in y per line."""
+def ports(graph: CellGraph, layout: Layout, end: int) -> dict[int, float]:
+    """Return the offset in y (inches) of every line at its first box (``end`` 0) or its last (-1).
+
+    Lines that meet at a box touch it side by side, in the order of where they come from.
+    """
     offsets: dict[int, float] = {}
     for state in range(len(graph.names)):
         numbers = [number for number, line in enumerate(graph.lines) if line.boxes[end] == state]

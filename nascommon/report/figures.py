@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from matplotlib.style import context
 from nascommon.runtime.artefacts import write_bytes
 from nascommon.settings import UserError
 
-DOTS_PER_INCH = 100
+DOTS_PER_INCH = 300
+"""Of a PNG, as print needs them."""
 METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".png": {"Software": None}}
 """Formats we write, and what would make two runs differ."""
 STYLE = {
@@ -39,6 +40,8 @@ FAMILY_COLOURS = {
     "none": "#a8a8a8",
 }
 OTHER_COLOUR = "#7a3c9c"
+DASHES = 4
+"""Ways to draw a line, by which operations of one colour are told apart."""
 
 
 @contextmanager
@@ -70,6 +73,19 @@ def save_figure(figure: Figure, path: Path) -> None:
     write_bytes(path, figure_bytes(figure, path.suffix))
 
 
+def operation_family(operation: str) -> str:
+    """Return the family of an operation, whose name its own begins with; ``other`` for a family of its own."""
+    return next((family for family in FAMILY_COLOURS if operation.startswith(family)), "other")
+
+
 def operation_colour(operation: str) -> str:
-    """The colour of an operation's family: separable, dilated, pooling, skip, other."""
-    return next((colour for family, colour in FAMILY_COLOURS.items() if operation.startswith(family)), OTHER_COLOUR)
+    """Return the colour of an operation's family: separable, dilated, pooling, skip, other."""
+    return FAMILY_COLOURS.get(operation_family(operation), OTHER_COLOUR)
+
+
+def operation_dashes(operations: Sequence[str]) -> dict[str, int]:
+    """Return for each operation which dash it is drawn with: no two of one colour share theirs, up to ``DASHES``."""
+    colours: dict[str, list[str]] = {}
+    for name in operations:
+        colours.setdefault(operation_colour(name), []).append(name)
+    return {name: colours[operation_colour(name)].index(name) % DASHES for name in operations}

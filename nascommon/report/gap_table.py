@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from nascommon.report.verdict import GAP
 from nascommon.statistics.intervals import summarise
 
 Figures = Mapping[str, float | None]
@@ -34,14 +35,14 @@ class Gap:
 def gap_columns(kind: str) -> tuple[Gap, ...]:
     """Return the columns for a space whose main kind of cell is ``kind``."""
     return (
-        Gap("discretization", "discretization_gap", 100, "points of supernet accuracy lost by cutting; 0 is no gap"),
+        Gap("gap", GAP, 100, "points lost by cutting the supernet, batch norm measured anew; 0 is no gap"),
+        Gap("… old batch norm", "discretization_gap", 100, "the same, batch norm as the mixture left it"),
         Gap(
             "… learned weights",
             "discretization_gap_weighted",
             100,
-            "the same, what is kept carries its learned weights",
+            "the same, and what is kept carries its learned weights",
         ),
-        Gap("… recalibrated", "discretization_gap_recalibrated", 100, "the same, batch norm measured anew"),
         Gap(
             "operation: excess",
             "operation_gap_excess",
@@ -120,9 +121,13 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
     return f"{gap.scale * known[0]:.{digits}f}{interval}{'' if count is None else f', n = {count:,.0f}'}"
 
 
+def meanings(kind: str) -> dict[str, str]:
+    """Return what each column means, for a space whose main kind of cell is ``kind``."""
+    return {gap.column: gap.meaning for gap in (*gap_columns(kind), *TRUTH_COLUMNS)}
+
+
 def to_markdown(table: pd.DataFrame, kind: str) -> str:
     """Write the table as Markdown with what its columns mean."""
     written = tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True)
-    gaps = (gap for gap in (*gap_columns(kind), *TRUTH_COLUMNS) if gap.column in table.columns)
-    legend = [f"- {gap.column}: {gap.meaning}" for gap in gaps]
+    legend = [f"- {column}: {meaning}" for column, meaning in meanings(kind).items() if column in table.columns]
     return "\n".join([written, "", *legend, ""])

@@ -194,15 +194,20 @@ def draws_table(truth: Truth) -> str:
     return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
-def published_table(truth: Truth, title: str) -> str:
-    """Return the test accuracies that papers report, ours above them."""
+def published_rows(truth: Truth, title: str) -> list[list[str]]:
+    """Return the test accuracies that papers report, ours above them: whose, method, searched on, sets, source."""
     ours = [f"{100 * place['accuracy']:.2f}" for place in truth["sets"].values()]
     rows = [["ours", title, "", *ours, ""]]
     for record in published_values().astype(object).where(lambda frame: frame.notna(), None).to_dict("records"):
         cells = [_with_sd(record[name], record[f"{name}_sd"]) for name in PUBLISHED_COLUMNS]
-        rows.append(["paper", record["method"], record["search_on"], *cells, record["source"]])
+        rows.append(["paper", record["method"], record["search_on"] or "", *cells, record["source"]])
+    return rows
+
+
+def published_table(truth: Truth, title: str) -> str:
+    """Return the same as a table."""
     headers = ["whose", "method", "searched on", *PUBLISHED_COLUMNS.values(), "source"]
-    return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+    return str(tabulate(published_rows(truth, title), headers, tablefmt="github", disable_numparse=True))
 
 
 def _with_sd(mean: float | None, sd: float | None) -> str:

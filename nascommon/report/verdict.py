@@ -86,6 +86,14 @@ def outcome(results: Results) -> Outcome:
     return "better" if first["percentile"] > HALF else "worse"
 
 
+def badge(results: Results) -> str:
+    """Return the outcome in a few words."""
+    unclear = "undecided" if known(results["truth"]) is None else "no better than counting parameters"
+    return {"better": "better than chance", "worse": "worse than chance", "unclear": unclear, "none": "no verdict"}[
+        outcome(results)
+    ]
+
+
 def sentences(results: Results) -> dict[Topic, str]:
     """Return a sentence or two on each headline figure, the verdict first."""
     return {

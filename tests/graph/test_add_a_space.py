@@ -72,7 +72,7 @@ def test_a_method_searches_it_and_its_gaps_are_measured(
     assert metrics["skips_cell"] == genotype.main.skips
     assert {"discretization_gap", "operation_gap_excess", "weight_loss_worth_tau"} <= set(metrics)
     drawn = cell_graph(genotype.main)
-    assert drawn.names == ("$c_{k-1}$", "0", "1", "2", "$c_k$")
+    assert drawn.names == ("0", "1", "2", "3", "out")
     assert (prepared.folder / "data/discretize/genotype.svg").is_file()
     assert (prepared.folder / "data/search/weights_cell.png").is_file()
     told = inspect(

@@ -43,7 +43,6 @@ CHANGES_NO_NUMBER = {
 """Modules and packages that are imported and yet no dependency, with the reason; nothing is followed through them."""
 NOT_USED_THERE = {
     "evaluate": {  # loads networks with the code that trains them
-        "nascommon/parts/schedule.py",
         "nascommon/runtime/optimisers.py",
         "nascommon/runtime/replay.py",
         "nascommon/runtime/seeding.py",

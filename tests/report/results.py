@@ -52,7 +52,8 @@ def results(
             "search": {"epochs": 12, "search_seconds": 60.0}, "discretize": DISCRETIZE, "retrain": {}, "transfer": {},
             "kendall_tau": KENDALL, "baseline": {},
         },
-        "provenance": {"commit": "abc", "hardware": "a computer", "torch": "2", "command": "python -m stages.evaluate"},
+        "provenance": {"commit": "abc", "hardware": "a computer", "torch": "2", "command": "python -m stages.evaluate",
+                       "seed": 0, "precision": "float32"},
         **other,
     }  # fmt: skip
     plain: dict[str, Any] = json.loads(json.dumps(tree))

@@ -43,7 +43,13 @@ def test_the_drawing_names_every_operation_as_often_as_it_occurs(name: str) -> N
     # matplotlib draws text as outlines and leaves the words in a comment.
     assert {op: svg.count(f"<!-- {op} -->") for op in operations(ALL[name])} == operations(ALL[name])
     assert f"<!-- title of {name} -->" in svg
-    assert svg.count("<!-- $c_{k-2}$ -->") == 2
+    assert svg.count("<!-- out -->") == 2
+    nodes = f"2 to {1 + len(ALL[name]['normal'].nodes)}: nodes"
+    assert svg.count(f"<!-- 0 to 1: the cells before, nearest last;  {nodes};  out: output -->") == 1
+
+
+def test_states_are_called_as_in_the_genotype() -> None:
+    assert cell_graph(PUBLISHED["DARTS_V2"]["normal"]).names == ("0", "1", "2", "3", "4", "5", "out")
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

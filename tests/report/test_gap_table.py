@@ -5,7 +5,9 @@ from __future__ import annotations
 from nascommon.report.gap_table import cell, gap_columns, gap_figures, gap_table, to_markdown
 
 GAPS = gap_columns("normal")
-DISCRETIZATION, DEPTH = GAPS[0], next(gap for gap in GAPS if gap.metric == "depth_tau")
+DISCRETIZATION, DEPTH = (
+    next(gap for gap in GAPS if gap.metric == metric) for metric in ("discretization_gap", "depth_tau")
+)
 
 
 def test_one_run_has_its_interval_and_several_their_spread() -> None:

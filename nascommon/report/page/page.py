@@ -1,0 +1,74 @@
+"""The page of a run: one HTML file that needs nothing else, made of the run's files alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nascommon.report.known_truth import Truth, known
+from nascommon.report.page import accuracy, cells, cost, course, film, ranking, tables
+from nascommon.report.page.files import Files
+from nascommon.report.page.section import Section
+from nascommon.report.verdict import badge, headline, outcome, sentences
+from nascommon.runtime.progress import duration, percent, points
+
+SECTIONS: tuple[Callable[[Files], Section], ...] = (
+    accuracy.journey, accuracy.cloud, cells.cells, film.film, film.weights, ranking.ranking, tables.gaps, cost.cost,
+    course.collapse, course.curves, tables.behind, tables.outcomes, tables.settings, tables.pictures, tables.limits,
+)  # fmt: skip
+"""In the order of the page; rules and provenance come last."""
+
+
+def page(files: Files, rules: Sequence[tables.Rule] = ()) -> str:
+    """Return the page as HTML.
+
+    Args:
+        files: of a run whose ``evaluate`` has written its results.
+        rules: of good practice, as far as they were checked.
+
+    Raises:
+        UserError: a file that it needs is missing or torn.
+    """
+    results = files.json(accuracy.RESULTS)
+    files.sources()
+    sections = [make(files).of(files.sources()) for make in SECTIONS]
+    sections.append(tables.protocol(rules))
+    sections.append(tables.provenance(files, sections))
+    head, told = headline(results), sentences(results)
+    figures = [
+        ("accuracy", _written(head.accuracy, percent), "of the network, trained from scratch"),
+        ("gap", _written(head.gap, points), "lost when the supernet is cut"),
+        ("better than", _written(head.percentile, _floored), _of_whom(results["truth"])),
+        ("Kendall tau", _written(head.tau, "{:.2f}".format), "of search score and truth"),
+        ("cost", duration(head.seconds), "search, selection, retraining"),
+    ]
+    environment = Environment(
+        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html").render(
+        title=results["title"], outcome=outcome(results), badge=badge(results), figures=figures, told=told,
+        sections=sections, birth=results["provenance"], script_data=script_data,
+    )  # fmt: skip
+
+
+def _floored(percentile: float) -> str:
+    """Write a percentile downwards, as the verdict does: none but all is 100 %."""
+    return f"{math.floor(percentile)} %"
+
+
+def _written(value: float | None, write: Callable[[float], str]) -> str:
+    return "–" if value is None else write(value)
+
+
+def _of_whom(truth: Truth | None) -> str:
+    return "of random architectures" if known(truth) is None else "of all architectures"
+
+
+def script_data(tree: object) -> Markup:
+    """Return JSON that no text in it can end early: HTML looks for ``</script`` in it before anything else does."""
+    return Markup(json.dumps(tree, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704 -- see above

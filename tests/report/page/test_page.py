@@ -1,0 +1,174 @@
+"""The page of a run is one file that shows what its files hold, whatever the names in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nascommon.report.page.files import Files
+from nascommon.report.page.page import page, script_data
+from nascommon.report.verdict import sentences
+from tests.report.page.run import BIRTH, EDGES, GENOTYPE, made_up, write
+from tests.report.results import results
+from tests.report.test_known_truth import ALL_SKIP
+
+SECTIONS = (
+    "journey", "cloud", "cells", "film", "weights", "ranking", "gaps", "cost", "collapse", "curves", "behind",
+    "results", "settings", "pictures", "limits", "protocol", "provenance",
+)  # fmt: skip
+NASTY = '"><img src=x onerror=alert(1)></script><script>alert(2)</script>'
+LARGEST = 3 * 2**20
+
+
+class Page(HTMLParser):
+    """What a browser would find: tags with their attributes, and the text of every section."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, str] = {}
+        self.section = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self.section = str(dict(attrs)["id"])
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self.section] = self.texts.get(self.section, "") + data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def test_all_sections_are_there_and_none_says_that_it_is_missing_but_the_rules(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path))
+    assert tuple(attrs["id"] for tag, attrs in Page(html).tags if tag == "section") == SECTIONS
+    assert html.count('class="missing"') == 1
+    assert "Not checked in this run" in Page(html).texts["protocol"]
+
+
+def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
+    files = made_up(tmp_path)
+    told = sentences(files.json("data/evaluate/results.json"))
+    top = Page(page(files)).texts[""]
+    assert all(sentence in top for sentence in told.values())
+    assert top.index(told["verdict"]) < top.index(told["accuracy"]) < top.index(told["gap"])
+
+
+def test_a_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path))
+    assert not re.search(r"https?:|url\(|@import|<link|<iframe|\bfetch\(", html)
+    addresses = [attrs[name] for _, attrs in Page(html).tags for name in ("src", "href") if name in attrs]
+    assert addresses
+    assert all(address is not None and address.startswith("#") for address in addresses)
+
+
+def test_names_are_shown_by_the_letter_and_do_nothing(tmp_path: Path) -> None:
+    setting = {"key": "data.path", "here": NASTY, "default": "null"}
+    html = page(made_up(tmp_path, title=NASTY, classes=(NASTY, "dog"), settings=[setting], no_bank=NASTY),
+                [{"rule": NASTY, "state": "kept", "reason": NASTY, "todo": ""}])  # fmt: skip
+    plain = Page(page(made_up(tmp_path / "plain")))
+    found = Page(html)
+    assert found.count("img") == 0
+    assert found.count("script") == plain.count("script") == 2
+    for section in ("", "pictures", "settings", "protocol"):
+        assert NASTY in found.texts[section], section
+    assert "2 of 8 edges are <b>skips</b>" in found.texts["collapse"]
+
+
+def test_what_the_script_reads_cannot_end_the_script() -> None:
+    tree = {"operations": ["</script><script>alert(1)</script>", '"quoted" & more']}
+    assert "<" not in script_data(tree)
+    assert json.loads(script_data(tree)) == tree
+
+
+def test_the_film_has_a_shot_per_epoch_and_marks_what_the_genotype_keeps(tmp_path: Path) -> None:
+    (data,) = re.findall(r'<script type="application/json" class="film">(.*?)</script>', page(made_up(tmp_path)))
+    film = json.loads(data)
+    assert len(film["shots"]) == 5
+    assert film["shots"][-1] == "epoch 5, validation accuracy of the supernet 90.00 %"
+    for cell, kind in zip(film["cells"], GENOTYPE, strict=True):
+        assert [len(frame) for frame in cell["kept"]] == [len(EDGES)] * 5
+        kept = {
+            (edge, cell["operations"][best]) for edge, best in zip(EDGES, cell["kept"][-1], strict=True) if best >= 0
+        }
+        nodes = GENOTYPE[kind].by_state
+        assert kept == {((one.source, state), one.operation) for state, node in nodes for one in node}
+
+
+def test_a_long_search_with_many_architectures_stays_small(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path, epochs=300, architectures=1000, classes=tuple(f"class {i}" for i in range(1000))))
+    assert len(html.encode()) < LARGEST
+    assert "970 more classes" in html
+
+
+def test_every_file_is_named_with_its_fingerprint_and_who_shows_it(tmp_path: Path) -> None:
+    files = made_up(tmp_path)
+    text = Page(page(files)).texts["provenance"]
+    for path in files.read:
+        assert path in text
+        assert hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()[:12] in text
+    assert {"data/search/history.parquet", "data/kendall_tau/architectures.csv"} <= files.read.keys()
+    assert str(BIRTH["command"]) in text
+
+
+def drop(root: Path, *paths: str) -> Files:
+    for path in paths:
+        (root / path).unlink()
+    return Files(root)
+
+
+def test_a_search_that_trained_nothing_leaves_sections_with_the_reason(tmp_path: Path) -> None:
+    made_up(tmp_path)
+    run = results(title="random", settings=[])
+    run["stages"] |= {"search": {"epochs": 0}, "kendall_tau": {"n": 0}}
+    write(tmp_path, "data/evaluate/results.json", run)
+    write(tmp_path, "data/kendall_tau/ranking.json", {"skipped": "nothing was trained"})
+    gone = ("data/search/history.parquet", "data/search/architecture.parquet", "data/evaluate/random.csv")
+    texts = Page(page(drop(tmp_path, *gone))).texts
+    for section in ("journey", "film", "weights", "ranking", "collapse"):
+        assert "trained no supernet" in texts[section], section
+    assert "Not compared with random architectures" in texts["cloud"]
+    assert "All are as the papers have them." in texts["settings"]
+
+
+def test_what_was_not_retrained_is_not_drawn_as_if_it_were(tmp_path: Path) -> None:
+    run: dict[str, Any] = results(accuracies=(), title="darts", settings=[], truth=ALL_SKIP)
+    made_up(tmp_path)
+    write(tmp_path, "data/evaluate/results.json", run)
+    write(tmp_path, "data/evaluate/table.json", [])
+    texts = Page(page(Files(tmp_path))).texts
+    assert "by others," in texts["journey"]
+    assert "All 100 architectures of the space on CIFAR-10" in texts["cloud"]
+    assert "cell with most parameters, 93.76 %" in texts["cloud"]
+    assert "54.30" in texts["results"]
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "marked"), [(None, True, True), ("PDARTS", True, False), (None, False, False)]
+)
+def test_the_winner_is_marked_among_ranked_ones_only_where_it_is_of_their_kind(
+    given: str | None, known: bool, marked: bool, tmp_path: Path
+) -> None:
+    made_up(tmp_path, given=given)
+    if not known:
+        ranking = {"mode": "single_run", "search_score": "inherited_val", "ranking": {}, "provenance": BIRTH}
+        write(tmp_path, "data/kendall_tau/ranking.json", ranking)
+    assert ("the winner of this search" in Page(page(Files(tmp_path))).texts["ranking"]) == marked
+
+
+def test_every_kept_edge_of_a_cell_has_an_arrowhead_and_its_operation(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path))
+    (cells,) = re.findall(r'<section id="cells">.*?</section>', html, re.DOTALL)
+    edges = sum(cell.edges for cell in GENOTYPE.values())
+    outputs = sum(len(cell.concat) for cell in GENOTYPE.values())
+    assert cells.count('class="op-name') == edges
+    assert cells.count('class="head') == edges + outputs
