@@ -96,4 +96,4 @@ def load_trained(folder: Path, stage: str) -> TrainedNetwork:
     network, genotype, _ = load_network(folder, CPU, stage)
     network.spec = replace(network.spec, precision="float32", auxiliary=False)
     network.auxiliary = None
-    return TrainedNetwork(network, genotype, record, stage)
+    return TrainedNetwork(network.requires_grad_(False), genotype, record, stage)

@@ -1,0 +1,141 @@
+"""Export: the retrained network as files that need nothing of this project, each held against the network itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nascommon.export import graphs
+from nascommon.export.source import MODULE, WEIGHTS, write_source
+from nascommon.export.trained import TrainedNetwork, load_trained
+from nascommon.pipeline.paths import EVALUATE
+from nascommon.pipeline.predict import FOLDERS, Trainer
+from nascommon.runtime.artefacts import read_json, write_tensors, write_text
+from nascommon.runtime.progress import summary
+from nascommon.settings import UserError
+
+Format = Literal["onnx", "torch_export", "python"]
+BOUND = 1e-4
+"""Largest difference of a probability from the network's own that an export may have."""
+SHAPES = ((1, 0, 0), (5, 0, 0), (3, 61, 40), (1, 20, 64), (2, 250, 333))
+"""Pictures, height and width of what an export is tried with; 0 is the network's own."""
+Found = Callable[[Tensor], Tensor]
+
+
+def export(form: Format, folder: Path, stage: Trainer = "retrain") -> None:
+    """Write the network of a stage in one format, try the file, and say how far it is from the network.
+
+    Raises:
+        UserError: there is no network, it cannot be written so, or the file answers otherwise than the network does.
+    """
+    trained = load_trained(FOLDERS[stage], stage)
+    if "noise" in str(trained.genotype):
+        raise UserError("--format: the genotype holds noise, whose answers are random; there is nothing to take home")
+    details = trained.details(accuracy=accuracy(trained))
+    files = WRITERS[form](trained, details, folder)
+    found = READERS[form](files[0])
+    worst = max(difference(trained, found, shape) for shape in SHAPES)
+    if not worst <= BOUND:
+        raise UserError(
+            f"{files[0]}: a probability is {worst:.1e} from that of the network, more than {BOUND:.0e}; do not use the"
+            " file, and report this with data/retrain and the versions of torch and onnxruntime"
+        )
+    measured = details["accuracy"]
+    summary(
+        f"{trained.name} as {form}",
+        {
+            "worst difference": f"{worst:.1e} of a probability, on {len(SHAPES)} batches of several sizes",
+            "accuracy": f"{measured['value']:.2%} on {measured['on']}" if measured else "not measured",
+            "classes": ", ".join(trained.pictures.classes),
+            "data": details["licence_of_data"],
+        },
+        files,
+    )
+
+
+def difference(trained: TrainedNetwork, found: Found, shape: tuple[int, int, int]) -> float:
+    """Return by how much a probability of random pictures differs at most from the network's own."""
+    told, (count, height, width) = trained.pictures, shape
+    sides = (height or told.height, width or told.width)
+    draws = torch.Generator().manual_seed(sum(shape))
+    pictures = torch.randint(256, (count, told.channels, *sides), generator=draws, dtype=torch.uint8)
+    return float((found(pictures) - trained.classifier(pictures)).abs().max())
+
+
+def accuracy(trained: TrainedNetwork) -> dict[str, Any] | None:
+    """Return the accuracy on the test pictures if data/evaluate is of this training, else on held-out ones."""
+    measured = _tested(trained)
+    if measured is not None:
+        return {"value": measured, "on": "test pictures"}
+    held_out = trained.record.metrics.get("valid_accuracy")
+    return None if held_out is None else {"value": held_out, "on": "held-out training pictures"}
+
+
+def _tested(trained: TrainedNetwork) -> float | None:
+    """Return what ``evaluate`` measured of this training, which is known by its last loss."""
+    path = EVALUATE / "results.json"
+    if not path.is_file():
+        return None
+    results = read_json(path)
+    told = results["stages"].get(trained.stage, {})
+    if told.get("train_loss_0", told.get("train_loss")) != trained.record.metrics["train_loss"]:
+        return None
+    if trained.stage == "retrain":
+        return float(results["accuracies"][0]) if results["accuracies"] else None
+    error = results["metrics"]["transfer_error_percent"]
+    return None if error is None else 1 - error / 100
+
+
+def _write_onnx(trained: TrainedNetwork, details: dict[str, Any], folder: Path) -> list[Path]:
+    path = folder / graphs.ONNX
+    graphs.write_onnx(trained.classifier, details, path)
+    return [path]
+
+
+def _write_graph(trained: TrainedNetwork, details: dict[str, Any], folder: Path) -> list[Path]:
+    path = folder / graphs.GRAPH
+    graphs.write_graph(trained.classifier, details, path)
+    return [path]
+
+
+def _write_python(trained: TrainedNetwork, details: dict[str, Any], folder: Path) -> list[Path]:
+    source = write_source(trained, json.loads(json.dumps(details)))
+    write_text(folder / MODULE, source)
+    write_tensors(folder / WEIGHTS, trained.network.state_dict())
+    return [folder / MODULE, folder / WEIGHTS]
+
+
+def _read_onnx(path: Path) -> Found:
+    return lambda pictures: graphs.run_onnx(path, pictures)
+
+
+def _read_graph(path: Path) -> Found:
+    return graphs.read_graph(path)
+
+
+def _read_python(path: Path) -> Found:
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    classifier: Found = module.load()
+    return classifier
+
+
+WRITERS: dict[Format, Callable[[TrainedNetwork, dict[str, Any], Path], list[Path]]] = {
+    "onnx": _write_onnx,
+    "torch_export": _write_graph,
+    "python": _write_python,
+}
+READERS: dict[Format, Callable[[Path], Found]] = {
+    "onnx": _read_onnx,
+    "torch_export": _read_graph,
+    "python": _read_python,
+}
