@@ -7,7 +7,7 @@ from functools import partial
 
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
-from nascommon.pipeline.paths import BASELINE, METRICS, SEARCH, TARGET_DATA
+from nascommon.pipeline.paths import BASELINE, SEARCH, TARGET_DATA
 from nascommon.pipeline.retrain import SKIPPED, Retraining
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
@@ -45,9 +45,7 @@ def baseline(params: Params) -> None:
             write_json(BASELINE / SKIPPED, {"skipped": "baseline.architectures is 0"})
         seconds = sum(network.summary()["train_seconds"] for network in trained)
         architectures = len({folder.name.split("_")[1] for folder in BASELINE.glob("random_*")})
-        metrics = {"architectures": architectures, "diverged": len(diverged), "train_seconds": seconds}
-        write_json(METRICS / "baseline.json", metrics)
-        run.tracker.headline(metrics)
+        run.write_metrics({"architectures": architectures, "diverged": len(diverged), "train_seconds": seconds})
         told = {"architectures": str(architectures), "trainings": str(len(trained))} | (
             {"diverged, left out": str(len(diverged))} if diverged else {}
         )

@@ -14,7 +14,7 @@ from nascommon.data.loading import Data
 from nascommon.gaps.discretization import discretization_gap, gap_by_kept_edges
 from nascommon.gaps.operation import operation_gap
 from nascommon.pipeline.given import given_genotype
-from nascommon.pipeline.paths import DISCRETIZE, METRICS, SEARCH, TARGET_DATA
+from nascommon.pipeline.paths import DISCRETIZE, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import stage_run
 from nascommon.report.drawing import save_drawing
 from nascommon.runtime.artefacts import write_json, write_table
@@ -65,12 +65,11 @@ def discretize(params: Params) -> None:
             print(f"discretize: {settings.genotype} will be retrained; the gaps are those of the search's own genotype")
         write_json(DISCRETIZE / "genotype.json", {**genotype.to_json(), "provenance": origin})
         write_table(DISCRETIZE / "worth.csv", pd.DataFrame(operations.table, columns=REMOVAL_COLUMNS))
-        write_json(METRICS / "discretize.json", metrics)
+        run.write_metrics(metrics)
         for suffix in (".svg", ".png"):
             save_drawing(genotype, DISCRETIZE / f"genotype{suffix}", title)
             run.tracker.artefact(DISCRETIZE / f"genotype{suffix}", "genotype")
         run.tracker.artefact(DISCRETIZE / "genotype.json", "genotype")
-        run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
         summary(
             "genotype",
             {

@@ -10,6 +10,7 @@ import pandas as pd
 
 from nascommon.config import Params
 from nascommon.pipeline.against_random import Judged, RandomOnes, add_to_bank, judge, random_ones, trained_folders
+from nascommon.pipeline.closing import print_closing, printed_later
 from nascommon.pipeline.differing import differing
 from nascommon.pipeline.known_truth import known_truth
 from nascommon.pipeline.paths import (
@@ -40,9 +41,9 @@ from nascommon.report.page.files import Files
 from nascommon.report.page.page import page
 from nascommon.report.published import published_results
 from nascommon.report.table import comparison_table, to_markdown
+from nascommon.report.verdict import headline
 from nascommon.report.words import write_report
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
-from nascommon.runtime.progress import summary
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.truth.bank import Bank
 from nascommon.truth.table import load_table
@@ -88,14 +89,22 @@ def evaluate(params: Params) -> None:
             write_report(results["title"], results, to_markdown(table), gaps_to_markdown(gaps, kind)),
         )
         write_text(EVALUATE / "report.html", page(Files(ROOT)))
-        write_json(METRICS / "evaluate.json", results["metrics"])
+        write_json(METRICS / "summary.json", few_figures(results))
+        run.write_metrics(results["metrics"])
         add_to_bank(run, manifest, list(zip(trained_folders(), trained, strict=True)))
-        run.tracker.headline({name: value for name, value in results["metrics"].items() if value is not None})
         run.tracker.artefact(EVALUATE, "evaluate")
-        summary(
-            "evaluate", {"verdict": results["verdict"]},
-            [EVALUATE / name for name in ("report.html", "report.md", "table.csv", "results.json")],
-        )  # fmt: skip
+    if not printed_later():
+        print_closing()
+
+
+def few_figures(results: dict[str, Any]) -> dict[str, float | None]:
+    """Return what fits beside the name of a run on one line: all that DVC compares."""
+    random = results["metrics"]["random_mean_accuracy"]
+    return {
+        **headline(results).figures(),
+        "random_accuracy": random,
+        "params": results["stages"]["retrain"].get("params"),
+    }
 
 
 def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame:
@@ -142,7 +151,7 @@ def collect_results(
     judged: list[Judged],
     truth: Truth | None,
 ) -> dict[str, Any]:
-    """Return everything that the report says, with the figures that DVC and MLflow compare under ``metrics``."""
+    """Return everything that the report says, with all figures under ``metrics``."""
     stages = {name: figures(name) for name in
               ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")}  # fmt: skip
     linear = next((row["test error %"] for row in rows if row["what"].startswith("linear")), None)

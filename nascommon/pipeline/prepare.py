@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 from nascommon.config import Params
 from nascommon.data.preparing import prepare as prepare_folder
-from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
+from nascommon.pipeline.paths import METRICS, TARGET_DATA, TRANSFER_DATA
+from nascommon.pipeline.run import SECONDS
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
 
@@ -17,6 +19,7 @@ def prepare(params: Params) -> None:
     The training images fall into the half that trains network weights and the half that trains the architecture. Test
     images lie in a folder of their own that only the stage ``evaluate`` reads.
     """
+    began = time.perf_counter()
     for key, folder, data in (
         ("data", TARGET_DATA, params.data),
         ("transfer.data", TRANSFER_DATA, params.transfer.data),
@@ -32,3 +35,4 @@ def prepare(params: Params) -> None:
             prepare_folder(data, params.seed, folder)
         except UserError as error:
             raise UserError(f"{params.file}: section {key}: {error}") from error
+    write_json(METRICS / "prepare.json", {SECONDS: time.perf_counter() - began})

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
+from nascommon.pipeline.paths import KENDALL, PLOTS
 from nascommon.pipeline.run import Run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import plot_ranking
@@ -53,9 +53,7 @@ def write_outputs(
         ),
         KENDALL / "ranking.png",
     )  # fmt: skip
-    metrics = headline(tree)
-    write_json(METRICS / "kendall_tau.json", metrics)
-    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
+    run.write_metrics(headline(tree))
     run.tracker.artefact(KENDALL, "kendall_tau")
 
 

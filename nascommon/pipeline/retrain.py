@@ -156,9 +156,8 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
             metrics={**one.summary(), **counts},
         )
     metrics = {**over_seeds([one.summary() for one in trained]), **counts}
-    write_json(METRICS / f"{run.stage}.json", metrics)
     write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained[0].rows, columns=list(CURVES)))
-    run.tracker.headline(metrics)
+    run.write_metrics(metrics)
     run.tracker.artefact(retraining.folder / "network.json", run.stage)
     example = torch.zeros(2, spec.image_channels, manifest.height, manifest.width)
     run.tracker.model(trained[0].network.eval(), example, run.stage)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ import torch
 
 from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
-from nascommon.pipeline.paths import ROOT
-from nascommon.runtime.artefacts import digest
+from nascommon.pipeline.paths import METRICS, ROOT
+from nascommon.runtime.artefacts import digest, write_json
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.graph import code_version, dependencies, input_hashes
@@ -27,6 +28,8 @@ from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
+SECONDS = "stage_seconds"
+"""Metric of how long the process took that finished a stage."""
 MACHINE = ("device", "threads", "jobs", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 
@@ -40,6 +43,13 @@ class Run:
     device: torch.device
     tracker: Tracker
     checkpoints: CheckpointFolder
+    began: float
+
+    def write_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Write the figures of the stage for those after it, with its time, and log those that are known."""
+        timed = {**metrics, SECONDS: time.perf_counter() - self.began}
+        write_json(METRICS / f"{self.stage}.json", timed)
+        self.tracker.headline({name: value for name, value in timed.items() if value is not None})
 
     @property
     def precision(self) -> Precision:
@@ -93,6 +103,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     Raises:
         UserError: an input is missing, another process is at the same work, or the training diverges inside.
     """
+    began = time.perf_counter()
     device = prepare_device(params)
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
@@ -117,7 +128,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
         checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
             with checkpoints.exclusive(identity):
-                yield Run(stage, params, device, tracker, checkpoints)
+                yield Run(stage, params, device, tracker, checkpoints, began)
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))
             raise UserError(f"{params.file}: {stage} {advice}") from diverged

@@ -16,7 +16,7 @@ from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.memory_limit import require_searches
-from nascommon.pipeline.paths import METRICS, PLOTS, SEARCH, TARGET_DATA
+from nascommon.pipeline.paths import PLOTS, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import edge_names, plot_alphas
@@ -145,11 +145,10 @@ def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
         },
     )
     write_table(PLOTS / "search.csv", history.table().drop(columns=["genotype", "warnings"]))
-    write_json(METRICS / "search.json", metrics)
+    run.write_metrics(metrics)
     for path in draw_alphas(history, state.spec.space):
         run.tracker.artefact(path, "search")
     run.tracker.artefact(SEARCH / HISTORY, "search")
-    run.tracker.headline({name: value for name, value in metrics.items() if value is not None})
     summary(
         f"search with {run.params.search.method}: {len(history.rows)} epochs in {history.seconds:.0f} s",
         epoch_figures(metrics),

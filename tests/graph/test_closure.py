@@ -20,6 +20,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.config": "composes the sections, whose own modules count; what it defines itself must be in the file",
     "nascommon.settings": "types of values, and what may be refused",
     "nascommon.pipeline.run": "around the work of a stage: device, tracking, checkpoints, messages",
+    "nascommon.pipeline.closing": "what is printed last",
     "nascommon.pipeline.paths": "names of folders, which dvc.yaml names too",
     "nascommon.pipeline.memory_limit": "whether a stage may start, and how many networks are trained at a time",
     "nascommon.pipeline.estimate": "times steps on this machine, which no second run repeats",

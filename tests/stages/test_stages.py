@@ -55,6 +55,7 @@ METRICS = {
         "linear_error_percent", "transfer_error_percent", "total_seconds",
     },
 }  # fmt: skip
+SUMMARY = {"accuracy", "gap", "percentile", "tau", "seconds", "random_accuracy", "params"}
 RESULTS = "data/evaluate/results.json"
 BEFORE_EVALUATE = ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")
 
@@ -69,6 +70,18 @@ def test_metrics_hold_the_promised_figures_as_numbers(finished_once: Project, st
     metrics = finished_once.json(f"data/metrics/{stage}.json")
     assert set(metrics) >= METRICS[stage]
     assert all(value is None or isinstance(value, int | float) for value in metrics.values())
+
+
+def test_the_summary_holds_the_few_figures_that_runs_are_compared_by(finished_once: Project) -> None:
+    metrics = finished_once.json("data/metrics/summary.json")
+    assert set(metrics) == SUMMARY
+    assert metrics["accuracy"] == finished_once.json("data/metrics/evaluate.json")["test_accuracy"]
+    assert metrics["params"] == finished_once.json("data/metrics/retrain.json")["params"]
+
+
+@pytest.mark.parametrize("stage", ["prepare", *METRICS])
+def test_every_stage_says_how_long_it_took(finished_once: Project, stage: str) -> None:
+    assert finished_once.json(f"data/metrics/{stage}.json")["stage_seconds"] > 0
 
 
 def test_nothing_is_left_to_resume_after_success(finished_once: Project) -> None:
