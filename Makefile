@@ -17,7 +17,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup run ui test check test-slow test-all lock clean
+.PHONY: help setup run compare ui test check test-slow test-all lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ setup: $(READY) ## make the environment .venv from the pinned versions (uv is us
 run: $(READY) ## run the main job (dvc repro) and print what came out
 	$(INSIDE) GAPLESS_CLOSING=later dvc repro
 	@$(INSIDE) python -m stages.summary
+
+compare: $(READY) ## experiments beside each other on a screen of 120 columns
+	$(INSIDE) dvc exp show --drop '.*' --keep '^(Experiment|Created|accuracy|gap|percentile|tau|seconds|seed|search.method)$$'
 
 ui: $(READY) ## compare runs in the browser (MLflow on the local store)
 	$(INSIDE) mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from nascommon.pipeline.paths import EVALUATE, METRICS
-from nascommon.pipeline.run import SECONDS
+from nascommon.pipeline.paths import EVALUATE, METRICS, TIMES
 from nascommon.report.next_step import next_step
 from nascommon.report.verdict import sentences
 from nascommon.runtime.artefacts import read_json
 from nascommon.runtime.progress import duration, summary
 
-TIMED = {"search": "search_seconds", "retrain": "train_seconds", "transfer": "train_seconds"}
+TRAINED = {"search": "search_seconds", "retrain": "train_seconds", "transfer": "train_seconds"}
 """Stages that train one network after the other, and the metric of the seconds of all processes that worked on it."""
 LATER = "GAPLESS_CLOSING"
 """Variable of the environment: `later` where the caller of DVC prints these lines itself, whichever stages ran."""
@@ -48,14 +46,19 @@ def printed_later() -> bool:
 
 def stage_seconds() -> dict[str, float]:
     """Return the seconds of every stage that did something, from its own record, which the cache keeps, too."""
-    seconds = {stage: seconds_of(stage, METRICS / f"{stage}.json") for stage in STAGES}
+    seconds = {stage: seconds_of(stage) for stage in STAGES}
     return {stage: value for stage, value in seconds.items() if value}
 
 
-def seconds_of(stage: str, record: Path) -> float:
+def seconds_of(stage: str) -> float:
     """Return the seconds of a stage: of the process that finished it, or, if that is more, of all its training."""
-    metrics: dict[str, Any] = read_json(record) if record.exists() else {}
-    return max(float(metrics.get(SECONDS) or 0), float(metrics.get(TIMED.get(stage, ""), 0) or 0))
+    finished, trained = (_value(folder / f"{stage}.json", name) for folder, name in
+                         ((TIMES, "seconds"), (METRICS, TRAINED.get(stage, ""))))  # fmt: skip
+    return max(finished, trained)
+
+
+def _value(file: Path, name: str) -> float:
+    return float(read_json(file).get(name, 0)) if file.exists() else 0.0
 
 
 def time_in_words(seconds: dict[str, float]) -> str:

@@ -10,5 +10,6 @@ TARGET_DATA, TRANSFER_DATA = Path("data/prepared/target"), Path("data/prepared/t
 SEARCH, DISCRETIZE, RETRAIN = Path("data/search"), Path("data/discretize"), Path("data/retrain")
 TRANSFER, KENDALL, BASELINE = Path("data/transfer"), Path("data/kendall_tau"), Path("data/baseline")
 EVALUATE = Path("data/evaluate")
-METRICS, PLOTS = Path("data/metrics"), Path("data/plots")
-"""Folders of metrics and plots, apart from those above because DVC wants them as outputs of their own."""
+METRICS, PLOTS, TIMES = Path("data/metrics"), Path("data/plots"), Path("data/times")
+"""Folders of metrics, of plots and of what each stage took, apart from those above because DVC wants them as outputs of
+their own."""

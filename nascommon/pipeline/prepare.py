@@ -7,8 +7,8 @@ import time
 
 from nascommon.config import Params
 from nascommon.data.preparing import prepare as prepare_folder
-from nascommon.pipeline.paths import METRICS, TARGET_DATA, TRANSFER_DATA
-from nascommon.pipeline.run import SECONDS
+from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
+from nascommon.pipeline.run import write_seconds
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
 
@@ -35,4 +35,4 @@ def prepare(params: Params) -> None:
             prepare_folder(data, params.seed, folder)
         except UserError as error:
             raise UserError(f"{params.file}: section {key}: {error}") from error
-    write_json(METRICS / "prepare.json", {SECONDS: time.perf_counter() - began})
+    write_seconds("prepare", time.perf_counter() - began)

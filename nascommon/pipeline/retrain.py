@@ -19,7 +19,7 @@ from nascommon.data.batches import Batches
 from nascommon.data.loading import Data, NamedPart
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
-from nascommon.pipeline.run import Run, stage_run
+from nascommon.pipeline.run import Run, stage_run, write_seconds
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
@@ -198,6 +198,7 @@ def skip(stage: str, folder: Path, why: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / SKIPPED, {"skipped": why})
     write_json(METRICS / f"{stage}.json", {"skipped": 1})
+    write_seconds(stage, 0)
     write_text(PLOTS / f"{stage}.csv", ",".join(CURVES) + "\n")
 
 

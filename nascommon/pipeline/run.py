@@ -14,7 +14,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
-from nascommon.pipeline.paths import METRICS, ROOT
+from nascommon.pipeline.paths import METRICS, ROOT, TIMES
 from nascommon.runtime.artefacts import digest, write_json
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
@@ -28,8 +28,6 @@ from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
-SECONDS = "stage_seconds"
-"""Metric of how long the process took that finished a stage."""
 MACHINE = ("device", "threads", "jobs", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 
@@ -43,13 +41,11 @@ class Run:
     device: torch.device
     tracker: Tracker
     checkpoints: CheckpointFolder
-    began: float
 
     def write_metrics(self, metrics: Mapping[str, float | None]) -> None:
-        """Write the figures of the stage for those after it, with its time, and log those that are known."""
-        timed = {**metrics, SECONDS: time.perf_counter() - self.began}
-        write_json(METRICS / f"{self.stage}.json", timed)
-        self.tracker.headline({name: value for name, value in timed.items() if value is not None})
+        """Write the figures of the stage for those after it, and log those that are known."""
+        write_json(METRICS / f"{self.stage}.json", metrics)
+        self.tracker.headline({name: value for name, value in metrics.items() if value is not None})
 
     @property
     def precision(self) -> Precision:
@@ -128,10 +124,18 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
         checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
             with checkpoints.exclusive(identity):
-                yield Run(stage, params, device, tracker, checkpoints, began)
+                yield Run(stage, params, device, tracker, checkpoints)
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))
             raise UserError(f"{params.file}: {stage} {advice}") from diverged
+        seconds = time.perf_counter() - began
+        write_seconds(stage, seconds)
+        tracker.headline({"stage_seconds": seconds})
+
+
+def write_seconds(stage: str, seconds: float) -> None:
+    """Write how long the process took that finished a stage, apart from its figures, which a second run repeats."""
+    write_json(TIMES / f"{stage}.json", {"seconds": seconds})
 
 
 def identify(stage: str, params: Params, device: torch.device) -> Identity:

@@ -24,24 +24,23 @@ class NextStep:
 def next_step(results: Results) -> NextStep:
     """Return the one thing that would tell most after this result."""
     if outcome(results) == "none" and results["metrics"]["test_accuracy"] is None:
-        return _run("retrain.skip=false", "only an architecture that is trained from scratch can be judged")
+        return _run("retrain.skip=false", "what is not trained cannot be judged")
     if _too_few(results):
-        why = f"a verdict needs {FEWEST_TO_SHOW} random architectures or more"
-        return _run(f"baseline.architectures={FEWEST_TO_SHOW}", why)
+        return _run(f"baseline.architectures={FEWEST_TO_SHOW}", "the fewest that allow a verdict")
     if results["given"] is not None:
-        return _run("discretize.genotype=null", "what the search itself finds, beside the given cells")
+        return _run("discretize.genotype=null", "what the search itself finds")
     if outcome(results) == "better":
         seed = results["provenance"]["seed"] + 1
-        return _run(f"seed={seed}", "one seed is one seed: does the next one find as good an architecture?")
+        return _run(f"seed={seed}", "one seed is one seed: does it find as good a one?")
     return _other_method(results, results["provenance"]["method"])
 
 
 def _other_method(results: Results, method: str) -> NextStep:
     if method == "random":
-        return _run(f"search.method={SMALLEST_GAP}", "does a search that learns find more than this one, which draws?")
+        return _run(f"search.method={SMALLEST_GAP}", "does learning find more than drawing?")
     if method != SMALLEST_GAP and searched(results) and results["stages"]["discretize"][f"{GAP}_low"] > WIDE:
-        return _run(f"search.method={SMALLEST_GAP}", "the gap is wide, and this method's is the narrowest")
-    return _run("search.method=random", f"does {method} find more than drawing on the same supernet does?")
+        return _run(f"search.method={SMALLEST_GAP}", "the method whose gap is narrowest")
+    return _run("search.method=random", f"does {method} find more than drawing?")
 
 
 def _too_few(results: Results) -> bool:
