@@ -17,7 +17,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup run compare ui test check test-slow test-all lock clean
+.PHONY: help setup run compare study ui test check test-slow test-all lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,13 @@ run: $(READY) ## run the main job (dvc repro) and print what came out
 
 compare: $(READY) ## experiments beside each other on a screen of 120 columns
 	$(INSIDE) dvc exp show --drop '.*' --keep '^(Experiment|Created|accuracy|gap|percentile|tau|seconds|seed|search.method)$$'
+
+METHODS ?= da2s darts random
+SEEDS ?= 0 1 2
+PRESET ?= params.yaml
+
+study: $(READY) ## compare methods over seeds: make study METHODS="darts da2s random" SEEDS="0 1 2" [PRESET=presets/...]
+	$(INSIDE) python -m stages.study --methods "$(METHODS)" --seeds "$(SEEDS)" --params "$(PRESET)"
 
 ui: $(READY) ## compare runs in the browser (MLflow on the local store)
 	$(INSIDE) mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -19,7 +19,7 @@ from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
 from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.settings import UserError
-from nascommon.tracking.store import FinishedRun
+from nascommon.tracking.across import FinishedRun
 from nascommon.tracking.tracker import finished_runs
 from nascommon.training.artefact import DESCRIPTION
 

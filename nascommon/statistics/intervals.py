@@ -37,6 +37,15 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(n=int(numbers.size), mean=float(numbers.mean()), sd=sd)
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return Student's interval of the mean of independent values; None of fewer than two."""
+    total = summarise(values) if values else None
+    if total is None or total.sd is None:
+        return None
+    half = float(stats.t.ppf((1 + confidence) / 2, total.n - 1)) * total.sd / math.sqrt(total.n)
+    return total.mean - half, total.mean + half
+
+
 def mean_share(shares: Sequence[float]) -> float:
     """Mean of shares of one test set, equal for equally many hits however they fall on the trainings.
 

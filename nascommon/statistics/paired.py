@@ -12,13 +12,16 @@ import numpy as np
 from nascommon.settings import UserError
 from nascommon.statistics.null import LEVEL
 
-FEWEST_PAIRS: Final = math.ceil(math.log2(2 / LEVEL))
-"""Pairs from which on a two-sided test of signs can fall to ``LEVEL``: with n pairs it ends at 2 / 2 ** n."""
 MOST_EXACT: Final = 16
 """Pairs up to which all 2 ** n ways of signing the differences are counted."""
 DRAWS: Final = 2**MOST_EXACT
 TIE: Final = 1e-9
-"""Sums that differ by less are equal but for rounding."""
+"""Sums that differ by less than so large a part are equal but for rounding."""
+
+
+def fewest_pairs(tests: int = 1) -> int:
+    """Return how many pairs it takes to show a difference at ``LEVEL`` in the first of so many tests (Holm)."""
+    return math.ceil(math.log2(2 * tests / LEVEL))
 
 
 def smallest_p(pairs: int) -> float:
@@ -58,3 +61,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = worst
     return adjusted
+
+
+FEWEST_PAIRS: Final = fewest_pairs()
+"""Pairs from which on a single test can show a difference."""

@@ -10,7 +10,7 @@ import socket
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,10 +41,10 @@ One parent run is one pipeline (a method, a seed, a data set, one set of setting
 """
 # "Custom model development" in the UI, which then opens on runs and charts instead of traces.
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
-_KEY: Final = "gapless.key"
+KEY: Final = "gapless.key"
 _PIPELINE: Final = "gapless.pipeline"
 _OWNER: Final = "gapless.owner"
-_SQLITE: Final = "sqlite:///"
+SQLITE: Final = "sqlite:///"
 _DATABASES: Final = ("sqlite", "postgresql", "mysql", "mssql")
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -76,18 +76,13 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
         ImportError: MLflow is not installed.
         Exception: Whatever MLflow, the database or the network raise.
     """
-    artefacts = None
-    if uri.startswith(_SQLITE):
-        database = stage_run.root / uri.removeprefix(_SQLITE)
-        uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
-    else:
+    if not uri.startswith(SQLITE):
         # Two people with the same settings must not continue or replace each other's runs on a common server.
         # Hashed, because a quote in the name of the folder would end the filter that looks for it.
         mine = hashlib.sha256(f"{socket.gethostname()}:{stage_run.root}".encode()).hexdigest()[:16]
         stage_run = replace(stage_run, key=stage_run.key + mine, pipeline=stage_run.pipeline + mine)
     with FileLock(stage_run.root / ".checkpoints" / "tracking.lock", timeout=_LOCK_SECONDS):
-        client = _connect(uri)
-        experiment_id = _experiment(client, artefacts)
+        client, experiment_id = connected(uri, stage_run.root)
         _close_dead(client, experiment_id)
         parent = _pipeline_run(client, experiment_id, stage_run)
         run = _stage_run(client, experiment_id, stage_run, parent.info.run_id)
@@ -97,50 +92,19 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
     return OpenRun(client, stage_run.stage, experiment_id, run.info.run_id, parent.info.run_id, last_step)
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """Contents of a finished stage's run."""
-
-    method: str
-    settings: str
-    """Hash of the method's settings."""
-    seed: int
-    metrics: Mapping[str, float]
-    data: str = ""
-    """Name of the data source."""
-    protocol: str = ""
-    """Hash of everything but method and seed."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, str] = field(default_factory=dict)
-    """Settings by dotted key, as text."""
-
-
-def finished_runs(uri: str, root: Path, stage: str, protocol: str | None = None) -> list[FinishedRun]:
-    """Return the newest finished run of every method, settings, seed and protocol, of that stage, in that order.
+def connected(uri: str, root: Path) -> tuple[MlflowClient, str]:
+    """Connect to a store, making it and the experiment where there are none; return them.
 
     Args:
         uri: of the store.
-        root: folder that a SQLite file is looked for in.
-        stage: that finished.
-        protocol: hash of everything but method and seed; None takes all.
+        root: folder that a SQLite file is relative to.
     """
-    if uri.startswith(_SQLITE):
-        database = root / uri.removeprefix(_SQLITE)
-        if not database.is_file():
-            return []
-        uri = _address(database)
+    artefacts = None
+    if uri.startswith(SQLITE):
+        database = root / uri.removeprefix(SQLITE)
+        uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
     client = _connect(uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        return []
-    asked = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"
-    asked += "" if protocol is None else f" and tags.protocol = '{protocol}'"
-    newest: dict[tuple[str, str, int, str], FinishedRun] = {}
-    for run in client.search_runs([experiment.experiment_id], asked, order_by=["attributes.start_time ASC"]):
-        tags = run.data.tags
-        key = (tags["method"], tags["settings"], int(tags["seed"]), tags["protocol"])
-        newest[key] = FinishedRun(*key[:3], dict(run.data.metrics), tags["data"], key[3], tags, dict(run.data.params))
-    return [newest[key] for key in sorted(newest)]
+    return client, _experiment(client, artefacts)
 
 
 def _address(database: Path) -> str:
@@ -202,9 +166,9 @@ def _pipeline_run(client: MlflowClient, experiment_id: str, stage_run: StageRun)
 
 
 def _stage_run(client: MlflowClient, experiment_id: str, stage_run: StageRun, parent_id: str) -> Run:
-    tags = stage_run.common_tags() | {"stage": stage_run.stage, _KEY: stage_run.key} | dict(stage_run.tags)
+    tags = stage_run.common_tags() | {"stage": stage_run.stage, KEY: stage_run.key} | dict(stage_run.tags)
     tags |= {"mlflow.parentRunId": parent_id, _OWNER: owner()}
-    mine = f"tags.`{_KEY}` = '{stage_run.key}' and tags.stage = '{stage_run.stage}'"
+    mine = f"tags.`{KEY}` = '{stage_run.key}' and tags.stage = '{stage_run.stage}'"
     unfinished: list[Run] = []
     for run in client.search_runs([experiment_id], mine):
         if run.info.status == "FINISHED":
@@ -241,7 +205,8 @@ def _log_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> No
     client.log_batch(run.info.run_id, params=new)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float], step: int) -> None:
+    """Write metrics of a step."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -252,7 +217,7 @@ def log_epoch(run: OpenRun, step: int, metrics: Mapping[str, float]) -> None:
     """Write the metrics of an epoch, unless the run holds it already."""
     if step <= run.last_step:
         return
-    _log_metrics(run.client, run.run_id, metrics, step)
+    log_metrics(run.client, run.run_id, metrics, step)
     run.last_step = step
 
 
@@ -261,7 +226,7 @@ def log_headline(run: OpenRun, metrics: Mapping[str, float]) -> None:
     named = {f"{run.stage}/{name}": value for name, value in metrics.items()}
     for run_id, values in ((run.run_id, metrics), (run.parent_id, named)):
         known = run.client.get_run(run_id).data.metrics
-        _log_metrics(run.client, run_id, {name: v for name, v in values.items() if known.get(name) != v}, step=0)
+        log_metrics(run.client, run_id, {name: v for name, v in values.items() if known.get(name) != v}, step=0)
 
 
 def log_artefact(run: OpenRun, path: Path, folder: str) -> None:

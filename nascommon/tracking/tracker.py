@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nascommon.secrets import masked
 from nascommon.settings import cut, one_line
-from nascommon.tracking import store
+from nascommon.tracking import across, store
 from nascommon.tracking.identity import StageRun, sigterm_unwinds
 
 if TYPE_CHECKING:
@@ -106,17 +106,31 @@ def tracked(uri: str, stage_run: StageRun) -> Iterator[Tracker]:
         tracker.close("FINISHED")
 
 
-def finished_runs(uri: str, project_root: Path, stage: str, protocol: str | None = None) -> list[store.FinishedRun]:
+def finished_runs(uri: str, project_root: Path, stage: str, protocol: str | None = None) -> list[across.FinishedRun]:
     """Return the newest finished run by method, settings, seed and protocol, or of one alone; [] where that fails."""
     if uri == "none":
         return []
     try:
-        return store.finished_runs(uri, project_root.resolve(), stage, protocol)
+        return across.finished_runs(uri, project_root.resolve(), stage, protocol)
     except ModuleNotFoundError:
         return []
     except Exception as problem:  # noqa: BLE001 - whatever breaks in tracking must not break the stage
         _warn(uri, problem)
         return []
+
+
+def track_study(
+    uri: str, project_root: Path, key: str, name: str, metrics: Mapping[str, float], files: Sequence[Path]
+) -> None:
+    """Log a study as one run with its files, in the place of an earlier one of the same key; what fails is reported."""
+    if uri == "none":
+        return
+    try:
+        across.log_study(uri, project_root.resolve(), key, name, metrics, files)
+    except ModuleNotFoundError:
+        return
+    except Exception as problem:  # noqa: BLE001 - whatever breaks in tracking must not break the study
+        _warn(uri, problem)
 
 
 def _opened(uri: str, stage_run: StageRun) -> store.OpenRun | None:

@@ -18,7 +18,7 @@ from nascommon.runtime.graph import code_version, dependencies
 from nascommon.runtime.reading import value_at
 from nascommon.runtime.yaml_lines import read_yaml
 from nascommon.statistics.null import FEWEST_TO_SHOW
-from nascommon.tracking.store import FinishedRun
+from nascommon.tracking.across import FinishedRun
 from tests.stages.project import SMOKE
 
 GIVEN = read_yaml(SMOKE)[0]

@@ -30,7 +30,8 @@ STAGES = {
     "baseline": ("data/baseline", "continues"),
     "evaluate": ("data/evaluate", "test"),
     "inspect": ("GENOTYPE", "--channels", "--cells", "--stem", "--json", "--draw"),
-    "check": ("--params",),
+    "check": ("--params", "--protocol"),
+    "study": ("data/study/report.html", "--methods", "--seeds", "continues", "dvc queue stop --kill"),
     "predict": ("PICTURE", "--top", "--json", "--stage", "resized"),
     "export": ("--format", "onnx", "torch_export", "python", "--out", "--stage", "1e-4"),
 }

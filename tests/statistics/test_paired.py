@@ -7,11 +7,12 @@ from scipy import stats
 
 from nascommon.settings import UserError
 from nascommon.statistics.null import LEVEL
-from nascommon.statistics.paired import FEWEST_PAIRS, holm, sign_flip_p, smallest_p
+from nascommon.statistics.paired import FEWEST_PAIRS, fewest_pairs, holm, sign_flip_p, smallest_p
 
 
 def test_three_pairs_cannot_show_anything_and_six_can() -> None:
     assert sign_flip_p([1.0, 2.0, 3.0]) == smallest_p(3) == 0.25
+    assert [fewest_pairs(tests) for tests in (1, 2, 3, 10)] == [6, 7, 7, 9]
     assert FEWEST_PAIRS == 6
     assert smallest_p(FEWEST_PAIRS - 1) > LEVEL >= smallest_p(FEWEST_PAIRS)
     assert smallest_p(0) == smallest_p(1) == 1.0

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nascommon.tracking.store import _address
-from nascommon.tracking.tracker import finished_runs
+from nascommon.tracking.tracker import finished_runs, track_study
 from tests.tracking.store import QUIET, URI, Store, follow, warned
 
 pytestmark = QUIET
@@ -199,6 +199,33 @@ def test_finished_runs_of_a_protocol_are_found_by_method_settings_and_seed(store
         ("da2s", "s1", 0, 0.6),
         ("darts", "s1", 0, 0.8),
     ]
+    of_all = finished_runs(URI, store.root, "evaluate")
+    assert [(one.method, one.protocol) for one in of_all] == [("da2s", "p1"), ("darts", "p1"), ("darts", "p2")]
+
+
+def test_a_study_is_one_run_with_its_files_and_a_later_one_takes_its_place(store: Store, tmp_path: Path) -> None:
+    note, page = tmp_path / "report.md", tmp_path / "report.html"
+    page.write_text("<p>", encoding="utf-8")
+    for count, text in enumerate(("two seeds", "three seeds"), 2):
+        note.write_text(text, encoding="utf-8")
+        track_study(URI, store.root, "aa", f"Study, {count} seeds", {"accuracy/darts": count / 10}, [note, page])
+    track_study(URI, store.root, "bb", "Another", {}, [note])
+    (experiment,) = [one for one in store.client.search_experiments() if one.name == "gapless-nas"]
+    runs = store.client.search_runs([experiment.experiment_id], "tags.stage = 'study'")
+    assert sorted(str(run.info.run_name) for run in runs) == ["Another", "Study, 3 seeds"]
+    (run,) = [one for one in runs if one.info.run_name == "Study, 3 seeds"]
+    assert run.data.metrics == {"accuracy/darts": 0.3}
+    assert run.data.tags["mlflow.note.content"] == "three seeds"
+    assert run.info.status == "FINISHED"
+    assert {one.path for one in store.client.list_artifacts(run.info.run_id)} == {"report.md", "report.html"}
+
+
+def test_a_study_that_cannot_be_tracked_only_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    track_study("none", tmp_path, "aa", "Study", {}, [])
+    assert not caplog.text
+    (tmp_path / "mlflow.db").write_bytes(b"no database")
+    track_study(URI, tmp_path, "aa", "Study", {}, [])
+    assert "failed" in caplog.text
 
 
 def test_no_store_has_no_finished_runs_and_a_broken_one_only_warns(
