@@ -67,8 +67,18 @@ def add_grid(methods: Sequence[str], seeds: Sequence[int]) -> None:
 
 
 def start_worker() -> None:
-    """Let DVC work the queue off in a process of its own, a task at a time: runs of one seed share stages."""
-    dvc("queue", "start", "--jobs", "1")
+    """Let DVC work the queue off in a process of its own, a task at a time: runs of one seed share stages.
+
+    It outlives this process and must not hold its output open, nor hear the Ctrl-C of its terminal.
+
+    Raises:
+        UserError: DVC refuses.
+    """
+    null = subprocess.DEVNULL
+    words = ("dvc", "queue", "start", "--jobs", "1")
+    done = subprocess.run(words, cwd=ROOT, check=False, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    if done.returncode:
+        raise UserError(f"`{' '.join(words)}` failed with status {done.returncode}; run it to see why")
 
 
 def drop(tasks: Sequence[Task]) -> None:
