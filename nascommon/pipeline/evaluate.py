@@ -21,6 +21,8 @@ from nascommon.pipeline.paths import (
     ROOT,
     TARGET_DATA,
 )
+from nascommon.pipeline.protocol_check import rulings
+from nascommon.pipeline.protocol_evidence import evidence_of
 from nascommon.pipeline.result_rows import (
     cost_in_words,
     figures,
@@ -88,6 +90,7 @@ def evaluate(params: Params) -> None:
             EVALUATE / "report.md",
             write_report(results["title"], results, to_markdown(table), gaps_to_markdown(gaps, kind)),
         )
+        write_json(EVALUATE / "protocol.json", [one.as_dict() for one in rulings(evidence_of(params, results))])
         write_text(EVALUATE / "report.html", page(Files(ROOT)))
         write_json(METRICS / "summary.json", few_figures(results))
         run.write_metrics(results["metrics"])

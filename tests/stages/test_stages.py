@@ -35,6 +35,7 @@ FILES = (
     "data/kendall_tau/ranking.json", "data/kendall_tau/architectures.csv", "data/kendall_tau/ranking.png",
     "data/baseline/random_000/network.safetensors", "data/baseline/random_001/network.json",
     "data/evaluate/results.json", "data/evaluate/table.csv", "data/evaluate/table.json", "data/evaluate/report.md",
+    "data/evaluate/report.html", "data/evaluate/random.csv", "data/evaluate/protocol.json",
     "data/plots/search.csv", "data/plots/retrain.csv", "data/plots/transfer.csv", "data/plots/kendall_tau.csv",
 )  # fmt: skip
 METRICS = {
@@ -417,3 +418,10 @@ def test_no_stage_before_evaluate_reads_a_test_image(prepared: Project, finished
     assert result.status == 2
     assert str(Path("data/prepared/target/test/samples.safetensors")) in result.err
     assert "Traceback" not in result.err
+
+
+def test_the_page_of_a_smoke_run_shows_all_it_has(finished_once: Project) -> None:
+    html = (finished_once.folder / "data/evaluate/report.html").read_text(encoding="utf-8")
+    assert "Not compared with" not in html
+    assert html.count('class="missing"') == 0
+    assert finished_once.json(RESULTS)["verdict"][1:] in html

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -19,16 +19,13 @@ from nascommon.runtime.progress import duration, percent, points
 SECTIONS: tuple[Callable[[Files], Section], ...] = (
     accuracy.journey, accuracy.cloud, cells.cells, film.film, film.weights, ranking.ranking, tables.gaps, cost.cost,
     course.collapse, course.curves, tables.behind, tables.outcomes, tables.settings, tables.pictures, tables.limits,
+    tables.protocol,
 )  # fmt: skip
-"""In the order of the page; rules and provenance come last."""
+"""In the order of the page; provenance, which tells of all of them, comes last."""
 
 
-def page(files: Files, rules: Sequence[tables.Rule] = ()) -> str:
-    """Return the page as HTML.
-
-    Args:
-        files: of a run whose ``evaluate`` has written its results.
-        rules: of good practice, as far as they were checked.
+def page(files: Files) -> str:
+    """Return the page of a run whose ``evaluate`` has written its results, as HTML.
 
     Raises:
         UserError: a file that it needs is missing or torn.
@@ -36,7 +33,6 @@ def page(files: Files, rules: Sequence[tables.Rule] = ()) -> str:
     results = files.json(accuracy.RESULTS)
     files.sources()
     sections = [make(files).of(files.sources()) for make in SECTIONS]
-    sections.append(tables.protocol(rules))
     sections.append(tables.provenance(files, sections))
     head, told = headline(results), sentences(results)
     figures = [

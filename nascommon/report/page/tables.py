@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,8 +19,7 @@ from nascommon.report.table import DECIMALS
 from nascommon.report.words import COMPARABILITY, NOT_PUBLISHED, PUBLISHED, findings
 from nascommon.truth.table import DATA_SETS
 
-Rule = Mapping[str, str]
-"""A rule of good practice: ``rule``, ``state`` (kept, broken, not applicable), ``reason`` and ``todo``."""
+VERDICTS = ("broken", "kept", "not applicable")
 MOST_CLASSES = 30
 """Classes that are listed by name."""
 
@@ -84,13 +84,20 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def protocol(rules: Sequence[Rule]) -> Section:
-    """Show which rules of good practice the run keeps."""
+def protocol(files: Files) -> Section:
+    """Show which rules of good practice the run keeps, the broken ones first."""
+    rules = files.json("data/evaluate/protocol.json")
     head = Section("protocol", "Rules of good practice")
     if not rules:
-        return replace(head, missing="Not checked in this run; python -m stages.check --protocol names each rule.")
-    rows = [(rule["rule"], rule["state"], rule["reason"], rule["todo"]) for rule in rules]
-    return replace(head, tables=(Table(("rule", "state", "why", "what to do"), rows),))
+        return replace(head, missing="Not judged; python -m stages.check --protocol names each rule.")
+    counts = Counter(rule["verdict"] for rule in rules)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
+    text = f"{told}, judged by this run alone; python -m stages.check --protocol looks at all that are tracked."
+    rows = [
+        (rule["verdict"], f"{rule['rule']} ({rule['source']})", rule["evidence"], rule["advice"])
+        for rule in sorted(rules, key=lambda rule: VERDICTS.index(rule["verdict"]))
+    ]
+    return replace(head, text=(text,), tables=(Table(("", "rule", "judged by", "what to do"), rows),))
 
 
 def pictures(files: Files) -> Section:

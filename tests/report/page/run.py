@@ -50,6 +50,8 @@ def made_up(root: Path, *, epochs: int = 5, architectures: int = 8, classes: tup
     write(root, "data/evaluate/results.json", found)
     row = {"whose": "ours", "what": "darts, searched and retrained", "data set": "digits", "test error %": 6.5,
            "95 % low": 5.0, "95 % high": 8.0, "note": ""}  # fmt: skip
+    rule = {"rule": "Seeds are reported", "source": "a paper", "verdict": "kept", "evidence": "one seed", "advice": ""}
+    write(root, "data/evaluate/protocol.json", [rule])
     write(root, "data/evaluate/table.json", [row] if found["accuracies"] else [])
     write(root, "data/evaluate/gaps.csv", pd.DataFrame([{"method": "darts", "gap": "9.0 [5.0, 13.0]"}]))
     write(root, "data/evaluate/random.csv", pd.DataFrame({"source": "a bank", "accuracy": np.array(random) / 100}))

@@ -48,11 +48,20 @@ class Page(HTMLParser):
         return sum(name == tag for name, _ in self.tags)
 
 
-def test_all_sections_are_there_and_none_says_that_it_is_missing_but_the_rules(tmp_path: Path) -> None:
+def test_all_sections_are_there_and_none_says_that_it_is_missing(tmp_path: Path) -> None:
     html = page(made_up(tmp_path))
     assert tuple(attrs["id"] for tag, attrs in Page(html).tags if tag == "section") == SECTIONS
-    assert html.count('class="missing"') == 1
-    assert "Not checked in this run" in Page(html).texts["protocol"]
+    assert 'class="missing"' not in html
+
+
+def test_rules_that_are_broken_come_first(tmp_path: Path) -> None:
+    made_up(tmp_path)
+    rules = [{"rule": f"rule {verdict}", "source": "a paper", "verdict": verdict, "evidence": "", "advice": ""}
+             for verdict in ("kept", "not applicable", "broken", "kept")]  # fmt: skip
+    write(tmp_path, "data/evaluate/protocol.json", rules)
+    text = Page(page(Files(tmp_path))).texts["protocol"]
+    assert "1 broken, 2 kept, 1 not applicable" in text
+    assert text.index("rule broken") < text.index("rule kept") < text.index("rule not applicable")
 
 
 def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
@@ -73,8 +82,10 @@ def test_a_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
 
 def test_names_are_shown_by_the_letter_and_do_nothing(tmp_path: Path) -> None:
     setting = {"key": "data.path", "here": NASTY, "default": "null"}
-    html = page(made_up(tmp_path, title=NASTY, classes=(NASTY, "dog"), settings=[setting], no_bank=NASTY),
-                [{"rule": NASTY, "state": "kept", "reason": NASTY, "todo": ""}])  # fmt: skip
+    files = made_up(tmp_path, title=NASTY, classes=(NASTY, "dog"), settings=[setting], no_bank=NASTY)
+    rule = {"rule": NASTY, "source": "a paper", "verdict": "kept", "evidence": NASTY, "advice": ""}
+    write(tmp_path, "data/evaluate/protocol.json", [rule])
+    html = page(files)
     plain = Page(page(made_up(tmp_path / "plain")))
     found = Page(html)
     assert found.count("img") == 0
@@ -132,12 +143,18 @@ def test_a_search_that_trained_nothing_leaves_sections_with_the_reason(tmp_path:
     run["stages"] |= {"search": {"epochs": 0}, "kendall_tau": {"n": 0}}
     write(tmp_path, "data/evaluate/results.json", run)
     write(tmp_path, "data/kendall_tau/ranking.json", {"skipped": "nothing was trained"})
-    gone = ("data/search/history.parquet", "data/search/architecture.parquet", "data/evaluate/random.csv")
+    gone = (
+        "data/evaluate/protocol.json",
+        "data/search/history.parquet",
+        "data/search/architecture.parquet",
+        "data/evaluate/random.csv",
+    )
     texts = Page(page(drop(tmp_path, *gone))).texts
     for section in ("journey", "film", "weights", "ranking", "collapse"):
         assert "trained no supernet" in texts[section], section
     assert "Not compared with random architectures" in texts["cloud"]
     assert "All are as the papers have them." in texts["settings"]
+    assert "Not judged" in texts["protocol"]
 
 
 def test_what_was_not_retrained_is_not_drawn_as_if_it_were(tmp_path: Path) -> None:
