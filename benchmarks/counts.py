@@ -13,7 +13,7 @@ time in which its bytes can be read and written, whichever is longer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,12 +42,16 @@ KERNEL_SECONDS = 5e-6
 """Time of a small kernel, as measured on an H200: 18,101 kernels took 94 ms."""
 BYTES_PER_SECOND = 4.3e12
 """Bandwidth of an H200's memory."""
+PRODUCTS_PER_SECOND = 4e12
+"""Products that our depthwise kernels add up: some three instructions each on all lanes of an H200, half the time."""
 READINGS = {"native_batch_norm": 2, "native_batch_norm_backward": 1.5}
 """Times that an operator moves its bytes, where it reads them for its sums and again for its result."""
 FIRST = 12
 """Kinds of operators that the command prints, those that are most."""
 LAUNCH_NOTHING = ("empty", "_unsafe_view")
 """Parts of the names of operators that no kernel belongs to, beside views."""
+GIVEN = ("aten", "nascommon")
+"""Namespaces of operators, PyTorch's and our own."""
 FOREACH = "_get_foreach_kernels_supported_devices"
 
 
@@ -65,13 +69,27 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = laid_out(func, func(*args, **(kwargs or {})))
         kind = func.overloadpacket.__name__
-        if not func.is_view and func.namespace == "aten" and not any(name in kind for name in LAUNCH_NOTHING):
+        if not func.is_view and func.namespace in GIVEN and not any(name in kind for name in LAUNCH_NOTHING):
             self.kinds[kind] += 1
             kernels = kernels_of(func, args)
             self.kernels += kernels
             moved = READINGS.get(kind, 1) * (bytes_of((args, kwargs)) + bytes_of(result))
-            self.seconds += max(kernels * KERNEL_SECONDS, moved / BYTES_PER_SECOND)
+            arithmetic = products_of(kind, args) / PRODUCTS_PER_SECOND
+            self.seconds += max(kernels * KERNEL_SECONDS, moved / BYTES_PER_SECOND, arithmetic)
         return result
+
+
+def products_of(kind: str, args: Sequence[Any]) -> int:
+    """Return how many products an operator of our own adds up, 0 for one of PyTorch's."""
+    if not kind.startswith("bank_"):
+        return 0
+    # The kernels (or their gradients, by parts) meet the pixels of the output, but those of the input in its gradient.
+    kernels, met = {
+        "bank_forward": lambda: (args[1].numel(), args[2]),
+        "bank_input_gradient": lambda: (args[1].numel(), args[3]),
+        "bank_kernel_gradient": lambda: (args[2].shape[1], args[0]),
+    }[kind]()
+    return int(kernels * met.numel() // met.shape[1])
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nascommon.kernels import bank_launch
-from nascommon.kernels.depthwise import repeat_channels
+from nascommon.kernels.depthwise import repeated_channels
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Bank:
         for kind, x, part in zip(self.kinds, maps, parts, strict=True):
             kernels = part.view(kind.side**2, -1).t().reshape(-1, 1, kind.side, kind.side)
             padding = kind.dilation * (kind.side // 2)
-            repeated = repeat_channels(x, len(kernels))
+            repeated = repeated_channels(x, len(kernels) // C)
             outs.append(functional.conv2d(repeated, kernels, None, self.stride, padding, kind.dilation, len(kernels)))
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 

@@ -53,6 +53,14 @@ def repeat_channels(x_BCHW: Tensor, channels: int) -> Tensor:
     return x_BCHW if times == 1 else torch.cat([x_BCHW] * times, dim=1)
 
 
+def repeated_channels(x_BCHW: Tensor, times: int) -> Tensor:
+    """Repeat all channels one after the other, [B, times * C, H, W]; the gradient is one sum, channels last."""
+    if times == 1:
+        return x_BCHW
+    pixels_BHW1C = x_BCHW.permute(0, 2, 3, 1)[:, :, :, None]
+    return pixels_BHW1C.expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
+
+
 def sum_repeats(x_BDHW: Tensor, channels: int) -> Tensor:
     """Add up the repetitions that ``repeat_channels`` made, which is its gradient: [B, channels, H, W]."""
     if x_BDHW.shape[1] == channels:

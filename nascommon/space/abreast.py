@@ -23,15 +23,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nascommon.kernels.bank import Bank, beside
 from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.pointwise import product
 from nascommon.space.fan import candidate
+from nascommon.space.leaving import Leaving, Source, Stage
 from nascommon.space.operations import State
-from nascommon.space.plan import Leaving, Plan, Stage
-
-ALIGNMENT = 16
-"""Bytes that fast kernels read at a time, and of which addresses must be multiples."""
+from nascommon.space.plan import Plan
 
 
 def runs_abreast(x_BCHW: Tensor) -> bool:
@@ -52,12 +51,12 @@ class Abreast:
             dtype: of the maps, which convolutions are computed in.
         """
         self.plan, self.width, self.statistics = plan, plan.width, Statistics()
-        kinds = [kind for stage in plan.stages for kind in stage.depthwise]
-        pointwise = [each for stage in plan.stages for each in stage.pointwise]
-        kernels = [[each.weight for each in kind] for kind in [*kinds, pointwise]]
-        *depthwise, kernels_M = gathered(kernels, weights_EO, dtype)
-        self.depthwise = map(_aligned, depthwise)
-        numbers_M = torch.cat([kernels_M, kernels_M.new_ones(plan.ones)])
+        depthwise = [each.weight for stage in plan.stages for kind in stage.depthwise for each in kind]
+        pointwise = [each.weight for stage in plan.stages for each in stage.pointwise]
+        # Depthwise kernels stay wide: banks take them so, and their gradients are sums of many products.
+        taps_M, kernels_M = gathered([depthwise, pointwise], weights_EO, weights_EO.dtype)
+        self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
+        numbers_M = torch.cat([kernels_M, kernels_M.new_ones(plan.ones)]).to(dtype)
         self.blocks = matrices(numbers_M, plan.blocks_M, [(size, size) for size in plan.sizes])
         self._gather_weights(weights_EO, edges_E, dtype)
 
@@ -113,38 +112,39 @@ class Abreast:
 
     def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
-        edges = [len(kind) for kind in leaving.last.depthwise]
-        repeated = {times: repeated_channels(state.rectified, times) for times in set(edges)}
-        inputs, whole = [repeated[times] for times in edges], len(leaving.first.depthwise)
-        between = self._stage(leaving.first, inputs[:whole], [], [])
-        if between is not None:
-            parts = torch.split(between, [times * self.width.mixed for times in edges[:whole]], dim=1)
-            inputs[:whole] = [part.relu() for part in parts]
+        between = self._stage(leaving.first, self._given(leaving.entering, [state.x_BCHW]), [], [])
+        parts: Sequence[Tensor] = [] if between is None else [between]
+        if between is not None and len(leaving.own) > 1:
+            parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
+        sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, [state.x_BCHW])]
         pooled = [kind[0][0](state.x_BCHW) for kind in leaving.pools]
         norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
-        return self._stage(leaving.last, inputs, pooled, norms)
+        return self._stage(leaving.last, sources, pooled, norms)
+
+    def _given(self, sources: Sequence[Source], inputs: Sequence[Tensor]) -> list[tuple[Bank, Tensor, Tensor]]:
+        """Give banks their maps and their kernels; to be asked in their order."""
+        return [(source.bank, x, next(self.kernels)) for source, x in zip(sources, inputs, strict=False)]
 
     def _stage(
-        self, stage: Stage, inputs: Sequence[Tensor], pooled: Sequence[Tensor], norms: Sequence[list[BatchNorm]]
+        self,
+        stage: Stage,
+        sources: Sequence[tuple[Bank, Tensor, Tensor]],
+        pooled: Sequence[Tensor],
+        norms: Sequence[list[BatchNorm]],
     ) -> Tensor | None:
         """Return half of the separable convolutions, and pools, normalised [B, D, H', W']; None where there are none.
 
         Args:
             stage: the half.
-            inputs: of each kind [B, G * C, H, W].
+            sources: its depthwise convolutions.
             pooled: of each kind [B, C, H', W'].
             norms: batch norms of each kind of pool, all of which see the same.
         """
         matrix_DD = next(self.blocks)
-        maps = [
-            kind[0].run(x_BDHW, next(self.depthwise).view(-1, 1, *kind[0].kernel_size), x_BDHW.shape[1])
-            for kind, x_BDHW in zip(stage.depthwise, inputs, strict=True)
-        ]
-        maps += pooled
-        if not maps:
+        if not sources and not pooled:
             return None
-        beside = maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
-        return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], product(beside, matrix_DD))
+        columns = beside(sources, pooled) if sources else torch.cat([*pooled], dim=1)
+        return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], product(columns, matrix_DD))
 
 
 class Statistics:
@@ -196,11 +196,6 @@ def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype
     return torch.split(flat.to(dtype), [sum(each.numel() for each in same) for same in alike])
 
 
-def _aligned(part: Tensor) -> Tensor:
-    """Return what fast kernels can read; few channels leave a part between two such addresses."""
-    return part.clone() if part.storage_offset() * part.element_size() % ALIGNMENT else part
-
-
 def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
     """Yield matrices of zeros but for these numbers, at these positions in all of them one after the other."""
     sizes = [rows * columns for rows, columns in shapes]
@@ -211,14 +206,6 @@ def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int,
 def _channels(x_BXHW: Tensor, start: int, stop: int) -> Tensor:
     """Return some channels; sliced as those of pixels, their gradient, too, comes in channels-last layout."""
     return x_BXHW.permute(0, 2, 3, 1)[..., start:stop].permute(0, 3, 1, 2)
-
-
-def repeated_channels(x_BCHW: Tensor, times: int) -> Tensor:
-    """Repeat all channels one after the other, [B, times * C, H, W]; the gradient is one sum."""
-    if times == 1:
-        return x_BCHW
-    pixels_BHW1C = x_BCHW.permute(0, 2, 3, 1)[:, :, :, None]
-    return pixels_BHW1C.expand(-1, -1, -1, times, -1).flatten(3).permute(0, 3, 1, 2)
 
 
 def spread(x_BCHW: Tensor, step: int) -> Tensor:

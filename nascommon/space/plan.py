@@ -1,4 +1,4 @@
-"""How the candidates of a cell are sorted to be computed abreast, and where its weights stand in the matrices.
+"""Where the weights of a cell whose candidates are computed abreast stand in its matrices.
 
 Suffixes: ``N`` places, ``C`` mixed channels of a state, ``X`` all of them, ``M`` numbers that are put into matrices.
 """
@@ -6,168 +6,15 @@ Suffixes: ``N`` places, ``C`` mixed channels of a state, ``X`` all of them, ``M`
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from nascommon.kernels.batch_norm import BatchNorm
-from nascommon.space.fan import Place
-from nascommon.space.operations import Convolution, ReluFirst
-
-Places = Mapping[str, Sequence[Place]]
-"""Where the candidates on the edges of a state are to be computed, by their names."""
-HALF = 4
-"""Layers of half a separable convolution: ReLU, depthwise and pointwise convolution, batch norm."""
+from nascommon.space.leaving import Leaving, Places, Width
 
 PARTIAL = 8
 """Plans of a few candidates that a cell keeps."""
-
-
-@dataclass(frozen=True)
-class Width:
-    """Channels of the states of a cell.
-
-    Attributes:
-        mixed: C, those that candidates see.
-        divisor: of all channels, of which the mixed ones are the first part.
-    """
-
-    mixed: int
-    divisor: int
-
-    @property
-    def all(self) -> int:
-        """X, all channels of a state."""
-        return self.mixed * self.divisor
-
-    @property
-    def rest(self) -> int:
-        """Those that bypass the candidates."""
-        return self.all - self.mixed
-
-    @property
-    def shuffled(self) -> Tensor:
-        """Position that each channel of a node takes in the shuffle of PC-DARTS; without partial channels its own."""
-        channels_X = torch.arange(self.all)
-        return channels_X % self.mixed * self.divisor + channels_X // self.mixed
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Depthwise convolutions of some kinds, each on several edges, and what follows on all of them."""
-
-    depthwise: list[list[Convolution]]
-    pointwise: list[Convolution]
-    norms: list[BatchNorm]
-
-    @staticmethod
-    def of(kinds: Sequence[Sequence[ReluFirst]], half: int) -> Stage:
-        """Collect a half of separable convolutions, 0 the first and -1 the last, of each kind on several edges."""
-        layers = [[list(each)[half * HALF :][:HALF] for each in kind] for kind in kinds]
-        flat = [each for kind in layers for each in kind]
-        return Stage(
-            [[cast("Convolution", each[1]) for each in kind] for kind in layers],
-            [cast("Convolution", each[2]) for each in flat],
-            [cast("BatchNorm", each[3]) for each in flat],
-        )
-
-
-class Leaving:
-    """The candidates on the edges that leave a state, sorted by how they are computed.
-
-    Attributes:
-        first: first halves of separable convolutions that have two.
-        last: last or only halves of all of them, in whose batch norm the pools take part.
-        pools: of each kind on its edges.
-        columns: what the first matrix multiplies, each with its places: separable convolutions, then pools.
-        skips: what the second matrix multiplies the mixed channels with.
-        bypassed: edges for which it takes the other channels.
-        others: (places, modules) of each kind that is computed by itself.
-        on: edges that the matrices give something to.
-    """
-
-    def __init__(
-        self, places: Places, edges: Sequence[nn.ModuleDict], bypassed: Sequence[int], width: Width, *, halves: bool
-    ) -> None:
-        """Sort.
-
-        Args:
-            places: of the candidates.
-            edges: of the cell, each its candidates by name.
-            bypassed: edges on which channels bypass them.
-            width: of the cell.
-            halves: whether these edges halve height and width.
-        """
-        modules = {name: [edges[edge][name] for edge, _ in alike] for name, alike in places.items()}
-        kind = {name: _kind(alike[0]) for name, alike in modules.items()}
-        # Those of two halves first, so that the columns of the first stage are the first of the second.
-        separable = [name for half in ("two halves", "half") for name in places if kind[name] == half]
-        pools, skips, others = ([name for name in places if kind[name] == of] for of in ("pool", "skip", "other"))
-        operations = [cast("list[ReluFirst]", modules[name]) for name in separable]
-        self.width, self.bypassed, self.halves = width, tuple(bypassed), halves
-        self.first = Stage.of([each for each in operations if len(each[0]) > HALF], 0)
-        self.last = Stage.of(operations, -1)
-        self.pools = [cast("list[nn.Sequential]", modules[name]) for name in pools]
-        self.columns = [[place] for name in separable for place in places[name]] + [[*places[name]] for name in pools]
-        self.skips = [place for name in skips for place in places[name]]
-        self.others = [(places[name], modules[name]) for name in others]
-        self.on = sorted({edge for edge, _ in self.weighted} | set(bypassed))
-
-    @property
-    def weighted(self) -> list[Place]:
-        """Places whose mixing weights stand in the matrices."""
-        return [*chain(*self.columns), *self.skips]
-
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """Shapes of the two matrices; the second one multiplies a whole state, or the halved rest of one."""
-        rows, width = len(self.on) * self.width.all, self.width
-        passing = width.rest if self.halves else width.all
-        return [(rows, len(self.columns) * width.mixed), (rows, passing if self.skips or self.bypassed else 0)]
-
-    def positions(self, starts: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return where the weights of ``weighted`` and of ``bypassed`` stand, the matrices beginning at ``starts``."""
-        C, rows_X = self.width.mixed, self.width.shuffled
-        (_, columns), (_, passing) = self.shapes
-        channels_C = torch.arange(C)
-
-        def rows(edge: int) -> Tensor:
-            return self.on.index(edge) * self.width.all + rows_X
-
-        inner = [
-            starts[0] + rows(edge)[:C] * columns + column * C + channels_C
-            for column, places in enumerate(self.columns)
-            for edge, _ in places
-        ]
-        inner += [starts[1] + rows(edge)[:C] * passing + channels_C for edge, _ in self.skips]
-        rest = torch.arange(passing - self.width.rest, passing)
-        return inner, [starts[1] + rows(edge)[C:] * passing + rest for edge in self.bypassed]
-
-
-def _kind(module: nn.Module) -> str:
-    """Return how a candidate is computed."""
-    if isinstance(module, nn.Dropout):
-        return "skip" if module.p == 0 else "other"
-    if type(module) is nn.Sequential:  # a pool with its batch norm
-        return "other" if module[-1].affine else "pool"
-    if not isinstance(module, ReluFirst) or not _is_separable(module):
-        return "other"
-    return "half" if len(module) == HALF else "two halves"
-
-
-def _is_separable(module: ReluFirst) -> bool:
-    depthwise, pointwise = module[1], module[2]
-    return (
-        len(module) in (HALF, 2 * HALF)
-        and isinstance(depthwise, Convolution)
-        and isinstance(pointwise, Convolution)
-        and depthwise.groups == depthwise.in_channels
-        and pointwise.kernel_size == (1, 1)
-        and not cast("BatchNorm", module[HALF - 1]).affine
-    )
 
 
 class Plan:
@@ -176,6 +23,8 @@ class Plan:
     Attributes:
         leaving: the candidates by the state that they leave.
         stages: of all states, the first and the last of each.
+        taps_M: the order of the kernels of all depthwise convolutions in which banks take them.
+        banks: how many numbers of them each bank takes.
         sizes: of the square matrix of blocks of each stage.
         ones: how many ones stand in these, which leave pools as they are.
         blocks_M: positions of the kernels of all pointwise convolutions there, then of these ones.
@@ -191,6 +40,9 @@ class Plan:
         """Find all positions for mixing weights of the shape [edges, operations]."""
         self.leaving, self.width = leaving, width
         self.stages = [stage for each in leaving.values() for stage in (each.first, each.last)]
+        kinds = [kind for stage in self.stages for kind in stage.depthwise]
+        self.taps_M = _joined(_tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(device)
+        self.banks = [source.numbers for each in leaving.values() for source in each.sources]
         self._place_blocks([more for each in leaving.values() for more in (0, len(each.pools))], device)
         self.shapes = [shape for each in leaving.values() for shape in each.shapes]
         starts = _starts([rows * columns for rows, columns in self.shapes])
@@ -223,6 +75,15 @@ def _starts(sizes: Sequence[int]) -> list[int]:
 
 def _joined(positions: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.empty(0, dtype=torch.long), *positions])
+
+
+def _tap_by_tap(kinds: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Return where kernels [C, 1, k, k] of kinds, flattened, stand: of each kind tap by tap, then edge by edge."""
+    sizes = [sum(each.numel() for each in kind) for kind in kinds]
+    return [
+        start + torch.arange(size).view(-1, kind[0][0].numel()).t().flatten()
+        for start, size, kind in zip(_starts(sizes), sizes, kinds, strict=True)
+    ]
 
 
 def block_positions(count: int, channels: int, size: int) -> Tensor:

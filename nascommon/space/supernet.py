@@ -15,10 +15,11 @@ from torch.nn import functional
 
 from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
+from nascommon.space.leaving import Width
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
-from nascommon.space.plan import Plans, Width
+from nascommon.space.plan import Plans
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.space import CellSpace, Space
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nascommon.kernels.depthwise import repeated_channels
 from nascommon.kernels.pointwise import product
 from nascommon.search.scores import fresh_statistics
-from nascommon.space.abreast import gathered, matrices, repeated_channels, spread
+from nascommon.space.abreast import gathered, matrices, spread
 from nascommon.space.mixing import Mixing
 from nascommon.space.plan import PARTIAL, block_positions
 from nascommon.space.space import find_space
