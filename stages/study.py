@@ -14,7 +14,7 @@ from nascommon.settings import UserError
 from stages import INTERRUPTED
 from stages.cli import PARAMS, ParamsFile, run_stage
 
-Methods = Annotated[str, typer.Option(help='Names under methods in params.yaml, as "darts da2s random".')]
+Methods = Annotated[str, typer.Option(help='Names under methods in params.yaml, as "darts da2s random"; or all.')]
 Seeds = Annotated[str, typer.Option(help='Seeds, as "0 1 2"; the same for every method, so that runs pair up.')]
 
 

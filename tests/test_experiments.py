@@ -122,8 +122,7 @@ def test_a_file_says_how_many_runs_it_has_and_how_they_compare(file: str, folder
     text = (ROOT / "experiments" / f"{file}.sh").read_text(encoding="utf-8")
     ran = recorded(file, folder)
     assert text.startswith("#!/bin/sh\n# ")
-    runs = "One run for every section under methods" if file == "all_methods" else f"{len(ran.calls)} runs"
-    assert f"# {runs}: on the default preset minutes each" in text
+    assert f"# {len(ran.calls)} runs: on the default preset minutes each" in text
     assert {call.name.partition("-")[0] for call in ran.calls} == {file}
     assert "dvc exp show" in ran.out
     assert "stages.gaps" in ran.out
@@ -135,7 +134,7 @@ def test_the_shell_understands_it(file: str) -> None:
 
 
 def test_arguments_are_passed_on(folder: Path, tmp_path: Path) -> None:
-    plain, queued = recorded("all_methods", folder), execute("all_methods", tmp_path, "--queue", "-S", "seed=1")
+    plain, queued = recorded("darts_baselines", folder), execute("darts_baselines", tmp_path, "--queue", "-S", "seed=1")
     assert {call.rest for call in plain.calls} == {()}
     assert {call.rest for call in queued.calls} == {("--queue",)}
     assert [call.name for call in queued.calls] == [f"{call.name}-seed_1" for call in plain.calls]
@@ -244,10 +243,3 @@ def test_combinations_combine(folder: Path) -> None:
     assert everything["mixed_op"]["channel_divisor"] == 4
     assert [choice["kind"] for choice in everything["passes"]] == ["soft", "induced"]
     assert everything["penalty"]["entropy"]
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_all_methods_runs_every_method_of_the_params_file(preset: str, folder: Path) -> None:
-    written = json.loads(as_json(preset))["methods"]
-    calls = recorded("all_methods", folder, preset).calls
-    assert [call.overrides for call in calls] == [(f"search.method={name}",) for name in written]

@@ -34,6 +34,8 @@ LOOK: Final = 10.0
 STARTS: Final = 5
 """Workers that may end in a row without any run having ended before the study gives up."""
 STAGES: Final = 9
+ALL: Final = "all"
+"""In the place of methods: every one there is."""
 
 
 @dataclass(frozen=True, order=True)
@@ -105,8 +107,9 @@ def plan_of(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> Pla
     Raises:
         UserError: a method is unknown, a seed is none, the settings of a method do not fit, or git lacks code.
     """
+    methods = sorted(REGISTRY) if list(methods) == [ALL] else methods
     if unknown := sorted(set(methods) - REGISTRY.keys()):
-        raise UserError(f"--methods: unknown: {', '.join(unknown)}; known are {', '.join(sorted(REGISTRY))}")
+        raise UserError(f"--methods: unknown: {', '.join(unknown)}; known are {', '.join(sorted(REGISTRY))}, or {ALL}")
     cells = tuple(dict.fromkeys(Cell(method, seed) for method in methods for seed in seeds))
     if not cells:
         raise UserError("--methods and --seeds: at least one of each is needed")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 PAGE = ROOT / "docs" / "add-a-method.md"
 CODE = "nascommon/methods/mine.py"
-OVER_THE_REGISTRY = "mine or registry or readme or rows or every_file or watches_is_in_every_preset or all_methods"
+OVER_THE_REGISTRY = "mine or registry or readme or rows or every_file or watches_is_in_every_preset"
 """Tests of the method by name, and those that ask all methods at once."""
 WRITTEN = {"data", ".checkpoints"}
 """Folders that stages write to."""

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from nascommon.config import Params, load_params
+from nascommon.method import REGISTRY
 from nascommon.pipeline import study as module
 from nascommon.pipeline.experiments import Queue, Task
 from nascommon.pipeline.study import Cell, grids, plan_of, study
@@ -212,6 +213,10 @@ def test_mistakes_are_told_before_anything_is_queued(
     with pytest.raises(UserError, match=said):
         study(PARAMS, methods, seeds)
     assert world.grids == []
+
+
+def test_all_is_every_method() -> None:
+    assert {cell.method for cell in plan_of(PARAMS, ["all"], [0]).cells} == set(REGISTRY)
 
 
 def test_code_that_git_lacks_is_named(world: World) -> None:
