@@ -15,10 +15,9 @@ from nascommon.runtime.records import read_record
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network
-from nascommon.training.artefact import DESCRIPTION, DeployableRecord, PicturesRecord, load_network
+from nascommon.training.artefact import DESCRIPTION, SKIPPED, DeployableRecord, PicturesRecord, load_network
 
 CPU = torch.device("cpu")
-SKIPPED = "skipped.json"
 LICENCES = {
     "digits": "Optical Recognition of Handwritten Digits (Alpaydin, Kaynak; UCI): CC BY 4.0",
     "cifar10": "CIFAR-10 (Krizhevsky, 2009), pictures from the web: its authors state no licence",

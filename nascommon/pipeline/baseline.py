@@ -8,7 +8,7 @@ from functools import partial
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.pipeline.paths import BASELINE, SEARCH, TARGET_DATA
-from nascommon.pipeline.retrain import SKIPPED, Retraining
+from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
@@ -18,7 +18,7 @@ from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
 from nascommon.space.draws import random_genotype
 from nascommon.space.record import FILE, SpaceRecord
-from nascommon.training.artefact import save_network
+from nascommon.training.artefact import SKIPPED, save_network
 from nascommon.training.loop import Trained
 from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from nascommon.config import Params
 from nascommon.cost.complexity import network_complexity
 from nascommon.cost.footprint import prepared_shape
 from nascommon.data.batches import Batches
 from nascommon.data.loading import Data, NamedPart
+from nascommon.export.graphs import Graph
+from nascommon.export.logged import example_of, packaging_of
+from nascommon.export.trained import load_trained
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
 from nascommon.pipeline.run import Run, stage_run, write_seconds
@@ -28,14 +30,12 @@ from nascommon.space.network import AUXILIARY_MAP, NetworkSpec, check_image_size
 from nascommon.space.precision import Precision
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.statistics.intervals import summarise
-from nascommon.training.artefact import PicturesRecord, save_network
+from nascommon.training.artefact import SKIPPED, PicturesRecord, save_network
 from nascommon.training.descent import TrainingHooks
 from nascommon.training.loop import Trained, train_network
 from nascommon.training.settings import FromScratchSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"
-SKIPPED = "skipped.json"
-"""Says why a stage trained nothing; DVC warns of an output that is empty."""
 CURVES = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate", "seconds")
 
 
@@ -159,8 +159,8 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
     write_table(PLOTS / f"{run.stage}.csv", pd.DataFrame(trained[0].rows, columns=list(CURVES)))
     run.write_metrics(metrics)
     run.tracker.artefact(retraining.folder / "network.json", run.stage)
-    example = torch.zeros(2, spec.image_channels, manifest.height, manifest.width)
-    run.tracker.model(trained[0].network.eval(), example, run.stage)
+    if run.tracker.active:
+        log_classifier(run, retraining)
     summary(
         f"{run.stage}: {spec.cells} cells, {spec.channels} channels on {images} images of {manifest.source}",
         {
@@ -172,6 +172,12 @@ def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained:
         },
         [retraining.folder / "network.safetensors", retraining.folder / "network.json", PLOTS / f"{run.stage}.csv"],
     )
+
+
+def log_classifier(run: Run, retraining: Retraining) -> None:
+    """Give the first training to MLflow, as what takes pictures as they are."""
+    kept = load_trained(retraining.folder, run.stage)
+    run.tracker.model(Graph(kept.classifier), example_of(retraining.data), kept.name, packaging_of(kept))
 
 
 def over_seeds(summaries: list[dict[str, float]]) -> dict[str, float]:

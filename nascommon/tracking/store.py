@@ -1,17 +1,14 @@
-"""The one file that speaks to MLflow: finds or makes the runs of a stage, writes to them, and may raise anything."""
+"""Speaks to the store of MLflow: finds or makes the runs of a stage, writes to them, and may raise anything."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 import os
 import socket
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -22,7 +19,6 @@ from nascommon.secrets import ambiguous
 from nascommon.tracking.identity import StageRun, has_died, is_alive, owner
 
 if TYPE_CHECKING:
-    import torch
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
@@ -243,35 +239,6 @@ def log_model(run: OpenRun, model: Path, name: str) -> None:
     run.client.log_model_artifacts(logged.model_id, str(model))
     run.client.finalize_logged_model(logged.model_id, "READY")
     run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-
-
-def save_model(network: torch.nn.Module, example: torch.Tensor, folder: Path) -> None:
-    """Export the network, for the CPU and any batch size, as an MLflow model that holds no pickled code."""
-    import mlflow.pytorch
-    import torch
-    from mlflow.models import Model, infer_signature
-
-    network = copy.deepcopy(network).cpu().eval()
-    # Two images: torch.export takes a batch of one for a constant.
-    two = torch.cat([example, example])[:2].detach().cpu()
-    with torch.no_grad():
-        signature = infer_signature(two.numpy(), network(two).numpy())
-    with warnings.catch_warnings():
-        # torch says so of every channels-last weight, and saves it whole all the same.
-        warnings.filterwarnings("ignore", message="No complete tensor found in the group", category=UserWarning)
-        mlflow.pytorch.save_model(
-            network,
-            str(folder),
-            input_example=two.numpy(),
-            signature=signature,
-            serialization_format="pt2",
-            # Named here because MLflow would find them by loading the model in another process.
-            pip_requirements=[f"{one}=={version(one).partition('+')[0]}" for one in ("mlflow", "torch", "numpy")],
-        )
-    # An exported graph stays on its device, but pyfunc asks for CUDA wherever there is a GPU.
-    model = Model.load(str(folder))
-    model.flavors["python_function"]["config"]["device"] = "cpu"
-    model.save(str(folder / "MLmodel"))
 
 
 def close_run(run: OpenRun, status: str) -> None:

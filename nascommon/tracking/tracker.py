@@ -13,6 +13,7 @@ from nascommon.secrets import masked
 from nascommon.settings import cut, one_line
 from nascommon.tracking import across, store
 from nascommon.tracking.identity import StageRun, sigterm_unwinds
+from nascommon.tracking.models import Packaging, save_model
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,9 @@ class Tracker:
             return
         self._try(lambda run: store.log_artefact(run, path, folder))
 
-    def model(self, network: torch.nn.Module, example: torch.Tensor, name: str = "model") -> None:
+    def model(
+        self, network: torch.nn.Module, example: torch.Tensor, name: str = "model", packaging: Packaging | None = None
+    ) -> None:
         """Log a network that `mlflow.pytorch.load_model` loads and pyfunc predicts with, without this package.
 
         It is a copy: an exported graph in evaluation mode, on the CPU, for any batch size. A network that cannot be
@@ -57,12 +60,13 @@ class Tracker:
             network: In evaluation mode its forward takes one tensor and returns one.
             example: Images, BCHW, on the device of the network or any other; the first two go into the record.
             name: Name of the model.
+            packaging: What pyfunc puts around the network; None lets it run the network itself.
         """
 
         def act(run: store.OpenRun) -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch, "model")
-                if _saved(network, example, folder):
+                if _saved(network, example, folder, packaging):
                     store.log_model(run, folder, name)
 
         self._try(act)
@@ -148,9 +152,9 @@ def _opened(uri: str, stage_run: StageRun) -> store.OpenRun | None:
     return None
 
 
-def _saved(network: torch.nn.Module, example: torch.Tensor, folder: Path) -> bool:
+def _saved(network: torch.nn.Module, example: torch.Tensor, folder: Path, packaging: Packaging | None) -> bool:
     try:
-        store.save_model(network, example, folder)
+        save_model(network, example, folder, packaging)
     except Exception as problem:  # noqa: BLE001 - torch.export raises whatever the network's own code raises
         _log.warning("the network could not be exported, so MLflow did not get it: %s", _first_line(problem))
         return False

@@ -22,6 +22,8 @@ from nascommon.space.precision import Precision
 from nascommon.space.stem import Stem
 
 WEIGHTS, DESCRIPTION = "network.safetensors", "network.json"
+SKIPPED = "skipped.json"
+"""Says why a stage trained nothing; DVC warns of an output that is empty."""
 SCHEMA: Literal[1] = 1
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,19 @@ def batches(channels: int) -> list[Tensor]:
     return [torch.randint(256, (n, channels, h, w), generator=draws, dtype=torch.uint8) for n, h, w in shapes]
 
 
-def elsewhere(script: str, folder: Path, *absent: str) -> Any:
+def elsewhere(script: str, folder: Path, *absent: str, only: Collection[str] = ABSENT) -> Any:
     """Run a script in ``folder`` by a Python that finds neither this package nor the tools that it uses.
+
+    Args:
+        script: what it runs.
+        folder: where it runs, and finds modules.
+        absent: what else it shall not find.
+        only: instead of the tools.
 
     Returns:
         What it prints, read as JSON.
     """
-    blocked = f"import sys\nsys.modules.update(dict.fromkeys({[*ABSENT, *absent]}))\nsys.path.insert(0, '.')\n"
+    blocked = f"import sys\nsys.modules.update(dict.fromkeys({[*only, *absent]}))\nsys.path.insert(0, '.')\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-I", "-c", blocked + script], cwd=folder, env=environment, capture_output=True, text=True,

@@ -27,6 +27,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.pipeline.given": "finds the genotype that data/given.json already stands for",
     "nascommon.pipeline.protocol_evidence": "gathers from files and git what the rules of good practice are judged by",
     "nascommon.cost.footprint": "predicts memory, for the same refusal",
+    "nascommon.export": "the trained network as MLflow gets it; nothing of it is measured",
     "nascommon.report.figures": "how pictures of the curves look",
     "nascommon.report.plots": "as above",
     "nascommon.report.sampled": "how figures are put in words",
