@@ -74,8 +74,8 @@ def discretize(params: Params) -> None:
             "genotype",
             {
                 **{kind: format_cell(cell) for kind, cell in genotype.items()},
-                f"discretization gap{' of the search' if given else ''}": gap_in_words(gap, ""),
-                "… recalibrated": gap_in_words(gap, "_recalibrated"),
+                f"gap{' of the search' if given else ''}": gap_in_words(gap, "_recalibrated"),
+                "… old batch norm": gap_in_words(gap, ""),
             },
             [DISCRETIZE / "genotype.json", DISCRETIZE / "genotype.svg"],
         )

@@ -120,7 +120,7 @@ def own_gaps(params: Params, metrics: dict[str, Any], kind: str) -> pd.DataFrame
 def random_table(random: list[RandomOnes], judged: list[Judged], truth: Truth | None) -> pd.DataFrame:
     """Return the accuracies (shares) of the architectures that ours is compared with, a row each, and their source."""
     if (truth := known(truth)) is not None:
-        return pd.DataFrame({"source": truth["protocol"], "accuracy": load_table().test[truth["own_set"]]})
+        return pd.DataFrame({"source": "table", "accuracy": load_table().test[truth["own_set"]]})
     rows = [
         (one.comparison.source, mean / 100)
         for ones, one in zip(random, judged, strict=False)

@@ -32,6 +32,7 @@ from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.setup import base_spec, search_data
 from nascommon.search.snapshots import Snapshots
 from nascommon.space.genotype import genotype_from_json
+from nascommon.space.kinds import cell_of
 from nascommon.space.record import FILE, SpaceRecord
 from nascommon.space.space import Space
 
@@ -169,7 +170,7 @@ def draw_alphas(history: History, space: Space) -> list[Path]:
         edges = space.cells[kind].topology.edges
         chosen = {(one.source, state): one.operation for state, node in kept[kind].by_state for one in node}
         figure = plot_alphas(
-            weights_TEO, names, edge_names(edges), f"Mixing weights of the {kind} cell",
+            weights_TEO, names, edge_names(edges), f"Mixing weights of the {cell_of(kind)}",
             [chosen.get(edge) for edge in edges],
         )  # fmt: skip
         paths.append(SEARCH / f"weights_{kind}.png")

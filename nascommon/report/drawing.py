@@ -16,6 +16,7 @@ from nascommon.report.figures import house_style, new_figure, operation_colour, 
 from nascommon.report.layout import Box, Layout, place
 from nascommon.report.naming import OUTPUT, naming_in_short
 from nascommon.space.genotype import CellGenotype, Genotype
+from nascommon.space.kinds import cell_of
 
 OUTPUT_COLOUR = "#a9a9a9"
 INPUT_FILL, NODE_FILL, OUTPUT_FILL, DEAD_FILL = "#dcefdc", "#dfe9f6", "#fbeecb", "#f7f7f7"
@@ -70,7 +71,7 @@ def draw_genotype(genotype: Genotype, title: str) -> Figure:
         heading.set(ha="center", va="center")
         for name, graph, layout, height in zip(genotype, graphs, layouts, heights, strict=True):
             axes.text(
-                MARGIN, top - HEADING / 2, f"{name.capitalize()} cell", size=HEADING_SIZE, weight="bold", va="center"
+                MARGIN, top - HEADING / 2, cell_of(name).capitalize(), size=HEADING_SIZE, weight="bold", va="center"
             )
             _draw_cell(axes, graph, layout, (width - layout.width) / 2, top - height + MARGIN)
             top -= height

@@ -10,6 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from nascommon.report.verdict import GAP
+from nascommon.space.kinds import cell_of
 from nascommon.statistics.intervals import summarise
 
 Figures = Mapping[str, float | None]
@@ -50,7 +51,7 @@ def gap_columns(kind: str) -> tuple[Gap, ...]:
             "points of weight on skips, pools and noise above their share",
         ),
         Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
-        Gap("skips", f"skips_{kind}", 1, f"skip connections in the {kind} cell"),
+        Gap("skips", f"skips_{kind}", 1, f"skip connections in the {cell_of(kind)}"),
         Gap(
             "structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"
         ),

@@ -140,8 +140,14 @@ def twins_sentence(truth: Truth) -> str:
 
 def standing_table(truth: Truth) -> str:
     """Return the cell among all, a column for each set."""
+    headers = ["", *(DATA_SETS[name] for name in truth["sets"])]
+    return str(tabulate(standing_rows(truth), headers, tablefmt="github", disable_numparse=True))
+
+
+def standing_rows(truth: Truth) -> list[list[str]]:
+    """Return its rows, their names first."""
     sets = truth["sets"]
-    rows = [
+    return [
         ["test accuracy", *(percent(place["accuracy"]) for place in sets.values())],
         ["rank", *(f"{place['rank']:,} of {place['total']:,}" for place in sets.values())],
         ["better than", *(f"{_floored(place['percentile'])} % of all" for place in sets.values())],
@@ -149,7 +155,6 @@ def standing_table(truth: Truth) -> str:
         ["best cell", *(percent(place["best"]) for place in sets.values())],
         ["random cell, mean", *(percent(place["mean"]) for place in sets.values())],
     ]
-    return str(tabulate(rows, ["", *(DATA_SETS[name] for name in sets)], tablefmt="github", disable_numparse=True))
 
 
 def counts_sentence(truth: Truth) -> str:

@@ -28,6 +28,14 @@ GAP_MEANING = (
 """The one definition of "the gap". Batch norm is measured anew since its running statistics are those of the mixture
 and wrong for any part of it (docs/methods.md, section 6)."""
 HALF = 50.0
+OUTCOMES: dict[Outcome, str] = {
+    "better": "better than chance", "worse": "worse than chance", "unclear": "undecided", "none": "no verdict",
+}  # fmt: skip
+OUTCOMES_OF_TABLE: dict[Outcome, str] = {
+    "better": "better than most, and than counting parameters", "worse": "worse than half of all",
+    "unclear": "no better than counting parameters", "none": "no verdict",
+}  # fmt: skip
+"""The same where all architectures are known."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,8 @@ def outcome(results: Results) -> Outcome:
 
 def badge(results: Results) -> str:
     """Return the outcome in a few words."""
-    unclear = "undecided" if known(results["truth"]) is None else "no better than counting parameters"
-    return {"better": "better than chance", "worse": "worse than chance", "unclear": unclear, "none": "no verdict"}[
-        outcome(results)
-    ]
+    words = OUTCOMES if known(results["truth"]) is None else OUTCOMES_OF_TABLE
+    return words[outcome(results)]
 
 
 def sentences(results: Results) -> dict[Topic, str]:

@@ -9,6 +9,7 @@ from nascommon.report.sampled import ENDS, sampled_sentences
 from nascommon.report.verdict import sentences
 from nascommon.runtime.progress import percent, points
 from nascommon.space.genotype import format_cell, genotype_from_json
+from nascommon.space.kinds import cell_of
 from nascommon.statistics.ranking import tau_in_words
 
 COMPARABILITY = (
@@ -131,7 +132,7 @@ def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
         f"Operation gap: {points(gap['operation_gap_excess'])} of weight on operations without weights against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
         f"{100 * gap['operation_gap_excess_high']:+.1f}), "
-        f"{gap[f'skips_{kind}']} skip connections in the {kind} cell"
+        f"{gap[f'skips_{kind}']} skip connections in the {cell_of(kind)}"
     )
     tau = gap["weight_loss_worth_tau"]
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")

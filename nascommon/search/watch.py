@@ -21,6 +21,7 @@ from nascommon.search.passes import SearchData
 from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import Genotype
+from nascommon.space.kinds import cell_of
 from nascommon.space.mixing import one_hot
 
 HESSIAN_IMAGES = 64
@@ -126,19 +127,19 @@ def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, ope
     found = []
     if skips > MANY_SKIPS * edges:
         found.append(
-            f"{skips} of {edges} edges of the {kind} cell are skip connections: the search may be "
+            f"{skips} of {edges} edges of the {cell_of(kind)} are skip connections: the search may be "
             "collapsing to a shallow network; fewer epochs, or a method that limits skips, may help"
         )
     if progress >= LATE and operations > 1 and entropy > FLAT * math.log(operations):
         found.append(
-            f"the mixing weights of the {kind} cell are almost equal (entropy {entropy:.3f} of at most "
+            f"the mixing weights of the {cell_of(kind)} are almost equal (entropy {entropy:.3f} of at most "
             f"{math.log(operations):.3f}): which operations win is nearly chance; more epochs or a larger architecture "
             "learning rate may help"
         )
     if row.get("watch_gap", 0.0) > LARGE_GAP:
         found.append(
-            f"discretization would cost {100 * row['watch_gap']:.0f} points of the supernet's validation accuracy: "
-            "the supernet leans on operations that will be cut"
+            f"cutting the supernet, batch norm not measured anew, would cost {100 * row['watch_gap']:.0f} points of "
+            "validation accuracy: it leans on operations that will be cut"
         )
     # Of this phase only: another phase has another supernet, whose eigenvalues are on another scale.
     values = [r["watch_eigenvalue"] for r in rows if "watch_eigenvalue" in r and r["phase"] == row["phase"]]

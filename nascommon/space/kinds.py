@@ -8,6 +8,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def cell_of(kind: str) -> str:
+    """Name a cell of a kind in a sentence: ``normal cell``; the only kind of a space may be ``cell`` itself."""
+    return kind if kind == "cell" else f"{kind} cell"
+
+
 class PerKind(Mapping[str, T]):
     """A value for each kind of cell, such as ``normal`` and ``reduction``; frozen, and hashable where its values are.
 

@@ -85,7 +85,7 @@ def test_a_method_searches_it_and_its_gaps_are_measured(
 def test_every_later_stage_runs_in_it(chain: Space, prepared: Project) -> None:
     in_chain(prepared, "darts", jobs=1)
     prepared.stages("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate")
-    assert "skip connections in the cell cell" in (prepared.folder / "data/evaluate/report.md").read_text("utf-8")
+    assert "skip connections in the cell" in (prepared.folder / "data/evaluate/report.md").read_text("utf-8")
     for path in sorted((prepared.folder / "data/baseline").glob("random_*/network.json")):
         assert json.loads(path.read_text("utf-8"))["genotype"]["skeleton"] == chain.name
 

@@ -65,7 +65,7 @@ def test_the_skips_counted_are_those_of_the_main_kind_of_cell() -> None:
     assert figures == {"skips_cell": 3}
     table = gap_table([("darts", "a1", figures)], "cell")
     assert list(table["skips"]) == ["3.00"]
-    assert "skip connections in the cell cell" in to_markdown(table, "cell")
+    assert "skip connections in the cell" in to_markdown(table, "cell")
 
 
 def test_what_a_table_knows_has_columns_only_where_it_is_known() -> None:

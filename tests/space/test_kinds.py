@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from nascommon.space.kinds import PerKind
+from nascommon.space.kinds import PerKind, cell_of
 
 
 def test_keeps_the_order_of_the_space() -> None:
@@ -32,3 +32,7 @@ def test_cannot_be_changed() -> None:
     assert one["cell"] == 1
     with pytest.raises(TypeError, match="does not support item assignment"):
         cast("dict[str, int]", one)["cell"] = 3
+
+
+def test_a_cell_is_called_by_its_kind_and_the_only_kind_just_cell() -> None:
+    assert (cell_of("normal"), cell_of("cell")) == ("normal cell", "cell")

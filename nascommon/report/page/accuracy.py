@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nascommon.report.known_truth import known
+from nascommon.report.known_truth import cost_sentence, counts_sentence, known, standing_rows
 from nascommon.report.page.files import Files
-from nascommon.report.page.section import Key, Picture, Section
-from nascommon.report.page.svg import Axes, Range, Svg, padded
+from nascommon.report.page.section import Key, Picture, Section, Table
+from nascommon.report.page.svg import Axes, Range, Svg, in_sight, padded
 from nascommon.report.verdict import GAP, GAP_MEANING, searched, sentences
 from nascommon.runtime.progress import percent
 from nascommon.statistics.intervals import wilson_interval
@@ -40,13 +40,13 @@ def journey(files: Files) -> Section:
         f"Bars: 95 % intervals that the number of pictures leaves ({images:,} of validation). Supernets are scored on "
         "validation pictures, networks trained from scratch on test pictures, which nothing before them has seen."
     )
-    keys = (
-        Key("dot ours", "accuracy"), Key("dot hollow", "the soft supernet, batch norm measured anew"),
-        Key("dot small", "each training"), Key("line chance", "guessing"),
-    )  # fmt: skip
+    keys = [Key("ours", "accuracy"), Key("hollow", "the soft supernet, batch norm measured anew"),
+            Key("line chance", "guessing")]  # fmt: skip
+    if len(results["accuracies"]) > 1:
+        keys.append(Key("small", "each training"))
     row = next((row for row in files.json(TABLE) if row["what"].endswith("and retrained")), None)
     svg = _draw_journey(results, row, images, len(manifest["classes"]))
-    return replace(head, text=text, pictures=(Picture(svg.markup(), caption=caption, keys=keys),))
+    return replace(head, text=text, pictures=(Picture(svg.markup(), caption=caption, keys=tuple(keys)),))
 
 
 def _draw_journey(results: dict[str, Any], row: dict[str, Any] | None, images: int, classes: int) -> Svg:
@@ -107,7 +107,12 @@ def cloud(files: Files) -> Section:
     if random is None:
         return replace(head, missing=verdict)
     pictures = tuple(_cloud_of(results, str(source), part) for source, part in random.groupby("source", sort=False))
-    return replace(head, text=(verdict,), pictures=pictures)
+    if (truth := known(results["truth"])) is None:
+        return replace(head, text=(verdict,), pictures=pictures)
+    names = [DATA_SETS[name] for name in truth["sets"]]
+    table = Table(("", *names), standing_rows(truth), numbers=frozenset(range(1, 1 + len(names))))
+    text = (verdict, counts_sentence(truth), cost_sentence(truth))
+    return replace(head, text=text, pictures=pictures, tables=(table,))
 
 
 def _cloud_of(results: dict[str, Any], source: str, random: pd.DataFrame) -> Picture:
@@ -121,13 +126,16 @@ def _cloud_of(results: dict[str, Any], source: str, random: pd.DataFrame) -> Pic
     if truth:
         marks["count"] = 100 * truth["counts"][0]["accuracy"]
     svg = Svg(460, 250, f"Test accuracies of {len(accuracies)} architectures and of the winner")
-    axes = Axes(svg, 34, 30, 416, 170, _limits([*accuracies, 100 * own, *marks.values(), *each]), (0, 1))
-    axes = _dots(axes, accuracies) if len(accuracies) <= FEW else _bars(axes, accuracies)
+    shown = accuracies[accuracies >= min(in_sight(accuracies), 100 * own)]
+    axes = Axes(svg, 40, 30, 410, 170, padded([*shown, 100 * own, *marks.values(), *each]), (0, 1))
+    axes = _dots(axes, shown) if len(shown) <= FEW else _bars(axes, shown)
     for name, value in marks.items():
         svg.line(axes.across(value), axes.top, axes.across(value), axes.bottom, f"mark {name}")
     _winner(axes, 100 * own, each, results["metrics"].get("test_accuracy_sd"))
     axes.x_axis("test accuracy, %")
-    return Picture(svg.markup(), heading=_heading(source, len(accuracies), truth), keys=_keys(marks, own, each))
+    gone = len(accuracies) - len(shown)
+    caption = f"{gone:,} of them are further left." if gone else ""
+    return Picture(svg.markup(), _heading(source, len(accuracies), truth), caption, _keys(marks, own, each))
 
 
 def _heading(source: str, count: int, truth: Any) -> str:
@@ -136,14 +144,8 @@ def _heading(source: str, count: int, truth: Any) -> str:
     return f"{count:,} random architectures, {source}"
 
 
-def _limits(values: Sequence[float]) -> Range:
-    """Return limits that leave out the worst hundredth, which would press all others together."""
-    low, high = float(np.quantile(values, 0.01)), max(values)
-    return padded([min(low, values[-1] if len(values) < FEW else low), high])
-
-
 def _bars(axes: Axes, accuracies: np.ndarray[Any, Any]) -> Axes:
-    counts, edges = np.histogram(accuracies[accuracies >= axes.x[0]], bins=BINS, range=axes.x)
+    counts, edges = np.histogram(accuracies, bins=BINS, range=axes.x)
     placed = Axes(axes.svg, axes.left, axes.top, axes.width, axes.height, axes.x, (0, 1.15 * float(counts.max())))
     placed.y_axis("architectures", 4, whole=True)
     for count, left, right in zip(counts, edges, edges[1:], strict=False):

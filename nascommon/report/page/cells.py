@@ -10,6 +10,7 @@ from nascommon.report.page.files import Files
 from nascommon.report.page.section import Picture, Section
 from nascommon.report.page.svg import Svg
 from nascommon.space.genotype import CellGenotype, format_cell, genotype_from_json
+from nascommon.space.kinds import cell_of
 
 UNITS_PER_INCH = 78
 MARGIN = 12
@@ -19,7 +20,7 @@ def cells(files: Files) -> Section:
     """Draw every kind of cell."""
     genotype = genotype_from_json(files.json("data/discretize/genotype.json"), "genotype.json")
     pictures = tuple(
-        Picture(draw_cell(cell, kind).markup(), f"{kind} cell", format_cell(cell), shape="wide")
+        Picture(draw_cell(cell, kind).markup(), f"{cell_of(kind)}", format_cell(cell), shape="wide")
         for kind, cell in genotype.items()
     )
     return Section("cells", "The cells", text=(naming(genotype.main),), pictures=pictures)
@@ -31,7 +32,7 @@ def draw_cell(cell: CellGenotype, kind: str) -> Svg:
     pairs = [pair for line in graph.lines for pair in zip(line.boxes, line.boxes[1:], strict=False)]
     layout = place(graph.boxes, pairs, upper=0, lower=graph.inputs - 1)
     width, height = (UNITS_PER_INCH * side + 2 * MARGIN for side in (layout.width, layout.height))
-    svg = Svg(width, height, f"The {kind} cell: {format_cell(cell)}")
+    svg = Svg(width, height, f"The {cell_of(kind)}: {format_cell(cell)}")
     leaving, arriving = ports(graph, layout, end=0), ports(graph, layout, end=-1)
     for number, line in enumerate(graph.lines):
         _line(svg, graph, layout, line, (leaving[number], arriving[number]))

@@ -19,6 +19,7 @@ from nascommon.report.page.section import Key, Picture, Section
 from nascommon.report.page.svg import Axes, Svg
 from nascommon.runtime.progress import percent
 from nascommon.space.genotype import CellGenotype, genotype_from_json
+from nascommon.space.kinds import cell_of
 
 ARCHITECTURE, HISTORY = "data/search/architecture.parquet", "data/search/history.parquet"
 MOST_FRAMES = 120
@@ -93,7 +94,7 @@ def film(files: Files) -> Section:
     accuracy = dict(zip(history["epoch"] + 1, history["valid_accuracy"], strict=True))
     shots = [f"epoch {epoch}, validation accuracy of the supernet {percent(accuracy[epoch])}"
              for epoch in found[0].epochs]  # fmt: skip
-    pictures = tuple(Picture(_arcs(course).markup(), f"{course.kind} cell", shape="wide") for course in found)
+    pictures = tuple(Picture(_arcs(course).markup(), f"{cell_of(course.kind)}", shape="wide") for course in found)
     return replace(head, text=text, pictures=pictures, film={"shots": shots, "cells": [_data(c) for c in found]})
 
 
@@ -113,7 +114,7 @@ def _arcs(course: Course) -> Svg:
     """Draw the cell with all its edges as they are in the last epoch; the script changes classes and words."""
     last = max(node for _, node in course.edges)
     height = BASE + 26 + RISE * last + 16
-    svg = Svg(2 * LEFT + STEP * last, height, f"The {course.kind} cell with all its edges at the last epoch")
+    svg = Svg(2 * LEFT + STEP * last, height, f"The {cell_of(course.kind)} with all its edges at the last epoch")
     level = height - BASE
     weights = course.weights_TEO[-1]
     top = float(course.weights_TEO.max()) or 1.0
@@ -174,7 +175,7 @@ def _panels(course: Course) -> Picture:
     top = float(course.weights_TEO.max()) or 1.0
     tiles = [_panel(course, number, top, dashes).markup() for number in range(len(course.edges))]
     keys = tuple(Key(f"line {operation_family(name)} dash{dashes[name]}", name) for name in course.operations)
-    return Picture(Markup("").join(tiles), f"{course.kind} cell, by epoch", keys=keys, shape="tiles")
+    return Picture(Markup("").join(tiles), f"{cell_of(course.kind)}, by epoch", keys=keys, shape="tiles")
 
 
 def _panel(course: Course, number: int, top: float, dashes: dict[str, int]) -> Svg:

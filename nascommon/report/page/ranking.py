@@ -12,7 +12,7 @@ from nascommon.report.known_truth import known
 from nascommon.report.page.accuracy import RESULTS
 from nascommon.report.page.files import Files
 from nascommon.report.page.section import Key, Picture, Section
-from nascommon.report.page.svg import Axes, Svg, padded
+from nascommon.report.page.svg import Axes, Svg, in_sight, padded
 from nascommon.report.sampled import ENDS, sampled_sentences
 from nascommon.report.verdict import sentences
 from nascommon.report.words import retest_sentences
@@ -46,10 +46,11 @@ def _scatter(pairs: pd.DataFrame, found: dict[str, Any], results: dict[str, Any]
     svg = Svg(460, 330, f"Search score and accuracy of {len(pairs)} architectures")
     xs, ys = (100 * pairs[name] for name in ("search_score", truth))
     own = [[100 * value] for value in winner] if winner else [[], []]
-    axes = Axes(svg, 40, 30, 408, 250, padded([*xs, *own[0]]), padded([*ys, *own[1]]))
+    low = min([in_sight(ys), *own[1]])
+    axes = Axes(svg, 40, 30, 408, 250, padded([*xs, *own[0]]), padded([*ys[ys >= low], *own[1]]))
     axes.y_axis("accuracy after training from scratch, %")
     axes.x_axis("search score: validation accuracy in the supernet, %")
-    for name, x, y in zip(pairs["architecture"], xs, ys, strict=True):
+    for name, x, y in zip(pairs["architecture"][ys >= low], xs[ys >= low], ys[ys >= low], strict=True):
         axes.dot(float(x), float(y), "cloud", 4 if len(pairs) <= FEW else 2.4, f"{name}: {x:.2f} %, {y:.2f} %")
     keys = [Key("cloud", "an architecture")]
     if (spread := _spread(each)) is not None:
@@ -57,10 +58,10 @@ def _scatter(pairs: pd.DataFrame, found: dict[str, Any], results: dict[str, Any]
     if winner:
         axes.star(100 * winner[0], 100 * winner[1], "the winner")
         keys.append(Key("star", "the winner of this search"))
-    protocol = found.get("known", {}).get("protocol")
-    return Picture(
-        svg.markup(), "Search score against truth", f"Accuracies: {protocol}." if protocol else "", tuple(keys)
-    )
+    protocol, gone = found.get("known", {}).get("protocol"), int((ys < low).sum())
+    caption = [f"Accuracies: {protocol}."] if protocol else []
+    caption += [f"{gone:,} architectures are further down."] if gone else []
+    return Picture(svg.markup(), "Search score against truth", " ".join(caption), tuple(keys))
 
 
 def _winner(found: dict[str, Any], results: dict[str, Any]) -> tuple[float, float] | None:
@@ -110,7 +111,9 @@ def _forest(kendall: dict[str, Any]) -> Picture:
     ceiling = kendall.get("ceiling_tau_b")
     if ceiling is not None:
         svg.line(axes.across(ceiling), axes.top, axes.across(ceiling), axes.bottom, "ceiling")
-        svg.text(axes.across(ceiling), axes.top - 5, f"ceiling {ceiling:.2f}", "tick")
+        svg.text(
+            axes.across(ceiling), axes.top - 5, f"ceiling {ceiling:.2f}", "tick", "end" if ceiling > 0 else "start"
+        )
     for number, (words, name) in enumerate(shown.items()):
         tau = kendall[f"{name}tau_b"]
         low, high = (kendall.get(f"{name}tau_b{end}") for end in ENDS[1:])

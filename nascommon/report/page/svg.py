@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 Range = tuple[float, float]
+LARGEST = 1.35
+"""Pixels of a unit at most, so that letters stay letters."""
+FAR = 5.0
+"""Values further below the median than so many times what the best twentieth is above it press all others together."""
 FINE = 1e-9
 """Smaller steps than this part of an axis are rounding."""
 
@@ -27,7 +33,14 @@ class Svg:
         """
         self.width, self.height = width, height
         self.root = Element(
-            "svg", {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "class": "picture", "aria-label": label}
+            "svg",
+            {
+                "viewBox": f"0 0 {width:g} {height:g}",
+                "role": "img",
+                "class": "picture",
+                "aria-label": label,
+                "style": f"max-width:{LARGEST * width:.0f}px",
+            },
         )
 
     def add(self, tag: str, text: str | None = None, *, hint: str | None = None, **attributes: object) -> Element:
@@ -69,6 +82,12 @@ def padded(values: Sequence[float], share: float = 0.06) -> Range:
     low, high = min(values), max(values)
     room = share * (high - low) or max(abs(high) * share, FINE)
     return low - room, high + room
+
+
+def in_sight(values: ArrayLike) -> float:
+    """Return from where on values are drawn: the least, or what leaves out a tail far below all others."""
+    low, middle, high = np.quantile(np.asarray(values, dtype=np.float64), [0.0, 0.5, 0.95])
+    return max(float(low), float(middle - FAR * (high - middle)))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from nascommon.report.page.files import Files
@@ -189,3 +190,12 @@ def test_every_kept_edge_of_a_cell_has_an_arrowhead_and_its_operation(tmp_path: 
     outputs = sum(len(cell.concat) for cell in GENOTYPE.values())
     assert cells.count('class="op-name') == edges
     assert cells.count('class="head') == edges + outputs
+
+
+def test_a_tail_far_below_all_others_is_left_out_and_counted(tmp_path: Path) -> None:
+    made_up(tmp_path)
+    accuracies = [*(0.9 + 0.0001 * i for i in range(400)), *[0.1] * 7]
+    write(tmp_path, "data/evaluate/random.csv", pd.DataFrame({"source": "a bank", "accuracy": accuracies}))
+    assert "7 of them are further left." in Page(page(Files(tmp_path))).texts["cloud"]
+    write(tmp_path, "data/evaluate/random.csv", pd.DataFrame({"source": "a bank", "accuracy": accuracies[:400]}))
+    assert "further left" not in Page(page(Files(tmp_path))).texts["cloud"]

@@ -1,0 +1,23 @@
+"""A report names the settings that are not the defaults."""
+
+from __future__ import annotations
+
+from nascommon.config import load_params
+from nascommon.pipeline.differing import differing
+from tests.stages.project import ROOT
+
+
+def test_settings_are_told_with_their_defaults_and_those_of_the_method_come_first() -> None:
+    found = differing(load_params(ROOT / "params.yaml"))
+    told = {one["key"]: (one["here"], one["default"]) for one in found}
+    assert told["methods.da2s.epochs"] == ("20", "50")
+    assert told["search.channels"] == ("4", "16")
+    assert told["retrain.network.auxiliary"] == ("false", "true")
+    assert not {"search.method", "methods.darts.epochs", "data.source"} & told.keys()
+    of_method = [one["key"].startswith("methods.") for one in found]
+    assert of_method == sorted(of_method, reverse=True)
+
+
+def test_what_is_as_in_the_paper_is_not_told() -> None:
+    params = load_params(ROOT / "presets" / "cifar10.yaml").changed({"search.method": "darts"})
+    assert [one for one in differing(params) if one["key"].startswith(("methods.", "retrain.network"))] == []
