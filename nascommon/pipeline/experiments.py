@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import psutil
+
 from nascommon.config import Params, load_params
 from nascommon.pipeline.paths import EVALUATE, ROOT
 from nascommon.runtime.artefacts import read_json, write_bytes
@@ -26,7 +28,6 @@ ASIDE: Final = Path(".checkpoints/params.yaml")
 """The user's params.yaml while that of a preset is in its place."""
 _EXPERIMENT: Final = re.compile(r"^(\w+) refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
 _TASK: Final = re.compile(r"^(?P<rev>[0-9a-f]{7,40})\s.*\s(?P<state>Queued|Running|Success|Failed)\s*$", re.MULTILINE)
-_WORKERS: Final = re.compile(r"^Worker status: (\d+) active, (\d+) idle", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,22 @@ class Task:
     state: State
 
 
-@dataclass(frozen=True)
-class Queue:
-    """DVC's queue at one moment."""
-
-    tasks: tuple[Task, ...]
-    workers: int
+def tasks() -> list[Task]:
+    """Return what DVC has in its queue, done or not."""
+    listed = _TASK.finditer(dvc("queue", "status"))
+    return [Task(found["rev"], found["state"]) for found in listed]  # type: ignore[arg-type]
 
 
-def queue_status() -> Queue:
-    """Ask DVC for its queue."""
-    text = dvc("queue", "status")
-    workers = _WORKERS.search(text)
-    tasks = tuple(Task(found["rev"], found["state"]) for found in _TASK.finditer(text))  # type: ignore[arg-type]
-    return Queue(tasks, sum(map(int, workers.groups())) if workers else 0)
+def worker_lives() -> bool:
+    """Return whether a worker of this project's queue is there.
+
+    Looked for among the processes: DVC asks its workers over the queue, and one that is slow to answer seems dead.
+    """
+    here = ROOT.resolve()
+    return any(
+        "queue-worker" in (process.info["cmdline"] or []) and Path(process.info["cwd"] or "/").is_relative_to(here)
+        for process in psutil.process_iter(["cmdline", "cwd"])
+    )
 
 
 def finished() -> list[str]:
@@ -81,14 +84,14 @@ def start_worker() -> None:
         raise UserError(f"`{' '.join(words)}` failed with status {done.returncode}; run it to see why")
 
 
-def drop(tasks: Sequence[Task]) -> None:
+def drop(over: Sequence[Task]) -> None:
     """Remove tasks that have failed, or whose worker has died: to DVC these run for ever."""
-    dead = [task.rev for task in tasks if task.state == "Running"]
+    dead = [task.rev for task in over if task.state == "Running"]
     if dead:
         dvc("queue", "kill", *dead)
         for copy in COPIES.glob("tmp*"):  # what the dead have left; checkpoints are not in it
             shutil.rmtree(copy, ignore_errors=True)
-    dvc("queue", "remove", *(task.rev for task in tasks))
+    dvc("queue", "remove", *(task.rev for task in over))
 
 
 def last_words(rev: str) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 from nascommon.config import Params
 from nascommon.method import REGISTRY
 from nascommon.pipeline import experiments
-from nascommon.pipeline.experiments import Queue, Task
+from nascommon.pipeline.experiments import Task
 from nascommon.pipeline.inventory import GIVEN, INVENTORY, given, present
 from nascommon.pipeline.paths import ROOT
 from nascommon.pipeline.run import method_hash, protocol
@@ -34,6 +34,7 @@ LOOK: Final = 10.0
 STARTS: Final = 5
 """Workers that may end in a row without any run having ended before the study gives up."""
 STAGES: Final = 9
+OPEN: Final = ("Queued", "Running")
 ALL: Final = "all"
 """In the place of methods: every one there is."""
 
@@ -96,9 +97,9 @@ class Plan:
                 found.setdefault(cell, rev)
         return found
 
-    def tasks(self, queue: Queue) -> dict[Task, Cell]:
-        """Return the tasks of a queue that are runs of this study."""
-        return {task: cell for task in queue.tasks if (cell := self.cell_of(task.rev)) is not None}
+    def tasks(self) -> dict[Task, Cell]:
+        """Return the tasks of DVC's queue that are runs of this study."""
+        return {task: cell for task in experiments.tasks() if (cell := self.cell_of(task.rev)) is not None}
 
 
 def plan_of(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> Plan:
@@ -136,21 +137,35 @@ def study(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> list[
 
 
 def queue_missing(plan: Plan) -> None:
-    """Queue the runs that have neither finished nor wait, and forget those that failed or whose worker has died."""
-    queue = experiments.queue_status()
-    done, ours = plan.done(), plan.tasks(queue)
-    over = [task for task in ours if task.state == "Failed" or (task.state == "Running" and not queue.workers)]
+    """Queue the runs that have neither finished nor wait; those that failed or whose worker has died, once more."""
+    lives, ours = experiments.worker_lives(), plan.tasks()
+    done = plan.done()  # last: a run that ends meanwhile is then in both, and not in neither
+    over = [task for task in ours if task.state == "Failed"] + ([] if lives else running(ours))
+    forget(over, ours)
+    waiting = {cell for task, cell in ours.items() if task not in over and task.state in OPEN}
+    missing = [cell for cell in plan.cells if cell not in done and cell not in waiting]
+    add(plan, missing)
+    counts = f"{len(done)} have finished, {len(waiting)} waited, {len(missing)} were queued"
+    print(f"study: {len(plan.cells)} runs: {counts}", flush=True)
+
+
+def running(ours: Mapping[Task, Cell]) -> list[Task]:
+    """Return the tasks that DVC calls running; without a worker these are dead."""
+    return [task for task in ours if task.state == "Running"]
+
+
+def forget(over: Sequence[Task], ours: Mapping[Task, Cell]) -> None:
+    """Take tasks out of the queue."""
     if over:
         experiments.drop(over)
-        print(f"study: queued again, to go on from checkpoints: {', '.join(str(ours[task]) for task in over)}")
-    waiting = {cell for task, cell in ours.items() if task not in over and task.state in ("Queued", "Running")}
-    missing = [cell for cell in plan.cells if cell not in done and cell not in waiting]
+        print(f"study: again, from checkpoints where there are any: {', '.join(str(ours[task]) for task in over)}")
+
+
+def add(plan: Plan, cells: Sequence[Cell]) -> None:
+    """Queue runs, in grids."""
     with experiments.in_place(plan.params.file):
-        for methods, seeds in grids(missing):
+        for methods, seeds in grids(cells):
             experiments.add_grid(methods, seeds)
-    print(
-        f"study: {len(plan.cells)} runs: {len(done)} have finished, {len(waiting)} waited, {len(missing)} were queued"
-    )
 
 
 def grids(cells: Sequence[Cell]) -> list[tuple[list[str], list[int]]]:
@@ -171,25 +186,25 @@ def watch(plan: Plan) -> list[str]:
         if done:
             shown.resume(len(done))
         while True:
-            queue = experiments.queue_status()
-            ours = plan.tasks(queue)
-            if new := {cell: rev for cell, rev in plan.done().items() if cell not in done}:
-                starts = 0
+            lives, ours = experiments.worker_lives(), plan.tasks()
+            new = {cell: rev for cell, rev in plan.done().items() if cell not in done}
             for cell, rev in new.items():
                 done[cell] = rev
                 shown.step(len(done) - 1, {str(cell): accuracy_at(rev)})
-            failed = {task: cell for task, cell in ours.items() if task.state == "Failed" and cell not in done}
-            if not [cell for cell in open_cells(ours) if cell not in done]:
-                return [f"{cell}: {experiments.last_words(task.rev)}" for task, cell in failed.items()]
-            if not queue.workers:
-                starts = start(starts)
+            if all(cell in done for task, cell in ours.items() if task.state in OPEN):
+                return failures(ours, done)
+            if not lives:
+                forget(dead := running(ours), ours)
+                add(plan, [ours[task] for task in dead])
+                starts = start(0 if new else starts)
             show_running(shown, ours)
             time.sleep(LOOK)
 
 
-def open_cells(tasks: Mapping[Task, Cell]) -> list[Cell]:
-    """Return the runs that wait or run."""
-    return [cell for task, cell in tasks.items() if task.state in ("Queued", "Running")]
+def failures(ours: Mapping[Task, Cell], done: Mapping[Cell, str]) -> list[str]:
+    """Return the runs that failed, with their last words."""
+    failed = {cell: task for task, cell in ours.items() if task.state == "Failed" and cell not in done}
+    return [f"{cell}: {experiments.last_words(task.rev)}" for cell, task in failed.items()]
 
 
 def start(starts: int) -> int:
@@ -204,11 +219,10 @@ def start(starts: int) -> int:
     return starts + 1
 
 
-def show_running(shown: Progress, tasks: Mapping[Task, Cell]) -> None:
+def show_running(shown: Progress, ours: Mapping[Task, Cell]) -> None:
     """Show how far the run under way is."""
-    for task in tasks:
-        if task.state == "Running":
-            shown.batch(experiments.stages_of(task.rev), STAGES)
+    for task in running(ours):
+        shown.batch(experiments.stages_of(task.rev), STAGES)
 
 
 def accuracy_at(rev: str) -> str:

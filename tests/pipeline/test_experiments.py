@@ -107,7 +107,7 @@ def test_what_git_or_dvc_refuses_is_one_line(project: Path, monkeypatch: pytest.
         experiments.git("show", "nowhere:a")
     monkeypatch.setenv("PATH", str(project))
     with pytest.raises(UserError, match="dvc: not on the PATH"):
-        experiments.queue_status()
+        experiments.tasks()
 
 
 @pytest.mark.slow
@@ -116,16 +116,17 @@ def test_a_grid_is_queued_its_worker_killed_and_the_dead_run_done_again(project:
     experiments.dvc("init", "--quiet")
     experiments.git("commit", "--quiet", "--all", "--message", "dvc")
     experiments.add_grid(["darts", "random"], [0])
-    assert [task.state for task in experiments.queue_status().tasks] == ["Queued", "Queued"]
+    assert states() == ["Queued", "Queued"]
     with no_workers_left(project):
         began = time.monotonic()
         experiments.start_worker()
         until(lambda: "Running" in states())
+        assert experiments.worker_lives()
         assert time.monotonic() - began < 60, "the worker holds the study up"
         kill_below(project)
-        queue = experiments.queue_status()
-        assert (queue.workers, states()) == (0, ["Queued", "Running"])
-        (dead,) = [task for task in queue.tasks if task.state == "Running"]
+        assert not experiments.worker_lives()
+        assert states() == ["Queued", "Running"]
+        (dead,) = [task for task in experiments.tasks() if task.state == "Running"]
         settings = experiments.settings_at(dead.rev)
         assert settings is not None
         experiments.drop([dead])
@@ -150,7 +151,7 @@ def stop(content: bytes) -> None:
 
 
 def states() -> list[str]:
-    return sorted(task.state for task in experiments.queue_status().tasks)
+    return sorted(task.state for task in experiments.tasks())
 
 
 def until(happened: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from nascommon.config import Params, load_params
 from nascommon.method import REGISTRY
 from nascommon.pipeline import study as module
-from nascommon.pipeline.experiments import Queue, Task
+from nascommon.pipeline.experiments import Task
 from nascommon.pipeline.study import Cell, grids, plan_of, study
 from nascommon.settings import UserError
 from tests.report.results import results
@@ -29,7 +29,7 @@ class World:
 
     settings: dict[str, Params] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
-    tasks: dict[str, str] = field(default_factory=dict)
+    queue: dict[str, str] = field(default_factory=dict)
     workers: int = 0
     other_code: set[str] = field(default_factory=set)
     pictures: dict[str, str] = field(default_factory=dict)
@@ -37,16 +37,20 @@ class World:
     grids: list[tuple[list[str], list[int]]] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     untracked: list[str] = field(default_factory=list)
-    dies: bool = False
+    dies: set[Cell] = field(default_factory=set)
 
-    def queue_status(self) -> Queue:
-        if self.workers and (running := next((r for r, s in self.tasks.items() if s in ("Queued", "Running")), None)):
+    def tasks(self) -> list[Task]:
+        if self.workers and (running := next((r for r, s in self.queue.items() if s in ("Queued", "Running")), None)):
             settings = self.settings[running]
-            failed = Cell(settings.search.method, settings.seed) in self.fails
-            self.tasks[running] = "Failed" if failed else "Success"
-            self.ended += [] if failed else [running]
-        self.workers = 0 if self.dies else self.workers
-        return Queue(tuple(Task(rev, state) for rev, state in self.tasks.items()), self.workers)  # type: ignore[arg-type]
+            cell = Cell(settings.search.method, settings.seed)
+            self.queue[running] = "Running" if cell in self.dies else "Failed" if cell in self.fails else "Success"
+            self.ended += [running] if self.queue[running] == "Success" else []
+            self.workers = 0 if cell in self.dies else self.workers
+            self.dies.discard(cell)
+        return [Task(rev, state) for rev, state in self.queue.items()]  # type: ignore[arg-type]
+
+    def worker_lives(self) -> bool:
+        return bool(self.workers)
 
     def finished(self) -> list[str]:
         return self.ended[::-1]
@@ -59,7 +63,7 @@ class World:
 
     def add(self, params: Params, state: str = "Queued") -> str:
         rev = f"{len(self.settings):07x}"
-        self.settings[rev], self.tasks[rev] = params, state
+        self.settings[rev], self.queue[rev] = params, state
         return rev
 
     def start_worker(self) -> None:
@@ -68,7 +72,7 @@ class World:
     def drop(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             self.dropped.append(task.rev)
-            del self.tasks[task.rev]
+            del self.queue[task.rev]
 
     def settings_at(self, rev: str) -> Params | None:
         return self.settings[rev]
@@ -163,8 +167,16 @@ def test_what_was_killed_is_queued_again_and_what_waits_is_not(
     study(PARAMS, ["darts"], [0, 1])
     assert world.dropped == [dead]
     assert world.grids == [(["darts"], [0])]
-    assert foreign in world.tasks
-    assert "queued again, to go on from checkpoints: darts seed 0" in capsys.readouterr().out
+    assert foreign in world.queue
+    assert "study: again, from checkpoints where there are any: darts seed 0" in capsys.readouterr().out
+
+
+def test_a_worker_that_dies_meanwhile_is_replaced_and_its_run_done_again(world: World) -> None:
+    world.dies = {Cell("darts", 1)}
+    assert study(PARAMS, ["darts"], [0, 1, 2]) == []
+    assert sorted(ran(world)) == ["darts 0", "darts 1", "darts 2"]
+    assert world.grids == [(["darts"], [0, 1, 2]), (["darts"], [1])]
+    assert len(world.dropped) == 1
 
 
 def test_a_run_under_way_is_followed(world: World) -> None:
