@@ -21,7 +21,7 @@ from nascommon.statistics.paired import fewest_pairs, holm, sign_flip_p, smalles
 RANDOM = "random"
 """Method that the others are held against: random search under the same settings."""
 COLUMNS = {
-    "accuracy %": 2, "± sd": 2, "95 % low": 2, "95 % high": 2, "less random": 2, "p": 3, "p (Holm)": 3,
+    "accuracy %": 2, "± sd": 2, "95 % low": 2, "95 % high": 2, "minus random": 2, "p": 3, "p (Holm)": 3,
     "percentile": 0, "gap, points": 1, "excess, points": 1, "structure tau": 2, "depth tau": 2, "seconds": 0,
     "params M": 3,
 }  # fmt: skip
@@ -29,7 +29,7 @@ COLUMNS = {
 LEGEND = {
     "accuracy %": "test accuracy after training from scratch, mean over the seeds, with its standard deviation and the "
     "95 % interval of the mean (Student's t)",
-    "less random": "mean difference to random search with the same seeds, in points",
+    "minus random": "mean difference to random search with the same seeds, in points",
     "p": "two-sided chance of such a difference if signs were random (exact test of pairs by seed); Holm: corrected "
     "for the number of methods",
     "percentile": "percent of random architectures, or of all that a table knows, that are worse",
@@ -103,7 +103,7 @@ def _tests(methods: Sequence[str], runs: Sequence[StudyRun]) -> list[dict[str, A
     plain = [sign_flip_p(pairs[method]) for method in tested]
     p_values = dict(zip(tested, zip(plain, holm(plain), strict=True), strict=True))
     return [
-        {"less random": summarise(pairs[method]).mean, "p": p_values[method][0], "p (Holm)": p_values[method][1]}
+        {"minus random": summarise(pairs[method]).mean, "p": p_values[method][0], "p (Holm)": p_values[method][1]}
         if method in p_values
         else {}
         for method in methods
@@ -135,8 +135,8 @@ def _shown(table: pd.DataFrame) -> str:
     if sure.empty:
         return "No method is shown to be better or worse than random search with the same seeds."
     words = [
-        f"{row['method']} is {'better' if row['less random'] > 0 else 'worse'} than random search by "
-        f"{abs(row['less random']):.2f} points (p = {row['p (Holm)']:.3f} by Holm)"
+        f"{row['method']} is {'better' if row['minus random'] > 0 else 'worse'} than random search by "
+        f"{abs(row['minus random']):.2f} points (p = {row['p (Holm)']:.3f} by Holm)"
         for _, row in sure.iterrows()
     ]
     return f"{'; '.join(words)}."
@@ -169,7 +169,7 @@ def _best(table: pd.DataFrame) -> list[str]:
     first, second = known.iloc[0], known.iloc[1]
     lead = first["accuracy %"] - second["accuracy %"]
     words = f"{first['method']} has the highest mean, {first['accuracy %']:.2f} %, {lead:.2f} points ahead of "
-    return [f"{words}{second['method']}. A seed draws the halves of the data, the search and the training at once."]
+    return [f"{words}{second['method']}. A seed changes all that is random at once, so the spread is of the whole run."]
 
 
 def to_markdown(title: str, runs: Sequence[StudyRun], missing: Sequence[str] = ()) -> str:

@@ -7,21 +7,27 @@ from collections.abc import Sequence
 from html import escape
 
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from nascommon.report.study import LEGEND, RANDOM, StudyRun, findings, study_table, written
 
-ROW, TOP, LEFT, WIDTH, RIGHT, TICKS = 34, 14, 118, 620, 24, 5
-"""Pixels: height of a method's row, margins, width of the whole; and ticks of the axis."""
+ROW, TOP, LEFT, WIDTH, RIGHT, TICKS = 34, 14, 132, 620, 24, 5
+"""Pixels: height of a method's row, margins, width of the whole; and at most so many steps of the axis."""
+CAPTION = (
+    "Test accuracy in percent: a dot for every run, the mean and its 95 % interval; dashed: mean of random search."
+)
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --soft: #777; --line: #ddd; --dot: #1f6fb2; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e6e6; --paper: #16181b; --soft: #9a9a9a; --line: #3a3d42; --dot: #6cb2f0; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 82rem;
   margin: 2rem auto; padding: 0 1rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; } dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
 svg { width: 100%; max-width: 48rem; height: auto; } text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+figure { margin: 1rem 0; max-width: 48rem; } figcaption { font-size: .85rem; color: var(--soft); }
+@media (max-width: 600px) { text { font-size: 19px; } h1 { font-size: 1.4rem; } }
 .axis { stroke: var(--line); } .tick { fill: var(--soft); } .run { fill: var(--dot); fill-opacity: .55; }
 .mean { stroke: var(--ink); stroke-width: 2.5; } .span { stroke: var(--ink); stroke-width: 1.2; }
 .random { stroke: var(--soft); stroke-dasharray: 4 3; }
@@ -37,7 +43,7 @@ def to_html(title: str, runs: Sequence[StudyRun], missing: Sequence[str] = ()) -
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>\n"
         + "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
-        + dot_plot(runs)
+        + (f"<figure>{drawn}<figcaption>{CAPTION}</figcaption></figure>" if (drawn := dot_plot(runs)) else "")
         + f'\n<div class="wide">{_table(written(study_table(runs)))}</div>\n<dl>{legend}</dl></body></html>\n'
     )
 
@@ -52,14 +58,15 @@ def dot_plot(runs: Sequence[StudyRun]) -> str:
         return ""
     low, high = _range(table, runs)
     bottom = TOP + ROW * len(table)
-    marks = [_tick(low + (high - low) * step / (TICKS - 1), low, high, bottom) for step in range(TICKS)]
+    marks = [
+        _tick(value, low, high, bottom) for value in MaxNLocator(TICKS).tick_values(low, high) if low <= value <= high
+    ]
     random = table[table["method"] == RANDOM]["accuracy %"]
     marks += [_line(x := _x(value, low, high), TOP, x, bottom, "random") for value in random]
     marks += [_method(row, place, runs, low, high) for place, (_, row) in enumerate(table.iterrows())]
-    label = f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{bottom + 36}" text-anchor="middle">'
     return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + 44}" role="img" aria-label="Test accuracy of every run, by method">'
-        f"{''.join(marks)}{label}test accuracy, %: each run, mean and 95 % interval; dashed: random search</text></svg>"
+        f'<svg viewBox="0 0 {WIDTH} {bottom + 28}" role="img" aria-label="Test accuracy of every run, by method">'
+        f"{''.join(marks)}</svg>"
     )
 
 
@@ -91,7 +98,7 @@ def _method(row: pd.Series[float], place: int, runs: Sequence[StudyRun], low: fl
 
 def _tick(value: float, low: float, high: float, bottom: float) -> str:
     x = _x(value, low, high)
-    number = f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{value:.1f}</text>'
+    number = f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{value:.4g}</text>'
     return _line(x, TOP, x, bottom, "axis") + number
 
 

@@ -37,7 +37,7 @@ def test_the_table_is_ranked_and_its_figures_are_those_of_the_runs() -> None:
     assert best["± sd"] == pytest.approx(0.8165, abs=1e-4)
     # t(0.975, 5) = 2.5706 times 0.8165 / sqrt(6)
     assert best["95 % high"] - best["accuracy %"] == pytest.approx(0.8569, abs=1e-4)
-    assert best["less random"] == pytest.approx(3.6667, abs=1e-4)
+    assert best["minus random"] == pytest.approx(3.6667, abs=1e-4)
     assert best["p"] == 2 / 2**6
     assert best["p (Holm)"] == 4 / 2**6
     assert best["seconds"] == 92.0
