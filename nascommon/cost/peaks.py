@@ -16,6 +16,7 @@ from nascommon.cost.footprint import Shape, fill_optimiser_state, memory_of
 from nascommon.data.batch import Batch
 from nascommon.method import Method
 from nascommon.parts.choices import Induced
+from nascommon.parts.control import Progress
 from nascommon.parts.logits import CellLogits
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import sgd
@@ -112,7 +113,7 @@ def with_fixed_draw(method: Method, spec: SupernetSpec) -> Method:
             largest = max(draws, key=lambda drawn: count_layers(drawn, small.space))
     kinds = cycle(largest)  # the order in which a state asks its sampler
 
-    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: float) -> CellMixing:
+    def draw(_logits: CellLogits, mixing: CellMixing, _space: CellSpace, _progress: Progress) -> CellMixing:
         return replace(mixing, active=largest[next(kinds)].active)
 
     return replace(method, sample=replace(method.sample, draw=draw))

@@ -10,10 +10,16 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from nascommon.settings import NonNegative, Settings
 
-Control = Callable[[float], float]
-"""Progress in [0, 1] -> coefficient."""
+Progress = float | Tensor
+"""How far a phase is, from 0 to 1. On a GPU a scalar tensor, which steps compute with but must not look at: the next
+epoch changes it where it lies."""
+Control = Callable[[Progress], Progress]
+"""Progress -> coefficient, of the same kind."""
 
 ControlName = Literal["const", "linear", "log", "exp", "step"]
 EPOCHS = 50
@@ -22,38 +28,51 @@ DELAY = 8
 """Epochs for which a delayed function stays 0."""
 
 
-def _epoch(progress: float) -> float:
-    return round(1 + (EPOCHS - 1) * progress, 9)  # so that whole epochs meet the steps exactly
+def _epoch(progress: Progress) -> Progress:
+    epoch = 1 + (EPOCHS - 1) * progress
+    # Rounded so that whole epochs meet the steps exactly.
+    return epoch.round(decimals=9) if isinstance(epoch, Tensor) else round(epoch, 9)
 
 
-def constant(_progress: float) -> float:
+def _log(x: Progress) -> Progress:
+    return x.log() if isinstance(x, Tensor) else math.log(x)
+
+
+def constant(_progress: Progress) -> Progress:
     """Return 1."""
     return 1.0
 
 
-def linear(progress: float) -> float:
+def linear(progress: Progress) -> Progress:
     """Return (e - 1) / 49."""
     return progress
 
 
-def logarithmic(progress: float) -> float:
+def logarithmic(progress: Progress) -> Progress:
     """Return ln(e) / ln(50)."""
-    return math.log(_epoch(progress)) / math.log(EPOCHS)
+    return _log(_epoch(progress)) / math.log(EPOCHS)
 
 
-def exponential(progress: float) -> float:
+def exponential(progress: Progress) -> Progress:
     """Return 2^((e - 50) / 5)."""
     return 2 ** ((_epoch(progress) - EPOCHS) / 5)
 
 
-def stepped(progress: float) -> float:
+def stepped(progress: Progress) -> Progress:
     """Return a third more at a quarter, half and three quarters of 50 epochs."""
     return sum(_epoch(progress) >= EPOCHS * quarter / 4 for quarter in (1, 2, 3)) / 3
 
 
-def _delayed(curve: Callable[[float], float]) -> Control:
+def _delayed(curve: Control) -> Control:
     """Return 0 for the first 8 of 50 epochs, then ``curve`` of the epoch."""
-    return lambda progress: curve(_epoch(progress)) if _epoch(progress) > DELAY else 0.0
+
+    def delayed(progress: Progress) -> Progress:
+        epoch = _epoch(progress)
+        if isinstance(epoch, Tensor):
+            return torch.where(epoch > DELAY, curve(epoch), 0.0)
+        return curve(epoch) if epoch > DELAY else 0.0
+
+    return delayed
 
 
 LEFT = EPOCHS - DELAY
@@ -66,7 +85,7 @@ PLAIN: dict[ControlName, Control] = {
 DELAYED: dict[ControlName, Control] = {
     "const": _delayed(lambda _e: 1.0),
     "linear": _delayed(lambda e: (e - DELAY) / LEFT),
-    "log": _delayed(lambda e: math.log(e - DELAY + 1) / math.log(LEFT)),
+    "log": _delayed(lambda e: _log(e - DELAY + 1) / math.log(LEFT)),
     "exp": _delayed(lambda e: 2 ** ((e - EPOCHS) / 5)),
     "step": _delayed(lambda e: sum(e >= DELAY + LEFT * quarter / 4 for quarter in (1, 2, 3)) / 3),
 }
@@ -96,6 +115,6 @@ def between(first: float, last: float) -> Control:
     return lambda progress: first + (last - first) * progress
 
 
-def falling(progress: float) -> float:
+def falling(progress: Progress) -> Progress:
     """Fall linearly from 1 to 0 as the search goes on."""
     return 1 - progress

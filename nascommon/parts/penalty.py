@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from nascommon.parts.control import Control, Priority
+from nascommon.parts.control import Control, Priority, Progress
 from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.parts.relaxation import Transform, clipped
 from nascommon.settings import NonNegative, Settings
 from nascommon.space.space import CellSpace, Space
 
-Penalty = Callable[[Logits, Space, float], Tensor]
+Penalty = Callable[[Logits, Space, Progress], Tensor]
 """(logits, space of the supernet, progress) -> scalar."""
 
 
@@ -48,7 +48,7 @@ class EntropyPenalty(Settings):
         )
 
 
-def no_penalty(logits: Logits, _space: Space, _progress: float) -> Tensor:
+def no_penalty(logits: Logits, _space: Space, _progress: Progress) -> Tensor:
     """DARTS asks nothing of the logits but a low validation loss."""
     return logits.like.new_zeros(())
 
@@ -76,7 +76,7 @@ def discretization_penalty(
         transform: of alpha before its softmax, as in the relaxation.
     """
 
-    def penalty(logits: Logits, space: Space, progress: float) -> Tensor:
+    def penalty(logits: Logits, space: Space, progress: Progress) -> Tensor:
         cells = list(logits.values())
         total = lambda_alpha(progress) * torch.stack([operation_entropy(cell, transform) for cell in cells]).sum()
         if cells[0].beta_E is not None:
@@ -116,7 +116,7 @@ def entropy(logits: Tensor) -> Tensor:
 def sum_of(penalties: Sequence[Penalty]) -> Penalty:
     """Add several penalties up."""
 
-    def penalty(logits: Logits, space: Space, progress: float) -> Tensor:
+    def penalty(logits: Logits, space: Space, progress: Progress) -> Tensor:
         return no_penalty(logits, space, progress) + sum(part(logits, space, progress) for part in penalties)
 
     penalty.__name__ = " + ".join(part.__name__ for part in penalties)
@@ -126,7 +126,7 @@ def sum_of(penalties: Sequence[Penalty]) -> Penalty:
 def zero_one_penalty(weight: float) -> Penalty:
     """Push every sigmoid away from 1/2: minus ``weight`` times the mean of (sigmoid - 1/2)^2 (FairDARTS, eq. 7)."""
 
-    def penalty(logits: Logits, _space: Space, _progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, _progress: Progress) -> Tensor:
         alphas = torch.cat([cell.alpha_EO.flatten() for cell in logits.values()])
         return -weight * ((alphas.sigmoid() - 0.5) ** 2).mean()
 
@@ -137,7 +137,7 @@ def zero_one_penalty(weight: float) -> Penalty:
 def beta_decay_penalty(weight: Control) -> Penalty:
     """Keep the logits small and near each other: the mean over edges of logsumexp(alpha) (Beta-DARTS, eq. 13)."""
 
-    def penalty(logits: Logits, _space: Space, progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, progress: Progress) -> Tensor:
         sums_E = torch.cat([cell.alpha_EO.logsumexp(dim=-1) for cell in logits.values()])
         return weight(progress) * sums_E.mean()
 

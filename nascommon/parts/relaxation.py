@@ -10,35 +10,36 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nascommon.parts.control import Progress
 from nascommon.parts.discretizer import Keep
 from nascommon.parts.logits import CellLogits
 from nascommon.space.mixing import CellMixing, operation_columns
 from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
 
-Relaxation = Callable[[CellLogits, CellSpace, float], CellMixing]
+Relaxation = Callable[[CellLogits, CellSpace, Progress], CellMixing]
 """(logits of one cell, its space, progress) -> mixing weights."""
 
 Transform = Callable[[Tensor], Tensor]
 """Elementwise change of logits before a softmax."""
 
 
-def softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     """The candidates of an edge compete: softmax over each row of alpha (DARTS, eq. 2)."""
     return CellMixing(logits.alpha_EO.softmax(dim=-1))
 
 
-def sharpened_softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def sharpened_softmax_over_operations(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     """Take DARTS' softmax of logits that ``sharpened`` has pulled apart (released DA2S code)."""
     return CellMixing(sharpened(logits.alpha_EO).softmax(dim=-1))
 
 
-def sigmoid(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def sigmoid(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     """The candidates do not compete: each has a weight of its own in (0, 1) (FairDARTS, eq. 5)."""
     return CellMixing(logits.alpha_EO.sigmoid())
 
 
-def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -> CellMixing:
+def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: Progress) -> CellMixing:
     """Let the edges that enter a node compete per operation: CEN, a softmax down its columns (EC-DARTS).
 
     An operation sums to one over those edges of the node that still have it as a candidate, so the weights that enter
@@ -61,13 +62,13 @@ def cross_edge_softmax(logits: CellLogits, space: CellSpace, _progress: float) -
     return CellMixing(torch.cat(shares).gather(1, column_EO))
 
 
-def dirichlet_mean(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def dirichlet_mean(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     """The mean of the Dirichlet distribution with concentration elu(alpha) + 1 per edge (DrNAS, eq. 2)."""
     concentration_EO = torch.nn.functional.elu(logits.alpha_EO) + 1
     return CellMixing(concentration_EO / concentration_EO.sum(dim=-1, keepdim=True))
 
 
-def uniform_path(logits: CellLogits, space: CellSpace, _progress: float) -> CellMixing:
+def uniform_path(logits: CellLogits, space: CellSpace, _progress: Progress) -> CellMixing:
     """The chance of each operation in an architecture drawn uniformly; logits have no part in it.
 
     An edge is kept with chance k / n if its node keeps k of n, with any of its operations that may win, which ``none``
@@ -80,7 +81,7 @@ def uniform_path(logits: CellLogits, space: CellSpace, _progress: float) -> Cell
     return CellMixing(real_EO / real_EO.sum(dim=-1, keepdim=True), logits.alpha_EO.new_tensor(kept))
 
 
-def raw(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def raw(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     """Alpha itself: only for reading a genotype as the released EC-DARTS code does, never for a forward pass."""
     return CellMixing(logits.alpha_EO)
 
@@ -88,7 +89,7 @@ def raw(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
 def with_edge_softmax(relax: Relaxation) -> Relaxation:
     """Let the edges that enter a node compete as well: softmax over the node's betas (PC-DARTS, eq. 5)."""
 
-    def relaxed(logits: CellLogits, space: CellSpace, progress: float) -> CellMixing:
+    def relaxed(logits: CellLogits, space: CellSpace, progress: Progress) -> CellMixing:
         mixing = relax(logits, space, progress)
         return CellMixing(mixing.weights_EO, softmax_per_node(logits.betas(), space.topology))
 
@@ -104,7 +105,7 @@ def with_clipped_edge_softmax(relax: Relaxation, keep: Keep) -> Relaxation:
         keep: says how many edges to keep by node; a node that keeps all its edges weighs each with one.
     """
 
-    def relaxed(logits: CellLogits, space: CellSpace, progress: float) -> CellMixing:
+    def relaxed(logits: CellLogits, space: CellSpace, progress: Progress) -> CellMixing:
         mixing = relax(logits, space, progress)
         shares_E = softmax_per_node(clipped(logits.betas()), space.topology)
         edges = []

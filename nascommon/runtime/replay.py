@@ -2,8 +2,8 @@
 
 A step of a supernet is thousands of small kernels, and launching them takes longer than computing them. Recorded once
 and replayed, a step costs one launch. What a recording fixes: shapes, addresses and every number that Python knew at
-the time, such as the learning rate. So whoever changes these records anew: a ``Replay`` lives for one epoch. What its
-first steps warm up lasts longer: an epoch that does what one before it did, on other numbers, records its first step.
+the time. Those that change by the epoch, such as the learning rate, therefore lie on the device (``dial``), and one
+recording serves all epochs that do the same on other numbers (``Recordings``).
 """
 
 from __future__ import annotations
@@ -175,22 +175,39 @@ class Replay:
             log.warning("the step cannot be recorded as a CUDA graph and runs slower without: %s", reason)
 
 
-class Warmth:
-    """Kinds of steps that were warmed up; one for an optimiser, whose state the first steps make."""
+class Recordings:
+    """The steps of an optimiser as they are best repeated, epoch by epoch; those of a kind share one recording.
+
+    The last one is kept, and with it, on a GPU, the memory of a step.
+    """
 
     def __init__(self) -> None:
-        self._kinds: set[Hashable] = set()
+        self._warm: set[Hashable] = set()
+        self._kind: Hashable = None
+        self._step: Step | None = None
 
-    def steps(self, kind: Hashable) -> int:
-        """Return how many steps of a kind are to be done as usual first: none but before the first recording of it.
+    def repeated(
+        self, step: Step, device: torch.device, kind: Hashable, steady: Callable[[], bool] = lambda: True
+    ) -> Step:
+        """Return ``step`` as it is best repeated, or the one before it of the same kind.
 
         Args:
-            kind: what decides which kernels a step runs. How cuDNN chooses its own belongs to it in any case.
+            step: the same for a kind, but for numbers that lie on the device.
+            device: where it computes.
+            kind: what else decides what a step computes. How cuDNN chooses its kernels belongs to it in any case.
+            steady: as for ``Replay``.
         """
         kind = (kind, torch.backends.cudnn.benchmark)
-        cold = kind not in self._kinds
-        self._kinds.add(kind)
-        return WARM_UP if cold else 0
+        if self._step is None or kind != self._kind:
+            self.drop()  # before another takes as much memory
+            warm_up = 0 if kind in self._warm else WARM_UP
+            self._kind, self._step = kind, replayed(step, device, steady, warm_up)
+            self._warm.add(kind)
+        return self._step
+
+    def drop(self) -> None:
+        """Give the memory of the recording back; the next step is recorded anew, without warming up again."""
+        self._step = None
 
 
 def replayed(

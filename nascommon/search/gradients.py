@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from nascommon.data.batch import Batch
 from nascommon.parts.choices import FirstOrder, Unrolled, UnrolledExact
+from nascommon.runtime.optimisers import rate_of
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 
@@ -80,7 +81,7 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
     for sign in (1, -1):
         moved = {name: w.detach() + sign * R * v_w for (name, w), v_w in zip(weights.items(), v, strict=True)}
         shifted.append(_gradient(state, _with(state, moved), train, logits))
-    eta = _eta(state)
+    eta = rate_of(state.weight_optimiser)
     return tuple(g - eta * (up - down) / (2 * R) for g, up, down in zip(direct, *shifted, strict=True))
 
 
@@ -151,13 +152,8 @@ def _weights(state: SearchState) -> dict[str, Tensor]:
     return dict(state.supernet.named_parameters())
 
 
-def _eta(state: SearchState) -> float:
-    eta: float = state.weight_optimiser.param_groups[0]["lr"]
-    return eta
-
-
 def _penalty(state: SearchState) -> Tensor:
-    return state.method.penalty(state.logits, state.spec.space, state.progress)
+    return state.method.penalty(state.logits, state.spec.space, state.seen_progress())
 
 
 def _virtual_step(
@@ -165,7 +161,7 @@ def _virtual_step(
 ) -> dict[str, Tensor]:
     """Return w' = w - eta (momentum * buffer + slope + weight decay * w): an SGD step without clipping."""
     settings = state.method.weights
-    eta = _eta(state)
+    eta = rate_of(state.weight_optimiser)
     stepped = {}
     for (name, w), slope in zip(weights.items(), slopes, strict=True):
         buffer = state.weight_optimiser.state.get(w, {}).get("momentum_buffer")  # reading must not make an entry

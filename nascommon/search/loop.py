@@ -16,6 +16,7 @@ from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.hardware import choose_kernels, seconds_left
+from nascommon.runtime.optimisers import set_rate
 from nascommon.runtime.seeding import seed_globals
 from nascommon.search.history import History, architecture_scalars, architecture_snapshot
 from nascommon.search.passes import Epoch, SearchData, run_pass
@@ -110,6 +111,7 @@ def run_search(
             history.candidates.append(space.candidates)
             first_epoch = 0
         _run_phase(search, state, index, first_epoch)
+        state.recordings.drop()
     assert state is not None, "a method has at least one phase"
     return Outcome(state, history)
 
@@ -169,6 +171,7 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
     metrics |= figures(validation.task, "valid", loss, score)
     refuse_divergence(metrics, index, rates, state.supernet)
     if search.watch_every and (index + 1) % search.watch_every == 0:
+        state.recordings.drop()  # the watch may take as much memory as a step
         metrics |= collapse_signs(state, genotype, search.data, score, seed=search.seed)
     return {
         **metrics,
@@ -195,7 +198,7 @@ def _set_epoch(state: SearchState, phase: Phase, epoch: int) -> float:
     """Set what changes from epoch to epoch; return the learning rate of the weights."""
     weights = state.method.weights
     lr = warmed_up(cosine(weights.lr, weights.lr_min), weights.lr, weights.warmup_epochs)(epoch, phase.epochs)
-    state.weight_optimiser.param_groups[0]["lr"] = lr
+    set_rate(state.weight_optimiser.param_groups[0], lr)
     _set_arch_rates(state, epoch)
     state.supernet.set_skip_dropout(skip_dropout(phase.skip_dropout, epoch, phase.epochs, phase.warmup))
     state.progress = progress(epoch, phase.epochs)

@@ -18,7 +18,8 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import figures
 from nascommon.parts.choices import Induced, Pass, Soft
-from nascommon.runtime.replay import Warmth, replayed
+from nascommon.runtime.optimisers import rate_of, set_rate
+from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import derive
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.scores import recalibrate, supernet_scores
@@ -73,7 +74,7 @@ def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBa
         on_batch,
         architecture_steps=epoch.architecture_steps,
         step=lambda batch: weight_step(state, batch),
-        warmth=state.warmth,
+        recordings=state.recordings,
     )
     return figures(data.weights.task, "train", loss, score)
 
@@ -92,13 +93,15 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     # of other gradients.
     supernet = copy.deepcopy(state.supernet)
     optimiser = weight_optimiser(state.method, supernet)
-    optimiser.param_groups[0]["lr"] = state.weight_optimiser.param_groups[0]["lr"]
+    set_rate(optimiser.param_groups[0], rate_of(state.weight_optimiser))
     kept = one_hot(genotype, state.spec.space, like=state.logits.like)
     clip = state.method.weights.clip
+    state.recordings.drop()  # its memory is needed: the copy brings a recording of its own
     loss, train_score = _sweep(
         state, data, derive(epoch.index, "induced"), on_batch,
         architecture_steps=epoch.architecture_steps,
-        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces), warmth=Warmth(),
+        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
+        recordings=Recordings(),
     )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
     recalibrate(supernet, kept, _calibration(data, epoch))
@@ -132,11 +135,11 @@ def _sweep(
     *,
     architecture_steps: bool,
     step: WeightStep,
-    warmth: Warmth,
+    recordings: Recordings,
 ) -> tuple[float, float]:
     """Go through the weight half once; return (mean loss, mean score) as trained on.
 
-    ``key`` decides order and draws, ``warmth`` is that of the step's optimiser.
+    ``key`` decides order and draws, ``recordings`` are those of the step's optimiser.
     """
     state.supernet.train()
     device = state.logits.like.device
@@ -147,8 +150,8 @@ def _sweep(
         return step(train)
 
     # Asked before recording: a sampler that decides what is computed makes every step another one.
-    warm_up = warmth.steps((architecture_steps, state.supernet.skip_dropout > 0))
-    repeat = replayed(one_step, device, steady=lambda: not state.varies, warm_up=warm_up)
+    kind = (architecture_steps, state.supernet.skip_dropout > 0, state.arch_rates())
+    repeat = recordings.repeated(one_step, device, kind, steady=lambda: not state.varies)
     valid_batches = endless(data.architecture, key)
     loss, score, _ = sweep(
         data.weights.epoch(key),

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nascommon.method import ArchOptimiser, Method, Phase
 from nascommon.parts.choices import Use
 from nascommon.parts.logits import Logits, initial_logits
 from nascommon.parts.relaxation import Relaxation
+from nascommon.runtime.dial import Dial, keeps_numbers
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.optimisers import load_optimiser, sgd
-from nascommon.runtime.replay import Warmth
+from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import generator, seed_globals
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.mixing import Mixing
@@ -50,7 +52,7 @@ class SearchState:
         pieces: a batch is computed in so many pieces one after the other, for less memory. Gradients are those of the
             whole batch, except that batch norm sees a piece at a time.
         varies: whether a sampler has decided what is computed at all, so that no two steps do the same.
-        warmth: kinds of steps that were taken before by these optimisers and in this process.
+        recordings: of the steps that these optimisers take, on a GPU.
     """
 
     method: Method
@@ -58,16 +60,33 @@ class SearchState:
     logits: Logits
     weight_optimiser: torch.optim.SGD
     arch_optimiser: torch.optim.Adam | None
-    progress: float = 0.0
     induced: InducedModel | None = None
     pieces: int = 1
     varies: bool = False
-    warmth: Warmth = field(default_factory=Warmth)
+    recordings: Recordings = field(default_factory=Recordings)
+    _progress: Dial = field(default_factory=Dial)
+
+    @property
+    def progress(self) -> float:
+        """How far the phase is, in [0, 1]."""
+        return self._progress.value
+
+    @progress.setter
+    def progress(self, progress: float) -> None:
+        self._progress.value = progress
+
+    def seen_progress(self) -> float | Tensor:
+        """Return it as steps see it, on a GPU a scalar there."""
+        return self._progress.on(self.logits.like.device)
 
     @property
     def spec(self) -> SupernetSpec:
         """Size and candidates of the supernet."""
         return self.supernet.spec
+
+    def arch_rates(self) -> tuple[float, ...]:
+        """Return the learning rate of each tensor of logits; a phase has one or two for each."""
+        return () if self.arch_optimiser is None else tuple(group["lr"] for group in self.arch_optimiser.param_groups)
 
     def mixing(self) -> Mixing:
         """Relax the logits to mixing weights, with a graph back to the logits."""
@@ -75,7 +94,7 @@ class SearchState:
 
     def _relaxed(self, relax: Relaxation) -> Mixing:
         return Mixing(
-            (kind, relax(self.logits[kind], cell, self.progress)) for kind, cell in self.spec.space.cells.items()
+            (kind, relax(self.logits[kind], cell, self.seen_progress())) for kind, cell in self.spec.space.cells.items()
         )
 
     def draw(self, use: Use) -> Mixing:
@@ -84,7 +103,7 @@ class SearchState:
         if sample is None or use not in sample.uses:
             return mixing
         drawn = Mixing(
-            (kind, sample.draw(self.logits[kind], mixing[kind], cell, self.progress))
+            (kind, sample.draw(self.logits[kind], mixing[kind], cell, self.seen_progress()))
             for kind, cell in self.spec.space.cells.items()
         )
         self.varies |= any(cell.active is not None for cell in drawn.values())
@@ -140,8 +159,8 @@ def supernet_spec(phase: Phase, space: Space, base: SupernetSpec, method: Method
 def weight_optimiser(method: Method, supernet: Supernet) -> torch.optim.SGD:
     """Return a fresh optimiser of the network weights."""
     weights = method.weights
-    # A sampler may leave out other weights in every step. On a CPU all methods shall round alike.
-    fused = method.sample is None and supernet.classifier.weight.is_cuda
+    # On a CPU a sampler may leave out other weights in every step, and all methods shall round alike.
+    fused = keeps_numbers(supernet.classifier.weight.device)
     return sgd(supernet, weights.lr, weights.momentum, weights.weight_decay, fused=fused)
 
 

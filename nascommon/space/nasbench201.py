@@ -15,6 +15,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from nascommon.kernels.batch_norm import BatchNorm
+from nascommon.runtime.dial import Dial
 from nascommon.space.genotype import Genotype
 from nascommon.space.kinds import PerKind
 from nascommon.space.mixing import Mixing
@@ -147,13 +148,14 @@ class NasBench201Network(_Framed, Network):
     ) -> None:
         """Build the network; another ``operation`` gives it the form of the supernet."""
         nn.Module.__init__(self)
-        self.spec, self.drop_probability, self.auxiliary = spec, 0.0, None
+        self.spec, self.dropping, self.auxiliary = spec, Dial(), None
         self._enclose(spec, partial(NetworkCell, genotype.main, (), operation=operation, affine=affine))
 
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K], and no others; the images must be divisible by 4."""
         with computing(images_BCHW, self.spec.precision):
-            logits_BK = self._logits(images_BCHW, lambda cell, state: cell([state], self.drop_probability))
+            kept = self._kept(images_BCHW)
+            logits_BK = self._logits(images_BCHW, lambda cell, state: cell([state], kept))
         return widened(logits_BK, self.spec.precision), None
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.home import on_cpu
+from nascommon.runtime.dial import Dial
 from nascommon.settings import UserError
 from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
@@ -63,6 +64,10 @@ def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
     return OPERATIONS[name](channels, stride, True)
 
 
+Kept = Callable[[Tensor], Tensor]
+"""Drops the path that it is given in some samples, or none: [B, C, H, W] -> [B, C, H, W]."""
+
+
 def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
     """Zero whole samples with ``probability`` and scale the others up, which keeps the expectation."""
     keep = 1 - probability
@@ -70,11 +75,11 @@ def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
     return x_BCHW * scale_B111.div_(keep)
 
 
-def kept_paths(like_BCHW: Tensor, probability: float, paths: int) -> Iterator[Tensor]:
+def kept_paths(like_B: Tensor, probability: float | Tensor, paths: int) -> Iterator[Tensor]:
     """Yield the factors [B, 1, 1, 1] of ``drop_path`` for so many paths: two kernels for all, not two for each."""
-    shape = (paths, len(like_BCHW), 1, 1, 1)
-    scales = torch.empty(shape, dtype=like_BCHW.dtype, device=like_BCHW.device).bernoulli_(1 - probability)
-    return iter(scales.div_(1 - probability).unbind())
+    shape, keep = (paths, len(like_B), 1, 1, 1), 1 - probability
+    scales = torch.empty(shape, dtype=like_B.dtype, device=like_B.device).bernoulli_(keep)
+    return iter(scales.div_(keep).unbind())
 
 
 def draws_at_once(x_BCHW: Tensor) -> bool:
@@ -115,12 +120,17 @@ class NetworkCell(nn.Module):
                 if isinstance(made, ReluFirst):
                     self.alike.setdefault(choice, []).append(made)
 
-    def forward(self, inputs: Sequence[State], drop_probability: float) -> Tensor:
-        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
+    def forward(self, inputs: Sequence[State], kept: Kept) -> Tensor:
+        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W'].
+
+        Args:
+            inputs: these outputs.
+            kept: drops the output of an operation or not: any except a true identity, as in the released code
+                (docs/methods.md, 2.3).
+        """
         entering = brought(self, self.preprocesses, inputs)
         states = {index: State(x_BCHW) for index, x_BCHW in enumerate(entering)}
         computed: dict[Choice, Iterator[Tensor]] = {}
-        kept = self._kept(entering[0], drop_probability)
         for (state, choices), operations in zip(self.genotype.by_state, self.nodes, strict=True):
             terms = []
             for choice, operation in zip(choices, operations.children(), strict=True):
@@ -141,15 +151,10 @@ class NetworkCell(nn.Module):
         """Return the output of a dead node."""
         return torch.zeros_like(state_BCHW[:, :, :: self.stride, :: self.stride])
 
-    def _kept(self, like_BCHW: Tensor, drop_probability: float) -> Callable[[Tensor], Tensor]:
-        """Return what drops an edge: any except a true identity, as in the released code (docs/methods.md, 2.3)."""
-        if not self.training or drop_probability == 0:
-            return lambda out: out
-        if not draws_at_once(like_BCHW):
-            return lambda out: drop_path(out, drop_probability)
-        paths = sum(len(operations) for operations in cast("Sequence[nn.ModuleList]", self.nodes))
-        factors = kept_paths(like_BCHW, drop_probability, paths)
-        return lambda out: out * next(factors)
+    @property
+    def paths(self) -> int:
+        """Number of operations."""
+        return sum(len(operations) for operations in cast("Sequence[nn.ModuleList]", self.nodes))
 
 
 class AuxiliaryHead(nn.Module):
@@ -181,11 +186,7 @@ class AuxiliaryHead(nn.Module):
 
 
 class Network(nn.Module):
-    """A genotype stacked to a network with the CIFAR or the ImageNet stem (docs/methods.md, section 2.3).
-
-    Attributes:
-        drop_probability: of a path, in training mode; the training loop raises it epoch by epoch.
-    """
+    """A genotype stacked to a network with the CIFAR or the ImageNet stem (docs/methods.md, section 2.3)."""
 
     def __init__(
         self,
@@ -198,7 +199,7 @@ class Network(nn.Module):
         """Build the network; ``operation`` and ``affine`` other than the defaults give it the form of the supernet."""
         super().__init__()
         self.spec = spec
-        self.drop_probability = 0.0
+        self.dropping = Dial()
         skeleton = SKELETONS[genotype.skeleton]
         self.reductions, self.inputs = skeleton.halvings(spec.cells), skeleton.inputs
         width = spec.channels * (STEM_MULTIPLIER if spec.stem == "cifar" else 1)
@@ -229,6 +230,29 @@ class Network(nn.Module):
                 )
         self.classifier = nn.Linear(widths[-1], spec.classes)
 
+    @property
+    def drop_probability(self) -> float:
+        """Probability that a path is dropped, in training mode; the training loop raises it epoch by epoch."""
+        return self.dropping.value
+
+    @drop_probability.setter
+    def drop_probability(self, probability: float) -> None:
+        self.dropping.value = probability
+
+    def _kept(self, images_BCHW: Tensor) -> Kept:
+        """Return what drops the paths of a forward pass."""
+        probability = self.dropping.value
+        if not self.training or probability == 0:
+            return lambda out: out
+        if not draws_at_once(images_BCHW):
+            return lambda out: drop_path(out, probability)
+        maps_B = images_BCHW.new_empty(
+            len(images_BCHW), dtype=torch.bfloat16 if self.spec.precision == "bfloat16" else images_BCHW.dtype
+        )
+        paths = sum(cell.paths for cell in cast("Iterator[NetworkCell]", self.cells))
+        factors = kept_paths(maps_B, self.dropping.on(maps_B.device), paths)
+        return lambda out: out * next(factors)
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits [B, K]; height and width of the images must be divisible by ``TOTAL_STRIDE``."""
         return self.forward_auxiliary(images_BCHW)[0]
@@ -237,9 +261,9 @@ class Network(nn.Module):
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
         precision, auxiliary_BK = self.spec.precision, None
         with computing(images_BCHW, precision), narrow_weights(self.modules(), images_BCHW, precision):
-            states = stem_outputs(self.stem, images_BCHW)
+            states, kept = stem_outputs(self.stem, images_BCHW), self._kept(images_BCHW)
             for index, cell in enumerate(self.cells):
-                states = (states[-1], State(cell(states[-self.inputs :], self.drop_probability)))
+                states = (states[-1], State(cell(states[-self.inputs :], kept)))
                 if self.auxiliary is not None and self.training and index == self.spec.auxiliary_cell:
                     auxiliary_BK = widened(self.auxiliary(states[-1].rectified), precision)
             logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))

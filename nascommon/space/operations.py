@@ -18,6 +18,7 @@ from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.depthwise import depthwise, fast_path_applies, repeat_channels
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.pointwise import blocks, halves_as_product, multiplies, product
+from nascommon.runtime.dial import Dial
 
 CANDIDATES = (
     "none",
@@ -83,6 +84,30 @@ class State:
     def rectified(self) -> Tensor:
         """Beginning of every operation with weights."""
         return self.x_BCHW.relu()
+
+
+def reads_dials(x_BCHW: Tensor) -> bool:
+    """Return whether what is computed on a device reads from it what changes by the epoch."""
+    return not on_cpu(x_BCHW)
+
+
+class SkipDropout(nn.Dropout):
+    """The identity of a supernet, which a method may let drop elements in training (P-DARTS, section 3.3)."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self._probability = Dial()
+
+    def turn(self, probability: float) -> None:
+        """Set the probability."""
+        self.p = self._probability.value = probability
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Return [B, C, H, W]."""
+        if not self.training or not reads_dials(x_BCHW):
+            return super().forward(x_BCHW)
+        keep = 1 - self._probability.on(x_BCHW.device)
+        return x_BCHW * torch.empty_like(x_BCHW).bernoulli_(keep).div_(keep)
 
 
 class ReluFirst(nn.Sequential):
@@ -312,4 +337,4 @@ def bare_operation(name: str, channels: int, stride: int, affine: bool = False) 
     P-DARTS raises that (``Supernet.set_skip_dropout``).
     """
     operation = OPERATIONS[name](channels, stride, affine)
-    return nn.Dropout(0.0) if isinstance(operation, nn.Identity) else operation
+    return SkipDropout() if isinstance(operation, nn.Identity) else operation

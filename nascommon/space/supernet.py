@@ -18,7 +18,7 @@ from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Width
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.narrowing import narrow_weights
-from nascommon.space.operations import State, brought, global_mean, preprocess, search_operation
+from nascommon.space.operations import SkipDropout, State, brought, global_mean, preprocess, search_operation
 from nascommon.space.plan import Plans
 from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.space import CellSpace, Space
@@ -243,5 +243,5 @@ class Supernet(nn.Module):
         """Drop elements after every identity with ``probability`` in training mode (P-DARTS, section 3.3)."""
         self.skip_dropout = probability
         for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = probability
+            if isinstance(module, SkipDropout):
+                module.turn(probability)

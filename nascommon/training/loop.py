@@ -18,8 +18,8 @@ from nascommon.parts.schedule import drop_path_probability
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.hardware import choose_kernels, peak_memory_bytes, seconds_left
-from nascommon.runtime.optimisers import load_optimiser, sgd
-from nascommon.runtime.replay import Warmth, replayed
+from nascommon.runtime.optimisers import load_optimiser, set_rate, sgd
+from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import seed_globals
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec, build_network
@@ -102,15 +102,15 @@ def train_network(
         load_optimiser(optimiser, saved["optimiser"])
         rows = json.loads(saved["rows"])
         hooks.on_resume(len(rows))
-    learning_rate, warmth = settings.learning_rate(), Warmth()
+    learning_rate, recordings = settings.learning_rate(), Recordings()
     for epoch in range(len(rows), settings.epochs):
         started = time.perf_counter()
         seed_globals(seed, "epoch", epoch)
         choose_kernels(device, seconds_left([row["seconds"] for row in rows], settings.epochs))
         lr = learning_rate(epoch, settings.epochs)
-        optimiser.param_groups[0]["lr"] = lr
+        set_rate(optimiser.param_groups[0], lr)
         network.drop_probability = drop_path_probability(settings.drop_path, epoch, settings.epochs)
-        row = train_epoch(network, optimiser, settings, batches, epoch, hooks, warmth)
+        row = train_epoch(network, optimiser, settings, batches, epoch, hooks, recordings)
         if validation is not None:
             row |= figures(validation.task, "valid", *network_scores(network, validation))
         refuse_divergence(row, epoch, ("training.lr",), network)
@@ -130,16 +130,17 @@ def train_epoch(
     batches: Batches,
     epoch: int,
     hooks: TrainingHooks,
-    warmth: Warmth | None = None,
+    recordings: Recordings | None = None,
 ) -> dict[str, float]:
     """Train one epoch; return mean loss without the auxiliary head and mean score on the augmented images.
 
-    ``warmth`` is that of the optimiser, if epochs went before; None begins anew.
+    ``recordings`` are those of the optimiser, if epochs went before; None begins anew.
     """
     network.train()
     device = next(network.parameters()).device
-    warm_up = (warmth or Warmth()).steps(network.drop_probability > 0)
-    step = replayed(partial(train_step, network, optimiser, settings), device, warm_up=warm_up)
+    step = (recordings or Recordings()).repeated(
+        partial(train_step, network, optimiser, settings), device, kind=network.drop_probability > 0
+    )
     loss, score, images = sweep(batches.epoch(epoch), len(batches), step, device=device, on_batch=hooks.on_batch)
     return {**figures(batches.task, "train", loss, score), "images": images}
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.gate import Record, exact_numbers
-from nascommon.runtime.replay import WARM_UP, CudaRecording, Replay, Step
-from nascommon.search import passes
-from nascommon.training import loop
+from nascommon.runtime import replay
+from nascommon.runtime.replay import CudaRecording, Replay, Step
 from tests.runtime.rehearsal import Rehearsal
 
 
@@ -57,11 +56,8 @@ def recordings(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> list[tu
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, record: Record) -> None:
     """Repeat steps on a CPU as on a GPU, with what stands for a graph."""
-    for module in (passes, loop):
-        monkeypatch.setattr(
-            module,
-            "replayed",
-            lambda step, _device, steady=lambda: True, warm_up=WARM_UP: Replay(
-                step, steady=steady, warm_up=warm_up, record=record
-            ),
-        )
+    monkeypatch.setattr(
+        replay,
+        "replayed",
+        lambda step, _device, steady, warm_up: Replay(step, steady=steady, warm_up=warm_up, record=record),
+    )

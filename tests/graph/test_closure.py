@@ -46,6 +46,7 @@ CHANGES_NO_NUMBER = {
 """Modules and packages that are imported and yet no dependency, with the reason; nothing is followed through them."""
 NOT_USED_THERE = {
     "evaluate": {  # loads networks with the code that trains them
+        "nascommon/runtime/dial.py",
         "nascommon/runtime/optimisers.py",
         "nascommon/runtime/replay.py",
         "nascommon/runtime/seeding.py",

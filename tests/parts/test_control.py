@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+import torch
 
-from nascommon.parts.control import DELAYED, PLAIN, Control, ControlName, between, falling, scaled
+from nascommon.parts.control import DELAYED, EPOCHS, PLAIN, Control, ControlName, between, falling, scaled
 from nascommon.parts.schedule import progress
 from tests.oracles import rules
 
@@ -65,3 +66,15 @@ def test_between_goes_straight_from_the_first_to_the_last_value() -> None:
 
 def test_falling_goes_from_one_to_zero() -> None:
     assert [falling(t) for t in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
+
+
+@pytest.mark.parametrize(
+    "control",
+    [*PLAIN.values(), *DELAYED.values(), falling, between(3.0, 1.0), scaled(0.5, PLAIN["log"])],
+)
+def test_a_scalar_tensor_gives_what_a_number_gives_and_is_not_looked_at(control: Control) -> None:
+    for epoch in range(EPOCHS):
+        share = progress(epoch, EPOCHS)
+        found = control(torch.tensor(share, dtype=torch.float64))
+        assert float(found) == pytest.approx(float(control(share)), rel=1e-6, abs=1e-12)
+    control(torch.tensor(0.0, device="meta"))  # has no value to look at

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nascommon.runtime import replay
-from nascommon.runtime.replay import WARM_UP, Input, Recording, Replay, Step, Warmth, replayed
+from nascommon.runtime.replay import WARM_UP, Input, Recording, Recordings, Replay, Step, replayed
 from tests.runtime.rehearsal import Rehearsal
 
 
@@ -69,13 +70,49 @@ def test_what_is_warm_is_recorded_at_once() -> None:
     assert Counted.made == 1
 
 
-def test_a_kind_of_step_is_warmed_up_once_for_an_optimiser_and_for_each_way_to_choose_kernels(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> Recordings:
+    """As on a GPU."""
+
+    def repeated(step: Step, _device: torch.device, steady: Callable[[], bool], warm_up: int) -> Replay:
+        return Replay(step, steady=steady, warm_up=warm_up, record=Counted)
+
+    monkeypatch.setattr(replay, "replayed", repeated)
+    return Recordings()
+
+
+def epoch(recordings: Recordings, kind: Hashable = True) -> list[int]:
+    """Return the recordings made until each step of an epoch was done."""
+    step, made = recordings.repeated(Counter(), torch.device("cpu"), kind), []
+    for batch in batches(WARM_UP + 1):
+        step(batch)
+        made.append(Counted.made)
+    return made
+
+
+def test_epochs_of_a_kind_share_a_recording(recordings: Recordings) -> None:
+    assert epoch(recordings) == [0, 0, 1]
+    assert epoch(recordings) == [1, 1, 1]
+
+
+def test_another_kind_of_step_or_of_kernels_is_warmed_up_and_recorded_for_itself(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warmth = Warmth()
-    assert [warmth.steps(kind) for kind in (True, True, False, True)] == [WARM_UP, 0, WARM_UP, 0]
+    assert epoch(recordings) == [0, 0, 1]
+    assert epoch(recordings, kind=False) == [1, 1, 2]
+    assert epoch(recordings, kind=True) == [3, 3, 3]  # warm, but the last kind alone is kept
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", not torch.backends.cudnn.benchmark)
-    assert [warmth.steps(True), warmth.steps(True), Warmth().steps(True)] == [WARM_UP, 0, WARM_UP]
+    assert epoch(recordings) == [3, 3, 4]
+    assert epoch(Recordings()) == [4, 4, 5]
+
+
+def test_a_dropped_recording_is_made_again_without_warming_up(recordings: Recordings) -> None:
+    step = recordings.repeated(Counter(), torch.device("cpu"), True)
+    gone = weakref.ref(step)
+    recordings.drop()
+    del step
+    assert gone() is None
+    assert epoch(recordings) == [1, 1, 1]
 
 
 def test_the_inputs_of_the_caller_are_left_alone() -> None:

@@ -20,7 +20,7 @@ from nascommon.parts.choices import (
     Unrolled,
     UnrolledExact,
 )
-from nascommon.parts.control import constant
+from nascommon.parts.control import Progress, constant
 from nascommon.parts.discretizer import Keep, strongest
 from nascommon.parts.logits import CellLogits, normal_alpha
 from nascommon.parts.penalty import beta_decay_penalty
@@ -53,7 +53,7 @@ class Case(NamedTuple):
     side: int = 8
 
 
-def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+def negated(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
     return CellMixing(-logits.alpha_EO)
 
 

@@ -15,6 +15,7 @@ from benchmarks.twin import Twin
 from nascommon.data.batch import Batch
 from nascommon.method import ArchGradient, WeightOptimiser
 from nascommon.parts.choices import Approximation, FirstOrder, Sample, Unrolled, UnrolledExact
+from nascommon.parts.control import Progress
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.gradients import arch_gradient, first_order, unrolled, unrolled_exact
 from nascommon.search.passes import weight_step
@@ -189,7 +190,7 @@ def test_a_method_that_learns_no_architecture_has_no_gradient() -> None:
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_where_every_edge_draws_none_the_gradient_is_zero(kind: Approximation, pieces: int) -> None:
-    def draw(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: float) -> CellMixing:
+    def draw(_logits: CellLogits, mixing: CellMixing, space: CellSpace, _progress: Progress) -> CellMixing:
         return replace(mixing, active=tuple((names.index("none"),) for names in space.candidates))
 
     state = state_after(1, kind)
@@ -200,7 +201,7 @@ def test_where_every_edge_draws_none_the_gradient_is_zero(kind: Approximation, p
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_penalty_enters_the_gradient_with_its_progress(kind: Approximation) -> None:
-    def penalty(logits: Logits, _space: Space, progress: float) -> Tensor:
+    def penalty(logits: Logits, _space: Space, progress: Progress) -> Tensor:
         return progress * (logits["normal"].alpha_EO ** 2).sum()
 
     state = state_after(1, kind)

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from nascommon.method import ArchGradient, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser
 from nascommon.methods.random import RandomSettings, random
 from nascommon.parts.choices import Approximation, Discretize, Sample, Unrolled, UnrolledExact, Use
+from nascommon.parts.control import Progress
 from nascommon.parts.discretizer import strongest_candidates, strongest_edges
 from nascommon.parts.logits import CellLogits, normal_alpha, with_normal_beta
 from nascommon.parts.relaxation import softmax_over_operations, with_edge_softmax
@@ -388,7 +389,7 @@ def test_hooks_are_told_batches_snapshots_and_epochs_in_order(tmp_path: Path) ->
 def test_a_sampling_method_draws_a_new_path_for_every_step() -> None:
     drawn: list[CellMixing] = []
 
-    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
+    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: Progress) -> CellMixing:
         assert RANDOM.sample is not None
         drawn.append(RANDOM.sample.draw(logits, mixing, space, progress))
         return drawn[-1]
@@ -409,9 +410,9 @@ def test_a_sampling_method_draws_a_new_path_for_every_step() -> None:
 
 @pytest.mark.parametrize("uses", [set(), {"weights"}, {"architecture"}, {"evaluation"}, {"weights", "evaluation"}])
 def test_a_method_draws_only_in_the_uses_that_it_names(uses: set[Use]) -> None:
-    drawn: list[float] = []
+    drawn: list[Progress] = []
 
-    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: float) -> CellMixing:
+    def sample(logits: CellLogits, mixing: CellMixing, space: CellSpace, progress: Progress) -> CellMixing:
         assert len(space.candidates) == len(logits.alpha_EO) == len(space.topology.edges)
         drawn.append(progress)
         return mixing
@@ -426,7 +427,7 @@ def test_a_method_draws_only_in_the_uses_that_it_names(uses: set[Use]) -> None:
 
 
 def test_the_genotype_is_read_from_what_the_method_parses() -> None:
-    def negated(logits: CellLogits, _space: CellSpace, _progress: float) -> CellMixing:
+    def negated(logits: CellLogits, _space: CellSpace, _progress: Progress) -> CellMixing:
         return CellMixing(-logits.alpha_EO)
 
     state = search(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nascommon.parts.choices import Sample
+from nascommon.parts.control import Progress
 from nascommon.parts.logits import CellLogits, initial_logits, with_normal_beta
 from nascommon.runtime.seeding import generator
 from nascommon.search.state import new_state
@@ -47,7 +48,7 @@ def test_a_step_varies_where_a_sampler_leaves_operations_out_of_any_kind_of_cell
     """What varies must not be recorded: a replay would compute the operations of the first draw for ever."""
     kinds = iter(tiny_spec().space.cells)
 
-    def draw(_logits: CellLogits, mixing: CellMixing, cell: CellSpace, _progress: float) -> CellMixing:
+    def draw(_logits: CellLogits, mixing: CellMixing, cell: CellSpace, _progress: Progress) -> CellMixing:
         first_of_each = ((0,),) * len(cell.candidates)
         return replace(mixing, active=first_of_each) if next(kinds) == kind else mixing
 
