@@ -156,7 +156,7 @@ def same_evaluation(evidence: Evidence) -> Answer:
     sources = [one["source"] for one in results["comparisons"]]
     if not sources:
         return broken("compared with nothing", f"baseline.architectures: {FEWEST_TO_SHOW} in params.yaml, and {AGAIN}")
-    return kept(f"compared with {some(sources)}")
+    return kept(f"compared with random architectures: {some(sources)}")
 
 
 def over_time(evidence: Evidence) -> Answer:
@@ -287,7 +287,10 @@ def hidden_components(evidence: Evidence) -> Answer:
     there = {name: value for name, value in tau.items() if value is not None}
     if len(there) < len(tau):
         missing = ", ".join(sorted(tau.keys() - there.keys()))
-        return broken(f"the gap of {missing} is not measured", "kendall_tau.truth: retrain, with a deep_network")
+        return broken(
+            f"the gap of {missing} is not measured",
+            "kendall_tau: truth: retrain, a deep_network, and enough architectures to rank, as 10",
+        )
     return kept(", ".join(f"Kendall tau of {name} {value:.2f}" for name, value in there.items()))
 
 
