@@ -20,7 +20,7 @@ SHOWN = 2
 
 def packaging_of(trained: TrainedNetwork) -> Packaging:
     """Return what MLflow must know of a trained network besides its graph."""
-    details = trained.details()
+    details = trained.details(accuracy=trained.held_out_accuracy)
     code = _code()
     return Packaging(
         modules=code,

@@ -55,6 +55,12 @@ class TrainedNetwork:
         last = () if self.stage == "retrain" else (self.stage,)
         return "-".join(map(str, (told.get("method"), self.pictures.source, told.get("seed"), *last)))
 
+    @property
+    def held_out_accuracy(self) -> dict[str, Any] | None:
+        """The accuracy after the last epoch on pictures that were held out, if any were."""
+        value = self.record.metrics.get("valid_accuracy")
+        return None if value is None else {"value": value, "on": "held-out training pictures"}
+
     @cached_property
     def classifier(self) -> Classifier:
         """The network that takes pictures as they are."""

@@ -71,10 +71,7 @@ def difference(trained: TrainedNetwork, found: Found, shape: tuple[int, int, int
 def accuracy(trained: TrainedNetwork) -> dict[str, Any] | None:
     """Return the accuracy on the test pictures if data/evaluate is of this training, else on held-out ones."""
     measured = _tested(trained)
-    if measured is not None:
-        return {"value": measured, "on": "test pictures"}
-    held_out = trained.record.metrics.get("valid_accuracy")
-    return None if held_out is None else {"value": held_out, "on": "held-out training pictures"}
+    return trained.held_out_accuracy if measured is None else {"value": measured, "on": "test pictures"}
 
 
 def _tested(trained: TrainedNetwork) -> float | None:
