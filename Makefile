@@ -38,8 +38,8 @@ PRESET ?= params.yaml
 study: $(READY) ## compare methods over seeds: make study METHODS="darts da2s random" SEEDS="0 1 2" [PRESET=presets/...]
 	$(INSIDE) python -m stages.study --methods "$(METHODS)" --seeds "$(SEEDS)" --params "$(PRESET)"
 
-ui: $(READY) ## compare runs in the browser (MLflow on the local store)
-	$(INSIDE) mlflow ui --backend-store-uri sqlite:///mlflow.db
+ui: $(READY) ## compare runs in the browser (prints and opens MLflow's page)
+	$(INSIDE) python -m stages.ui
 
 test: check ## the everyday tests: style, types, layers, every test that is not slow
 	$(INSIDE) python -m pytest -m "not slow and not gpu" $(PARALLEL)

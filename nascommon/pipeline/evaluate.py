@@ -23,6 +23,7 @@ from nascommon.pipeline.paths import (
 )
 from nascommon.pipeline.protocol_check import rulings
 from nascommon.pipeline.protocol_evidence import evidence_of
+from nascommon.pipeline.recording import record_result
 from nascommon.pipeline.result_rows import (
     cost_in_words,
     figures,
@@ -96,6 +97,7 @@ def evaluate(params: Params) -> None:
         run.write_metrics(results["metrics"])
         add_to_bank(run, manifest, list(zip(trained_folders(), trained, strict=True)))
         run.tracker.artefact(EVALUATE, "evaluate")
+        record_result(run.tracker)
     if not printed_later():
         print_closing()
 

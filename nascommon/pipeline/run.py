@@ -103,7 +103,22 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     device = prepare_device(params)
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
-    tracked_run = StageRun(
+    with tracked(params.tracking, tracked_run(stage, params, device, fingerprint)) as tracker:
+        checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
+        try:
+            with checkpoints.exclusive(identity):
+                yield Run(stage, params, device, tracker, checkpoints)
+        except DivergenceError as diverged:
+            advice = diverged.advice(section_of(stage, params, diverged))
+            raise UserError(f"{params.file}: {stage} {advice}") from diverged
+        seconds = time.perf_counter() - began
+        write_seconds(stage, seconds)
+        tracker.headline({"stage_seconds": seconds})
+
+
+def tracked_run(stage: str, params: Params, device: torch.device, fingerprint: str) -> StageRun:
+    """Return what MLflow is told of a stage before it starts."""
+    return StageRun(
         root=home().resolve(),
         stage=stage,
         method=params.search.method,
@@ -120,17 +135,6 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
         },
         checkout=ROOT,
     )
-    with tracked(params.tracking, tracked_run) as tracker:
-        checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
-        try:
-            with checkpoints.exclusive(identity):
-                yield Run(stage, params, device, tracker, checkpoints)
-        except DivergenceError as diverged:
-            advice = diverged.advice(section_of(stage, params, diverged))
-            raise UserError(f"{params.file}: {stage} {advice}") from diverged
-        seconds = time.perf_counter() - began
-        write_seconds(stage, seconds)
-        tracker.headline({"stage_seconds": seconds})
 
 
 def write_seconds(stage: str, seconds: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nascommon.tracking.names import original
 from nascommon.tracking.store import KEY, SQLITE, connected, log_metrics
 
 STUDY = "study"
@@ -47,7 +48,8 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str | None = None)
     for run in client.search_runs([experiment], asked, order_by=["attributes.start_time ASC"]):
         tags = run.data.tags
         key = (tags["method"], tags["settings"], int(tags["seed"]), tags["protocol"])
-        newest[key] = FinishedRun(*key[:3], dict(run.data.metrics), tags["data"], key[3], tags, dict(run.data.params))
+        metrics = {original(name): value for name, value in run.data.metrics.items()}
+        newest[key] = FinishedRun(*key[:3], metrics, tags["data"], key[3], tags, dict(run.data.params))
     return [newest[key] for key in sorted(newest)]
 
 

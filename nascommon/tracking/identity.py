@@ -57,7 +57,7 @@ class StageRun:
     @property
     def pipeline_name(self) -> str:
         """Name of the run that groups the stages."""
-        return f"{self.method} seed {self.seed} · {self.data}"
+        return f"{self.method} · {self.data} · seed {self.seed}"
 
     def common_tags(self) -> dict[str, str]:
         """Tags that the stage's run shares with the run of its pipeline."""

@@ -1,4 +1,4 @@
-"""Speaks to the store of MLflow: finds or makes the runs of a stage, writes to them, and may raise anything."""
+"""Runs in MLflow are found or made here; anything may be raised."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,8 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from nascommon.secrets import ambiguous
+from nascommon.settings import UserError
+from nascommon.tracking import view
 from nascommon.tracking.identity import StageRun, has_died, is_alive, owner
 
 if TYPE_CHECKING:
@@ -26,14 +28,16 @@ EXPERIMENT: Final = "gapless-nas"
 DESCRIPTION: Final = """\
 One parent run is one pipeline (a method, a seed, a data set, one set of settings); its stages are nested below it.
 
-- **Compare pipelines**: filter `tags.stage = "pipeline"`. Each row carries the headline numbers of its stages as
-  `<stage>/<metric>`; group by the tag `method` to average over seeds. In a chart, put the cost of the search on x and
-  the test accuracy after retraining on y.
+- **Compare methods**: `make ui` opens the view that does, with parallel coordinates and a chart for each figure. A
+  pipeline carries five: `accuracy` (test), `gap` (validation accuracy that the supernet loses by being cut),
+  `percentile` (of architectures that are worse), `tau` (of search score and truth), `seconds` (search and retraining).
+  Group by the tag `method` to average over seeds.
+- **Read a run**: its page has the report as description, report and drawing as artefacts.
 - **Compare curves**: filter `tags.stage = "search"` (or `"retrain"`, `"transfer"`) and open the charts; the step is
-  the epoch. Group by the tag `method` or `pipeline`.
-- **Tags that filter**: `stage`, `method`, `seed`, `data`, `pipeline`, `git` (`-dirty`: code or settings that no commit
-  holds).
-- **Drawings, genotype, plots** are artefacts of the stage runs; the retrained network is in the tab Models.
+  the epoch. Charts are grouped: accuracy, gap, tau, loss, time, size.
+- **Tags that filter**: `stage`, `method`, `seed`, `data`, `pipeline`, `cached` (figures of a stage that another
+  pipeline ran), `git` (`-dirty`: code or settings that no commit holds).
+- **Drawings, genotype, plots** of a stage are artefacts of its run; the retrained network is in the tab Models.
 """
 # "Custom model development" in the UI, which then opens on runs and charts instead of traces.
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}
@@ -51,6 +55,8 @@ _ENVIRONMENT: Final = {
     "PGCONNECT_TIMEOUT": "4",
 }
 _LOCK_SECONDS: Final = 60
+CACHED: Final = "cached"
+"""Tag of a run whose stage did not run."""
 
 
 @dataclass
@@ -58,7 +64,7 @@ class OpenRun:
     """A stage's run that can be written to, and the last epoch that it already holds (-1: none)."""
 
     client: MlflowClient
-    stage: str
+    stage_run: StageRun
     experiment_id: str
     run_id: str
     parent_id: str
@@ -72,6 +78,15 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
         ImportError: MLflow is not installed.
         Exception: Whatever MLflow, the database or the network raise.
     """
+    return _open(uri, stage_run, _stage_run)
+
+
+def open_pipeline(uri: str, stage_run: StageRun) -> OpenRun:
+    """Find or make the pipeline's run, to be written to as if it were a stage's; raises as `open_run` does."""
+    return _open(uri, stage_run, lambda _client, _experiment, _stage_run, parent: parent)
+
+
+def _open(uri: str, stage_run: StageRun, find: Callable[[MlflowClient, str, StageRun, Run], Run]) -> OpenRun:
     if not uri.startswith(SQLITE):
         # Two people with the same settings must not continue or replace each other's runs on a common server.
         # Hashed, because a quote in the name of the folder would end the filter that looks for it.
@@ -81,11 +96,11 @@ def open_run(uri: str, stage_run: StageRun) -> OpenRun:
         client, experiment_id = connected(uri, stage_run.root)
         _close_dead(client, experiment_id)
         parent = _pipeline_run(client, experiment_id, stage_run)
-        run = _stage_run(client, experiment_id, stage_run, parent.info.run_id)
+        run = find(client, experiment_id, stage_run, parent)
         for one in (parent, run):
-            _log_params(client, one, stage_run.flat_params())
+            log_params(client, one, stage_run.flat_params())
     last_step = max((metric.step for metric in run.data.to_proto().metrics), default=-1)
-    return OpenRun(client, stage_run.stage, experiment_id, run.info.run_id, parent.info.run_id, last_step)
+    return OpenRun(client, stage_run, experiment_id, run.info.run_id, parent.info.run_id, last_step)
 
 
 def connected(uri: str, root: Path) -> tuple[MlflowClient, str]:
@@ -101,6 +116,23 @@ def connected(uri: str, root: Path) -> tuple[MlflowClient, str]:
         uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
     client = _connect(uri)
     return client, _experiment(client, artefacts)
+
+
+def find_experiment(uri: str, root: Path) -> tuple[str, str]:
+    """Return (id of the experiment, address of the store) for showing it, its view brought up to date.
+
+    Raises:
+        UserError: there is no such file.
+        Exception: Whatever MLflow, the database or the network raise.
+    """
+    root = root.resolve()
+    full = uri
+    if uri.startswith(SQLITE):
+        database = root / uri.removeprefix(SQLITE)
+        if not database.is_file():
+            raise UserError(f"{database}: no such file; `dvc repro` makes it")
+        full = _address(database)
+    return connected(uri, root)[1], full
 
 
 def _address(database: Path) -> str:
@@ -131,10 +163,13 @@ def _connect(uri: str) -> MlflowClient:
 def _experiment(client: MlflowClient, artefacts: str | None) -> str:
     from mlflow.exceptions import MlflowException
 
+    tags = _KIND | {"mlflow.note.content": DESCRIPTION, view.TAG: view.view()}
     if found := client.get_experiment_by_name(EXPERIMENT):
+        for name in (name for name, value in tags.items() if found.tags.get(name) != value):
+            client.set_experiment_tag(found.experiment_id, name, tags[name])
         return str(found.experiment_id)
     try:
-        return client.create_experiment(EXPERIMENT, artefacts, _KIND | {"mlflow.note.content": DESCRIPTION})
+        return client.create_experiment(EXPERIMENT, artefacts, tags)
     except MlflowException:
         # On a server another machine may have been quicker.
         if found := client.get_experiment_by_name(EXPERIMENT):
@@ -161,16 +196,11 @@ def _pipeline_run(client: MlflowClient, experiment_id: str, stage_run: StageRun)
     return run
 
 
-def _stage_run(client: MlflowClient, experiment_id: str, stage_run: StageRun, parent_id: str) -> Run:
+def _stage_run(client: MlflowClient, experiment_id: str, stage_run: StageRun, parent: Run) -> Run:
     tags = stage_run.common_tags() | {"stage": stage_run.stage, KEY: stage_run.key} | dict(stage_run.tags)
-    tags |= {"mlflow.parentRunId": parent_id, _OWNER: owner()}
-    mine = f"tags.`{KEY}` = '{stage_run.key}' and tags.stage = '{stage_run.stage}'"
-    unfinished: list[Run] = []
-    for run in client.search_runs([experiment_id], mine):
-        if run.info.status == "FINISHED":
-            _delete(client, run)
-        elif run.info.status != "RUNNING" or not is_alive(run.data.tags.get(_OWNER, "")):
-            unfinished.append(run)
+    tags |= {"mlflow.parentRunId": parent.info.run_id, _OWNER: owner()}
+    _delete_replaced(client, experiment_id, stage_run, parent)
+    unfinished = _unfinished(client, experiment_id, stage_run)
     if not unfinished:
         return client.create_run(experiment_id, run_name=stage_run.name, tags=tags)
     run, *older = unfinished
@@ -182,17 +212,43 @@ def _stage_run(client: MlflowClient, experiment_id: str, stage_run: StageRun, pa
     return run
 
 
+def _delete_replaced(client: MlflowClient, experiment_id: str, stage_run: StageRun, parent: Run) -> None:
+    """Delete what the stage's new run stands in for: the same in this pipeline, and what the cache brought there.
+
+    That of another pipeline stays, since it is a part of that.
+    """
+    for run in children(client, experiment_id, parent.info.run_id, stage_run.stage):
+        same = run.data.tags.get(KEY) == stage_run.key or CACHED in run.data.tags
+        if same and run.info.status == "FINISHED":
+            _delete(client, run)
+
+
+def _unfinished(client: MlflowClient, experiment_id: str, stage_run: StageRun) -> list[Run]:
+    """Return the stage's runs that nobody is at any more, the newest first."""
+    mine = f"tags.`{KEY}` = '{stage_run.key}' and tags.stage = '{stage_run.stage}'"
+    found = client.search_runs([experiment_id], f"{mine} and attributes.status != 'FINISHED'")
+    return [run for run in found if run.info.status != "RUNNING" or not is_alive(run.data.tags.get(_OWNER, ""))]
+
+
+def children(client: MlflowClient, experiment_id: str, parent_id: str, stage: str) -> list[Run]:
+    """Return the runs of a stage below the run of a pipeline."""
+    mine = f"tags.mlflow.parentRunId = '{parent_id}' and tags.stage = '{stage}'"
+    return list(client.search_runs([experiment_id], mine))
+
+
 def _delete(client: MlflowClient, run: Run) -> None:
-    _delete_models(client, run)
+    delete_models(client, run)
     client.delete_run(run.info.run_id)
 
 
-def _delete_models(client: MlflowClient, run: Run) -> None:
+def delete_models(client: MlflowClient, run: Run) -> None:
+    """Delete the models that a run has logged."""
     for model in run.outputs.model_outputs if run.outputs else ():
         client.delete_logged_model(model.model_id)
 
 
-def _log_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> None:
+def log_params(client: MlflowClient, run: Run, params: Mapping[str, str]) -> None:
+    """Write the settings that a run does not have yet."""
     from mlflow.entities import Param
     from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 
@@ -207,41 +263,3 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float],
 
     now = int(time.time() * 1000)
     client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
-
-
-def log_epoch(run: OpenRun, step: int, metrics: Mapping[str, float]) -> None:
-    """Write the metrics of an epoch, unless the run holds it already."""
-    if step <= run.last_step:
-        return
-    log_metrics(run.client, run.run_id, metrics, step)
-    run.last_step = step
-
-
-def log_headline(run: OpenRun, metrics: Mapping[str, float]) -> None:
-    """Write final numbers to the stage's run and, as `<stage>/<metric>`, to the pipeline's; equal ones only once."""
-    named = {f"{run.stage}/{name}": value for name, value in metrics.items()}
-    for run_id, values in ((run.run_id, metrics), (run.parent_id, named)):
-        known = run.client.get_run(run_id).data.metrics
-        log_metrics(run.client, run_id, {name: v for name, v in values.items() if known.get(name) != v}, step=0)
-
-
-def log_artefact(run: OpenRun, path: Path, folder: str) -> None:
-    """Copy a file or a folder into the artefacts of the run."""
-    run.client.log_artifact(run.run_id, str(path), folder or None)
-
-
-def log_model(run: OpenRun, model: Path, name: str) -> None:
-    """Log the folder that `save_model` wrote as the one model of this run."""
-    from mlflow.entities import LoggedModelOutput
-
-    _delete_models(run.client, run.client.get_run(run.run_id))
-    logged = run.client.create_logged_model(run.experiment_id, name=name, source_run_id=run.run_id)
-    run.client.log_model_artifacts(logged.model_id, str(model))
-    run.client.finalize_logged_model(logged.model_id, "READY")
-    run.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, step=0)])
-
-
-def close_run(run: OpenRun, status: str) -> None:
-    """End the stage's run as FINISHED, FAILED or KILLED and bring the end of the pipeline's up to date."""
-    run.client.set_terminated(run.run_id, status)
-    run.client.set_terminated(run.parent_id, "FINISHED")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nascommon.secrets import masked
 from nascommon.settings import cut, one_line
-from nascommon.tracking import across, store
+from nascommon.tracking import across, store, writing
 from nascommon.tracking.identity import StageRun, sigterm_unwinds
 from nascommon.tracking.models import Packaging, save_model
 
@@ -35,18 +35,31 @@ class Tracker:
 
     def epoch(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of epoch `step`; an epoch that a continued run already holds is not logged again."""
-        self._try(lambda run: store.log_epoch(run, step, metrics))
+        self._try(lambda run: writing.log_epoch(run, step, metrics))
 
     def headline(self, metrics: Mapping[str, float]) -> None:
-        """Log final numbers to the stage's run and, as `<stage>/<metric>`, to the run of the pipeline."""
-        self._try(lambda run: store.log_headline(run, metrics))
+        """Log final numbers to the stage's run."""
+        self._try(lambda run: writing.log_headline(run, metrics))
+
+    def result(self, metrics: Mapping[str, float], description: str, files: Iterable[Path]) -> None:
+        """Log what the pipeline came to, to its own run: figures, a description in Markdown, files."""
+        self._try(lambda run: writing.log_result(run, metrics, description, files))
+
+    def cached(
+        self, stage: str, metrics: Mapping[str, float], epochs: Sequence[tuple[int, Mapping[str, float]]] = ()
+    ) -> None:
+        """Log final numbers and (epoch, metrics) of a stage that came from the cache, marked as such.
+
+        Where the pipeline has a run of that stage already, nothing is logged.
+        """
+        self._try(lambda run: writing.log_cached(run, stage, metrics, epochs))
 
     def artefact(self, path: Path, folder: str = "") -> None:
-        """Copy a file or a folder into the artefacts of the run; a missing one is only reported."""
+        """Copy a file, or what is in a folder, into a folder of the artefacts; a missing one is only reported."""
         if self.active and not path.exists():
             _log.warning("%s does not exist, so MLflow did not get it", path)
             return
-        self._try(lambda run: store.log_artefact(run, path, folder))
+        self._try(lambda run: writing.log_artefact(run, path, folder))
 
     def model(
         self, network: torch.nn.Module, example: torch.Tensor, name: str = "model", packaging: Packaging | None = None
@@ -67,13 +80,13 @@ class Tracker:
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch, "model")
                 if _saved(network, example, folder, packaging):
-                    store.log_model(run, folder, name)
+                    writing.log_model(run, folder, name)
 
         self._try(act)
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED; the run of the pipeline is FINISHED whatever happened."""
-        self._try(lambda run: store.close_run(run, status))
+        self._try(lambda run: writing.close_run(run, status))
 
     def _try(self, act: Callable[[store.OpenRun], object]) -> None:
         if self._run is None:
@@ -83,6 +96,12 @@ class Tracker:
         except Exception as problem:  # noqa: BLE001 - whatever breaks in tracking must not break the stage
             self._run = None
             _warn(self._uri, problem)
+
+
+@contextmanager
+def tracked_pipeline(uri: str, stage_run: StageRun) -> Iterator[Tracker]:
+    """Follow what is known of a pipeline all of whose stages came from the cache; raises no more than `tracked`."""
+    yield Tracker(uri, _opened(uri, stage_run, store.open_pipeline))
 
 
 @contextmanager
@@ -98,7 +117,7 @@ def tracked(uri: str, stage_run: StageRun) -> Iterator[Tracker]:
         stage_run: What is known of the stage's run.
     """
     with sigterm_unwinds():
-        tracker = Tracker(uri, _opened(uri, stage_run))
+        tracker = Tracker(uri, _opened(uri, stage_run, store.open_run))
         try:
             yield tracker
         except (KeyboardInterrupt, SystemExit):
@@ -137,11 +156,11 @@ def track_study(
         _warn(uri, problem)
 
 
-def _opened(uri: str, stage_run: StageRun) -> store.OpenRun | None:
+def _opened(uri: str, stage_run: StageRun, open_it: Callable[[str, StageRun], store.OpenRun]) -> store.OpenRun | None:
     if uri == "none":
         return None
     try:
-        return store.open_run(uri, stage_run)
+        return open_it(uri, stage_run)
     except ModuleNotFoundError as problem:
         if str(problem.name).partition(".")[0] != "mlflow":
             _warn(uri, problem)

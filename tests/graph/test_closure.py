@@ -19,6 +19,7 @@ STAGES = ("inventory", "prepare", "search", "discretize", "retrain", "transfer",
 CHANGES_NO_NUMBER = {
     "nascommon.config": "composes the sections, whose own modules count; what it defines itself must be in the file",
     "nascommon.settings": "types of values, and what may be refused",
+    "nascommon.pipeline.recording": "what MLflow is told of a whole pipeline",
     "nascommon.pipeline.run": "around the work of a stage: device, tracking, checkpoints, messages",
     "nascommon.pipeline.closing": "what is printed last",
     "nascommon.pipeline.paths": "names of folders, which dvc.yaml names too",

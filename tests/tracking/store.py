@@ -60,6 +60,11 @@ class Store:
         (run,) = self.runs(f"tags.`gapless.key` = '{key}'")
         return run
 
+    def pipeline(self, key: str) -> Run:
+        """The run of a whole pipeline."""
+        (run,) = self.runs(f"tags.`gapless.pipeline` = '{key}'")
+        return run
+
     def models(self, name: str) -> list[LoggedModel]:
         experiment_id = self.runs("")[0].info.experiment_id
         return list(self.client.search_logged_models([experiment_id], filter_string=f"name = '{name}'"))

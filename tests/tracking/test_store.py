@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from nascommon.tracking.identity import StageRun
 from nascommon.tracking.store import _address
-from nascommon.tracking.tracker import finished_runs, track_study
+from nascommon.tracking.tracker import finished_runs, track_study, tracked_pipeline
+from nascommon.tracking.view import view
 from tests.tracking.store import QUIET, URI, Store, follow, warned
 
 pytestmark = QUIET
@@ -22,7 +25,8 @@ def test_there_is_one_experiment_that_explains_itself(store: Store) -> None:
     assert set(experiments) <= {"gapless-nas", "Default"}
     tags = experiments["gapless-nas"].tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    assert "Compare pipelines" in tags["mlflow.note.content"]
+    assert "Compare methods" in tags["mlflow.note.content"]
+    assert tags["mlflow.sharedViewState.methods"] == view()
 
 
 def test_stages_of_a_pipeline_are_nested_under_its_one_run(store: Store) -> None:
@@ -30,8 +34,8 @@ def test_stages_of_a_pipeline_are_nested_under_its_one_run(store: Store) -> None
         pass
     with store.follow("05", pipeline="beef04", stage="retrain"):
         pass
-    (parent,) = store.runs("tags.`gapless.pipeline` = 'beef04'")
-    assert parent.info.run_name == "darts seed 3 · digits"
+    parent = store.pipeline("beef04")
+    assert parent.info.run_name == "darts · digits · seed 3"
     assert parent.info.status == "FINISHED"
     for key, stage in (("04", "search"), ("05", "retrain")):
         run = store.stage(key)
@@ -46,7 +50,7 @@ def test_tags_say_what_a_run_is_of(store: Store) -> None:
     tags = store.stage("06").data.tags
     wanted = {"stage": "search", "method": "darts", "seed": "3", "data": "digits", "cell": "normal"}
     assert wanted.items() <= tags.items()
-    assert tags["pipeline"] == "darts seed 3 · digits · cafe01"
+    assert tags["pipeline"] == "darts · digits · seed 3 · cafe01"
     assert tags["mlflow.source.name"] == "stages/search.py"
 
 
@@ -54,7 +58,7 @@ def test_params_are_flat_on_the_stage_and_on_the_pipeline(store: Store) -> None:
     with store.follow("07", pipeline="beef07"):
         pass
     flat = {"seed": "3", "search.channels": "16", "search.noise.rate": "0.5"}
-    (parent,) = store.runs("tags.`gapless.pipeline` = 'beef07'")
+    parent = store.pipeline("beef07")
     assert store.stage("07").data.params == flat
     assert parent.data.params == flat
 
@@ -95,13 +99,74 @@ def test_a_project_of_any_name_is_tracked(tmp_path: Path, caplog: pytest.LogCapt
     assert len(list(root.rglob(Path(__file__).name))) == 1
 
 
-def test_the_headline_is_also_on_the_pipeline(store: Store) -> None:
-    with store.follow("08", pipeline="beef08", stage="retrain") as tracker:
-        tracker.headline({"test accuracy": 0.75})
-        tracker.headline({"test accuracy": 0.75})
-    (parent,) = store.runs("tags.`gapless.pipeline` = 'beef08'")
-    assert store.steps(store.stage("08"), "test accuracy") == [(0, 0.75)]
-    assert store.steps(parent, "retrain/test accuracy") == [(0, 0.75)]
+def test_a_pipeline_carries_its_result_and_nothing_else_of_its_stages(store: Store, tmp_path: Path) -> None:
+    figures = {"accuracy": 0.75, "gap": 0.1, "percentile": 29.0, "tau": 0.04, "seconds": 60.0}
+    (tmp_path / "report.md").write_text("the report")
+    with store.follow("08", pipeline="beef08", stage="kendall_tau") as tracker:
+        for _ in range(2):
+            tracker.headline({"test_accuracy": 0.75})
+            tracker.result(figures, "# the report", [tmp_path / "report.md"])
+    parent = store.pipeline("beef08")
+    assert parent.data.metrics == figures
+    assert store.steps(parent, "accuracy") == [(0, 0.75)]
+    assert parent.data.tags["mlflow.note.content"] == "# the report"
+    assert [file.path for file in store.client.list_artifacts(parent.info.run_id)] == ["report.md"]
+    assert store.stage("08").data.metrics == {"accuracy/test": 0.75}
+
+
+def test_a_description_that_is_too_long_is_cut_between_lines(store: Store) -> None:
+    with store.follow("0c", pipeline="beef0c", stage="kendall_tau") as tracker:
+        tracker.result({}, "a line of the report\n" * 500, [])
+        assert tracker.active
+    lines = store.pipeline("beef0c").data.tags["mlflow.note.content"].splitlines()
+    assert set(lines[:-1]) == {"a line of the report", ""}
+    assert lines[-1] == "… the rest is among the artefacts."
+
+
+def cached_children(store: Store, pipeline: str) -> dict[str, Any]:
+    parent = store.pipeline(pipeline).info.run_id
+    return {run.info.run_name: run for run in store.runs(f"tags.mlflow.parentRunId = '{parent}'")}
+
+
+def test_a_stage_from_the_cache_shows_its_figures_and_that_it_did_not_run(store: Store) -> None:
+    with store.follow("0d", pipeline="beef0d", stage="search") as tracker:
+        tracker.headline({"valid_accuracy": 0.5})
+    with store.follow("0e", pipeline="beef0d", stage="kendall_tau", tags={"protocol": "p0d"}) as tracker:
+        for _ in range(2):
+            tracker.cached("search", {"valid_accuracy": 0.1})
+            tracker.cached("retrain", {"params": 9.0}, [(0, {"train_loss": 2.0}), (1, {"train_loss": 1.0})])
+    children = cached_children(store, "beef0d")
+    assert set(children) == {
+        "search · darts · seed 3", "retrain · darts · seed 3 · cached", "kendall_tau · darts · seed 3",
+    }  # fmt: skip
+    assert children["search · darts · seed 3"].data.metrics == {"accuracy/valid": 0.5}
+    run = children["retrain · darts · seed 3 · cached"]
+    assert run.data.metrics == {"size/params": 9.0, "loss/train": 1.0}
+    assert store.steps(run, "loss/train") == [(0, 2.0), (1, 1.0)]
+    wanted = {"cached": "true", "stage": "retrain", "protocol": "p0d", "mlflow.source.name": "stages/retrain.py"}
+    assert wanted.items() <= run.data.tags.items()
+    with store.follow("0f", pipeline="beef0d", stage="retrain"):
+        pass
+    assert set(cached_children(store, "beef0d")) == {
+        "search · darts · seed 3", "retrain · darts · seed 3", "kendall_tau · darts · seed 3",
+    }, "what really ran stands in for what the cache had"  # fmt: skip
+
+
+def test_a_pipeline_that_came_from_the_cache_whole_has_a_run(store: Store) -> None:
+    run = StageRun(store.root.resolve(), "kendall_tau", "gdas", 1, "digits", "", "beef1c", {"seed": 1})
+    with tracked_pipeline(URI, run) as tracker:
+        tracker.result({"accuracy": 0.5}, "cached", [])
+        tracker.cached("retrain", {"params": 5.0})
+    parent = store.pipeline("beef1c")
+    assert (parent.data.metrics, parent.info.status) == ({"accuracy": 0.5}, "FINISHED")
+    assert set(cached_children(store, "beef1c")) == {"retrain · gdas · seed 1 · cached"}
+
+
+def test_a_stage_run_again_in_another_pipeline_leaves_the_first_its_run(store: Store) -> None:
+    for pipeline in ("beef1d", "beef1e"):
+        with store.follow("1d", pipeline=pipeline):
+            pass
+    assert [len(cached_children(store, pipeline)) for pipeline in ("beef1d", "beef1e")] == [1, 1]
 
 
 def test_files_and_folders_are_artefacts_beside_the_database(
@@ -111,7 +176,7 @@ def test_files_and_folders_are_artefacts_beside_the_database(
     (tmp_path / "plots" / "a.txt").write_text("a")
     with store.follow("09") as tracker:
         tracker.artefact(tmp_path / "plots" / "a.txt", "drawings")
-        tracker.artefact(tmp_path / "plots")
+        tracker.artefact(tmp_path / "plots", "plots")
         tracker.artefact(tmp_path / "missing.txt")
         assert tracker.active
     run = store.stage("09")

@@ -1,0 +1,83 @@
+"""MLflow's pages on this machine: served here, on a port that is free, and the address that shows the runs."""
+
+from __future__ import annotations
+
+import http
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from nascommon.settings import UserError
+from nascommon.tracking import store, view
+
+HOST: Final = "127.0.0.1"
+"""Nobody else may read, or delete, what is tracked."""
+PORT: Final = 5000
+PATIENCE: Final = 120
+"""Seconds until the server must answer; its first start upgrades the database."""
+
+
+def free_port(wanted: int = PORT) -> int:
+    """Return the port that is wanted, or one that is free where somebody has taken it."""
+    for port in (wanted, 0):
+        with socket.socket() as tried:
+            # As the server does: a connection that has just ended does not keep a port.
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((HOST, port))
+            except OSError:
+                continue
+            return int(tried.getsockname()[1])
+    raise UserError(f"no port of {HOST} is free")
+
+
+def address(server: str, experiment_id: str) -> str:
+    """Return the address of the page that compares the runs of an experiment, in charts."""
+    asked = f"workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={view.KEY}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{asked}"
+
+
+@contextmanager
+def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
+    """Yield (address of the runs, server, None for one that runs elsewhere); a server started here ends with it.
+
+    Raises:
+        UserError: nothing is tracked there, or the server does not start.
+    """
+    if uri == "none":
+        raise UserError(
+            "tracking: none in params.yaml, so nothing is tracked; name a store there (sqlite:///mlflow.db)"
+        )
+    experiment_id, full = store.find_experiment(uri, root)
+    if uri.startswith(("http://", "https://")):
+        yield address(uri, experiment_id), None
+        return
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", full, "--host", HOST, "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    server = subprocess.Popen([*command, "--workers", "1"], env=environment)
+    try:
+        _wait(server, port)
+        yield address(f"http://{HOST}:{port}", experiment_id), server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends and server.poll() is None:
+        connection = http.client.HTTPConnection(HOST, port, timeout=2)
+        with suppress(OSError, http.client.HTTPException), closing(connection):
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        time.sleep(0.2)
+    raise UserError("MLflow's server did not start; what it said stands above")
