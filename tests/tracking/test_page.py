@@ -1,0 +1,75 @@
+"""The page is served to this machine alone, on a port that is free, and shows what can be compared."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from nascommon.report.verdict import Headline
+from nascommon.settings import UserError
+from nascommon.tracking.page import HOST, address, free_port, served
+from nascommon.tracking.view import FIGURES, view
+from tests.tracking.store import QUIET, URI, Store
+
+pytestmark = QUIET
+MOST_CHARACTERS = 20_000
+"""MLflow's limit of a tag of an experiment."""
+
+
+def test_a_port_that_is_taken_is_left_alone() -> None:
+    with socket.create_server((HOST, 0)) as other:
+        taken = other.getsockname()[1]
+        found = free_port(taken)
+    assert found != taken
+    assert free_port(found) == found
+
+
+def test_the_address_opens_on_charts_of_runs_by_the_view_that_is_shipped() -> None:
+    assert address("http://127.0.0.1:5001/", "7") == (
+        "http://127.0.0.1:5001/#/experiments/7/runs"
+        "?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=methods"
+    )
+
+
+def test_the_view_compares_the_headline_figures_of_pipelines() -> None:
+    assert tuple(field.name for field in fields(Headline)) == FIGURES
+    shown = json.loads(view())
+    assert len(view()) < MOST_CHARACTERS
+    sections = {section["uuid"] for section in shown["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in shown["compareRunCharts"]} == sections
+    (parallel,) = (chart for chart in shown["compareRunCharts"] if chart["type"] == "PARALLEL")
+    assert set(parallel["selectedMetrics"]) == set(FIGURES)
+    bars = [chart["metricKey"] for chart in shown["compareRunCharts"] if chart["type"] == "BAR"]
+    assert bars == list(FIGURES)
+
+
+@pytest.mark.parametrize(("uri", "said"), [("none", "tracking: none"), (URI, "no such file; `dvc repro` makes it")])
+def test_where_nothing_is_tracked_the_user_is_told_what_to_do(tmp_path: Path, uri: str, said: str) -> None:
+    with pytest.raises(UserError, match=said), served(uri, tmp_path):
+        pass
+
+
+def test_a_server_that_runs_elsewhere_is_not_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("nascommon.tracking.store.find_experiment", lambda *_: ("3", ""))
+    with served("http://tracking.example:80", tmp_path) as (where, server):
+        assert where.startswith("http://tracking.example:80/#/experiments/3/runs?")
+        assert server is None
+
+
+@pytest.mark.slow  # MLflow's server takes half a minute to start
+def test_the_page_answers_until_it_is_left(store: Store) -> None:
+    with served(URI, store.root) as (where, server):
+        host, _, port = where.removeprefix("http://").partition("/")[0].partition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection.request("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapless-nas")
+        found = json.loads(connection.getresponse().read())["experiment"]
+        assert f"/experiments/{found['experiment_id']}/" in where
+        assert view() in {tag["value"] for tag in found["tags"]}
+        assert server is not None
+        assert server.poll() is None
+    assert server.poll() is not None
