@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
@@ -28,6 +28,7 @@ LABEL_HEIGHT, LINE_HEIGHT, LABEL_PADDING = 0.22, 0.12, 0.06
 MARGIN, HEADING, TITLE, FOOT = 0.3, 0.4, 0.45, 0.3
 LEAST_WIDTH = 4.2
 """Inches, which the line at the foot needs."""
+HEAD_LENGTH, HEAD_WIDTH = 0.11, 0.09
 PORT = 0.1
 """Distance of two lines where they meet a box."""
 
@@ -172,16 +173,24 @@ def _draw_line(
         stop = origin[0] + layout.x[there] - _half(graph, there), origin[1] + layout.y[there] + shift.get(there, 0.0)
         left = origin[0] + layout.borders[graph.boxes[here].column][1]
         right = origin[0] + layout.borders[graph.boxes[there].column][0]
-        path = _curve(start, left, right, stop)
-        if there == line.boxes[-1]:
-            axes.add_patch(
-                FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=11, lw=1.4, color=colour, fill=False)
-            )
-        else:
-            axes.add_patch(PathPatch(path, fc="none", ec=colour, lw=1.4, capstyle="butt"))
+        ends = there == line.boxes[-1]
+        tip = HEAD_LENGTH if ends else 0.0
+        path = _curve(start, left, right - tip, (stop[0] - tip, stop[1]))
+        axes.add_patch(PathPatch(path, fc="none", ec=colour, lw=1.4, capstyle="butt"))
+        if ends:
+            axes.add_patch(_head(stop, colour))
         if line.operation is not None and graph.boxes[there].width and there not in shift:
             x, y = origin[0] + layout.x[there], origin[1] + layout.y[there]
             axes.text(x, y, line.operation, size=LABEL_SIZE, color=colour, ha="center", va="center", zorder=4)
+
+
+def _head(tip: tuple[float, float], colour: str) -> Polygon:
+    """Return the arrowhead of a line that arrives level from the left.
+
+    matplotlib's own stays out of sight where the last piece of the line is shorter than the head.
+    """
+    x, y = tip[0] - HEAD_LENGTH, tip[1]
+    return Polygon([tip, (x, y - HEAD_WIDTH / 2), (x, y + HEAD_WIDTH / 2)], fc=colour, ec="none", zorder=2)
 
 
 def _half(graph: CellGraph, box: int) -> float:

@@ -63,7 +63,9 @@ def plot_alphas(
             if edge >= len(edges) - COLUMNS:
                 axes.set_xlabel("epoch", fontsize=7)
         handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-        figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=4, fontsize=8)
+        legend = figure.legend(list(handles.values()), list(handles), loc="lower center", ncols=4, fontsize=8)
+        for line in legend.get_lines():
+            line.set_linewidth(1.2)
         figure.suptitle(f"{title}, by epoch" + (" (bold: kept)" if any(kept) else ""))
         figure.tight_layout(rect=(0, 0.75 / (rows * PANEL[1] + 1.1), 1, 0.99))
     return figure

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
 from matplotlib.text import Text
 
 from nascommon.report.drawing import cell_graph, draw_genotype, save_drawing
@@ -138,3 +138,14 @@ def test_boxes_of_a_column_keep_their_distance_and_the_upper_input_is_above() ->
     assert all(left[1] < right[0] for left, right in pairwise(layout.borders))
     assert layout.width == layout.borders[-1][1]
     assert place(boxes, links, upper=1, lower=0) == layout
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_line_ends_in_a_filled_arrowhead_at_its_box(name: str) -> None:
+    heads = [np.asarray(head.get_xy()) for head in drawing(name).findobj(Polygon)]
+    assert len(heads) == sum(len(cell_graph(cell).lines) for cell in ALL[name].values())
+    boxes = [box for box in drawing(name).findobj(FancyBboxPatch) if box.get_linestyle() == "-"]
+    sides = [(box.get_x(), box.get_y(), box.get_y() + box.get_height()) for box in boxes]
+    for head in heads:
+        tip = head[head[:, 0].argmax()]
+        assert any(abs(tip[0] - x) < 1e-9 and low <= tip[1] <= high for x, low, high in sides)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
 from nascommon.report.figures import figure_bytes
@@ -91,3 +91,24 @@ def test_a_figure_gives_the_same_bytes_twice_and_only_in_known_formats() -> None
     assert drawn(".png").startswith(b"\x89PNG")
     with pytest.raises(UserError, match=r"got '\.pdf'"):
         drawn(".pdf")
+
+
+def test_kept_edges_are_marked_and_the_rest_is_not() -> None:
+    figure = plot_alphas(weights(3, 2, len(OPS)), [OPS] * 2, ["0 → 2", "1 → 2"], "normal cell", ["sep_conv_3x3", None])
+    first, second = figure.axes
+    assert (first.title.get_fontweight(), second.title.get_fontweight()) == ("bold", "normal")
+    widths = {str(line.get_label()): line.get_linewidth() for line in first.get_lines()}
+    assert max(widths, key=lambda name: widths[name]) == "sep_conv_3x3"
+    assert len({line.get_linewidth() for line in second.get_lines()}) == 1
+    assert len({line.get_linewidth() for line in figure.legends[0].get_lines()}) == 1
+
+
+def test_the_ranking_shows_the_range_of_trainings_and_the_ceiling() -> None:
+    search, each = [0.5, 0.6, 0.7], np.array([[0.9, 0.92], [0.91, np.nan], [0.95, 0.93]])
+    known = np.nanmean(each, axis=1)
+    ranking = rank_correlation(search, known)
+    figure = plot_ranking(search, known, list("abc"), ranking, "tiny", trainings_NT=each, ceiling=0.6)
+    (bars,) = (item for item in figure.axes[0].collections if isinstance(item, LineCollection))
+    spans = [tuple(np.asarray(bar)[:, 1].round(6)) for bar in bars.get_segments()]
+    assert spans == [(90.0, 92.0), (91.0, 91.0), (93.0, 95.0)]
+    assert "; ceiling 0.60" in figure.axes[0].get_title()

@@ -148,7 +148,7 @@ def _arc(svg: Svg, level: float, edge: tuple[int, int], group: dict[str, Any]) -
 
 
 def _arc_name(svg: Svg, level: float, edge: tuple[int, int], group: dict[str, Any], operation: str) -> None:
-    x, y = LEFT + STEP * sum(edge) / 2, level - 8 - RISE * 0.975 * (edge[1] - edge[0])
+    x, y = LEFT + STEP * sum(edge) / 2, level - 11 - RISE * 0.975 * (edge[1] - edge[0])
     svg.add("text", operation, x=x, y=y, text_anchor="middle", **{**group, "class_": f"arc-name {group['class_']}"})
 
 

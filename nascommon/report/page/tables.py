@@ -20,6 +20,14 @@ from nascommon.report.words import COMPARABILITY, NOT_PUBLISHED, PUBLISHED, find
 from nascommon.truth.table import DATA_SETS
 
 VERDICTS = ("broken", "kept", "not applicable")
+ERROR = "test error %"
+COLUMNS = ("whose", "what", "data set", ERROR, "± sd", "top-5 error %", "params M", "mult-adds M", "search cost")
+"""Of the table of results; the others would not fit beside them."""
+HEADINGS = {
+    ERROR: "test error %, 95 % interval",
+    "params M": "million parameters",
+    "mult-adds M": "million mult-adds",
+}
 MOST_CLASSES = 30
 """Classes that are listed by name."""
 
@@ -58,15 +66,18 @@ def outcomes(files: Files) -> Section:
     """Show every tested network, and published ones only where their protocol is that of this run."""
     results, rows = files.json(RESULTS), files.json(TABLE)
     text = (COMPARABILITY + (PUBLISHED if results["published_protocol"] else NOT_PUBLISHED)).replace("`", "")
-    shown = (
-        [name for name in rows[0] if name != "note" and any(not _missing(row[name]) for row in rows)] if rows else []
-    )
-    cells = [[_cell(name, row[name]) for name in shown] for row in rows]
-    numbers = frozenset(number for number, name in enumerate(shown) if name in DECIMALS)
-    tables = [Table(shown, cells, "Tested networks", numbers)] if rows else []
+    tables = [_networks(rows)] if rows else []
     if (truth := known(results["truth"])) is not None:
         tables.append(_published_in_the_space(truth, results["title"]))
     return Section("results", "All results", text=(text,), tables=tuple(tables))
+
+
+def _networks(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of networks without empty columns, an interval beside its figure; the rest is in table.csv."""
+    columns = [name for name in COLUMNS if any(not _missing(row.get(name)) for row in rows)]
+    cells = [[_cell(name, row) for name in columns] for row in rows]
+    numbers = frozenset(number for number, name in enumerate(columns) if name in DECIMALS)
+    return Table([HEADINGS.get(name, name) for name in columns], cells, "Tested networks", numbers)
 
 
 def _published_in_the_space(truth: Mapping[str, Any], title: str) -> Table:
@@ -74,10 +85,16 @@ def _published_in_the_space(truth: Mapping[str, Any], title: str) -> Table:
     return Table(head, published_rows(truth, title), "Papers that searched this space", frozenset({3, 4, 5}))
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, row: Mapping[str, Any]) -> str:
+    value = row.get(name)
     if _missing(value):
         return ""
-    return f"{value:.{DECIMALS[name]}f}" if name in DECIMALS else str(value)
+    if name not in DECIMALS:
+        return str(value)
+    text = f"{value:.{DECIMALS[name]}f}"
+    if name != ERROR or _missing(row.get("95 % low")):
+        return text
+    return f"{text} [{row['95 % low']:.2f}, {row['95 % high']:.2f}]"
 
 
 def _missing(value: Any) -> bool:
