@@ -7,6 +7,7 @@ a seed more only adds its own runs, and runs that were killed are queued anew an
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ from nascommon.tracking.tracker import track_study
 
 FOLDER: Final = Path("data/study")
 KEPT: Final = FOLDER / "runs"
-LOOK: Final = 10.0
-"""Seconds between two looks at the queue."""
+LOOK: Final = 15.0
+"""Seconds between two looks at the queue; a look is a second of CPU time."""
 STARTS: Final = 5
 """Workers that may end in a row without any run having ended before the study gives up."""
 STAGES: Final = 9
@@ -220,8 +221,8 @@ def start(starts: int) -> int:
 
 
 def show_running(shown: Progress, ours: Mapping[Task, Cell]) -> None:
-    """Show how far the run under way is."""
-    for task in running(ours):
+    """Show how far the run under way is, where somebody may look."""
+    for task in running(ours) if sys.stdout.isatty() else []:
         shown.batch(experiments.stages_of(task.rev), STAGES)
 
 
