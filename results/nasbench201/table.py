@@ -10,18 +10,37 @@ from typing import Any
 
 from tabulate import tabulate
 
+from nascommon.truth.published import published_values
+
 COLUMNS = {
     "CIFAR-10 %": (("evaluate", "truth_accuracy_cifar10"), 100, 2),
     "CIFAR-100 %": (("evaluate", "truth_accuracy_cifar100"), 100, 2),
     "ImageNet16-120 %": (("evaluate", "truth_accuracy_imagenet16_120"), 100, 2),
     "percentile": (("evaluate", "truth_percentile"), 1, 1),
-    "tau-b of 1,000": (("ranking", "ranking", "tau_b"), 1, 2),
+    "structure: tau-b of 1,000": (("ranking", "ranking", "tau_b"), 1, 2),
     "of the best tenth": (("ranking", "top_tenth", "tau_b"), 1, 2),
-    "lost by cutting, points": (("discretize", "discretization_gap"), 100, 1),
+    "discretization: lost by cutting, points": (("discretize", "discretization_gap"), 100, 1),
     "recalibrated": (("discretize", "discretization_gap_recalibrated"), 100, 1),
-    "excess on skips, pools, none": (("discretize", "operation_gap_excess"), 100, 1),
+    "operation: excess on skips, pools, none": (("discretize", "operation_gap_excess"), 100, 1),
     "tau of weight and worth": (("discretize", "weight_loss_worth_tau"), 1, 2),
 }
+PUBLISHED = {
+    "darts": "DARTS-V1 (1st order)",
+    "pcdarts": "PC-DARTS",
+    "gdas": "GDAS",
+    "drnas": "DrNAS",
+    "random": "RSPS",
+}
+"""Names of our methods in the table of published values; of the others no paper has a value."""
+
+
+def published(method: str) -> str:
+    """Return the published test accuracy on CIFAR-10 of the cells that a method found at full size."""
+    known = published_values().set_index("method")
+    if method not in PUBLISHED:
+        return "none"
+    row = known.loc[PUBLISHED[method]]
+    return f"{row.c10_test:.2f} ± {row.c10_test_sd:.2f}"
 
 
 def cell(rows: list[dict[str, Any]], path: tuple[str, ...], scale: float, digits: int) -> str:
@@ -61,8 +80,19 @@ def main(path: str) -> None:
         methods.items(), key=lambda one: -statistics.mean(row["evaluate"]["truth_accuracy"] for row in one[1])
     )
     seeds = {name: ", ".join(str(seed) for seed in sorted(row["seed"] for row in rows)) for name, rows in best}
-    lines = [[f"`{name}`", seeds[name], *(cell(rows, *how) for how in COLUMNS.values())] for name, rows in best]
-    print(tabulate(lines, ["method", "seeds", *COLUMNS], tablefmt="github", stralign=None, disable_numparse=True))
+    lines = [
+        [f"`{name}`", seeds[name], *(cell(rows, *how) for how in COLUMNS.values()), published(name)]
+        for name, rows in best
+    ]
+    print(
+        tabulate(
+            lines,
+            ["method", "seeds", *COLUMNS, "published CIFAR-10 %"],
+            tablefmt="github",
+            stralign=None,
+            disable_numparse=True,
+        )
+    )
     trajectories = [[f"`{name}`", seeds[name], by_epoch(rows)] for name, rows in best]
     print()
     print(tabulate(trajectories, ["method", "seeds", "tau-b by snapshot, 30 cells"], tablefmt="github"))
