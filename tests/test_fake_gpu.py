@@ -31,7 +31,7 @@ from nascommon.space.published import PUBLISHED
 from nascommon.space.stem import Stem
 from nascommon.training.loop import network_scores, predict
 from tests.fake_gpu import GPU, devices, fake_gpu, moved
-from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.methods.smoke import each_method, smoke_method, smoke_spec
 from tests.search.small import CLASSES
 
 BATCH = 5
@@ -59,7 +59,7 @@ def test_a_tensor_left_on_the_cpu_is_found(gpu: torch.device) -> None:
         torch.zeros(3, device=gpu) + torch.zeros(3)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) -> None:
     state = state_of(name, gpu, "bfloat16")
     state.supernet.train().set_skip_dropout(0.3)
@@ -71,7 +71,7 @@ def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) 
     assert out.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_the_supernet_of_every_method_is_scored(name: str, gpu: torch.device) -> None:
     state = state_of(name, gpu)
     mixing = state.scored()

@@ -32,6 +32,7 @@ from nascommon.space.space import SPACES
 from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
+from tests.methods.smoke import each_method
 from tests.space.kinds import space_of
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def needs(method: Method, watched: int = 0) -> int:
     return peak_bytes(lambda: search_steps(steady, spec, SHAPE, watched, 1, META))
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", each_method())
 def test_the_steps_of_every_method_run_without_data(name: str) -> None:
     assert needs(method_of(name)) > 0
 

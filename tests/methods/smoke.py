@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+import pytest
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY, Method, SearchSize
@@ -14,10 +17,17 @@ from tests.search.small import CLASSES
 from tests.space.kinds import space_of
 
 METHODS = sorted(REGISTRY)
+SELDOM = ("betadarts", "dartsminus", "dartsplus", "drnas", "fairdarts", "random", "sdarts")
+"""Methods for which others stand every day: depth, edges, channels, a draw, and whatever is new."""
 TOPOLOGY = Topology(2)
 FEW = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3")
 """Candidates enough to tell good from wrong, as far as a method has them."""
 SIZE = SearchSize(channels=4, cells=3, space=space_of(FEW, TOPOLOGY))
+
+
+def each_method(names: Iterable[str] = METHODS) -> list[Any]:
+    """Return the parameters of a test of many methods: those of ``SELDOM`` make slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow if name in SELDOM else ()) for name in names]
 
 
 def smoke_settings(name: str, **changes: Any) -> Settings:

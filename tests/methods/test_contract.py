@@ -21,7 +21,7 @@ from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import one_hot
-from tests.methods.smoke import METHODS, TOPOLOGY, smoke_method, smoke_spec
+from tests.methods.smoke import METHODS, TOPOLOGY, each_method, smoke_method, smoke_spec
 from tests.search.small import CPU, equal, tiny_data
 
 LEARNING = [name for name in METHODS if smoke_method(name).arch_gradient is not None]
@@ -70,7 +70,7 @@ def copies(tensors: Any) -> list[torch.Tensor]:
     return [tensor.detach().clone() for tensor in tensors]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_the_smoke_search_runs_all_its_epochs_and_architecture_steps(name: str) -> None:
     method, outcome = smoke_method(name), whole(name)
     assert [row["epoch"] for row in outcome.history.rows] == list(range(method.epochs))
@@ -80,13 +80,13 @@ def test_the_smoke_search_runs_all_its_epochs_and_architecture_steps(name: str) 
     assert outcome.state.weight_optimiser.state
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_the_seed_decides_everything(name: str) -> None:
     assert equal(left(search(smoke_method(name))), left(whole(name)))
     assert not equal(left(search(smoke_method(name), seed=1)), left(whole(name)))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_a_search_killed_after_any_epoch_resumes_bit_identical(name: str, tmp_path: Path) -> None:
     method = smoke_method(name)
     for last in range(method.epochs):
@@ -102,7 +102,7 @@ def test_a_search_killed_after_any_epoch_resumes_bit_identical(name: str, tmp_pa
         assert done == [last + 1]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_a_search_killed_in_the_middle_of_any_later_pass_resumes_bit_identical(name: str, tmp_path: Path) -> None:
     method = smoke_method(name)
     assert BATCHES > 1  # so the first batch is the middle of a pass
@@ -123,7 +123,7 @@ def test_a_search_killed_in_the_middle_of_any_later_pass_resumes_bit_identical(n
         assert done == ([epochs] if epochs else [])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str) -> None:
     state = whole(name).state
     genotype = chosen(state)
@@ -145,7 +145,7 @@ def test_the_genotype_is_one_that_the_supernet_holds_and_survives_json(name: str
         assert genotype_from_json(json.loads(row["genotype"]))["normal"].nodes
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", each_method(LEARNING))
 def test_the_validation_loss_reaches_every_logit_tensor_of_both_kinds_of_cells(name: str) -> None:
     method = replace(smoke_method(name), penalty=no_penalty)
     state, batch = fresh_state(method), next(DATA.architecture.epoch(0))
@@ -159,7 +159,7 @@ def test_the_validation_loss_reaches_every_logit_tensor_of_both_kinds_of_cells(n
             assert slope.any(dim=1).all(), tensor_name
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_architecture_steps_move_both_alphas_and_no_weight_and_weight_steps_the_reverse(name: str) -> None:
     state = fresh_state(smoke_method(name))
     batch = next(DATA.weights.epoch(0))
@@ -176,7 +176,7 @@ def test_architecture_steps_move_both_alphas_and_no_weight_and_weight_steps_the_
     assert all(tensor.grad is None for tensor in state.logits.tensors())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_no_score_depends_on_chance(name: str) -> None:
     state = whole(name).state
     before = torch.get_rng_state()

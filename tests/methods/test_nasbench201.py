@@ -25,7 +25,7 @@ from nascommon.space.nasbench201 import OPERATION_ORDER
 from nascommon.space.nasbench201_text import to_digits, to_string
 from nascommon.space.space import SPACES
 from nascommon.space.supernet import SupernetSpec
-from tests.methods.smoke import METHODS, smoke_settings, smoke_spec
+from tests.methods.smoke import METHODS, each_method, smoke_settings, smoke_spec
 from tests.search.small import CPU, TinyBatches, tiny_data
 
 SPACE = SPACES["nasbench201"]
@@ -57,7 +57,7 @@ def searched(case: str) -> Outcome:
     return run_search(method, smoke_spec(method, SPACE), DATA, seed=0, device=CPU, checkpoint=None, hooks=Hooks())
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", each_method(CASES))
 def test_it_searches_and_gives_a_cell_that_the_benchmark_has(case: str) -> None:
     outcome = searched(case)
     assert [row["epoch"] for row in outcome.history.rows] == list(range(method_of(case).epochs))

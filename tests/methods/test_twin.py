@@ -8,13 +8,13 @@ import torch
 from benchmarks.twin import Twin
 from nascommon.search.state import new_state
 from nascommon.space import fan
-from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.methods.smoke import each_method, smoke_method, smoke_spec
 from tests.search.small import CPU
 from tests.space.gpu import as_on_a_gpu
 from tests.space.test_supernet import assert_same, images
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 @pytest.mark.parametrize(("seed", "way"), [(1, "small maps"), (2, "large maps"), (3, "gpu")])
 def test_outputs_and_all_gradients_of_a_method_equal_the_plain_twin(
     name: str, seed: int, way: str, monkeypatch: pytest.MonkeyPatch

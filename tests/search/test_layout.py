@@ -15,7 +15,7 @@ from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
-from tests.methods.smoke import METHODS
+from tests.methods.smoke import each_method
 from tests.search.small import CPU
 from tests.search.test_steady import batch, both_steps, started
 from tests.space.gpu import as_on_a_gpu
@@ -53,7 +53,7 @@ def is_map(tensor: Tensor) -> bool:
     return tensor.dim() == 4 and len(tensor) == BATCH and tensor.shape[1] > IMAGE_CHANNELS and tensor[0, 0].numel() > 1
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_a_bilevel_step_keeps_the_layout(name: str) -> None:
     state = started(name, CPU)
     prepared = [batch(CPU, seed) for seed in (1, 2)]

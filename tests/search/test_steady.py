@@ -24,7 +24,7 @@ from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
-from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.methods.smoke import METHODS, each_method, smoke_method, smoke_spec
 from tests.search.small import CLASSES, CPU
 from tests.space.gpu import as_on_a_gpu
 
@@ -93,7 +93,7 @@ def both_steps(state: SearchState, train: Batch, valid: Batch) -> None:
     weight_step(state, train)
 
 
-@pytest.mark.parametrize("name", WITHOUT_VALUES)
+@pytest.mark.parametrize("name", each_method(WITHOUT_VALUES))
 def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     state = started(name, META)
     prepared = [batch(META, seed) for seed in (1, 2)]
@@ -110,7 +110,7 @@ def test_nor_does_an_unrolled_step(kind: Approximation) -> None:
         architecture_step(state, *prepared)
 
 
-@pytest.mark.parametrize("name", STEADY)
+@pytest.mark.parametrize("name", each_method(STEADY))
 def test_every_step_does_the_same_operations_on_the_same_shapes(name: str) -> None:
     state = started(name, CPU)
     logs = []

@@ -24,7 +24,7 @@ from nascommon.space.precision import Precision, computing
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
-from tests.methods.smoke import METHODS, smoke_method, smoke_spec
+from tests.methods.smoke import each_method, smoke_method, smoke_spec
 from tests.search.small import CLASSES, CPU
 from tests.space.gpu import as_on_a_gpu
 
@@ -42,7 +42,7 @@ def state_of(name: str, precision: Precision) -> SearchState:
     return state
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_weights_logits_and_statistics_stay_float32(name: str) -> None:
     state = state_of(name, "bfloat16")
     if state.method.arch_gradient is not None:
