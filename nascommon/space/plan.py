@@ -41,7 +41,9 @@ class Plan:
         self.leaving, self.width = leaving, width
         self.stages = [stage for each in leaving.values() for stage in (each.first, each.last)]
         kinds = [kind for stage in self.stages for kind in stage.depthwise]
-        self.taps_M = _joined(_tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(device)
+        self.taps_M = _joined(_tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(
+            device, non_blocking=True
+        )
         self.banks = [source.numbers for each in leaving.values() for source in each.sources]
         self._place_blocks([more for each in leaving.values() for more in (0, len(each.pools))], device)
         self.shapes = [shape for each in leaving.values() for shape in each.shapes]
@@ -55,9 +57,11 @@ class Plan:
         self.counts = [len(places), len(bypassed), len(others)]
         of_candidates = [[edge * weights[1] + choice for edge, choice in each] for each in (places, others)]
         of_edges = [weights.numel() + edge for edge in bypassed]
-        self.weights_N = torch.tensor([*of_candidates[0], *of_edges, *of_candidates[1]], dtype=torch.long).to(device)
+        self.weights_N = torch.tensor([*of_candidates[0], *of_edges, *of_candidates[1]], dtype=torch.long).to(
+            device, non_blocking=True
+        )
         inner, outer = ([*chain(*parts)] for parts in zip(*positions, strict=True)) if positions else ([], [])
-        self.mixed_M = _joined([*inner, *outer]).to(device)
+        self.mixed_M = _joined([*inner, *outer]).to(device, non_blocking=True)
 
     def _place_blocks(self, pools: Sequence[int], device: torch.device) -> None:
         C = self.width.mixed
@@ -66,7 +70,7 @@ class Plan:
         placed = list(zip(_starts([size**2 for size in self.sizes]), self.stages, self.sizes, pools, strict=True))
         kernels = [start + block_positions(len(stage.norms), C, size) for start, stage, size, _ in placed]
         ones = [start + torch.arange(size - more * C, size) * (size + 1) for start, _, size, more in placed]
-        self.blocks_M = _joined([*kernels, *ones]).to(device)
+        self.blocks_M = _joined([*kernels, *ones]).to(device, non_blocking=True)
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
@@ -98,7 +102,8 @@ class Plans:
 
     A step that is recorded as a CUDA graph must not copy from the host, as making a plan does, and goes on reading the
     positions that it was recorded with. So plans of all candidates are kept for good, and some of those of a few
-    candidates, which may be others in every step.
+    candidates, which may be others in every step. The copies do not wait for the device, which may be busy with steps
+    of another model: every induced pass brings a supernet without plans.
     """
 
     def __init__(self, width: Width, halving: Mapping[int, bool]) -> None:

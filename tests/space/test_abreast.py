@@ -176,6 +176,33 @@ def test_plans_that_a_recording_may_read_are_kept(monkeypatch: pytest.MonkeyPatc
     assert len(cell.plans._whole) == 2
 
 
+class Copies(TorchDispatchMode):
+    """Lists of each copy from the host to the device whether it goes on without waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.at_once: list[bool] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
+        result = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default and result.is_meta and not args[0].is_meta:
+            self.at_once.append(bool((kwargs or {}).get("non_blocking")))
+        return result
+
+
+def test_positions_of_new_places_reach_the_device_without_waiting_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every induced pass brings a copy of the supernet and a genotype, for which there is no plan."""
+    as_on_a_gpu(monkeypatch)
+    supernet, mixing = supernet_of(SPACES[0])
+    supernet, x_BCHW = supernet.to("meta"), images().to("meta")
+    some = some_active(mixing, random.Random(0))
+    drawn = Mixing((kind, replace(cell, weights_EO=cell.weights_EO.to("meta"))) for kind, cell in some.items())
+    with Copies() as copies:
+        supernet(x_BCHW, drawn)
+    assert copies.at_once
+    assert all(copies.at_once)
+
+
 @pytest.mark.parametrize("divisor", [2, 4])
 def test_partial_channels_bypass_with_the_weights_of_their_edges(divisor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some edges are not there, where nothing bypasses either."""
