@@ -25,8 +25,9 @@ from torch.nn import functional
 
 from nascommon.kernels.bank import Bank, beside
 from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
+from nascommon.kernels.concatenation import with_first
 from nascommon.kernels.home import on_cpu
-from nascommon.kernels.pointwise import product
+from nascommon.kernels.pointwise import product, sum_of_products
 from nascommon.space.fan import candidate
 from nascommon.space.leaving import Leaving, Source, Stage
 from nascommon.space.operations import State
@@ -61,15 +62,19 @@ class Abreast:
         self._gather_weights(weights_EO, edges_E, dtype)
 
     def _gather_weights(self, weights_EO: Tensor, edges_E: Tensor | None, dtype: torch.dtype) -> None:
-        edges_E = weights_EO.new_ones(len(weights_EO)) if edges_E is None else edges_E.to(weights_EO.dtype)
-        scale_N = torch.cat([weights_EO.flatten(), edges_E]).index_select(0, self.plan.weights_N)
+        weights_M = weights_EO.flatten()
+        if self.plan.counts[1]:
+            edges_E = weights_EO.new_ones(len(weights_EO)) if edges_E is None else edges_E.to(weights_EO.dtype)
+            weights_M = torch.cat([weights_M, edges_E])
+        scale_N = weights_M.index_select(0, self.plan.weights_N)
         parts = torch.split(scale_N, self.plan.counts)
         widths = (self.width.mixed, self.width.rest, self.width.mixed)
         inner_NC, bypass_NC, others_NC = (
             scales[:, None].expand(-1, channels) for scales, channels in zip(parts, widths, strict=True)
         )
         # Repeated before they are narrowed, so that the gradients of all channels are added up in the wide type.
-        numbers_M = torch.cat([inner_NC.flatten(), bypass_NC.flatten()]).to(dtype)
+        both = [scales.flatten() for scales in (inner_NC, bypass_NC) if scales.numel()]
+        numbers_M = (torch.cat(both) if both else scale_N[:0]).to(dtype)
         made = matrices(numbers_M, self.plan.mixed_M, self.plan.shapes)
         self.mixed = zip(made, made, strict=True)  # two for each state
         # PyTorch's gradient of a batch norm reads its scale as if it were contiguous, which an expanded row is not.
@@ -83,11 +88,12 @@ class Abreast:
         leaving = self.plan.leaving.get(source)
         if leaving is None:
             return
-        state = State(self._mixed(x_BXHW))
-        inputs = self._columns(leaving, state), self._passing(leaving, x_BXHW)
-        parts = [product(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
-        if parts:
-            yield from self._by_edge(leaving.on, sum(parts[1:], parts[0]))
+        mixed_BCHW, passing = self._divided(leaving, x_BXHW)
+        state = State(mixed_BCHW)
+        inputs = self._columns(leaving, state), passing
+        factors = [(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
+        if factors:
+            yield from self._by_edge(leaving.on, sum_of_products(factors))
         for places, modules in leaving.others:
             term_BDHW = candidate(state, modules, next(self.others).flatten())
             yield from self._by_edge([edge for edge, _ in places], spread(term_BDHW, self.width.divisor))
@@ -97,18 +103,19 @@ class Abreast:
     def _by_edge(self, edges: Sequence[int], terms: Tensor) -> Iterator[tuple[int, Tensor]]:
         return zip(edges, torch.split(terms, self.width.all, dim=1), strict=True)
 
-    def _mixed(self, x_BXHW: Tensor) -> Tensor:
-        if self.width.divisor == 1:
-            return x_BXHW
-        return _channels(x_BXHW, 0, self.width.mixed).contiguous(memory_format=torch.channels_last)
+    def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the channels that candidates see, dense, and what skips and bypasses take.
 
-    def _passing(self, leaving: Leaving, x_BXHW: Tensor) -> Tensor | None:
-        """Return what skips and bypasses take: the state as it is, or its bypassing channels at half the size."""
-        if not leaving.skips and not leaving.bypassed:
-            return None
-        if not leaving.halves:
-            return x_BXHW
-        return functional.max_pool2d(_channels(x_BXHW, self.width.mixed, self.width.all), 2, 2)
+        That is the state as it is, its bypassing channels at half the size, or nothing.
+        """
+        needed, C = bool(leaving.skips or leaving.bypassed), self.width.mixed
+        if self.width.divisor == 1:
+            return x_BXHW, x_BXHW if needed else None
+        if needed and not leaving.halves:
+            return with_first(x_BXHW, C)
+        mixed_BCHW, rest = torch.split(x_BXHW, [C, self.width.rest], dim=1)
+        halved = functional.max_pool2d(rest, 2, 2) if needed else None
+        return mixed_BCHW.contiguous(memory_format=torch.channels_last), halved
 
     def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
@@ -201,11 +208,6 @@ def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int,
     sizes = [rows * columns for rows, columns in shapes]
     flat = numbers_M.new_zeros(sum(sizes)).index_copy_(0, positions_M, numbers_M)
     return (part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True))
-
-
-def _channels(x_BXHW: Tensor, start: int, stop: int) -> Tensor:
-    """Return some channels; sliced as those of pixels, their gradient, too, comes in channels-last layout."""
-    return x_BXHW.permute(0, 2, 3, 1)[..., start:stop].permute(0, 3, 1, 2)
 
 
 def spread(x_BCHW: Tensor, step: int) -> Tensor:

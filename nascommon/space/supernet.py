@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.kernels.concatenation import concatenated
 from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Width
@@ -106,7 +107,8 @@ class SupernetCell(nn.Module):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))
-        return torch.cat([states[state] for state in self.topology.outputs], dim=1)
+        outputs = [states[state] for state in self.topology.outputs]
+        return concatenated(outputs) if abreast else torch.cat(outputs, dim=1)
 
     def _weights(self, mixing: CellMixing) -> Tensor:
         # In the type of batch norm, whatever the precision of convolutions, whose weights may be narrow here
