@@ -39,8 +39,12 @@ A change of the pictures by eight units in the last place of float32 makes 1e-6 
 with 8): the path bends where a ReLU or a maximum changes sides. Pictures or random numbers of another step make 0.5 and
 more.
 """
-BFLOAT16_TOLERANCE = 0.15
-"""The same for losses and statistics in bfloat16, measured on a CPU: 1e-3 to 0.1."""
+BFLOAT16_TOLERANCE = 0.25
+"""The same for losses and statistics in bfloat16, measured on a CPU: 1e-3 to 0.1 with one draw.
+
+Those of DrNAS depend on its mixing weights: ten draws make 0.063 to 0.153, 0.095 in the mean with a deviation of 0.027;
+a GPU draws others than a CPU.
+"""
 ASTRAY_TOLERANCE = 0.03
 """Share of the tensors whose gradient in bfloat16 may differ from that in float32 by more than its length: none in most
 methods, 2 % in PC-DARTS with two mixed channels. A kernel that is wrong for one kind of candidate makes 5 %."""
