@@ -25,7 +25,7 @@ def main(
     Graphs take pictures uint8 [batch, channels, height, width] of any number and size; classifier.py takes any layout.
     Resizing, normalisation and softmax are inside, and so are the names of the classes, the genotype, the accuracy, the
     hash and the licence of the data. Each file is read again, tried on random pictures, and refused where a probability
-    is more than 1e-4 from the network's own.
+    is more than 1e-4 from the network's own, or than float32 costs a network that is badly conditioned.
     """
     export(form, out, stage)
 

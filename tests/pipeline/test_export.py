@@ -162,6 +162,19 @@ def test_an_export_that_answers_otherwise_is_refused(trained: TrainedNetwork) ->
         export("python", Path("home"))
 
 
+def test_a_badly_conditioned_network_is_as_exact_as_float32_lets_it_be(
+    trained: TrainedNetwork, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mock.patch.object(exporting, "difference", return_value=(3e-4, 1e-3)):
+        export("python", Path("home"))
+    assert "3.0e-04 of a probability" in capsys.readouterr().out
+    with (
+        mock.patch.object(exporting, "difference", return_value=(3e-3, 1e-3)),
+        pytest.raises(UserError, match=r"is 3\.0e-03 from that of the network, more than 1e-03"),
+    ):
+        export("python", Path("home"))
+
+
 def test_what_cannot_be_taken_home_is_said_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: TrainedNetwork
 ) -> None:
