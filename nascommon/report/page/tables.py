@@ -15,13 +15,13 @@ from nascommon.report.known_truth import known, published_rows
 from nascommon.report.page.accuracy import MANIFEST, RESULTS, TABLE
 from nascommon.report.page.files import Files
 from nascommon.report.page.section import Section, Table
-from nascommon.report.table import DECIMALS
+from nascommon.report.table import DECIMALS, OURS
 from nascommon.report.words import COMPARABILITY, NOT_PUBLISHED, PUBLISHED, findings
 from nascommon.truth.table import DATA_SETS
 
 VERDICTS = ("broken", "kept", "not applicable")
 ERROR = "test error %"
-COLUMNS = ("whose", "what", "data set", ERROR, "± sd", "top-5 error %", "params M", "mult-adds M", "search cost")
+COLUMNS = ("whose", "what", "data set", ERROR, "± sd", "params M", "mult-adds M", "search cost")
 """Of the table of results; the others would not fit beside them."""
 HEADINGS = {
     ERROR: "test error %, 95 % interval",
@@ -75,6 +75,8 @@ def outcomes(files: Files) -> Section:
 def _networks(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the table of networks without empty columns, an interval beside its figure; the rest is in table.csv."""
     columns = [name for name in COLUMNS if any(not _missing(row.get(name)) for row in rows)]
+    if all(row["whose"] == OURS for row in rows):
+        columns.remove("whose")
     cells = [[_cell(name, row) for name in columns] for row in rows]
     numbers = frozenset(number for number, name in enumerate(columns) if name in DECIMALS)
     return Table([HEADINGS.get(name, name) for name in columns], cells, "Tested networks", numbers)
@@ -130,7 +132,7 @@ def pictures(files: Files) -> Section:
         (str(name), *(f"{count:,}" for count in row)) for name, row in zip(counts.index, counts.to_numpy(), strict=True)
     ]
     more = (f"{len(rows) - MOST_CLASSES} more classes are in {MANIFEST}.",) if len(rows) > MOST_CLASSES else ()
-    parts = ("class", *(f"{part} half" if part != "test" else part for part in counts.columns))
+    parts = ("class", *map(str, counts.columns))
     table = Table(parts, rows[:MOST_CLASSES], numbers=frozenset(range(1, len(parts))))
     return Section("pictures", "The pictures", text=(text, *more), tables=(table,))
 
