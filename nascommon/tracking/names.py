@@ -35,7 +35,7 @@ SHOWN: Final = {
     "known": "count/known", "known_trainings": "count/known trainings", "known_repeats": "count/known repeats",
 }  # fmt: skip
 _GROUPS: Final = {f"{group}_": f"{group}/" for group in ("skips", "entropy", "watch", "truth", "sampled")}
-_ENDS: Final = "low|high|sd|n|[0-9]+"
+_ENDS: Final = "low|high|sd|n|final|[0-9]+"
 _NAMES: Final = {shown: name for name, shown in SHOWN.items()}
 
 

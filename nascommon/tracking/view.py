@@ -22,8 +22,7 @@ def view() -> str:
             "orderByAsc": False,
             "runsHiddenMode": "SHOW_ALL",
             "selectedColumns": [
-                "tags.`method`", "tags.`seed`", "tags.`data`", *(f"metrics.`{name}`" for name in FIGURES),
-                "attributes.`Models`",
+                *(f"metrics.`{name}`" for name in FIGURES), "tags.`method`", "tags.`seed`", "tags.`data`",
             ],
             "compareRunCharts": [_parallel(), _scatter("seconds", "accuracy"), _scatter("gap", "accuracy"),
                                  *(_bar(name) for name in FIGURES)],

@@ -82,8 +82,11 @@ def close_run(run: OpenRun, status: str) -> None:
 
 
 def _log_new(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
-    known = client.get_run(run_id).data.metrics
-    log_metrics(client, run_id, {name: value for name, value in metrics.items() if known.get(name) != value}, step=0)
+    """Write final numbers that the run does not have; one that differs from the end of its curve is no point of it."""
+    known = {metric.key: metric for metric in client.get_run(run_id).data.to_proto().metrics}
+    new = {name: value for name, value in metrics.items() if name not in known or known[name].value != value}
+    curves = {name for name, metric in known.items() if metric.step > 0}
+    log_metrics(client, run_id, {f"{name} final" if name in curves else name: v for name, v in new.items()}, step=0)
 
 
 def _shown(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -114,6 +114,16 @@ def test_a_pipeline_carries_its_result_and_nothing_else_of_its_stages(store: Sto
     assert store.stage("08").data.metrics == {"accuracy/test": 0.75}
 
 
+def test_a_final_figure_that_is_not_the_end_of_its_curve_leaves_the_curve_alone(store: Store) -> None:
+    with store.follow("1f", stage="retrain", pipeline="beef1f") as tracker:
+        for epoch, accuracy in enumerate((0.5, 0.75)):
+            tracker.epoch(epoch, {"train_accuracy": accuracy, "valid_accuracy": accuracy})
+        tracker.headline({"train_accuracy": 0.7, "valid_accuracy": 0.75})  # a mean of trainings, and the last epoch
+    run = store.stage("1f")
+    assert run.data.metrics == {"accuracy/train": 0.75, "accuracy/train final": 0.7, "accuracy/valid": 0.75}
+    assert store.steps(run, "accuracy/train") == [(0, 0.5), (1, 0.75)]
+
+
 def test_a_description_that_is_too_long_is_cut_between_lines(store: Store) -> None:
     with store.follow("0c", pipeline="beef0c", stage="kendall_tau") as tracker:
         tracker.result({}, "a line of the report\n" * 500, [])
