@@ -68,10 +68,10 @@ class Plan:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        methods, seeds = ({getattr(cell, name) for cell in self.cells} for name in ("method", "seed"))
+        methods, seeds = (len({getattr(cell, name) for cell in self.cells}) for name in ("method", "seed"))
         space = self.params.search.space
         where = self.params.data.source + ("" if space == "darts" else f", space {space}")
-        return f"Study of {len(methods)} methods with {len(seeds)} seeds on {where}"
+        return f"Study of {methods} method{'s' * (methods > 1)} with {seeds} seed{'s' * (seeds > 1)} on {where}"
 
     @property
     def key(self) -> str:

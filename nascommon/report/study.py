@@ -18,6 +18,7 @@ from nascommon.statistics.intervals import mean_interval, summarise
 from nascommon.statistics.null import LEVEL
 from nascommon.statistics.paired import fewest_pairs, holm, sign_flip_p, smallest_p
 
+HUNDRED = 100.0
 RANDOM = "random"
 """Method that the others are held against: random search under the same settings."""
 COLUMNS = {
@@ -87,7 +88,8 @@ def _row(method: str, runs: Sequence[StudyRun]) -> dict[str, Any]:
     sd = summarise(accuracies).sd if accuracies else None
     low, high = mean_interval(accuracies) or (math.nan, math.nan)
     seeds = ", ".join(str(seed) for seed in sorted(run.seed for run in runs))
-    spread = {"± sd": math.nan if sd is None else sd, "95 % low": low, "95 % high": high}
+    ends = {"95 % low": max(0.0, low), "95 % high": min(HUNDRED, high)} if len(accuracies) > 1 else {}
+    spread = {"± sd": math.nan if sd is None else sd, **ends}
     return {
         "method": method,
         "seeds": seeds,

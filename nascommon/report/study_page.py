@@ -71,10 +71,9 @@ def dot_plot(runs: Sequence[StudyRun]) -> str:
 
 
 def _range(table: pd.DataFrame, runs: Sequence[StudyRun]) -> tuple[float, float]:
-    """Return what the axis must hold: every run, and every interval within 0 to 100 %."""
+    """Return what the axis must hold: every run and every interval."""
     values = [run.accuracy for run in runs if not math.isnan(run.accuracy)]
-    values += [max(0.0, value) for value in table["95 % low"].dropna()]
-    values += [min(100.0, value) for value in table["95 % high"].dropna()]
+    values += [*table["95 % low"].dropna(), *table["95 % high"].dropna()]
     margin = 0.05 * (max(values) - min(values)) or 1.0
     return min(values) - margin, max(values) + margin
 
@@ -90,7 +89,7 @@ def _method(row: pd.Series[float], place: int, runs: Sequence[StudyRun], low: fl
     )
     span = ""
     if not math.isnan(row["95 % low"]):
-        ends = (_x(max(0.0, row["95 % low"]), low, high), _x(min(100.0, row["95 % high"]), low, high))
+        ends = (_x(row["95 % low"], low, high), _x(row["95 % high"], low, high))
         span = _line(ends[0], y, ends[1], y, "span")
     mean = _x(row["accuracy %"], low, high)
     return name + span + dots + _line(mean, y - 9, mean, y + 9, "mean")

@@ -64,6 +64,12 @@ def test_one_run_shows_no_spread_and_without_random_nothing_is_tested() -> None:
     assert table[["± sd", "95 % low", "p"]].isna().all(axis=None)
 
 
+def test_an_interval_stays_within_what_an_accuracy_can_be() -> None:
+    row = study_table(runs(darts=[0.02, 0.2])).iloc[0]
+    assert (row["95 % low"], row["accuracy %"]) == (0.0, pytest.approx(11.0))
+    assert study_table(runs(darts=[0.98, 0.8])).iloc[0]["95 % high"] == 100.0
+
+
 def test_pairs_are_of_the_same_seed_whatever_the_order() -> None:
     shuffled = sorted(SIX, key=lambda run: (-run.seed, run.method))
     assert study_table(shuffled).equals(study_table(SIX))
