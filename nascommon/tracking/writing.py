@@ -44,7 +44,9 @@ def log_cached(
     run: OpenRun, stage: str, metrics: Mapping[str, float], epochs: Sequence[tuple[int, Mapping[str, float]]]
 ) -> None:
     """Write the figures of a stage that did not run, as a run of its own, unless the pipeline has a run of it."""
-    if children(run.client, run.experiment_id, run.parent_id, stage):
+    # One that was killed or failed never came to its figures.
+    there = children(run.client, run.experiment_id, run.parent_id, stage)
+    if any(one.info.status in ("FINISHED", "RUNNING") for one in there):
         return
     of_stage = replace(run.stage_run, stage=stage)
     tags = of_stage.common_tags() | dict(of_stage.tags)

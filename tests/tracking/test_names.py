@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +30,11 @@ def test_no_two_figures_share_a_name() -> None:
     assert len(set(SHOWN.values())) == len(SHOWN)
     assert (shown("discretization_gap_low"), shown("train_accuracy_2")) == ("gap/cut low", "accuracy/train 2")
     assert (shown("sampled_tau_b_low"), shown("loss")) == ("sampled/tau_b_low", "loss")
+
+
+def test_mlflow_takes_every_name() -> None:
+    allowed = re.compile(r"[/\w.\- :]+")  # as its message says; one other character, and the whole batch is refused
+    assert [name for name in SHOWN.values() if not allowed.fullmatch(name)] == []
 
 
 @given(st.sampled_from([*SHOWN, "skips_normal", "truth_accuracy", "sampled_mean", "loss"]),
