@@ -29,64 +29,23 @@ MOST_KINDS, MOST_GROUPS, MOST_DILATION, SIDES = 4, 8, 4, (3, 5, 7)
 
 @dataclass(frozen=True)
 class Cut:
-    """How launches are cut into programs, by sizes alone; ``benchmarks.depthwise`` compares several.
-
-    On an H200 (torch 2.11) threads that read 8 bytes at a time for several kernels, and 16 for one, did best, and so
-    did few large programs for the gradient of kernels, whose sums over threads cost as much as their products. An
-    earlier order of the blocks was measured (commit 373f5fa); the bounds on registers follow from it.
+    """How launches are cut into programs; ``benchmarks.depthwise`` compares several.
 
     Attributes:
-        bytes: that a thread reads at a time, at most; half as many where it has several kernels of a channel.
+        bytes: that a thread reads at a time, at most.
         vectors: of channels in a program of the forward pass or of the gradient of the input.
         warps: of 32 threads, of such a program.
-        images: that a thread of it has, at most, a power of two.
-        threads: that shall be left for a launch when threads have several images.
         width: channels of a program of the gradient of kernels, at most.
-        numbers: of a map that such a program takes at a time, at most.
-        sums: that a thread of it has in its registers, at most, if it has any choice.
+        numbers: of a map that such a program takes at a time.
         chunks: parts that the pixels are cut into for it, at most.
-        rounds: in which such a part is taken, at least.
     """
 
     bytes: int = 16
     vectors: int = 128
     warps: int = 4
-    images: int = 2
-    threads: int = 2**16
-    width: int = 64
+    width: int = 32
     numbers: int = 1024
-    sums: int = 96
-    chunks: int = 128
-    rounds: int = 8
-
-    def of_vectors(self, vectors: int, batch: int) -> int:
-        """Return how many images a thread has, given how many vectors a launch has in all."""
-        images = self.images
-        while images > 1 and (vectors < images * self.threads or batch < images):
-            images //= 2
-        return images
-
-    def of_pixels(self, pixels: int, channels: int, sums: int) -> tuple[int, int, int]:
-        """Return pixels and channels of a program of the gradient of kernels, and the number of chunks.
-
-        Args:
-            pixels: of the output.
-            channels: of the input.
-            sums: that a thread has for every number that it takes.
-        """
-        width = min(self.width, _power(channels))
-        numbers = min(self.numbers, _power(THREADS * self.sums // sums + 1) // 2)
-        taken = max(numbers // width, 1)
-        return taken, width, min(self.chunks, -(-pixels // (taken * self.rounds)))
-
-
-THREADS = 128
-"""Of a program of the gradient of kernels."""
-
-
-def _power(number: int) -> int:
-    """Return the smallest power of two that is no smaller."""
-    return 1 << (number - 1).bit_length()
+    chunks: int = 64
 
 
 CUT = Cut()
@@ -134,8 +93,7 @@ def input_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Te
 
 def kernel_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int) -> Tensor:
     """Return the gradient of all kernels, in their order: sums over parts of the pixels, then the sum of these."""
-    sums = _power(max(kind.groups for kind in bank.kinds)) * max(kind.side for kind in bank.kinds)
-    *_, chunks = CUT.of_pixels(slope_BDHW[:, 0].numel(), bank.channels(x_BCHW), sums)
+    _, chunks = _chunks(slope_BDHW)
     parts = x_BCHW.new_empty(chunks, len(kernels_M), dtype=torch.float32)
     torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, pitched(x_BCHW), parts, start, *_numbers(bank))
     return parts.sum(0)
@@ -144,6 +102,13 @@ def kernel_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: T
 def _numbers(bank: Bank) -> tuple[list[int], int, bool, bool]:
     kinds = [number for kind in bank.kinds for number in (kind.side, kind.dilation, kind.groups)]
     return kinds, bank.stride, bank.shared, bank.rectified
+
+
+def _chunks(slope_BDHW: Tensor) -> tuple[int, int]:
+    """Return how many pixels a chunk has, and the number of chunks."""
+    pixels = slope_BDHW.numel() // slope_BDHW.shape[1]
+    size = -(-pixels // CUT.chunks)
+    return size, -(-pixels // size)
 
 
 def coded(kinds: Sequence[tuple[int, int, int]]) -> int:
@@ -166,30 +131,22 @@ class _Launch:
         self.channels = C if shared else C // len(self.kinds)
         self.slots = 1 if shared else len(self.kinds)
         pitches = _pitch(small), _pitch(large)
-        self.groups = _power(max(groups for _, _, groups in self.kinds))
-        read = CUT.bytes if self.groups == 1 else CUT.bytes // 2
-        self.vec = gcd(self.channels, start, *pitches, read // small.element_size())
+        self.vec = gcd(self.channels, start, *pitches, CUT.bytes // small.element_size())
         self.units = self.channels // self.vec
         self.geometry = (self.units, H, W, self.rows, self.columns)
         self.pitches = (*(pitch // self.vec for pitch in pitches), start // self.vec)
         self.code = coded(self.kinds)
         self.static = {
             "STRIDE": stride, "VEC": self.vec, "RELU": relu, "SHARED": shared,
-            "WIDEST": max(side for side, _, _ in self.kinds), "GROUPS": self.groups,
+            "WIDEST": max(side for side, _, _ in self.kinds),
         }  # fmt: skip
+        most = max(groups for _, _, groups in self.kinds)
+        self.groups = 1 << (most - 1).bit_length()
 
-    def over_vectors(self, pixels: int, others: int) -> tuple[int, tuple[int, int], dict[str, int]]:
-        """Return the number of programs that take the vectors of all images, of ``pixels`` each, and how they are cut.
-
-        Args:
-            pixels: of an image.
-            others: programs that take each of these vectors, for themselves.
-        """
+    def over_vectors(self, pixels: int) -> tuple[int, dict[str, int]]:
+        """Return the number of programs that take the vectors of so many pixels, and how they are cut."""
         vectors = pixels * self.units
-        images = CUT.of_vectors(self.B * vectors * others, self.B)
-        part = -(-self.B // images)
-        cut = {"IMAGES": images, "BLOCK": CUT.vectors, "num_warps": CUT.warps}
-        return -(-part * vectors // CUT.vectors), (self.B, part), cut
+        return -(-vectors // CUT.vectors), {"BLOCK": CUT.vectors, "GROUPS": self.groups, "num_warps": CUT.warps}
 
 
 def _pitch(x_BCHW: Tensor) -> int:
@@ -200,9 +157,10 @@ def _forward(x: Tensor, kernels: Tensor, out: Tensor, start: int, *bank: Any) ->
     from nascommon.kernels.bank_triton import forward_kernel
 
     launch = _Launch(x, out, start, *bank)
-    programs, images, cut = launch.over_vectors(launch.rows * launch.columns, len(launch.kinds))
+    pixels = launch.B * launch.rows * launch.columns
+    programs, cut = launch.over_vectors(pixels)
     forward_kernel[(programs, len(launch.kinds))](
-        x, kernels, out, launch.code, *launch.geometry, *launch.pitches, *images, **launch.static, **cut
+        x, kernels, out, launch.code, *launch.geometry, *launch.pitches, pixels * launch.units, **launch.static, **cut
     )
 
 
@@ -210,11 +168,11 @@ def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, star
     from nascommon.kernels.bank_triton import input_kernel
 
     launch = _Launch(x, slope, start, *bank)
-    phases = launch.static["STRIDE"] ** 2
-    programs, images, cut = launch.over_vectors(launch.rows * launch.columns, launch.slots * phases)
-    input_kernel[(programs, launch.slots, phases)](
-        slope, kernels, x, out, launch.code, len(launch.kinds), *launch.geometry, *launch.pitches, *images,
-        **launch.static, **cut,
+    pixels = launch.B * launch.H * launch.W
+    programs, cut = launch.over_vectors(pixels)
+    input_kernel[(programs, launch.slots)](
+        slope, kernels, x, out, launch.code, len(launch.kinds), *launch.geometry, *launch.pitches,
+        pixels * launch.units, **launch.static, **cut,
     )  # fmt: skip
 
 
@@ -222,12 +180,14 @@ def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank:
     from nascommon.kernels.bank_triton_kernels import kernel_kernel
 
     launch = _Launch(x, slope, start, *bank)
-    pixels, chunks = launch.B * launch.rows * launch.columns, len(parts)
-    taken, width, _ = CUT.of_pixels(pixels, launch.channels, launch.groups * launch.static["WIDEST"])
+    widest = max(groups for _, _, groups in launch.kinds) * launch.channels
+    width = min(CUT.width, 1 << (widest - 1).bit_length())
+    size, chunks = _chunks(slope)
     taps = sum(side * side * groups for side, _, groups in launch.kinds)
-    kernel_kernel[(chunks, -(-launch.channels // width), sum(side for side, _, _ in launch.kinds))](
+    kernel_kernel[(chunks, -(-widest // width), sum(side for side, _, _ in launch.kinds))](
         slope, x, parts, launch.code, len(launch.kinds), *launch.geometry, *launch.pitches,
-        pixels, -(-pixels // chunks), taps, **launch.static, PIXELS=taken, WIDTH=width, num_warps=THREADS // 32,
+        launch.B * launch.rows * launch.columns, size, taps, **launch.static,
+        PIXELS=max(CUT.numbers // width, 1), WIDTH=width, num_warps=4,
     )  # fmt: skip
 
 

@@ -5,11 +5,7 @@ are worked out once for a vector; whatever a vector begins at is a multiple of `
 counting in such vectors ("units"). Sides and dilations are told by ``code``, numbers that are known when a program
 runs, so that one compiled kernel serves every space; sums are float32 and always in the same order.
 
-A thread has all kernels of a channel and several images, ``part`` of the batch apart, for itself: Triton spreads the
-last axes of a block over threads, so these two come first. What is read of a map then serves all kernels, and what is
-read of a kernel all images, out of registers; with other orders maps go through shared memory at every tap.
-
-Suffixes: ``I`` images of a thread, ``G`` kernels of a channel, ``N`` vectors of a program, ``V`` channels of one.
+Suffixes: ``N`` vectors of a program, ``V`` channels of one, ``G`` kernels of a channel, ``P`` pixels, ``D`` channels.
 """
 
 # mypy: ignore-errors
@@ -31,43 +27,30 @@ def kind(code, place):
 
 
 @triton.jit
-def _vectors(units, rows, columns, batch, part, VEC: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr):
-    """Return of the vectors of a program whether they are there, their images, rows, columns and channels."""
-    v_11N1 = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[None, None, :, None]
-    pixel_11N1 = v_11N1 // units
-    channel_11NV = (v_11N1 - pixel_11N1 * units) * VEC + tl.arange(0, VEC)[None, None, None, :]
-    line_11N1 = pixel_11N1 // columns
-    first_11N1 = line_11N1 // rows
-    image_I1N1 = first_11N1 + tl.arange(0, IMAGES)[:, None, None, None] * part
-    there_I1N1 = (first_11N1 < part) & (image_I1N1 < batch)
-    return there_I1N1, image_I1N1, line_11N1 % rows, pixel_11N1 % columns, channel_11NV
-
-
-@triton.jit
 def _forward_of_side(
-    sum_IGNV, x_I1NV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, height, width, x_step, w_step,
-    there_1G11, SIDE: tl.constexpr, RELU: tl.constexpr,
+    sum_NGV, x_N1V, w_NGV, row_N11, column_N11, side, dilation, height, width, x_step, w_step, there_1G1,
+    SIDE: tl.constexpr, RELU: tl.constexpr,
 ):  # fmt: skip
     for i in range(side):  # not unrolled, which would take the compiler long
-        r_11N1 = row_11N1 + (i - SIDE // 2) * dilation
-        line_there_I1N1 = there_I1N1 & (r_11N1 >= 0) & (r_11N1 < height)
+        r_N11 = row_N11 + (i - SIDE // 2) * dilation
+        row_there_N11 = (r_N11 >= 0) & (r_N11 < height)
         for j in tl.static_range(SIDE):
-            c_11N1 = column_11N1 + (j - SIDE // 2) * dilation
-            here_I1N1 = line_there_I1N1 & (c_11N1 >= 0) & (c_11N1 < width)
-            step = ((i - SIDE // 2) * width + (j - SIDE // 2)) * dilation * x_step
-            seen_I1NV = tl.load(x_I1NV + step, mask=here_I1N1, other=0).to(tl.float32)
+            c_N11 = column_N11 + (j - SIDE // 2) * dilation
+            here_N11 = row_there_N11 & (c_N11 >= 0) & (c_N11 < width)
+            step = ((i - SIDE // 2) * width + j - SIDE // 2) * dilation * x_step
+            seen_N1V = tl.load(x_N1V + step, mask=here_N11, other=0).to(tl.float32)
             if RELU:
-                seen_I1NV = tl.maximum(seen_I1NV, 0.0, propagate_nan=tl.PropagateNan.ALL)
-            kernel_1GNV = tl.load(w_1GNV + (i * SIDE + j) * w_step, mask=there_1G11, other=0)
-            sum_IGNV += seen_I1NV * kernel_1GNV.to(tl.float32)
-    return sum_IGNV
+                seen_N1V = tl.maximum(seen_N1V, 0.0, propagate_nan=tl.PropagateNan.ALL)
+            kernel_NGV = tl.load(w_NGV + (i * SIDE + j) * w_step, mask=there_1G1, other=0)
+            sum_NGV += seen_N1V * kernel_NGV.to(tl.float32)
+    return sum_NGV
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "batch", "part"])
+@triton.jit(do_not_specialize=[*NUMBERS, "vectors"])
 def forward_kernel(
-    x, w, out, code, units, height, width, rows, columns, in_pitch, out_pitch, out_start, batch, part,
+    x, w, out, code, units, height, width, rows, columns, in_pitch, out_pitch, out_start, vectors,
     STRIDE: tl.constexpr, VEC: tl.constexpr, GROUPS: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
-    WIDEST: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr,
+    WIDEST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Convolve; axis 0 of the grid goes over vectors of the output of a group, axis 1 over kinds."""
     own = tl.program_id(1)
@@ -78,96 +61,87 @@ def forward_kernel(
         before += its_groups
         taps_before += its_groups * its_side * its_side
     side, dilation, groups = kind(code, own)
-    there_I1N1, image_I1N1, row_11N1, column_11N1, channel_11NV = _vectors(
-        units, rows, columns, batch, part, VEC, IMAGES, BLOCK
-    )
-    to_I1NV = out + ((image_I1N1 * rows + row_11N1) * columns + column_11N1) * (out_pitch * VEC) + channel_11NV
-    row_11N1 *= STRIDE
-    column_11N1 *= STRIDE
-    x_I1NV = x + ((image_I1N1 * height + row_11N1) * width + column_11N1) * (in_pitch * VEC) + channel_11NV
+    v_N11 = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None, None]
+    inside_N11 = v_N11 < vectors
+    pixel_N11 = v_N11 // units
+    channel_N1V = (v_N11 - pixel_N11 * units) * VEC + tl.arange(0, VEC)[None, None, :]
+    column_N11 = pixel_N11 % columns * STRIDE
+    line_N11 = pixel_N11 // columns
+    row_N11 = line_N11 % rows * STRIDE
+    x_N1V = x + ((line_N11 // rows * height + row_N11) * width + column_N11) * (in_pitch * VEC) + channel_N1V
     if not SHARED:
-        x_I1NV += before * units * VEC
-    g_1G11 = tl.arange(0, GROUPS)[None, :, None, None]
-    there_1G11 = g_1G11 < groups
-    w_1GNV = w + taps_before * units * VEC + g_1G11 * (units * VEC) + channel_11NV
+        x_N1V += before * units * VEC
+    row_N11 = tl.where(inside_N11, row_N11, -8 * height)
+    g_1G1 = tl.arange(0, GROUPS)[None, :, None]
+    there_1G1 = g_1G1 < groups
+    channel_NGV = g_1G1 * (units * VEC) + channel_N1V
+    w_NGV = w + taps_before * units * VEC + channel_NGV
     w_step = groups * units * VEC
     x_step = in_pitch * VEC
-    sum_IGNV = tl.zeros([IMAGES, GROUPS, BLOCK, VEC], tl.float32)
+    sum_NGV = tl.zeros([BLOCK, GROUPS, VEC], tl.float32)
     if side == 3:
-        sum_IGNV = _forward_of_side(
-            sum_IGNV, x_I1NV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, height, width, x_step, w_step,
-            there_1G11, 3, RELU,
+        sum_NGV = _forward_of_side(
+            sum_NGV, x_N1V, w_NGV, row_N11, column_N11, side, dilation, height, width, x_step, w_step, there_1G1,
+            3, RELU,
         )  # fmt: skip
     if WIDEST >= 5:
         if side == 5:
-            sum_IGNV = _forward_of_side(
-                sum_IGNV, x_I1NV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, height, width, x_step,
-                w_step, there_1G11, 5, RELU,
+            sum_NGV = _forward_of_side(
+                sum_NGV, x_N1V, w_NGV, row_N11, column_N11, side, dilation, height, width, x_step, w_step, there_1G1,
+                5, RELU,
             )  # fmt: skip
     if WIDEST >= 7:
         if side == 7:
-            sum_IGNV = _forward_of_side(
-                sum_IGNV, x_I1NV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, height, width, x_step,
-                w_step, there_1G11, 7, RELU,
+            sum_NGV = _forward_of_side(
+                sum_NGV, x_N1V, w_NGV, row_N11, column_N11, side, dilation, height, width, x_step, w_step, there_1G1,
+                7, RELU,
             )  # fmt: skip
-    to_IGNV = to_I1NV + (out_start + (before + g_1G11) * units) * VEC
-    tl.store(to_IGNV, sum_IGNV.to(out.dtype.element_ty), mask=there_1G11 & there_I1N1)
-
-
-@triton.jit
-def _input_of_tap(
-    sum_IGNV, slope_IGNV, w_1GNV, line_there_I1N1, column_11N1, left, columns, there_1G11, STRIDE: tl.constexpr
-):
-    c_11N1 = column_11N1 + left // STRIDE
-    here_I1N1 = line_there_I1N1 & (c_11N1 >= 0) & (c_11N1 < columns)
-    met_IGNV = tl.load(slope_IGNV, mask=there_1G11 & here_I1N1, other=0)
-    kernel_1GNV = tl.load(w_1GNV, mask=there_1G11, other=0)
-    return sum_IGNV + met_IGNV.to(tl.float32) * kernel_1GNV.to(tl.float32)
+    to_NGV = out + pixel_N11 * (out_pitch * VEC) + (out_start + before * units) * VEC + channel_NGV
+    tl.store(to_NGV, sum_NGV.to(out.dtype.element_ty), mask=there_1G1 & inside_N11)
 
 
 @triton.jit
 def _input_of_side(
-    sum_IGNV, slope_IGNV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, rows, columns, slope_step, w_step,
-    there_1G11, SIDE: tl.constexpr, STRIDE: tl.constexpr,
+    sum_NGV, slope_NGV, w_NGV, image_N11, row_N11, column_N11, side, dilation, rows, columns, slope_step, w_step,
+    there_1G1, SIDE: tl.constexpr, STRIDE: tl.constexpr,
 ):  # fmt: skip
-    """Add what comes by the taps that meet the pixels of this phase; all others are passed over."""
     for i in range(side):
-        up = tl.program_id(2) // STRIDE - (i - SIDE // 2) * dilation
-        r_11N1 = row_11N1 + up // STRIDE
-        line_there_I1N1 = there_I1N1 & (r_11N1 >= 0) & (r_11N1 < rows)
+        r_N11 = row_N11 - (i - SIDE // 2) * dilation
+        row_there_N11 = (r_N11 >= 0) & (r_N11 < rows * STRIDE)
+        if STRIDE > 1:
+            row_there_N11 = row_there_N11 & (r_N11 % STRIDE == 0)
+            r_N11 = r_N11 // STRIDE
+        start_N11 = (image_N11 * rows + r_N11) * columns
         for j in tl.static_range(SIDE):
-            left = tl.program_id(2) % STRIDE - (j - SIDE // 2) * dilation
-            slope_at_IGNV = slope_IGNV + (up // STRIDE * columns + left // STRIDE) * slope_step
-            w_at_1GNV = w_1GNV + (i * SIDE + j) * w_step
-            if STRIDE == 1:
-                sum_IGNV = _input_of_tap(
-                    sum_IGNV, slope_at_IGNV, w_at_1GNV, line_there_I1N1, column_11N1, left, columns, there_1G11, 1
-                )
-            elif (up % STRIDE == 0) & (left % STRIDE == 0):
-                sum_IGNV = _input_of_tap(
-                    sum_IGNV, slope_at_IGNV, w_at_1GNV, line_there_I1N1, column_11N1, left, columns, there_1G11,
-                    STRIDE,
-                )  # fmt: skip
-    return sum_IGNV
+            c_N11 = column_N11 - (j - SIDE // 2) * dilation
+            here_N11 = row_there_N11 & (c_N11 >= 0) & (c_N11 < columns * STRIDE)
+            if STRIDE > 1:
+                here_N11 = here_N11 & (c_N11 % STRIDE == 0)
+                c_N11 = c_N11 // STRIDE
+            met_NGV = tl.load(slope_NGV + (start_N11 + c_N11) * slope_step, mask=there_1G1 & here_N11, other=0)
+            kernel_NGV = tl.load(w_NGV + (i * SIDE + j) * w_step, mask=there_1G1, other=0)
+            sum_NGV += met_NGV.to(tl.float32) * kernel_NGV.to(tl.float32)
+    return sum_NGV
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "batch", "part"])
+@triton.jit(do_not_specialize=[*NUMBERS, "vectors"])
 def input_kernel(
-    slope, w, x, out, code, count, units, height, width, rows, columns, in_pitch, out_pitch, out_start, batch, part,
+    slope, w, x, out, code, count, units, height, width, rows, columns, in_pitch, out_pitch, out_start, vectors,
     STRIDE: tl.constexpr, VEC: tl.constexpr, GROUPS: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
-    WIDEST: tl.constexpr, IMAGES: tl.constexpr, BLOCK: tl.constexpr,
+    WIDEST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gather the gradient of the input.
-
-    Axis 1 of the grid goes over kinds, unless they share the input. Axis 2 goes over its phases, the places of a pixel
-    in a square of STRIDE x STRIDE pixels, of which there are as many as pixels of the output: the same taps meet them.
-    """
-    there_I1N1, image_I1N1, row_11N1, column_11N1, channel_11NV = _vectors(
-        units, rows, columns, batch, part, VEC, IMAGES, BLOCK
-    )
-    slope_I1NV = slope + ((image_I1N1 * rows + row_11N1) * columns + column_11N1) * (out_pitch * VEC) + channel_11NV
-    g_1G11 = tl.arange(0, GROUPS)[None, :, None, None]
-    sum_IGNV = tl.zeros([IMAGES, GROUPS, BLOCK, VEC], tl.float32)
+    """Gather the gradient of the input; axis 1 of the grid goes over kinds, unless they share the input."""
+    v_N11 = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK))[:, None, None]
+    inside_N11 = v_N11 < vectors
+    pixel_N11 = v_N11 // units
+    channel_N1V = (v_N11 - pixel_N11 * units) * VEC + tl.arange(0, VEC)[None, None, :]
+    column_N11 = pixel_N11 % width
+    line_N11 = pixel_N11 // width
+    row_N11 = tl.where(inside_N11, line_N11 % height, -8 * height)
+    image_N11 = line_N11 // height
+    g_1G1 = tl.arange(0, GROUPS)[None, :, None]
+    channel_NGV = g_1G1 * (units * VEC) + channel_N1V
+    sum_NGV = tl.zeros([BLOCK, GROUPS, VEC], tl.float32)
     out_step = units * VEC
     if not SHARED:
         out_step = count * units * VEC
@@ -176,37 +150,33 @@ def input_kernel(
     for place in range(count):
         side, dilation, groups = kind(code, place)
         if SHARED or place == tl.program_id(1):
-            there_1G11 = g_1G11 < groups
-            slope_IGNV = slope_I1NV + (out_start + (before + g_1G11) * units) * VEC
-            w_1GNV = w + (taps_before + g_1G11) * (units * VEC) + channel_11NV
+            there_1G1 = g_1G1 < groups
+            slope_NGV = slope + (out_start + before * units) * VEC + channel_NGV
+            w_NGV = w + taps_before * units * VEC + channel_NGV
             w_step = groups * units * VEC
             if side == 3:
-                sum_IGNV = _input_of_side(
-                    sum_IGNV, slope_IGNV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, rows, columns,
-                    out_pitch * VEC, w_step, there_1G11, 3, STRIDE,
+                sum_NGV = _input_of_side(
+                    sum_NGV, slope_NGV, w_NGV, image_N11, row_N11, column_N11, side, dilation, rows, columns,
+                    out_pitch * VEC, w_step, there_1G1, 3, STRIDE,
                 )  # fmt: skip
             if WIDEST >= 5:
                 if side == 5:
-                    sum_IGNV = _input_of_side(
-                        sum_IGNV, slope_IGNV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, rows, columns,
-                        out_pitch * VEC, w_step, there_1G11, 5, STRIDE,
+                    sum_NGV = _input_of_side(
+                        sum_NGV, slope_NGV, w_NGV, image_N11, row_N11, column_N11, side, dilation, rows, columns,
+                        out_pitch * VEC, w_step, there_1G1, 5, STRIDE,
                     )  # fmt: skip
             if WIDEST >= 7:
                 if side == 7:
-                    sum_IGNV = _input_of_side(
-                        sum_IGNV, slope_IGNV, w_1GNV, there_I1N1, row_11N1, column_11N1, side, dilation, rows, columns,
-                        out_pitch * VEC, w_step, there_1G11, 7, STRIDE,
+                    sum_NGV = _input_of_side(
+                        sum_NGV, slope_NGV, w_NGV, image_N11, row_N11, column_N11, side, dilation, rows, columns,
+                        out_pitch * VEC, w_step, there_1G1, 7, STRIDE,
                     )  # fmt: skip
         before += groups
         taps_before += groups * side * side
-    sum_I1NV = tl.sum(sum_IGNV, axis=1, keep_dims=True)
-    row_11N1 = row_11N1 * STRIDE + tl.program_id(2) // STRIDE
-    column_11N1 = column_11N1 * STRIDE + tl.program_id(2) % STRIDE
-    inside_I1N1 = there_I1N1 & (row_11N1 < height) & (column_11N1 < width)
-    pixel_I1N1 = (image_I1N1 * height + row_11N1) * width + column_11N1
+    sum_N1V = tl.sum(sum_NGV, axis=1, keep_dims=True)
     if not SHARED:
-        channel_11NV += tl.program_id(1) * units * VEC
+        channel_N1V += tl.program_id(1) * units * VEC
     if RELU:
-        x_I1NV = tl.load(x + pixel_I1N1 * (in_pitch * VEC) + channel_11NV, mask=inside_I1N1, other=0)
-        sum_I1NV = tl.where(x_I1NV.to(tl.float32) <= 0, 0.0, sum_I1NV)
-    tl.store(out + pixel_I1N1 * out_step + channel_11NV, sum_I1NV.to(out.dtype.element_ty), mask=inside_I1N1)
+        x_N1V = tl.load(x + pixel_N11 * (in_pitch * VEC) + channel_N1V, mask=inside_N11, other=0)
+        sum_N1V = tl.where(x_N1V.to(tl.float32) <= 0, 0.0, sum_N1V)
+    tl.store(out + pixel_N11 * out_step + channel_N1V, sum_N1V.to(out.dtype.element_ty), mask=inside_N11)

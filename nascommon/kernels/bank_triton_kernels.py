@@ -1,10 +1,9 @@
 """The gradient of the kernels of a bank of depthwise convolutions in Triton: one launch, and a sum of its parts.
 
-A program sums slope times input over a chunk of the pixels, for one line of the taps of all kernels of some channels,
-and writes what it finds for itself, so that no two ever add to one number and the order of all sums is fixed. A thread
-has all kernels of a channel for itself (see ``bank_triton``), pixels are added up over threads once, in the end.
+A program sums slope times input over a chunk of the pixels, for one line of the taps of some channels, and writes what
+it finds for itself, so that no two ever add to one number and the order of all sums is fixed.
 
-Suffixes: ``G`` kernels of a channel, ``P`` pixels of a program, ``C`` its channels of the input.
+Suffixes: ``P`` pixels of a program, ``D`` its channels of the output.
 """
 
 # mypy: ignore-errors
@@ -19,68 +18,62 @@ from nascommon.kernels.bank_triton import NUMBERS, kind
 
 
 @triton.jit
-def _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, move, step, width, RELU: tl.constexpr):
-    c_1P1 = column_1P1 + move
-    there_1P1 = here_1P1 & (c_1P1 >= 0) & (c_1P1 < width)
-    seen_1PC = tl.load(x_1PC + move * step, mask=there_1P1 & in_11C, other=0).to(tl.float32)
+def _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, move, step, height, width, RELU: tl.constexpr):
+    c_P = column_P + move
+    there_P = here_P & (c_P >= 0) & (c_P < width)
+    seen_PD = tl.load(x_PD + move * step, mask=there_P[:, None] & in_D[None, :], other=0).to(tl.float32)
     if RELU:
-        seen_1PC = tl.maximum(seen_1PC, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    return seen_1PC * slope_GPC
+        seen_PD = tl.maximum(seen_PD, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    return seen_PD * slope_PD
 
 
 @triton.jit
 def _line_of_taps(
-    slope_G1C, x_11C, to_G1C, in_G1C, in_11C, first, last, line, dilation, height, width, rows, columns, slope_step,
-    x_step, to_step, SIDE: tl.constexpr, STRIDE: tl.constexpr, RELU: tl.constexpr, GROUPS: tl.constexpr,
-    PIXELS: tl.constexpr, WIDTH: tl.constexpr,
+    slope, x, to_D, in_D, slope_D, x_D, first, last, line, dilation, height, width, rows, columns, slope_step, x_step,
+    to_step, SIDE: tl.constexpr, STRIDE: tl.constexpr, RELU: tl.constexpr, PIXELS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Sum slope times input over the pixels from ``first`` to ``last`` for one line of a kernel."""
-    a_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    b_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    c_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    d_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    e_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    f_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
-    g_GPC = tl.zeros([GROUPS, PIXELS, WIDTH], tl.float32)
+    a_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    b_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    c_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    d_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    e_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    f_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
+    g_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
     for start in range(first, last, PIXELS):
-        pixel_1P1 = start + tl.arange(0, PIXELS)[None, :, None]
-        column_1P1 = pixel_1P1 % columns * STRIDE - SIDE // 2 * dilation
-        above_1P1 = pixel_1P1 // columns
-        row_1P1 = above_1P1 % rows * STRIDE + (line - SIDE // 2) * dilation
-        here_1P1 = (pixel_1P1 < last) & (row_1P1 >= 0) & (row_1P1 < height)
-        x_1PC = x_11C + (((above_1P1 // rows) * height + row_1P1) * width + column_1P1) * x_step
-        slope_at_GPC = slope_G1C + pixel_1P1 * slope_step
-        slope_GPC = tl.load(slope_at_GPC, mask=here_1P1 & in_G1C, other=0).to(tl.float32)
-        a_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 0, x_step, width, RELU)
-        b_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, dilation, x_step, width, RELU)
-        c_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 2 * dilation, x_step, width, RELU)
+        pixel_P = start + tl.arange(0, PIXELS)
+        column_P = pixel_P % columns * STRIDE - SIDE // 2 * dilation
+        above_P = pixel_P // columns
+        row_P = above_P % rows * STRIDE + (line - SIDE // 2) * dilation
+        here_P = (pixel_P < last) & (row_P >= 0) & (row_P < height)
+        x_PD = x + (((above_P // rows) * height + row_P) * width + column_P)[:, None] * x_step + x_D[None, :]
+        slope_at = slope + pixel_P[:, None] * slope_step + slope_D[None, :]
+        slope_PD = tl.load(slope_at, mask=here_P[:, None] & in_D[None, :], other=0).to(tl.float32)
+        a_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 0, x_step, height, width, RELU)
+        b_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, dilation, x_step, height, width, RELU)
+        c_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 2 * dilation, x_step, height, width, RELU)
         if SIDE >= 5:
-            d_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 3 * dilation, x_step, width, RELU)
-            e_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 4 * dilation, x_step, width, RELU)
+            d_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 3 * dilation, x_step, height, width, RELU)
+            e_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 4 * dilation, x_step, height, width, RELU)
         if SIDE >= 7:
-            f_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 5 * dilation, x_step, width, RELU)
-            g_GPC += _tap(x_1PC, slope_GPC, here_1P1, in_11C, column_1P1, 6 * dilation, x_step, width, RELU)
-    _put(to_G1C, a_GPC, in_G1C)
-    _put(to_G1C + to_step, b_GPC, in_G1C)
-    _put(to_G1C + 2 * to_step, c_GPC, in_G1C)
+            f_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 5 * dilation, x_step, height, width, RELU)
+            g_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 6 * dilation, x_step, height, width, RELU)
+    tl.store(to_D, tl.sum(a_PD, axis=0), mask=in_D)
+    tl.store(to_D + to_step, tl.sum(b_PD, axis=0), mask=in_D)
+    tl.store(to_D + 2 * to_step, tl.sum(c_PD, axis=0), mask=in_D)
     if SIDE >= 5:
-        _put(to_G1C + 3 * to_step, d_GPC, in_G1C)
-        _put(to_G1C + 4 * to_step, e_GPC, in_G1C)
+        tl.store(to_D + 3 * to_step, tl.sum(d_PD, axis=0), mask=in_D)
+        tl.store(to_D + 4 * to_step, tl.sum(e_PD, axis=0), mask=in_D)
     if SIDE >= 7:
-        _put(to_G1C + 5 * to_step, f_GPC, in_G1C)
-        _put(to_G1C + 6 * to_step, g_GPC, in_G1C)
-
-
-@triton.jit
-def _put(to_G1C, terms_GPC, in_G1C):
-    tl.store(to_G1C, tl.sum(terms_GPC, axis=1, keep_dims=True), mask=in_G1C)
+        tl.store(to_D + 5 * to_step, tl.sum(f_PD, axis=0), mask=in_D)
+        tl.store(to_D + 6 * to_step, tl.sum(g_PD, axis=0), mask=in_D)
 
 
 @triton.jit(do_not_specialize=[*NUMBERS, "pixels", "chunk", "taps"])
 def kernel_kernel(
     slope, x, partial, code, count, units, height, width, rows, columns, in_pitch, out_pitch, out_start, pixels, chunk,
     taps, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
-    GROUPS: tl.constexpr, PIXELS: tl.constexpr, WIDTH: tl.constexpr,
+    PIXELS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Sum parts of the gradients of kernels; the grid: chunks of pixels, blocks of channels, lines of all kernels."""
     line = tl.program_id(2)
@@ -98,31 +91,28 @@ def kernel_kernel(
         taps_before += its_groups * its_side * its_side
         lines_before += its_side
     channels = units * VEC
-    c_11C = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)[None, None, :]
-    g_G11 = tl.arange(0, GROUPS)[:, None, None]
-    in_11C = c_11C < channels
-    in_G1C = in_11C & (g_G11 < groups)
-    slope_G1C = slope + (out_start + own_before * units) * VEC + g_G11 * channels + c_11C
-    x_11C = x + c_11C if SHARED else x + own_before * channels + c_11C
+    d_D = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    in_D = d_D < groups * channels
+    slope_D = (out_start + own_before * units) * VEC + d_D
+    x_D = d_D % channels if SHARED else own_before * channels + d_D
     to_step = groups * channels
-    to_G1C = partial + tl.program_id(0) * taps * channels + own_taps * channels + own * side * to_step
-    to_G1C += g_G11 * channels + c_11C
+    to_D = partial + tl.program_id(0) * taps * channels + own_taps * channels + own * side * to_step + d_D
     first = tl.program_id(0) * chunk
     last = tl.minimum(first + chunk, pixels)
     if side == 3:
         _line_of_taps(
-            slope_G1C, x_11C, to_G1C, in_G1C, in_11C, first, last, own, dilation, height, width, rows, columns,
-            out_pitch * VEC, in_pitch * VEC, to_step, 3, STRIDE, RELU, GROUPS, PIXELS, WIDTH,
+            slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
+            out_pitch * VEC, in_pitch * VEC, to_step, 3, STRIDE, RELU, PIXELS, WIDTH,
         )  # fmt: skip
     if WIDEST >= 5:
         if side == 5:
             _line_of_taps(
-                slope_G1C, x_11C, to_G1C, in_G1C, in_11C, first, last, own, dilation, height, width, rows, columns,
-                out_pitch * VEC, in_pitch * VEC, to_step, 5, STRIDE, RELU, GROUPS, PIXELS, WIDTH,
+                slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
+                out_pitch * VEC, in_pitch * VEC, to_step, 5, STRIDE, RELU, PIXELS, WIDTH,
             )  # fmt: skip
     if WIDEST >= 7:
         if side == 7:
             _line_of_taps(
-                slope_G1C, x_11C, to_G1C, in_G1C, in_11C, first, last, own, dilation, height, width, rows, columns,
-                out_pitch * VEC, in_pitch * VEC, to_step, 7, STRIDE, RELU, GROUPS, PIXELS, WIDTH,
+                slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
+                out_pitch * VEC, in_pitch * VEC, to_step, 7, STRIDE, RELU, PIXELS, WIDTH,
             )  # fmt: skip

@@ -41,7 +41,7 @@ CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 def distances(bank: Bank, channels: int, size: tuple[int, int], dtype: torch.dtype) -> list[float]:
     """Return how far output and gradients are from those of plain operators in float64, as shares of their length."""
     taken, pitch = channels if bank.shared else channels * len(bank.kinds), 3
-    wide = torch.randn(3, *size, taken + pitch, dtype=torch.float64).to(dtype).permute(0, 3, 1, 2)
+    wide = torch.randn(2, *size, taken + pitch, dtype=torch.float64).to(dtype).permute(0, 3, 1, 2)
     x = wide[:, :taken].requires_grad_()  # part of a state, read where it lies
     kernels = torch.randn(bank.taps * channels).requires_grad_()
     other = torch.randn(bank.size(x)[0], 3, *bank.size(x)[2:]).to(dtype).requires_grad_()
@@ -65,8 +65,8 @@ def main() -> None:
     """Check all cases."""
     interpreter.interpreter_builder.options = interpreter.InterpreterOptions(sanitize_overflow=False)  # half the time
     torch.use_deterministic_algorithms(True)
-    # Several blocks of vectors of two images, of which the last thread lacks one; two chunks of several rounds.
-    cut = Cut(vectors=64, images=2, threads=1, width=16, numbers=256, chunks=2)
+    # Two blocks of vectors, two chunks of several rounds.
+    cut = Cut(vectors=64, width=16, numbers=256, chunks=2)
     with patch.object(bank_launch, "on_cuda", lambda _: True), patch.object(bank_launch, "CUT", cut):
         for number, case in enumerate(ALL if "--all" in sys.argv else EVERYDAY):
             torch.manual_seed(number)
