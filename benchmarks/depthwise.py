@@ -42,11 +42,12 @@ CUTS = {
         ("64 vectors, 2 warps", 64, 2), ("256 vectors, 4 warps", 256, 4), ("64 vectors, 4 warps", 64, 4),
     )},
     "8 bytes": replace(CUT, bytes=8),
-    "8 bytes, 256 vectors": replace(CUT, bytes=8, vectors=256),
+    "16 bytes": replace(CUT, shared_bytes=16),
+    "16 bytes, 64 vectors": replace(CUT, shared_bytes=16, vectors=64),
     "width 16": replace(CUT, width=16),
     "width 64": replace(CUT, width=64),
     "2048 numbers": replace(CUT, numbers=2048),
-    "32 chunks": replace(CUT, chunks=32),
+    "few pixels": replace(CUT, few_pixels=2**17),
     "128 chunks": replace(CUT, chunks=128),
 }  # fmt: skip
 """Other ways to cut, by name."""
@@ -242,7 +243,9 @@ def compare(table: Table, case: Case) -> None:
 def recut(table: Table, case: Case, name: str) -> None:
     """Time a case cut in another way, those passes that it changes."""
     cut = CUTS[name]
-    of_kernels = (cut.width, cut.numbers, cut.chunks) != (CUT.width, CUT.numbers, CUT.chunks)
+    of_kernels = (
+        replace(cut, bytes=CUT.bytes, shared_bytes=CUT.shared_bytes, vectors=CUT.vectors, warps=CUT.warps) != CUT
+    )
     with cut_as(cut):
         works = Tensors(case, table.device).ours()
         changed = ["kernels"] if of_kernels else ["forward", "input", *(["kernels"] if cut.bytes != CUT.bytes else [])]

@@ -31,21 +31,30 @@ MOST_KINDS, MOST_GROUPS, MOST_DILATION, SIDES = 4, 8, 4, (3, 5, 7)
 class Cut:
     """How launches are cut into programs; ``benchmarks.depthwise`` compares several.
 
+    The defaults are the fastest on an H200 (torch 2.11, results/device/depthwise_h200_373f5fa.json), for a DARTS step
+    at batch 64: reading 8 bytes at a time, an 8 x 8 map takes 12 us forward and 17 us for the gradient of its input
+    (16 bytes: 15 and 30 us); with 32 chunks, the gradient of its kernels takes 28 us (64 chunks: 41 us, and 58 us
+    against 60 us of 32 on 32 x 32).
+
     Attributes:
-        bytes: that a thread reads at a time, at most.
+        bytes: that a thread reads at a time, at most, where kinds have channels of their own, and for kernels.
+        shared_bytes: the same where all kinds read the same channels, of which each thread then makes many outputs.
         vectors: of channels in a program of the forward pass or of the gradient of the input.
         warps: of 32 threads, of such a program.
         width: channels of a program of the gradient of kernels, at most.
         numbers: of a map that such a program takes at a time.
         chunks: parts that the pixels are cut into for it, at most.
+        few_pixels: up to which there are half as many.
     """
 
     bytes: int = 16
+    shared_bytes: int = 8
     vectors: int = 128
     warps: int = 4
     width: int = 32
     numbers: int = 1024
     chunks: int = 64
+    few_pixels: int = 8192
 
 
 CUT = Cut()
@@ -107,7 +116,7 @@ def _numbers(bank: Bank) -> tuple[list[int], int, bool, bool]:
 def _chunks(slope_BDHW: Tensor) -> tuple[int, int]:
     """Return how many pixels a chunk has, and the number of chunks."""
     pixels = slope_BDHW.numel() // slope_BDHW.shape[1]
-    size = -(-pixels // CUT.chunks)
+    size = -(-pixels // (CUT.chunks if pixels > CUT.few_pixels else CUT.chunks // 2))
     return size, -(-pixels // size)
 
 
@@ -121,9 +130,17 @@ class _Launch:
     """What the three launches have in common."""
 
     def __init__(
-        self, small: Tensor, large: Tensor, start: int, kinds: list[int], stride: int, shared: bool, relu: bool
+        self,
+        small: Tensor,
+        large: Tensor,
+        start: int,
+        kinds: list[int],
+        stride: int,
+        shared: bool,
+        relu: bool,
+        at_a_time: int | None = None,
     ) -> None:
-        """Take the map that goes in (or one of its shape), the one that comes out, and the bank."""
+        """Take the map that goes in (or one of its shape), the one that comes out, the bank, and bytes to read."""
         self.kinds = [(kinds[i], kinds[i + 1], kinds[i + 2]) for i in range(0, len(kinds), 3)]
         B, C, H, W = small.shape
         self.small, self.large, self.B, self.H, self.W = small, large, B, H, W
@@ -131,7 +148,8 @@ class _Launch:
         self.channels = C if shared else C // len(self.kinds)
         self.slots = 1 if shared else len(self.kinds)
         pitches = _pitch(small), _pitch(large)
-        self.vec = gcd(self.channels, start, *pitches, CUT.bytes // small.element_size())
+        read = at_a_time or (CUT.shared_bytes if shared else CUT.bytes)
+        self.vec = gcd(self.channels, start, *pitches, read // small.element_size())
         self.units = self.channels // self.vec
         self.geometry = (self.units, H, W, self.rows, self.columns)
         self.pitches = (*(pitch // self.vec for pitch in pitches), start // self.vec)
@@ -179,7 +197,7 @@ def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, star
 def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank: Any) -> None:
     from nascommon.kernels.bank_triton_kernels import kernel_kernel
 
-    launch = _Launch(x, slope, start, *bank)
+    launch = _Launch(x, slope, start, *bank, at_a_time=CUT.bytes)
     widest = max(groups for _, _, groups in launch.kinds) * launch.channels
     width = min(CUT.width, 1 << (widest - 1).bit_length())
     size, chunks = _chunks(slope)
