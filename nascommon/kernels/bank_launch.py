@@ -138,6 +138,7 @@ class _Launch:
         stride: int,
         shared: bool,
         relu: bool,
+        *,
         at_a_time: int | None = None,
     ) -> None:
         """Take the map that goes in (or one of its shape), the one that comes out, the bank, and bytes to read."""
