@@ -42,7 +42,8 @@ class Dial:
         if not keeps_numbers(device):
             return self._value
         if device not in self._kept:
-            if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+            if started and torch.cuda.is_current_stream_capturing():
                 raise RuntimeError("a number that changes by the epoch was not read before the step was recorded")
             self._kept[device] = torch.full((), self._value, dtype=torch.float64, device=device)
         return self._kept[device]

@@ -32,6 +32,7 @@ def test_elsewhere_it_is_a_tensor_that_stays_and_follows(monkeypatch: pytest.Mon
 
 def test_a_recording_may_not_be_the_first_to_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     with pytest.raises(RuntimeError, match="not read before"):
         Dial().on(device)
