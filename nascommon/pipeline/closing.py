@@ -24,19 +24,24 @@ def print_closing() -> None:
     Raises:
         UserError: there is no result.
     """
+    summary(*last_lines(), [])
+
+
+def last_lines() -> tuple[str, dict[str, str]]:
+    """Return the title of the result that lies in data/evaluate, and what is said of it by topic.
+
+    Raises:
+        UserError: there is no result.
+    """
     results = read_json(EVALUATE / "results.json")
     told = sentences(results)
     step = next_step(results)
-    summary(
-        results["title"],
-        {
-            **{topic: told[topic] for topic in ("verdict", "accuracy", "gap", "truth")},
-            "time": time_in_words(stage_seconds()),
-            "report": str(report()),
-            "try next": f"{step.command}    # {step.why}",
-        },
-        [],
-    )
+    return results["title"], {
+        **{topic: told[topic] for topic in ("verdict", "accuracy", "gap", "truth")},
+        "time": time_in_words(stage_seconds()),
+        "report": str(report()),
+        "try next": f"{step.command}    # {step.why}",
+    }
 
 
 def printed_later() -> bool:

@@ -183,15 +183,21 @@ def _lines() -> Iterator[Lines]:
 
 def summary(title: str, rows: Mapping[str, str], paths: Sequence[Path]) -> None:
     """Print what a stage found and where it lies: a title, `name  value` lines, and the paths, one per line."""
-    # Names need not be printable: file names may hold escape sequences that would act on the terminal.
-    indent = max((len(name) for name in rows), default=0) + 4
-    print(f"\n{_printable(title)}")
-    for name, value in rows.items():
-        start = f"  {_printable(name)}".ljust(indent)
-        print(textwrap.fill(_printable(value), WIDTH, initial_indent=start, subsequent_indent=" " * indent))
+    print("", *summary_lines(title, rows), sep="\n")
     for path in paths:
         print(f"  -> {_printable(_relative_path(path))}")
     sys.stdout.flush()
+
+
+def summary_lines(title: str, rows: Mapping[str, str]) -> list[str]:
+    """Return the lines of a title and of `name  value` pairs, folded to the width of a terminal."""
+    # Names need not be printable: file names may hold escape sequences that would act on the terminal.
+    indent = max((len(name) for name in rows), default=0) + 4
+    lines = [_printable(title)]
+    for name, value in rows.items():
+        start = f"  {_printable(name)}".ljust(indent)
+        lines.append(textwrap.fill(_printable(value), WIDTH, initial_indent=start, subsequent_indent=" " * indent))
+    return lines
 
 
 def duration(seconds: float) -> str:
