@@ -381,10 +381,10 @@ def test_what_does_not_change_numbers_reruns_nothing() -> None:
         assert not {*MACHINE} & set(stage["params"])
 
 
-def test_only_prepare_watches_the_section_data() -> None:
+def test_only_prepare_and_the_report_watch_the_section_data() -> None:
     for name, stage in graph()["stages"].items():  # how pictures vary is in the manifest, so no key of it must be there
         watched = {key for key in stage["params"] if key.partition(".")[0] == "data"}
-        assert watched == ({"data"} if name == "prepare" else set()), name
+        assert watched == ({"data"} if name in {"prepare", "evaluate"} else set()), name
 
 
 def test_how_many_jobs_run_at_a_time_is_no_part_of_what_was_run(least: Params) -> None:

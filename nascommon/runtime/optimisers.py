@@ -31,9 +31,10 @@ def sgd(module: nn.Module, lr: float, momentum: float, weight_decay: float, *, f
     fused = fused and device.type in ("cpu", "cuda")
     # Only the fused kernel reads the learning rate from the device, as float32; the others would wait for it.
     kept = fused and keeps_numbers(device)
-    rate = torch.full((), lr, device=device) if kept else lr
-    optimiser = torch.optim.SGD(weights, lr=rate, momentum=momentum, weight_decay=weight_decay, fused=fused or None)
+    optimiser = torch.optim.SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused or None)
     if kept:
+        # Afterwards: the optimiser asks whether a rate that it is given is negative, and would wait for the answer.
+        optimiser.param_groups[0]["lr"] = torch.full((), lr, device=device)
         for weight in weights:
             optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
     return optimiser

@@ -1,4 +1,4 @@
-"""Renew what README shows of the first run: `python results/first-run/renew.py` in the project's root, after `make run`.
+"""Renew what README shows of the first run: `python results/first-run/renew.py` after `make run`, in the root.
 
 Keeps the report of data/evaluate and its last lines here, and writes them into README.md. With Chromium on the PATH the
 picture of the report is taken anew, too.
