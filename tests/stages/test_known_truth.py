@@ -40,7 +40,7 @@ def test_on_other_pictures_the_report_says_why_nothing_is_known_and_on_its_own_i
     assert metrics["test_accuracy"] is None
     assert 1 <= metrics["truth_rank"] <= 15_625
     assert metrics["truth_rank_cifar10"] == metrics["truth_rank"]
-    assert f"rank {metrics['truth_rank']:,} of 15,625 on CIFAR-10" in said
+    assert f"Rank {metrics['truth_rank']:,} of 15,625 on CIFAR-10" in said
     results = prepared.json("data/evaluate/results.json")
     assert results["verdict"].startswith("rank ")
     assert results["truth"]["random_search"]["training_seconds"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def test_a_server_that_runs_elsewhere_is_not_started_again(monkeypatch: pytest.M
 def test_the_page_answers_until_it_is_left(store: Store) -> None:
     with served(URI, store.root) as (where, server):
         host, _, port = where.removeprefix("http://").partition("/")[0].partition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        connection.request("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapless-nas")
-        found = json.loads(connection.getresponse().read())["experiment"]
+        with closing(http.client.HTTPConnection(host, int(port), timeout=10)) as connection:
+            connection.request("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapless-nas")
+            found = json.loads(connection.getresponse().read())["experiment"]
         assert f"/experiments/{found['experiment_id']}/" in where
         assert view() in {tag["value"] for tag in found["tags"]}
         assert server is not None
