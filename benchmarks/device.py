@@ -125,6 +125,14 @@ def chosen(all_parts: Iterable[Measurement], only: Sequence[str]) -> list[Measur
     return named if only else parts
 
 
+def command(arguments: Sequence[str]) -> str:
+    """Return the command as it may be read elsewhere: of files that lie outside of here, their names alone."""
+    told = (
+        argument.rpartition("/")[2] if argument.startswith(("/", "~", "..")) else argument for argument in arguments
+    )
+    return " ".join(["python -m benchmarks.device", *told])
+
+
 def attempt(task: Measurement, deadline: Deadline, report: Report) -> dict[str, Any]:
     """Do a part; return its row, whatever happens."""
     name = {"part": task.part, "case": task.case}
@@ -186,8 +194,7 @@ def main(
         parts = chosen(measurements(bench), only or ())
     except (ValueError, ImportError, UserError) as error:
         raise typer.BadParameter(str(error)) from error
-    command = " ".join(["python -m benchmarks.device", *sys.argv[1:]])
-    head = {"command": command, "commit": commit or str(revision(ROOT)), "machine": machine(where)}
+    head = {"command": command(sys.argv[1:]), "commit": commit or str(revision(ROOT)), "machine": machine(where)}
     report = Report(out, head)
     for task in parts:
         row = attempt(task, deadline, report)

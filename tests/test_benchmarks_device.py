@@ -117,6 +117,12 @@ def test_parts_are_chosen_by_name_in_the_order_of_the_names(
     assert [row["case"] for row in rows] == ["da2s", "pcdarts"]
 
 
+def test_the_command_of_a_report_names_no_folder_of_the_machine() -> None:
+    given = ["--out", "/elsewhere/device.json", "--seconds", "9", "--against", "../released/darts", "--data", "data/x"]
+    said = "python -m benchmarks.device --out device.json --seconds 9 --against darts --data data/x"
+    assert device.command(given) == said
+
+
 def test_every_part_is_known_by_a_name_of_its_own_and_others_are_refused(bench: Bench) -> None:
     parts = list(device.measurements(bench))
     assert device.chosen(parts, []) == parts
