@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -114,27 +114,33 @@ def beside(sources: Sequence[Source], others: Sequence[Tensor] = ()) -> Tensor:
     return _plain(banks, tensors)
 
 
+def _sorted(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> tuple[list[Source], Sequence[Tensor]]:
+    """Return the banks with their map and kernels, which come by turns, and the other maps, which come last."""
+    end = 2 * len(banks)
+    return list(zip(banks, tensors[:end:2], tensors[1:end:2], strict=True)), tensors[end:]
+
+
 def _plain(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> Tensor:
-    pairs = zip(banks, tensors[::2], tensors[1::2], strict=False)
-    maps = [*(bank.plain(x, kernels) for bank, x, kernels in pairs), *tensors[2 * len(banks) :]]
+    sources, others = _sorted(banks, tensors)
+    maps = [*(bank.plain(x, kernels) for bank, x, kernels in sources), *others]
     return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
 def _starts(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> list[int]:
     """Return the channels at which the outputs of banks and the other maps begin, and how many there are."""
-    widths = [bank.size(x)[1] for bank, x in zip(banks, tensors[::2], strict=False)]
-    return [0, *accumulate([*widths, *(each.shape[1] for each in tensors[2 * len(banks) :])])]
+    sources, others = _sorted(banks, tensors)
+    return [0, *accumulate([*(bank.size(x)[1] for bank, x, _ in sources), *(each.shape[1] for each in others)])]
 
 
 class _Beside(torch.autograd.Function):
     @staticmethod
     def forward(banks: tuple[Bank, ...], *tensors: Tensor) -> Tensor:
         B, _, rows, columns = banks[0].size(tensors[0])
-        starts = _starts(banks, tensors)
+        starts, (sources, others) = _starts(banks, tensors), _sorted(banks, tensors)
         out = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
-        for bank, x, kernels, start in zip(banks, tensors[::2], tensors[1::2], starts, strict=False):
+        for (bank, x, kernels), start in zip(sources, starts[: len(banks)], strict=True):
             bank_launch.forward(bank, x, kernels, out, start)
-        for start, other in zip(starts[len(banks) :], tensors[2 * len(banks) :], strict=False):
+        for other, start in zip(others, starts[len(banks) : -1], strict=True):
             out[:, start : start + other.shape[1]].copy_(other)
         return out
 
@@ -149,15 +155,14 @@ class _Beside(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         (slope_BDHW,), banks, starts, wanted = slopes, ctx.banks, ctx.starts, ctx.needs_input_grad[1:]
         tensors = ctx.saved_tensors
-        parts = zip(starts[len(banks) :], starts[len(banks) + 1 :], strict=False)
-        of_others = [slope_BDHW[:, start:stop] for start, stop in parts]
+        of_others = [slope_BDHW[:, start:stop] for start, stop in pairwise(starts[len(banks) :])]
         if torch.is_grad_enabled():  # the gradient shall be differentiated itself
-            return None, *_differentiable(banks, tensors, slope_BDHW[:, : starts[len(banks)]], wanted), *of_others
+            of_banks = slope_BDHW[:, : starts[len(banks)]]
+            return None, *_differentiable(banks, tensors, of_banks, wanted[: len(tensors)]), *of_others
         slope_BDHW = bank_launch.pitched(slope_BDHW)
         found: list[Tensor | None] = []
-        for place, (bank, start) in enumerate(zip(banks, starts, strict=False)):
-            x, kernels = tensors[2 * place : 2 * place + 2]
-            of_input, of_kernels = wanted[2 * place : 2 * place + 2]
+        for place, (bank, x, kernels) in enumerate(_sorted(banks, tensors)[0]):
+            start, (of_input, of_kernels) = starts[place], wanted[2 * place : 2 * place + 2]
             found.append(bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start) if of_input else None)
             found.append(bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start) if of_kernels else None)
         return None, *found, *of_others
@@ -167,6 +172,6 @@ def _differentiable(
     banks: Sequence[Bank], tensors: Sequence[Tensor], slope_BDHW: Tensor, wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """Return the gradients of what is wanted, with a history of their own."""
-    needed = [tensor for tensor, want in zip(tensors, wanted, strict=False) if want]
+    needed = [tensor for tensor, want in zip(tensors, wanted, strict=True) if want]
     found = iter(torch.autograd.grad(_plain(banks, tensors), needed, slope_BDHW, create_graph=True) if needed else ())
-    return [next(found) if want else None for _, want in zip(tensors, wanted, strict=False)]
+    return [next(found) if want else None for want in wanted]

@@ -119,18 +119,19 @@ class Abreast:
 
     def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
-        between = self._stage(leaving.first, self._given(leaving.entering, [state.x_BCHW]), [], [])
+        between = self._stage(leaving.first, self._given(leaving.entering, state), [], [])
         parts: Sequence[Tensor] = [] if between is None else [between]
         if between is not None and len(leaving.own) > 1:
             parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
-        sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, [state.x_BCHW])]
+        sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, state)]
         pooled = [kind[0][0](state.x_BCHW) for kind in leaving.pools]
         norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
         return self._stage(leaving.last, sources, pooled, norms)
 
-    def _given(self, sources: Sequence[Source], inputs: Sequence[Tensor]) -> list[tuple[Bank, Tensor, Tensor]]:
-        """Give banks their maps and their kernels; to be asked in their order."""
-        return [(source.bank, x, next(self.kernels)) for source, x in zip(sources, inputs, strict=False)]
+    def _given(self, sources: Sequence[Source], inputs: State | Sequence[Tensor]) -> list[tuple[Bank, Tensor, Tensor]]:
+        """Give banks a state or each its own map, and their kernels; to be asked in their order."""
+        maps = [inputs.x_BCHW] * len(sources) if isinstance(inputs, State) else inputs
+        return [(source.bank, x, next(self.kernels)) for source, x in zip(sources, maps, strict=True)]
 
     def _stage(
         self,
