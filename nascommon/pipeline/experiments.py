@@ -89,9 +89,16 @@ def drop(over: Sequence[Task]) -> None:
     dead = [task.rev for task in over if task.state == "Running"]
     if dead:
         dvc("queue", "kill", *dead)
-        for copy in COPIES.glob("tmp*"):  # what the dead have left; checkpoints are not in it
+        for copy in abandoned():  # what the dead have left; checkpoints are not in it
             shutil.rmtree(copy, ignore_errors=True)
     dvc("queue", "remove", *(task.rev for task in over))
+
+
+def abandoned() -> list[Path]:
+    """Return DVC's copies of the project in which nobody works: another experiment may run beside the queue."""
+    places = [Path(process.info["cwd"] or "/") for process in psutil.process_iter(["cwd"])]
+    copies = [copy.resolve() for copy in COPIES.glob("tmp*")]
+    return [copy for copy in copies if not any(place.is_relative_to(copy) for place in places)]
 
 
 def last_words(rev: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,18 @@ def test_what_git_or_dvc_refuses_is_one_line(project: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", str(project))
     with pytest.raises(UserError, match="dvc: not on the PATH"):
         experiments.tasks()
+
+
+def test_a_copy_in_which_somebody_works_is_left_alone(project: Path) -> None:
+    left, used = (project / COPIES / name for name in ("tmp_left", "tmp_used"))
+    left.mkdir(parents=True)
+    (used / "data").mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"], cwd=used / "data") as worker:
+        try:
+            assert experiments.abandoned() == [left.resolve()]
+        finally:
+            worker.kill()
+    assert set(experiments.abandoned()) == {left.resolve(), used.resolve()}
 
 
 @pytest.mark.slow
