@@ -67,9 +67,21 @@ class Evidence:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that the method ran with under these settings, as they are tracked."""
-        method, settings = self.params.search.method, method_hash(self.params)
-        return sorted({run.seed for run in self.alike if run.method == method and run.settings == settings})
+        """Seeds that the method ran with under these settings, in this run and in those that are tracked."""
+        settings = method_hash(self.params)
+        own = set() if self.results is None else {self.params.seed}
+        return sorted(own | {run.seed for run in self.tried if run.settings == settings})
+
+    @property
+    def tried(self) -> list[FinishedRun]:
+        """Tracked runs of the method, whatever its own settings."""
+        return [run for run in self.alike if run.method == self.params.search.method]
+
+    @property
+    def variants(self) -> set[str]:
+        """Hashes of the method's own settings, in this run and in those that are tracked."""
+        own = set() if self.results is None else {method_hash(self.params)}
+        return own | {run.settings for run in self.tried}
 
     @property
     def whose_runs(self) -> str:

@@ -95,12 +95,10 @@ def ablations(evidence: Evidence) -> Answer:
     method = evidence.params.search.method
     if method == RANDOM:
         return does_not_apply("random search has no parts to leave out")
-    variants = {run.settings for run in evidence.alike if run.method == method}
-    if len(variants) > 1:
-        return kept(f"{len(variants)} variants of {method} are tracked with these settings")
-    return broken(
-        f"{len(variants)} variant of {method} tracked with these settings", "`ls experiments` lists ablations"
-    )
+    count = len(evidence.variants)
+    if count > 1:
+        return kept(f"{count} variants of {method} ran with these settings")
+    return broken(f"{count} variant of {method} ran with these settings", "`ls experiments` lists ablations")
 
 
 def same_evaluation(evidence: Evidence) -> Answer:
@@ -167,12 +165,11 @@ def tuning(evidence: Evidence) -> Answer:
     differing = sorted(key for key in mine.keys() | usual.keys() if mine.get(key) != usual.get(key))
     if not differing:
         return kept(f"{method} has its paper's settings; nothing was tuned")
-    tried = [run for run in evidence.alike if run.method == method]
-    variants = {run.settings for run in tried}
+    variants = evidence.variants
     what = f"{len(differing)} settings of {method} are not the paper's ({some(differing)})"
     if len(variants) > 1:
-        spent = sum(run.metrics.get("total_seconds", 0.0) for run in tried)
-        return kept(f"{what}; {len(variants)} variants are tracked, {duration(spent)} in all")
+        spent = sum(run.metrics.get("total_seconds", 0.0) for run in evidence.tried)
+        return kept(f"{what}; {len(variants)} variants were tried, {duration(spent)} in those that are tracked")
     return broken(f"{what}, and no other variant is tracked", "say in the results how they were found and at what cost")
 
 
