@@ -127,9 +127,9 @@ def _read_graph(path: Path) -> Found:
 def _read_python(path: Path) -> Found:
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
-    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    # The file as it is: an import would take bytecode of one that had the same size within the same second.
+    exec(compile(path.read_bytes(), path, "exec"), module.__dict__)  # noqa: S102 -- we have just written it
     classifier: Found = module.load()
     return classifier
 
