@@ -29,7 +29,10 @@ def atomic(path: Path) -> Iterator[Path]:
         # tables and pictures choose their format by it; with the process in it, as two may write at a time.
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             yield temporary
+            temporary.chmod(mode)  # some writers, as that of safetensors, put a file in its place that is theirs alone
             # Without it a power cut may leave the new name with no content: a rename may reach the disk before data.
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())

@@ -74,7 +74,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, place: str, rea
 def test_a_file_has_the_permissions_of_an_ordinary_one(tmp_path: Path, umask: Any, mask: int, mode: int) -> None:
     umask(mask)
     artefacts.write_text(tmp_path / "a.txt", "a")
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+    artefacts.write_tensors(tmp_path / "a.safetensors", TENSORS)
+    artefacts.write_table(tmp_path / "a.parquet", TABLE)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {mode}
     assert umask(0o022) == mask, "the umask of the process is as it was"
 
 
