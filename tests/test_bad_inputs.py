@@ -138,6 +138,7 @@ def test_a_params_file_that_is_none_is_refused(tmp_path: Path, text: Text) -> No
         load_params(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSALS, ids=lambda case: case.name)
 def test_a_stage_refuses_in_one_message_with_status_2(
     case: Refusal, request: pytest.FixtureRequest, tmp_path: Path

@@ -158,6 +158,7 @@ def test_cutout_zeroes_a_square_clipped_at_the_borders() -> None:
     assert min(zeros) >= 4
 
 
+@pytest.mark.slow
 def test_a_search_is_timed_in_parts_that_add_up(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
     result = call(search.main, "--method", "darts", "--steps", "2", "--batch", "2", "--channels", "2", "--cells", "3",

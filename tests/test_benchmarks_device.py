@@ -54,6 +54,7 @@ def options(params: Path, out: Path) -> list[str]:
             "--commit", "abc"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     result = call(device.main, *options(params, out))
@@ -144,6 +145,7 @@ def test_wrong_results_end_with_a_status_of_their_own(
     assert json.loads(out.read_text())["rows"][0]["twin"] == "nan"
 
 
+@pytest.mark.slow
 def test_without_time_nothing_is_begun(params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "report.json"
     monkeypatch.setattr(device, "LEAST_SECONDS", 1e6)

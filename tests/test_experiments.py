@@ -107,6 +107,7 @@ def chosen(call: Call, preset: str, folder: Path) -> Settings:
     return params.method_settings()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("file", FILES)
 def test_every_run_is_possible_and_unlike_the_others(file: str, preset: str, folder: Path) -> None:

@@ -71,6 +71,7 @@ def test_the_supernet_of_every_method_in_training(name: str, gpu: torch.device) 
     assert out.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each_method())
 def test_the_supernet_of_every_method_is_scored(name: str, gpu: torch.device) -> None:
     state = state_of(name, gpu)
@@ -89,6 +90,7 @@ def test_the_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
         assert devices(hits(state, weighted_mixing(state, genotype), [batch], [batch])) == {"cpu"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_every_published_network_in_training(name: str, gpu: torch.device) -> None:
     network = Network(PUBLISHED[name], NetworkSpec(4, 3, CLASSES, precision="bfloat16"))

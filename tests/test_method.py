@@ -28,7 +28,7 @@ from nascommon.space.operations import CANDIDATES
 from nascommon.space.space import SPACES, find_space
 from nascommon.space.supernet import SupernetSpec
 from nascommon.space.topology import Topology
-from tests.methods.smoke import smoke_settings
+from tests.methods.smoke import each_method, smoke_settings
 from tests.search.small import CPU, tiny_data
 from tests.space.kinds import space_of, two
 
@@ -74,7 +74,7 @@ def test_every_recipe_makes_a_record_whose_first_phase_has_the_size_asked_for(na
             method.batch_size = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", each_method())
 def test_every_method_runs_and_yields_a_genotype_of_the_topology(name: str) -> None:
     method = REGISTRY[name].recipe(smoke_settings(name), SearchSize(4, 3, find_space("darts", 3)))
     topology = Topology(3)

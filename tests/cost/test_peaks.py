@@ -72,6 +72,7 @@ def test_a_larger_batch_needs_more_and_an_eigenvalue_more_still() -> None:
     assert needs(darts) < needs(replace(darts, batch_size=16)) < needs(replace(darts, batch_size=16), watched=16)
 
 
+@pytest.mark.slow
 def test_half_as_wide_numbers_need_less() -> None:
     method = method_of("darts")
     specs = [replace(spec_of(method), precision=precision) for precision in ("float32", "bfloat16")]
@@ -90,6 +91,7 @@ def test_the_steps_in_the_space_of_nasbench201_run_without_data(name: str) -> No
         assert peak_bytes(lambda: search_steps(steady, spec, SHAPE, 0, 1, META)) > 0  # noqa: B023
 
 
+@pytest.mark.slow
 def test_one_operation_an_edge_needs_less_than_all() -> None:
     assert needs(method_of("gdas")) < needs(replace(method_of("gdas"), sample=None)) / 2
 
@@ -100,6 +102,7 @@ def test_the_copies_of_an_induced_pass_are_counted() -> None:
     assert needs(with_copies) > needs(replace(with_copies, passes=(Soft(),)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [3])
 def test_pieces_divide_what_a_step_takes_for_its_images(pieces: int) -> None:
     """A search of so many images in so many pieces takes what one of a piece takes, and their images."""

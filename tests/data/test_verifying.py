@@ -38,6 +38,7 @@ def test_headers_do_not_decode_and_say_so(make: Make, folder: Path) -> None:
         make(**{**settings, "verify": "decode"})
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_finds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
     alone = decode_all(folder, names)

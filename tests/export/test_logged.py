@@ -47,6 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainedNetwork
     return folder, trained
 
 
+@pytest.mark.slow
 def test_pyfunc_takes_arrays_and_paths_in_a_process_without_this_package(home: tuple[Path, TrainedNetwork]) -> None:
     folder, trained = home
     script = (

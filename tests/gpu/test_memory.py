@@ -67,6 +67,7 @@ def predicted_bytes(program: Program, device: torch.device) -> int:
         return memory.peak_bytes(lambda: program(META))
 
 
+@pytest.mark.slow
 @on_devices("what", ["darts", "pcdarts", "retrain"], everyday=["darts", "retrain"])
 def test_the_peak_of_a_step_is_predicted(device: torch.device, what: str) -> None:
     program = training(device) if what == "retrain" else steps_of(what, device)
@@ -75,6 +76,7 @@ def test_the_peak_of_a_step_is_predicted(device: torch.device, what: str) -> Non
     assert predicted == pytest.approx(peak_bytes(lambda: program(device), device), rel=WITHIN)
 
 
+@pytest.mark.slow
 def test_so_is_that_of_recorded_steps(device: torch.device, record: Record) -> None:
     method, spec, shape = searching("darts", device)
     predicted = predicted_bytes(steps_of("darts", device), device)

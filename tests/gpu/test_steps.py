@@ -127,6 +127,7 @@ class Frozen(Rehearsal):
         super().replay()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "name"), [(Stale, "darts"), (Frozen, "sdarts"), (Frozen, "drnas")])
 def test_the_gate_is_shut_to_wrong_recordings(fault: Callable[..., Recording], name: str) -> None:
     found = verdict(name, CPU, fault)
@@ -140,6 +141,7 @@ def test_the_gate_is_shut_to_a_supernet_that_is_not_the_twin(monkeypatch: pytest
     assert verdict("random", CPU, Rehearsal).twin > gate.TWIN_TOLERANCE
 
 
+@pytest.mark.slow
 def test_the_gate_is_shut_to_a_kernel_that_is_wrong_in_float32_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     right = AveragePool.forward
     monkeypatch.setattr(

@@ -102,6 +102,7 @@ def test_a_search_killed_after_any_epoch_resumes_bit_identical(name: str, tmp_pa
         assert done == [last + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", each_method())
 def test_a_search_killed_in_the_middle_of_any_later_pass_resumes_bit_identical(name: str, tmp_path: Path) -> None:
     method = smoke_method(name)
@@ -267,6 +268,7 @@ def test_ecdarts_killed_between_two_induced_models_still_keeps_the_better_first(
     assert equal(left(resumed), left(outcome))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_custom_method_of_many_parts_resumes_bit_identical(after: int, tmp_path: Path) -> None:
     method = smoke_method(

@@ -297,6 +297,7 @@ def test_samplers_draw_in_every_step_and_leave_scores_to_the_mean_of_their_draws
     assert [draws(state, use) for use in ("weights", "architecture", "evaluation")] == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gdas", "drnas", "random"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_mixing_weights_of_scores_are_what_the_draws_are_on_average(name: str, seed: int) -> None:

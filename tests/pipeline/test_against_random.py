@@ -70,6 +70,7 @@ def test_as_many_hits_are_a_tie_however_they_fall_on_the_trainings() -> None:
     assert {Known(group).mean for group in groups} == {winner.accuracy}
 
 
+@pytest.mark.slow
 def test_the_report_compares_with_a_bank_and_says_how_much_of_it_is_noise(searched: Project) -> None:
     draw = np.random.default_rng(0)
     groups = [

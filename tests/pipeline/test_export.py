@@ -55,6 +55,7 @@ def same(found: list[list[list[float]]], expected: list[torch.Tensor]) -> None:
 GIVEN = "import json, torch\ngiven = [torch.tensor(one, dtype=torch.uint8) for one in json.load(open('given.json'))]\n"
 
 
+@pytest.mark.slow
 def test_onnx_runs_in_onnxruntime_alone(trained: TrainedNetwork, capsys: pytest.CaptureFixture[str]) -> None:
     export("onnx", Path("home"))
     worst = re.search(r"worst difference +(\S+) of a probability", capsys.readouterr().out)
@@ -77,6 +78,7 @@ def test_onnx_runs_in_onnxruntime_alone(trained: TrainedNetwork, capsys: pytest.
     assert b"nascommon" not in Path("home/classifier.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_program_of_torch_export_runs_in_torch_alone(trained: TrainedNetwork) -> None:
     export("torch_export", Path("home"))
     expected = asked(trained, Path("home"))

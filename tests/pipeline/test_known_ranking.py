@@ -73,6 +73,7 @@ def test_known_architectures_are_scored_on_so_many_images(searched: Project, wan
     assert counts.max() - counts.min() <= 1
 
 
+@pytest.mark.slow
 def test_without_a_bank_that_applies_architectures_are_trained_and_the_reason_is_said(searched: Project) -> None:
     said = with_bank(searched, ACCURACIES).stage("kendall_tau")
     assert "kendall_tau: the bank knows 12 architectures, and 39 are needed, so architectures are trained now" in said

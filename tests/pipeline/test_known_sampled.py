@@ -108,6 +108,7 @@ def test_the_stage_ranks_what_the_weights_draw(searched: Project, monkeypatch: p
     assert pd.read_csv(searched.folder / "data/kendall_tau/sampled.csv")["known"].tolist() == again
 
 
+@pytest.mark.slow
 def test_a_bank_knows_hardly_any_and_0_draws_none(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with_bank(searched, [(0.5 + index / 100,) for index in range(12)])
     searched.change(kendall_tau__truth="bank", kendall_tau__known_by_epoch=0, kendall_tau__known_sampled=8)

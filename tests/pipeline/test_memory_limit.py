@@ -230,6 +230,7 @@ KEYS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", list(KEYS))
 def test_every_long_stage_refuses_before_its_first_step(
     stage: str, searched: Project, monkeypatch: pytest.MonkeyPatch

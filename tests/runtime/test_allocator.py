@@ -30,6 +30,7 @@ def faults(how: str) -> int:
     return int(subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so readily")
 def test_freed_memory_is_kept_for_the_next_step() -> None:
     assert faults("keep") < faults("usual") / 5

@@ -407,6 +407,7 @@ with folder.exclusive(identity):
 """
 
 
+@pytest.mark.slow
 def test_a_running_process_keeps_its_folder_and_its_death_lets_go(tmp_path: Path) -> None:
     def start(code: str) -> subprocess.Popen[str]:
         process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), code], stdin=subprocess.PIPE,

@@ -133,6 +133,7 @@ def threads(_number: int, _tell: Tell) -> int:
     return torch.get_num_threads()
 
 
+@pytest.mark.slow
 def test_each_process_computes_with_its_threads() -> None:
     assert Processes(2, threads=3).run(pieces(threads, 2)) == [3, 3]
 
@@ -153,6 +154,7 @@ def test_an_exception_names_the_piece_and_shows_where_it_was_raised() -> None:
     assert "in fails" in "".join(raised.value.__notes__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "said"),
     [
@@ -169,6 +171,7 @@ def test_what_the_user_can_mend_is_one_line_that_names_the_piece(work: Callable[
     assert time.monotonic() - started < PATIENCE
 
 
+@pytest.mark.slow
 def test_an_exception_here_ends_the_processes() -> None:
     pids: set[int] = set()
 
@@ -191,6 +194,7 @@ PARENT = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_process_outlives_its_parent(number: signal.Signals) -> None:
     if number == signal.SIGINT and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

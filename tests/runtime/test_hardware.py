@@ -85,6 +85,7 @@ print(subprocess.run([sys.executable, "-c", sys.argv[2]], check=True, capture_ou
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process begins with no peak of its own")
 def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
     parent = 1536 * 2**20

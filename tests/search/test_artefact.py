@@ -125,6 +125,7 @@ def test_weights_of_another_supernet_are_refused(searched: tuple[Outcome, Path],
     assert "\n" not in str(caught.value)  # one sentence, not torch's list of every tensor
 
 
+@pytest.mark.slow
 def test_whatever_value_is_changed_by_hand_it_is_read_or_refused_on_one_line(
     searched: tuple[Outcome, Path], tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ def test_another_choice_gives_another_search(name: str) -> None:
     assert not equal(left(replace(before, **{case.field: case.to}), case.side), left(before, case.side))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHASES)
 def test_another_phase_gives_another_search(name: str) -> None:
     two = replace(BASE, phases=(PHASE, PHASE))

@@ -289,6 +289,7 @@ def resumed(method: Method, path: Path, hook: str, after: int) -> tuple[Outcome,
     return outcome, done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
 def test_a_search_killed_after_any_epoch_ends_bit_identical(two_phases: Watched, tmp_path: Path, epochs: int) -> None:
     outcome, done = resumed(TWO_PHASES, tmp_path / "search.ckpt", "on_epoch", epochs)

@@ -72,7 +72,10 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
     return all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("name", ["pdarts", "sdarts", "gumbel", "dartsminus", "da2s"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("sdarts", "dartsminus", "da2s")]
+
+
+@pytest.mark.parametrize("name", ["pdarts", "gumbel", *OTHERS])
 def test_a_search_ends_where_eager_steps_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With rates, skip dropout, reach of noise, temperature, strength of the skip and penalties that change."""
     method = method_of(name)

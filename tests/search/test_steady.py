@@ -102,6 +102,7 @@ def test_a_step_never_waits_for_the_device_nor_copies_to_it(name: str) -> None:
     assert len(device.log) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Unrolled(), UnrolledExact()], ids=str)
 def test_nor_does_an_unrolled_step(kind: Approximation) -> None:
     state = started("darts", META, arch_gradient=ArchGradient(kind))

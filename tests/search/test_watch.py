@@ -49,6 +49,7 @@ def test_the_eigenvalue_is_the_largest_of_the_exact_hessian(monkeypatch: pytest.
     assert hessian_eigenvalue(state, data) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_logits_without_a_say_do_not_change_the_eigenvalue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nascommon.search.watch.ITERATIONS", 400)
     monkeypatch.setattr("nascommon.search.watch.TOLERANCE", 1e-9)

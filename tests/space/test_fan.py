@@ -50,6 +50,7 @@ def statistics(supernet: Supernet) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in supernet.named_buffers() if "num_batches" not in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divisor", [1, 2])
 @pytest.mark.parametrize("stacked", [fan.STACKED, 0])
 def test_running_statistics_are_those_of_every_edge_for_itself(

@@ -27,6 +27,7 @@ def test_random_architectures_are_drawn_from_the_candidates_and_nodes_of_the_sea
     assert len(prepared.json("data/baseline/random_000/network.json")["genotype"]["normal"]["nodes"]) == 3
 
 
+@pytest.mark.slow
 def test_methods_of_one_space_leave_the_same_file_for_the_baseline(prepared: Project) -> None:
     spaces = []
     for method in ("darts", "fairdarts", "random"):  # with none and without it

@@ -72,6 +72,7 @@ def test_the_ranking_is_told_with_intervals_and_a_p_value_that_is_not_rounded_to
 # --- what a stage prints
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "repeated"), [("search", ["valid acc"]), ("retrain", ["train acc", "valid acc", "train loss"])]
 )

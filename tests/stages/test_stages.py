@@ -196,6 +196,7 @@ def test_without_transfer_data_prepare_leaves_every_output_that_dvc_wants(prepar
     assert list((folder / "test").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
     prepared.change(search__method="random").stages("search", "discretize")
     genotype = prepared.json("data/discretize/genotype.json")
@@ -206,6 +207,7 @@ def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
     assert samples[0]["genotype"]["normal"] == genotype["normal"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["search", "discretize"])
 def test_a_given_genotype_that_is_nowhere_is_refused_before_the_work(prepared: Project, stage: str) -> None:
     prepared.change(discretize__genotype="DARTS_V3")
@@ -229,6 +231,7 @@ def test_a_given_genotype_of_another_space_is_refused_before_the_work(prepared: 
     assert not (prepared.folder / "data/search").exists()
 
 
+@pytest.mark.slow
 def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> None:
     own = finished.json("data/discretize/genotype.json")
     gaps = finished.metrics("discretize")
@@ -271,6 +274,7 @@ def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finish
     assert "python -m stages.gaps" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
     prepared.change(search__method="random", methods__random__epochs=0, methods__random__samples=1)
     result = prepared.stages(*BEFORE_EVALUATE, "evaluate")
@@ -317,6 +321,7 @@ def test_a_rate_too_high_ends_in_one_line_that_names_the_stage_the_epoch_and_the
     assert searched.json("data/discretize/genotype.json") == genotype
 
 
+@pytest.mark.slow
 def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
     searched: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +356,7 @@ def test_a_ranking_of_too_few_that_did_not_diverge_is_refused(searched: Project)
     assert not (searched.folder / "data/kendall_tau/ranking.json").exists()
 
 
+@pytest.mark.slow
 def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
     searched.change(kendall_tau__mode="multi_run", kendall_tau__retest=False).stage("kendall_tau")
     table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")
@@ -359,6 +365,7 @@ def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Proj
     assert searched.json("data/metrics/kendall_tau.json")["retest_tau_b"] is None
 
 
+@pytest.mark.slow
 def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
     searched.change(kendall_tau__mode="trajectory").stage("kendall_tau")
     rows = searched.json("data/kendall_tau/ranking.json")["trajectory"]
@@ -366,7 +373,8 @@ def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
     assert (searched.folder / "data/kendall_tau/trajectory.csv").is_file()
 
 
-@pytest.mark.parametrize("score", ["inherited_val", pytest.param("supernet_val", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("score", ["inherited_val", "supernet_val"])
 def test_epochs_of_one_search_are_ranked(prepared: Project, score: str) -> None:
     prepared.change(
         methods__darts__epochs=6, search__snapshots=6, kendall_tau__source="epochs", kendall_tau__search_score=score,

@@ -71,6 +71,7 @@ def fail(store: Store, key: str, *losses: float, **changed: Any) -> str:
     return str(store.stage(key).info.run_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "problem", "status"),
     [

@@ -144,6 +144,7 @@ def test_side_by_side_ends_bit_identical_and_takes_up_what_is_finished_and_what_
     assert [file.name for file in sorted(tmp_path.rglob("*.ckpt"))] == ["a-again.ckpt", "a.ckpt", "b.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_job_that_diverges_is_reported_and_the_others_are_trained_as_ever(
     alone: list[Trained], tmp_path: Path, processes: int
