@@ -207,7 +207,7 @@ class Table:
         """Return whether the time is up."""
         return time.monotonic() > self.end
 
-    def add(self, case: Case, way: str, **found: Any) -> None:
+    def add(self, case: object, way: str, **found: Any) -> None:
         """Take a row, and print it."""
         self.rows.append({"case": str(case), "way": way, **found})
         figures = " ".join(f"{name} {value:.4g}" for name, value in found.items() if isinstance(value, float))

@@ -1,4 +1,4 @@
-"""Depthwise convolutions of several kinds and edges that read one map, computed at once and laid beside each other.
+"""Depthwise convolutions of several kinds and edges that read one map, and pools, computed at once beside each other.
 
 Sides, dilations and edges differ, the map is the same: a GPU of NVIDIA reads it in one launch that writes the outputs
 of all of them where they are wanted, its gradient is one sum over all of them, and so are the gradients of their
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -23,6 +23,9 @@ from torch.nn import functional
 
 from nascommon.kernels import bank_launch
 from nascommon.kernels.depthwise import repeated_channels
+from nascommon.kernels.pools import Pools
+from nascommon.kernels.pools import forward as pools_forward
+from nascommon.kernels.pools import gradient as pools_gradient
 
 
 @dataclass(frozen=True)
@@ -99,79 +102,104 @@ Source = tuple[Bank, Tensor, Tensor]
 all channels of a tap one after the other."""
 
 
-def beside(sources: Sequence[Source], others: Sequence[Tensor] = ()) -> Tensor:
-    """Return the outputs of banks and other maps of their size beside each other [B, D, H', W'], channels last.
+Pooled = tuple[Pools, Tensor]
+"""Pools and their map."""
+
+
+def beside(sources: Sequence[Source], pooled: Pooled | None = None) -> Tensor:
+    """Return the outputs of banks, then of pools, beside each other [B, D, H', W'], channels last.
 
     Args:
-        sources: at least one.
-        others: maps of the same type and size.
+        sources: banks; there may be none if there are pools.
+        pooled: pools of the same size of output.
     """
-    banks = tuple(bank for bank, _, _ in sources)
-    tensors = [*(each for _, x, kernels in sources for each in (x, kernels)), *others]
-    if all(bank_launch.launches(bank, x) for bank, x, _ in sources):
-        out: Tensor = _Beside.apply(banks, *tensors)
+    banks, pools = tuple(bank for bank, _, _ in sources), None if pooled is None else pooled[0]
+    tensors = [each for _, x, kernels in sources for each in (x, kernels)]
+    tensors += [] if pooled is None else [pooled[1]]
+    launched = [bank_launch.launches(bank, x) for bank, x, _ in sources]
+    if all(launched) and (pooled is None or pooled[0].launches(pooled[1])):
+        out: Tensor = _Beside.apply(banks, pools, *tensors)[0]
         return out
-    return _plain(banks, tensors)
+    return _plain(banks, pools, tensors)
 
 
-def _sorted(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> tuple[list[Source], Sequence[Tensor]]:
-    """Return the banks with their map and kernels, which come by turns, and the other maps, which come last."""
+def _sorted(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> list[Source]:
+    """Return the banks with their map and kernels, which come by turns; the map of the pools comes last."""
     end = 2 * len(banks)
-    return list(zip(banks, tensors[:end:2], tensors[1:end:2], strict=True)), tensors[end:]
+    return list(zip(banks, tensors[:end:2], tensors[1:end:2], strict=True))
 
 
-def _plain(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> Tensor:
-    sources, others = _sorted(banks, tensors)
-    maps = [*(bank.plain(x, kernels) for bank, x, kernels in sources), *others]
+def _plain(banks: Sequence[Bank], pools: Pools | None, tensors: Sequence[Tensor]) -> Tensor:
+    maps = [bank.plain(x, kernels) for bank, x, kernels in _sorted(banks, tensors)]
+    maps += [] if pools is None else [pools.plain(tensors[-1])]
     return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
-def _starts(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> list[int]:
-    """Return the channels at which the outputs of banks and the other maps begin, and how many there are."""
-    sources, others = _sorted(banks, tensors)
-    return [0, *accumulate([*(bank.size(x)[1] for bank, x, _ in sources), *(each.shape[1] for each in others)])]
+def _sizes(banks: Sequence[Bank], pools: Pools | None, tensors: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
+    """Return the shapes of all outputs."""
+    sizes = [bank.size(x) for bank, x, _ in _sorted(banks, tensors)]
+    return sizes if pools is None else [*sizes, pools.size(tensors[-1])]
 
 
 class _Beside(torch.autograd.Function):
+    """Returns beside the outputs what pools keep for their gradient."""
+
     @staticmethod
-    def forward(banks: tuple[Bank, ...], *tensors: Tensor) -> Tensor:
-        B, _, rows, columns = banks[0].size(tensors[0])
-        starts, (sources, others) = _starts(banks, tensors), _sorted(banks, tensors)
+    def forward(banks: tuple[Bank, ...], pools: Pools | None, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
+        sizes = _sizes(banks, pools, tensors)
+        starts, (B, _, rows, columns) = [0, *accumulate(size[1] for size in sizes)], sizes[0]
         out = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
-        for (bank, x, kernels), start in zip(sources, starts[: len(banks)], strict=True):
+        for (bank, x, kernels), start in zip(_sorted(banks, tensors), starts[: len(banks)], strict=True):
             bank_launch.forward(bank, x, kernels, out, start)
-        for other, start in zip(others, starts[len(banks) : -1], strict=True):
-            out[:, start : start + other.shape[1]].copy_(other)
-        return out
+        if pools is None:
+            return out, None
+        return out, pools_forward(pools, tensors[-1], out[:, starts[len(banks)] :])
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        del output
-        ctx.banks, *tensors = inputs
-        ctx.starts = _starts(ctx.banks, tensors)
-        ctx.save_for_backward(*tensors[: 2 * len(ctx.banks)])
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
+        ctx.banks, ctx.pools, *tensors = inputs
+        taps = output[1:] if ctx.pools else ()
+        ctx.mark_non_differentiable(*taps)
+        ctx.set_materialize_grads(False)
+        ctx.starts = [0, *accumulate(size[1] for size in _sizes(ctx.banks, ctx.pools, tensors))]
+        # Of a bank that reads the map of the pools, they add to the gradient.
+        ctx.onto = next((place for place, x in enumerate(tensors[:-1]) if ctx.pools and x is tensors[-1]), None)
+        ctx.save_for_backward(*tensors, *taps)
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        (slope_BDHW,), banks, starts, wanted = slopes, ctx.banks, ctx.starts, ctx.needs_input_grad[1:]
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+        (slope_BDHW, _), banks, pools, wanted = slopes, ctx.banks, ctx.pools, ctx.needs_input_grad[2:]
+        if slope_BDHW is None:
+            return None, None, *(None for _ in wanted)
         tensors = ctx.saved_tensors
-        of_others = [slope_BDHW[:, start:stop] for start, stop in pairwise(starts[len(banks) :])]
         if torch.is_grad_enabled():  # the gradient shall be differentiated itself
-            of_banks = slope_BDHW[:, : starts[len(banks)]]
-            return None, *_differentiable(banks, tensors, of_banks, wanted[: len(tensors)]), *of_others
+            return None, None, *_differentiable(banks, pools, tensors[: len(wanted)], slope_BDHW, wanted)
         slope_BDHW = bank_launch.pitched(slope_BDHW)
         found: list[Tensor | None] = []
-        for place, (bank, x, kernels) in enumerate(_sorted(banks, tensors)[0]):
-            start, (of_input, of_kernels) = starts[place], wanted[2 * place : 2 * place + 2]
+        for place, (bank, x, kernels) in enumerate(_sorted(banks, tensors)):
+            start, (of_input, of_kernels) = ctx.starts[place], wanted[2 * place : 2 * place + 2]
             found.append(bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start) if of_input else None)
             found.append(bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start) if of_kernels else None)
-        return None, *found, *of_others
+        if pools is None:
+            return None, None, *found
+        if not wanted[-1]:
+            return None, None, *found, None
+        onto, of_pools = None, slope_BDHW[:, ctx.starts[len(banks)] :]
+        if ctx.onto is not None:
+            onto, found[ctx.onto] = found[ctx.onto], None
+        return None, None, *found, pools_gradient(pools, of_pools, tensors[-1], tensors[-2], onto)
 
 
 def _differentiable(
-    banks: Sequence[Bank], tensors: Sequence[Tensor], slope_BDHW: Tensor, wanted: Sequence[bool]
+    banks: Sequence[Bank],
+    pools: Pools | None,
+    tensors: Sequence[Tensor],
+    slope_BDHW: Tensor,
+    wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return the gradients of what is wanted, with a history of their own."""
-    needed = [tensor for tensor, want in zip(tensors, wanted, strict=True) if want]
-    found = iter(torch.autograd.grad(_plain(banks, tensors), needed, slope_BDHW, create_graph=True) if needed else ())
+    # Read under names of their own, so that what a bank and the pools read alike gets a gradient from each.
+    given = [tensor.view_as(tensor) for tensor in tensors]
+    needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(_plain(banks, pools, given), needed, slope_BDHW, create_graph=True))
     return [next(found) if want else None for want in wanted]

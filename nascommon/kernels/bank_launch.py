@@ -5,7 +5,7 @@ How a launch is cut into programs depends on shapes and types alone, so that sum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -71,20 +71,26 @@ def launches(bank: Bank, x_BCHW: Tensor) -> bool:
     fits = all(
         kind.side in SIDES and kind.dilation <= MOST_DILATION and kind.groups <= MOST_GROUPS for kind in bank.kinds
     )
-    small = max(bank.groups, 1) * x_BCHW.numel() < LARGEST
-    known = x_BCHW.dtype in TYPES and len(bank.kinds) <= MOST_KINDS
-    return on_cuda(x_BCHW) and fits and small and known and triton_is_there()
+    return fits and len(bank.kinds) <= MOST_KINDS and takes(x_BCHW, max(bank.groups, 1))
+
+
+def takes(x_BCHW: Tensor, times: int) -> bool:
+    """Return whether kernels in Triton can make so many times the numbers of this map of it."""
+    return on_cuda(x_BCHW) and x_BCHW.dtype in TYPES and times * x_BCHW.numel() < LARGEST and triton_is_there()
 
 
 def pitched(x_BCHW: Tensor) -> Tensor:
     """Return the map as it is if its pixels lie one after the other at equal distances, or else a copy."""
-    _, C, H, W = x_BCHW.shape
+    B, C, H, W = x_BCHW.shape
     pitch = x_BCHW.stride(3)
     strides = (H * W * pitch, 1, W * pitch, pitch)
     same = all(
         size == 1 or is_ == wanted for size, is_, wanted in zip(x_BCHW.shape, x_BCHW.stride(), strides, strict=True)
     )
-    return x_BCHW if same and pitch >= C else x_BCHW.contiguous(memory_format=torch.channels_last)
+    if same and pitch >= C:
+        return x_BCHW
+    # Not ``contiguous``: a map of a single pixel is that in every layout, and its stride says nothing.
+    return x_BCHW.new_empty(B, H, W, C).permute(0, 3, 1, 2).copy_(x_BCHW)
 
 
 def forward(bank: Bank, x_BCHW: Tensor, kernels_M: Tensor, out_BDHW: Tensor, start: int) -> None:
@@ -211,7 +217,7 @@ def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank:
 
 
 BANK = "int start, int[] kinds, int stride, bool shared, bool relu"
-OPERATORS = {
+OPERATORS: dict[str, tuple[str, Callable[..., None]]] = {
     "bank_forward": (f"(Tensor x, Tensor kernels, Tensor(a!) out, {BANK}) -> ()", _forward),
     "bank_input_gradient": (
         f"(Tensor slope, Tensor kernels, Tensor x, Tensor(a!) out, {BANK}) -> ()",
@@ -220,7 +226,18 @@ OPERATORS = {
     "bank_kernel_gradient": (f"(Tensor slope, Tensor x, Tensor(a!) parts, {BANK}) -> ()", _kernel_gradient),
 }
 LIBRARY = torch.library.Library("nascommon", "DEF")  # type: ignore[no-untyped-call]
-for _name, (_schema, _launched) in OPERATORS.items():
-    LIBRARY.define(_name + _schema)  # type: ignore[no-untyped-call]
-    for _key, _call in (("CUDA", _launched), ("CPU", _launched), ("Meta", lambda *_: None)):
-        LIBRARY.impl(_name, _call, _key)  # type: ignore[no-untyped-call]
+
+
+def register(operators: Mapping[str, tuple[str, Callable[..., None]]]) -> None:
+    """Make launches operators of PyTorch; of tensors without data they do nothing.
+
+    Args:
+        operators: by name a schema and what launches.
+    """
+    for name, (schema, launched) in operators.items():
+        LIBRARY.define(name + schema)  # type: ignore[no-untyped-call]
+        for key, call in (("CUDA", launched), ("CPU", launched), ("Meta", lambda *_: None)):
+            LIBRARY.impl(name, call, key)  # type: ignore[no-untyped-call]
+
+
+register(OPERATORS)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nascommon.kernels.bank import Bank, beside
+from nascommon.kernels.bank import Bank, Pooled, beside
 from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
 from nascommon.kernels.concatenation import with_first
 from nascommon.kernels.home import on_cpu
@@ -119,14 +119,15 @@ class Abreast:
 
     def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
-        between = self._stage(leaving.first, self._given(leaving.entering, state), [], [])
+        between = self._stage(leaving.first, self._given(leaving.entering, state), None, [])
         parts: Sequence[Tensor] = [] if between is None else [between]
         if between is not None and len(leaving.own) > 1:
             parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
         sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, state)]
-        pooled = [kind[0][0](state.x_BCHW) for kind in leaving.pools]
         norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
-        return self._stage(leaving.last, sources, pooled, norms)
+        return self._stage(
+            leaving.last, sources, None if leaving.pooled is None else (leaving.pooled, state.x_BCHW), norms
+        )
 
     def _given(self, sources: Sequence[Source], inputs: State | Sequence[Tensor]) -> list[tuple[Bank, Tensor, Tensor]]:
         """Give banks a state or each its own map, and their kernels; to be asked in their order."""
@@ -137,7 +138,7 @@ class Abreast:
         self,
         stage: Stage,
         sources: Sequence[tuple[Bank, Tensor, Tensor]],
-        pooled: Sequence[Tensor],
+        pooled: Pooled | None,
         norms: Sequence[list[BatchNorm]],
     ) -> Tensor | None:
         """Return half of the separable convolutions, and pools, normalised [B, D, H', W']; None where there are none.
@@ -145,14 +146,14 @@ class Abreast:
         Args:
             stage: the half.
             sources: its depthwise convolutions.
-            pooled: of each kind [B, C, H', W'].
+            pooled: its pools.
             norms: batch norms of each kind of pool, all of which see the same.
         """
         matrix_DD = next(self.blocks)
-        if not sources and not pooled:
+        if not sources and pooled is None:
             return None
-        columns = beside(sources, pooled) if sources else torch.cat([*pooled], dim=1)
-        return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], product(columns, matrix_DD))
+        columns = product(beside(sources, pooled), matrix_DD)
+        return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], columns)
 
 
 class Statistics:

@@ -13,8 +13,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind
 from nascommon.kernels.batch_norm import BatchNorm
+from nascommon.kernels.pools import Pools
 from nascommon.space.fan import Place
 from nascommon.space.operations import Convolution, ReluFirst
 
@@ -125,6 +127,7 @@ class Leaving:
         own: those of the last halves of operations that have two.
         dilated: those of operations that have one half, which read the state.
         pools: of each kind on its edges.
+        pooled: what computes the pools, if there are any: of each kind that of the first edge.
         columns: what the first matrix multiplies, each with its places: separable convolutions, then pools.
         skips: what the second matrix multiplies the mixed channels with.
         bypassed: edges for which it takes the other channels.
@@ -156,6 +159,8 @@ class Leaving:
         whole = len(self.first.depthwise)
         self.entering, self.own, self.dilated = self.first.reading(), self.last.own(whole), self.last.reading(whole)
         self.pools = [cast("list[nn.Sequential]", modules[name]) for name in pools]
+        first = tuple(cast("nn.MaxPool2d | AveragePool", kind[0][0]) for kind in self.pools)
+        self.pooled = Pools(first) if first else None
         self.columns = [[place] for name in separable for place in places[name]] + [[*places[name]] for name in pools]
         self.skips = [place for name in skips for place in places[name]]
         self.others = [(places[name], modules[name]) for name in others]

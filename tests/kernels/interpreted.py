@@ -8,57 +8,98 @@ What is not written shows: memory that nobody has filled is NaN.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from triton.runtime import interpreter
 
 from nascommon.kernels import bank_launch
+from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, _plain, beside
 from nascommon.kernels.bank_launch import Cut
+from nascommon.kernels.pools import Pools
 
 MANY = (Kind(3, 1, 3), Kind(5, 1, 1), Kind(3, 2, 2), Kind(7, 1, 1))
 FEW = (Kind(3, 1, 3), Kind(5, 2, 1))
 OWN = (Kind(3, 2), Kind(5, 1))
+MOST, MEAN = nn.MaxPool2d, AveragePool
 EVERYDAY = [
-    (Bank(FEW, 2), 4, (7, 6), torch.float32),
-    (Bank(OWN, shared=False), 3, (4, 5), torch.bfloat16),
+    (Bank(FEW, 2), (MOST, MEAN), 4, (7, 6), torch.float32),
+    (Bank(OWN, shared=False), (MEAN,), 3, (4, 5), torch.bfloat16),
+    (None, (MEAN, MOST), 2, (5, 4), torch.bfloat16),
 ]
-"""(bank, channels of a kind's input, (height, width), type)."""
+"""(bank, pools of its map, channels of a kind's input, (height, width), type)."""
 ALL = [
     *EVERYDAY,
-    *((Bank(MANY, stride), channels, (7, 6), dtype)
+    *((Bank(MANY, stride), (), channels, (7, 6), dtype)
       for stride in (1, 2) for channels in (1, 3, 16) for dtype in (torch.float32, torch.bfloat16)),
-    *((Bank(OWN, stride, shared=False), channels, (5, 9), torch.bfloat16) for stride in (1, 2) for channels in (2, 36)),
-    (Bank((Kind(5, 2),), 1, rectified=False), 64, (3, 2), torch.float16),
-    (Bank((Kind(3, 3, 5), Kind(5, 4, 8))), 8, (9, 9), torch.float32),
+    *((Bank(OWN, stride, shared=False), (MOST,), channels, (5, 9), torch.bfloat16)
+      for stride in (1, 2) for channels in (2, 36)),
+    (Bank((Kind(5, 2),), 1, rectified=False), (), 64, (3, 2), torch.float16),
+    (Bank((Kind(3, 3, 5), Kind(5, 4, 8))), (), 8, (9, 9), torch.float32),
+    *((Bank((Kind(3, 2),), stride) if channels > 1 else None, pools, channels, size, dtype)
+      for stride, size in ((1, (7, 6)), (2, (7, 6)), (2, (8, 9)), (1, (1, 1)), (1, (1, 4)), (2, (3, 1)))
+      for pools, dtype in (((MOST, MEAN), torch.bfloat16), ((MEAN, MOST), torch.float32), ((MOST,), torch.float16))
+      for channels in (1, 6, 64)),
 ]  # fmt: skip
 CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Allowed distance as a share of the length."""
 
 
-def distances(bank: Bank, channels: int, size: tuple[int, int], dtype: torch.dtype) -> list[float]:
+def distances(
+    bank: Bank | None, pools: Sequence[Callable[[int, int, int], nn.Module]], channels: int, size: tuple[int, int],
+    dtype: torch.dtype,
+) -> list[float]:  # fmt: skip
     """Return how far output and gradients are from those of plain operators in float64, as shares of their length."""
-    taken, pitch = channels if bank.shared else channels * len(bank.kinds), 3
-    wide = torch.randn(2, *size, taken + pitch, dtype=torch.float64).to(dtype).permute(0, 3, 1, 2)
-    x = wide[:, :taken].requires_grad_()  # part of a state, read where it lies
-    kernels = torch.randn(bank.taps * channels).requires_grad_()
-    other = torch.randn(bank.size(x)[0], 3, *bank.size(x)[2:]).to(dtype).requires_grad_()
-    given = (x, kernels, other)
-    out = beside([(bank, x, kernels)], [other])
+    kinds = 1 if bank is None or bank.shared else len(bank.kinds)
+    x = _map(channels * kinds, size, dtype)
+    kernels = torch.randn(0 if bank is None else bank.taps * channels).requires_grad_()
+    stride = 2 if bank is None else bank.stride
+    chosen = Pools(tuple(made(3, stride, 1) for made in pools)) if pools else None  # type: ignore[misc]
+
+    def computed(x: Tensor, kernels: Tensor, way: Callable[..., Tensor]) -> Tensor:
+        return way([] if bank is None else [(bank, x, kernels)], None if chosen is None else (chosen, x))
+
+    def plainly(sources: Sequence[tuple[Bank, Tensor, Tensor]], pooled: tuple[Pools, Tensor] | None) -> Tensor:
+        tensors = [each for _, x, kernels in sources for each in (x, kernels)]
+        return _plain([each for each, _, _ in sources], chosen, [*tensors, *(pooled or ())[1:]])
+
+    out = computed(x, kernels, beside)
     slope = torch.randn(out.shape).to(dtype)
+    given = (x, kernels) if bank is not None else (x,)
     found = (out.detach(), *torch.autograd.grad(out, given, slope))
-    assert [each.dtype for each in found] == [dtype, dtype, torch.float32, dtype]
-    exact = [each.detach().double().requires_grad_() for each in given]
-    expected = _plain((bank,), exact)
-    wanted = (expected.detach(), *torch.autograd.grad(expected, exact, slope.double()))
+    assert [each.dtype for each in found] == [dtype, dtype, torch.float32][: len(found)]
+    exact = [each.detach().double().requires_grad_() for each in (x, kernels)]
+    expected = computed(exact[0], exact[1], plainly)
+    wanted = (expected.detach(), *torch.autograd.grad(expected, exact[: len(given)], slope.double()))
     return [_distance(mine, exact) for mine, exact in zip(found, wanted, strict=True)]
+
+
+def _map(channels: int, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Return part of a state, to be read where it lies; half of its numbers are whole, and many of these equal."""
+    shape = (2, *size, channels + 3)
+    wide = torch.where(torch.rand(shape) < 0.5, torch.randint(-2, 3, shape), torch.randn(shape))
+    return wide.to(dtype).permute(0, 3, 1, 2)[:, :channels].requires_grad_()
 
 
 def _distance(found: Tensor, exact: Tensor) -> float:
     assert found.shape == exact.shape
     return float((found.double() - exact).norm() / exact.norm())
+
+
+def check_odd_numbers() -> None:
+    """Check that the largest of odd numbers, and the pixel that gets its gradient, are those of PyTorch."""
+    for stride in (1, 2):
+        x = torch.tensor([float("nan"), float("-inf"), 0.0, 1.0])[torch.randint(4, (2, 7, 9, 2))].permute(0, 3, 1, 2)
+        x[0] = float("-inf")
+        pools, x = Pools((nn.MaxPool2d(3, stride, 1),)), x.requires_grad_()
+        outs = [beside([], (pools, x)), pools.plain(x)]
+        slope = torch.randint(1, 9, outs[0].shape).float()
+        gradients = [torch.autograd.grad(out, x, slope)[0] for out in outs]
+        for mine, other in (outs, gradients):
+            torch.testing.assert_close(mine, other, rtol=0, atol=0, equal_nan=True)
 
 
 def main() -> None:
@@ -68,6 +109,7 @@ def main() -> None:
     # Two blocks of vectors, two chunks of several rounds.
     cut = Cut(vectors=64, width=16, numbers=256, chunks=2)
     with patch.object(bank_launch, "on_cuda", lambda _: True), patch.object(bank_launch, "CUT", cut):
+        check_odd_numbers()
         for number, case in enumerate(ALL if "--all" in sys.argv else EVERYDAY):
             torch.manual_seed(number)
             far = distances(*case)

@@ -8,12 +8,14 @@ import sys
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels import bank_launch
+from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.home import meta_stands_for
+from nascommon.kernels.pools import Pools
 
 KINDS = (Kind(3, 1, 2), Kind(5, 2, 1))
 
@@ -50,10 +52,13 @@ def test_kinds_have_channels_of_their_own() -> None:
     torch.testing.assert_close(beside([(bank, x, kernels)]), torch.cat(expected, dim=1), rtol=0, atol=1e-12)
 
 
-def test_banks_and_other_maps_stand_beside_each_other() -> None:
-    (x, kernels), other = given(Bank(KINDS)), torch.randn(2, 4, 6, 5, dtype=torch.float64)
-    one = beside([(Bank(KINDS), x, kernels)])
-    assert torch.equal(beside([(Bank(KINDS), x, kernels)] * 2, [other]), torch.cat([one, one, other], dim=1))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_banks_and_pools_stand_beside_each_other(stride: int) -> None:
+    bank, pools = Bank(KINDS, stride), Pools((AveragePool(3, stride, 1), nn.MaxPool2d(3, stride, 1)))
+    x, kernels = given(bank)
+    one, mean, most = beside([(bank, x, kernels)]), *(module(x) for module in pools.modules)
+    assert torch.equal(beside([(bank, x, kernels)] * 2, (pools, x)), torch.cat([one, one, mean, most], dim=1))
+    assert torch.equal(beside([], (pools, x)), torch.cat([mean, most], dim=1))
 
 
 @pytest.mark.parametrize("every", [pytest.param("--all", marks=pytest.mark.slow), "--few"])
@@ -105,16 +110,37 @@ def as_if_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank_launch, "forward", forward)
     monkeypatch.setattr(bank_launch, "input_gradient", gradient(0))
     monkeypatch.setattr(bank_launch, "kernel_gradient", gradient(1))
+    pools_launch_as_plain(monkeypatch)
+
+
+def pools_launch_as_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(pools: Pools, x: Tensor, out: Tensor) -> Tensor:
+        out.copy_(pools.plain(x))
+        return x.new_empty(0, dtype=torch.uint8)
+
+    def gradient(pools: Pools, slope: Tensor, _: Tensor, like: Tensor, onto: Tensor | None) -> Tensor:
+        x = like.detach().requires_grad_()
+        with torch.enable_grad():
+            out = pools.plain(x)
+        (of_input,) = torch.autograd.grad(out, x, slope)
+        return of_input if onto is None else onto.add_(of_input)
+
+    monkeypatch.setattr(Pools, "launches", lambda *_: True)
+    monkeypatch.setattr("nascommon.kernels.bank.pools_forward", forward)
+    monkeypatch.setattr("nascommon.kernels.bank.pools_gradient", gradient)
 
 
 @pytest.mark.usefixtures("as_if_launched")
-def test_gradients_of_banks_beside_each_other_can_be_differentiated_again() -> None:
+@pytest.mark.parametrize("alike", [True, False])
+def test_gradients_of_banks_and_pools_beside_each_other_can_be_differentiated_again(alike: bool) -> None:
+    """Of the map of a bank, too, where the pools read the same."""
     shared, own, size = Bank((Kind(3, 1, 2),)), Bank((Kind(3, 1),), shared=False), (1, 2, 2)
+    pools = Pools((nn.MaxPool2d(3, 1, 1), AveragePool(3, 1, 1)))
     (x, kernels), (y, more) = given(shared, 1, size), given(own, 1, size)
     other = torch.randn(1, 1, 2, 2, dtype=torch.float64, requires_grad=True)
 
     def computed(x: Tensor, kernels: Tensor, y: Tensor, more: Tensor, other: Tensor) -> Tensor:
-        return beside([(shared, x, kernels), (own, y, more)], [other])
+        return beside([(shared, x, kernels), (own, y, more)], (pools, x if alike else other)) + other
 
     assert torch.autograd.gradcheck(computed, (x, kernels, y, more, other))
     assert torch.autograd.gradgradcheck(computed, (x, kernels, y, more, other))
@@ -138,3 +164,4 @@ def test_a_map_is_read_where_it_lies() -> None:
     assert bank_launch.pitched(part) is part
     assert bank_launch.pitched(torch.empty(2, 8, 6, 5)).is_contiguous(memory_format=torch.channels_last)
     assert bank_launch.pitched(wide[:, :, ::2]).is_contiguous(memory_format=torch.channels_last)
+    assert bank_launch.pitched(torch.empty(2, 3, 1, 1)).stride() == (3, 1, 3, 3)
