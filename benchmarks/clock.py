@@ -17,6 +17,7 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import Task
 from nascommon.runtime.checkpoint import Checkpoint
+from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.runtime.replay import CudaRecording, Replay
 from nascommon.search import loop, passes, watch
 
@@ -98,9 +99,9 @@ class TimedBatches:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         """Yield the batches of an epoch."""
-        inner = self.batches.epoch(key)
+        inner = self.batches.epoch(key, share)
         while True:
             with self.clock.part("data"):
                 batch = next(inner, None)

@@ -63,6 +63,9 @@ class Params(Settings):
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
     """Retrainings, and searches of multi_run, that run at a time; with a number of ``threads`` changes no result. auto:
     as many as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
+    launch: Annotated[int, Field(ge=1, le=MOST_JOBS)] = 1
+    """Processes that share every batch of search, retrain and transfer, on this machine: one for each of its GPUs.
+    Batch norm sees a process's share, as with so many ``pieces``. ``torchrun`` starts them on several machines."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the convolutions; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"

@@ -84,9 +84,19 @@ def _mendable(error: Exception) -> str:
     return ""
 
 
+def _speaks() -> bool:
+    """Return whether this process says what ended it: of several that share the work one does."""
+    if "RANK" not in os.environ:
+        return True
+    from nascommon.runtime.joining import speaks
+
+    return speaks()
+
+
 def _fail(message: str, status: int) -> int:
-    with suppress(OSError):
-        print(message, file=sys.stderr)
+    if _speaks():
+        with suppress(OSError):
+            print(message, file=sys.stderr)
     try:
         sys.stdout.flush()
     except OSError:  # Python would try again at its end, and complain

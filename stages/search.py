@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from nascommon.config import load_params
 from nascommon.pipeline.search import search
+from nascommon.runtime.launching import on_ranks
 from stages.cli import PARAMS, ParamsFile, run_stage
 
 
@@ -12,7 +15,8 @@ def main(params: ParamsFile = PARAMS) -> None:
 
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
-    search(load_params(params))
+    loaded = load_params(params)
+    on_ranks(loaded.launch, partial(search, loaded))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,17 @@ class Batch:
     images: Tensor
     labels: Tensor
     task: Task = CLASSIFICATION
+    whole: int | None = None
+    """Images of the batch that this is a share of; None where it is no share."""
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.images
         yield self.labels
+
+    @property
+    def count(self) -> int:
+        """Images of the whole batch."""
+        return len(self.labels) if self.whole is None else self.whole
 
     def loss(self, outputs: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean") -> Tensor:
         """Return the task's loss of ``outputs`` [B, ...], a scalar with a graph to them."""
@@ -37,16 +44,14 @@ class Batch:
         return replace(self, images=self.images[:count], labels=self.labels[:count])
 
     def pieces(self, count: int) -> list[tuple[Batch, float]]:
-        """Cut into pieces of equal size, or sizes that differ by one, each with its share of the images.
+        """Cut into pieces of equal size, or sizes that differ by one, each with its share of the whole batch.
 
         Args:
             count: number of pieces; fewer where batch norm would see a single image, as in a small set's only batch.
         """
         count = max(1, min(count, len(self.labels) // FEWEST_IN_BATCH_NORM))
         parts = zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True)
-        return [
-            (replace(self, images=images, labels=labels), len(labels) / len(self.labels)) for images, labels in parts
-        ]
+        return [(replace(self, images=images, labels=labels), len(labels) / self.count) for images, labels in parts]
 
     # What a recorded step needs of its inputs (nascommon.runtime.replay), under the names that tensors have.
 

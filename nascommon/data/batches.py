@@ -17,7 +17,9 @@ from nascommon.data.samples import Paths, Pixels, Samples
 from nascommon.data.settings import Augment
 from nascommon.data.streaming import View, evaluation_pictures, stream, training_pictures
 from nascommon.data.task import Task
+from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.runtime.seeding import derive, generator
+from nascommon.settings import FEWEST_IN_BATCH_NORM, UserError
 
 Normalise = Callable[[Tensor], Tensor]
 
@@ -38,10 +40,14 @@ class Batches(Protocol):
         """Batches in an epoch."""
         ...
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         """Yield float32 normalised images [B, C, H, W] and int64 labels [B] on the device.
 
-        Order and augmentation depend on the seed and ``key`` alone; epochs may be open at the same time.
+        Order and augmentation depend on the seed and ``key`` alone; epochs may be open at the same time. With a
+        ``share`` only that is read and computed: of training some images of every batch, of evaluation some batches.
+
+        Raises:
+            UserError: the share of a training batch is too small for batch norm.
         """
         ...
 
@@ -152,7 +158,7 @@ class _MemoryTraining:
     def __len__(self) -> int:
         return _full_batches(len(self.labels), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         device, total, padding = self.labels.device, len(self.labels), self.augment.crop_padding
         # The whole epoch is drawn at once: few kernels, and no host synchronisation in between.
         draws = generator(self.seed, "batches", key, device=device)
@@ -161,7 +167,7 @@ class _MemoryTraining:
         flips = torch.rand(total, generator=draws, device=device) < 0.5  # noqa: PLR2004 - every second one
         centres = _centres(self.images, total, draws)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            rows = slice(start, start + self.batch_size)
+            rows, whole = _rows(share, start, min(self.batch_size, total - start))
             images = self.images[order[rows]]
             if padding:
                 images = on_device.crop(images, offsets[rows], padding)
@@ -169,7 +175,7 @@ class _MemoryTraining:
                 images = on_device.flip(images, flips[rows])
             normal = self.normalise(images)
             cut = on_device.cutout(normal, centres[rows], self.cutout) if self.cutout else normal
-            yield Batch(cut, self.labels[order[rows]], self.task)
+            yield Batch(cut, self.labels[order[rows]], self.task, whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +194,9 @@ class _MemoryEvaluation:
     def __len__(self) -> int:
         return _all_batches(len(self.labels), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         del key  # the order is fixed
-        for start in range(0, len(self.labels), self.batch_size):
+        for start in range(0, len(self.labels), self.batch_size)[share.index :: share.count]:
             rows = slice(start, start + self.batch_size)
             yield Batch(self.normalise(self.images[rows]), self.labels[rows], self.task)
 
@@ -213,20 +219,23 @@ class _FileTraining:
     def __len__(self) -> int:
         return _full_batches(len(self.part), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         total = len(self.part)
         order = torch.randperm(total, generator=generator(self.seed, "order", key))
         draws = generator(self.seed, "cutout", key, device=self.device)
         normalise = _normaliser(self.part, self.device)
         chunks = _chunks(order[: len(self) * self.batch_size], self.batch_size)
-        for images, labels in stream(
-            self.paths, self.part.manifest.channels, self.view, chunks, derive(self.seed, "pictures", key),
+        shares = [_rows(share, 0, len(chunk)) for chunk in chunks]
+        streamed = stream(
+            self.paths, self.part.manifest.channels, self.view,
+            [chunk[rows] for chunk, (rows, _) in zip(chunks, shares, strict=True)], derive(self.seed, "pictures", key),
             self.device, self.workers,
-        ):  # fmt: skip
+        )  # fmt: skip
+        for chunk, (rows, whole), (images, labels) in zip(chunks, shares, streamed, strict=True):
             normal = normalise(images)
-            centres = _centres(images, len(images), draws)
+            centres = _centres(images, len(chunk), draws)[rows]
             cut = on_device.cutout(normal, centres, self.cutout) if self.cutout else normal
-            yield Batch(cut, labels, self.task)
+            yield Batch(cut, labels, self.task, whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,14 +254,26 @@ class _FileEvaluation:
     def __len__(self) -> int:
         return _all_batches(len(self.part), self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         del key  # the order is fixed
         normalise = _normaliser(self.part, self.device)
-        chunks = _chunks(torch.arange(len(self.part)), self.batch_size)
+        chunks = _chunks(torch.arange(len(self.part)), self.batch_size)[share.index :: share.count]
         for images, labels in stream(
             self.paths, self.part.manifest.channels, self.view, chunks, 0, self.device, self.workers
         ):
             yield Batch(normalise(images), labels, self.task)
+
+
+def _rows(share: Share, start: int, count: int) -> tuple[slice, int | None]:
+    """Return the share of so many rows of a batch, counted from ``start`` on, and the ``whole`` of its ``Batch``."""
+    if share == WHOLE:
+        return slice(start, start + count), None
+    if count // share.count < FEWEST_IN_BATCH_NORM:
+        raise UserError(
+            f"launch: {share.count} processes cannot share a batch of {count} images, of which batch norm must see at "
+            f"least {FEWEST_IN_BATCH_NORM} in each; start fewer, or set a larger batch_size"
+        )
+    return share.rows(start, start + count), count
 
 
 def _full_batches(total: int, batch_size: int) -> int:

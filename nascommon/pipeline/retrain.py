@@ -22,6 +22,7 @@ from nascommon.export.trained import load_trained
 from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import DISCRETIZE, METRICS, PLOTS, RETRAIN, TARGET_DATA, TRANSFER
 from nascommon.pipeline.run import Run, stage_run, write_seconds
+from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
@@ -140,6 +141,7 @@ def train_one(
         )
 
 
+@ranks.first_only
 def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained: list[Trained], images: int) -> None:
     """Write what came out and log it."""
     manifest, spec = retraining.data.prepared.manifest, trained[0].network.spec
@@ -197,6 +199,7 @@ def over_seeds(summaries: list[dict[str, float]]) -> dict[str, float]:
     return figures | {total: sum(each[total] for each in summaries), largest: max(each[largest] for each in summaries)}
 
 
+@ranks.first_only
 def skip(stage: str, folder: Path, why: str) -> None:
     """Leave outputs that say that nothing was trained."""
     print(f"{stage}: skipped, {why}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import torch
 from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.paths import METRICS, ROOT, TIMES
+from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import digest, write_json
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.graph import code_version, dependencies, input_hashes
-from nascommon.runtime.hardware import describe, resolve_device, resolve_precision, tune
+from nascommon.runtime.hardware import cores, describe, resolve_device, resolve_precision, tune
 from nascommon.runtime.home import home
+from nascommon.runtime.joining import on_this_machine
 from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
 from nascommon.settings import UserError
@@ -28,7 +30,7 @@ from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
-MACHINE = ("device", "threads", "jobs", "tracking")
+MACHINE = ("device", "threads", "jobs", "launch", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 
 
@@ -65,6 +67,7 @@ class Run:
             "threads": torch.get_num_threads(),
             "precision": self.precision,
             "pieces": self.pieces,
+            "ranks": ranks.share().count,
             "torch": torch.__version__,
             **otherwise,
         }
@@ -103,10 +106,11 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     device = prepare_device(params)
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
-    with tracked(params.tracking, tracked_run(stage, params, device, fingerprint)) as tracker:
+    alone = ranks.first()
+    with tracked(params.tracking if alone else "none", tracked_run(stage, params, device, fingerprint)) as tracker:
         checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
         try:
-            with checkpoints.exclusive(identity):
+            with checkpoints.exclusive(identity) if alone else nullcontext():
                 yield Run(stage, params, device, tracker, checkpoints)
         except DivergenceError as diverged:
             advice = diverged.advice(section_of(stage, params, diverged))
@@ -137,6 +141,7 @@ def tracked_run(stage: str, params: Params, device: torch.device, fingerprint: s
     )
 
 
+@ranks.first_only
 def write_seconds(stage: str, seconds: float) -> None:
     """Write how long the process took that finished a stage, apart from its figures, which a second run repeats."""
     write_json(TIMES / f"{stage}.json", {"seconds": seconds})
@@ -191,9 +196,24 @@ def tracked_params(params: Params) -> dict[str, Any]:
 
 
 def prepare_device(params: Params) -> torch.device:
-    """Apply ``threads`` and return the device that ``device`` names."""
+    """Apply ``threads`` and return the device that ``device`` names; of several ranks each takes a GPU of its own.
+
+    Raises:
+        UserError: there is no such device, or not one for each rank.
+    """
+    index, beside = on_this_machine()
     if params.threads is not None:
         torch.set_num_threads(params.threads)
+    elif beside > 1:
+        torch.set_num_threads(max(1, cores() // beside))
     device = resolve_device(params.device)
+    if device.type == "cuda" and beside > 1:
+        gpus = 1 if ":" in params.device else torch.cuda.device_count()
+        if beside > gpus:
+            raise UserError(
+                f"launch: {beside} processes take a GPU each, and `device: {params.device}` gives them {gpus}; start "
+                "fewer, or set device: auto"
+            )
+        device = torch.device("cuda", index)
     tune(device)
     return device

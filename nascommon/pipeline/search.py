@@ -20,6 +20,7 @@ from nascommon.pipeline.paths import PLOTS, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import edge_names, plot_alphas
+from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import write_json, write_table
 from nascommon.runtime.checkpoint import Address, Checkpoint
 from nascommon.runtime.divergence import DivergenceError
@@ -119,6 +120,7 @@ class FurtherSearch:
         return search_on(self.params, data, seed=self.seed, checkpoint=Checkpoint(*self.address, report), hooks=hooks)
 
 
+@ranks.first_only
 def write_outcome(run: Run, outcome: Outcome, snapshots: Snapshots) -> None:
     """Write data/search, log what a person looks at, and say where it lies."""
     state, history = outcome.state, outcome.history

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TextIO
 
 import torch
 
+from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import digest, write_bytes, write_json
 from nascommon.settings import UserError
 
@@ -58,8 +59,9 @@ class Checkpoint:
         """Path and fingerprint."""
         return Address(self.path, self.fingerprint)
 
+    @ranks.first_only
     def save(self, state: dict[str, Any]) -> None:
-        """Write ``state`` (tensors, numbers, strings, lists, dicts) atomically."""
+        """Write ``state`` (tensors, numbers, strings, lists, dicts) atomically; of ranks the first one does."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         payload = buffer.getvalue()  # in memory first, as its checksum goes before it in the file
@@ -71,11 +73,14 @@ class Checkpoint:
 
         All tensors are on the CPU, whatever device they were saved from: weights and moments are copied from there to
         where they compute, and the rest is bookkeeping. A torn file, or one of other settings, data or code, is
-        reported, moved aside to ``*.refused`` and not used.
+        reported, moved aside to ``*.refused`` and not used. Ranks take what the first one reads.
 
         Raises:
             UserError: the file cannot be read at present, as when memory is short; it stays as it is.
         """
+        return ranks.from_first(self._read)
+
+    def _read(self) -> dict[str, Any] | None:
         with self._naming_read_errors():
             if not self.path.is_file():
                 return None

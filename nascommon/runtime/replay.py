@@ -17,6 +17,8 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from nascommon.runtime import ranks
+
 Step = Callable[..., tuple[Tensor, ...]]
 """Takes inputs, changes weights in place and returns tensors, without ever waiting for the device."""
 
@@ -213,5 +215,9 @@ class Recordings:
 def replayed(
     step: Step, device: torch.device, steady: Callable[[], bool] = lambda: True, warm_up: int = WARM_UP
 ) -> Step:
-    """Return ``step`` as it is best repeated on a device: replayed on a GPU, as it is elsewhere."""
-    return Replay(step, steady=steady, warm_up=warm_up) if device.type == "cuda" else step
+    """Return ``step`` as it is best repeated on a device: replayed on a GPU, as it is elsewhere.
+
+    A step that ranks share is not recorded: they wait for each other in it.
+    """
+    alone = ranks.share() == ranks.WHOLE
+    return Replay(step, steady=steady, warm_up=warm_up) if device.type == "cuda" and alone else step

@@ -15,9 +15,13 @@ from torch.func import functional_call
 
 from nascommon.data.batch import Batch
 from nascommon.parts.choices import FirstOrder, Unrolled, UnrolledExact
+from nascommon.runtime import ranks
 from nascommon.runtime.optimisers import rate_of
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
+
+Forward = Callable[[Tensor, Mixing], Tensor]
+"""(images, mixing weights) -> logits [B, K]."""
 
 
 def arch_gradient(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
@@ -88,19 +92,24 @@ def unrolled(state: SearchState, train: Batch, valid: Batch, radius: float) -> t
 def unrolled_exact(state: SearchState, train: Batch, valid: Batch) -> tuple[Tensor, ...]:
     """Unroll one step of w and differentiate through it exactly (DARTS, eq. 6), by double backward.
 
-    Shapes as in ``arch_gradient``. It holds the graphs of both passes, so it takes the most memory of the three.
+    Shapes as in ``arch_gradient``. It holds the graphs of both passes, of all pieces, so it takes the most memory of
+    the three.
     """
     weights = _weights(state)
-    loss = _loss(_with(state, weights), state.draw("architecture"), train)
+    loss = _loss_of_share(state, _with(state, weights), train)
     # w' depends on the logits by them; weights that the draw leaves out have none.
     slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True, materialize_grads=True)
-    stepped = _virtual_step(state, weights, slopes, differentiable=True)
-    outer = _loss(_with(state, stepped), state.draw("architecture"), valid)
-    return torch.autograd.grad(outer + _penalty(state), state.logits.tensors(), materialize_grads=True)
+    stepped = _virtual_step(state, weights, ranks.differentiable_sum(slopes), differentiable=True)
+    outer = _loss_of_share(state, _with(state, stepped), valid)
+    outer = outer + _penalty(state) if ranks.first() else outer
+    return ranks.summed(torch.autograd.grad(outer, state.logits.tensors(), materialize_grads=True))
 
 
-Forward = Callable[[Tensor, Mixing], Tensor]
-"""(images, mixing weights) -> logits [B, K]."""
+def _loss_of_share(state: SearchState, forward: Forward, batch: Batch) -> Tensor:
+    """Return what this rank adds to the loss of the batch: all of it where there is no other."""
+    mixing, pieces = state.draw("architecture"), ranks.apart(batch.pieces(state.pieces), state.pieces, batch.device)
+    one, *more = [share * _loss(forward, mixing, piece) for piece, share in pieces]
+    return sum(more, one)
 
 
 def _gradient(
@@ -110,14 +119,15 @@ def _gradient(
     wanted: Sequence[Tensor],
     penalty: Callable[[SearchState], Tensor] | None = None,
 ) -> tuple[Tensor, ...]:
-    """Return the gradient of the batch's loss, summed over ``state.pieces`` pieces of it under one draw."""
+    """Return the gradient of the batch's loss under one draw, summed over ``state.pieces`` pieces and all ranks."""
     mixing = state.draw("architecture")
     pieces = batch.pieces(state.pieces)
     total: tuple[Tensor, ...] = ()
-    for left, (piece, share) in zip(reversed(range(len(pieces))), pieces, strict=True):
+    each = ranks.apart(pieces, state.pieces, batch.device)
+    for left, (piece, share) in zip(reversed(range(len(pieces))), each, strict=True):
         loss = share * _loss(forward, mixing, piece)
         # Once for the batch, not once per piece: with the last piece, whose graph goes on to the logits anyway.
-        if penalty is not None and left == 0:
+        if penalty is not None and left == 0 and ranks.first():
             loss = loss + penalty(state)
         # A sampled architecture may leave logits out, or all of them where every edge of a cell draws `none`: their
         # gradient is zero. The graph from the logits to the mixing weights serves all pieces.
@@ -128,7 +138,7 @@ def _gradient(
         )
         total = tuple(map(torch.add, total, gradients)) if total else gradients
         del loss  # with the graph, which would else be held while that of the next piece grows
-    return total
+    return ranks.summed(total)
 
 
 def _loss(forward: Forward, mixing: Mixing, batch: Batch) -> Tensor:

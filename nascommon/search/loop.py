@@ -13,6 +13,7 @@ from nascommon.data.task import figures
 from nascommon.method import Method, Phase
 from nascommon.parts.discretizer import strongest_candidates
 from nascommon.parts.schedule import cosine, progress, skip_dropout, warmed_up
+from nascommon.runtime import ranks
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.hardware import choose_kernels, seconds_left
@@ -137,6 +138,10 @@ def _run_phase(search: _Search, state: SearchState, index: int, first_epoch: int
         taken = [row["seconds"] for row in history.rows if row["phase"] == index]
         choose_kernels(state.logits.like.device, seconds_left(taken, phase.epochs))
         row = _run_epoch(search, state, phase, epoch, epochs_before + epoch)
+        ranks.require_equal(
+            f"after epoch {epochs_before + epoch + 1}",
+            {"alphas": state.logits.tensors(), "weights": state.supernet.state_dict().values()},
+        )
         history.rows.append({"epoch": epochs_before + epoch, "phase": index, **row})
         history.architecture.append(architecture_snapshot(state))
         if "watch_gap" in row:
@@ -166,7 +171,7 @@ def _run_epoch(search: _Search, state: SearchState, phase: Phase, epoch: int, in
         metrics |= run_pass(choice, state, search.data, now, search.hooks.on_batch)
         refuse_divergence(metrics, index, rates)
     validation = search.data.validation
-    loss, score = supernet_scores(state.supernet, state.scored(), validation.epoch(0))
+    loss, score = supernet_scores(state.supernet, state.scored(), validation.epoch(0, ranks.share()))
     genotype = state.genotype()
     metrics |= figures(validation.task, "valid", loss, score)
     refuse_divergence(metrics, index, rates, state.supernet)

@@ -18,6 +18,7 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import figures
 from nascommon.parts.choices import Induced, Pass, Soft
+from nascommon.runtime import ranks
 from nascommon.runtime.optimisers import rate_of, set_rate
 from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import derive
@@ -67,15 +68,16 @@ def run_pass(choice: Pass, state: SearchState, data: SearchData, epoch: Epoch, o
 
 def soft_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: OnBatch) -> dict[str, float]:
     """Train the supernet under its mixing weights (DARTS, algorithm 1: architecture step first, then weight step)."""
-    loss, score = _sweep(
-        state,
-        data,
-        epoch.index,
-        on_batch,
-        architecture_steps=epoch.architecture_steps,
-        step=lambda batch: weight_step(state, batch),
-        recordings=state.recordings,
-    )
+    with ranks.shared_statistics(state.supernet):
+        loss, score = _sweep(
+            state,
+            data,
+            epoch.index,
+            on_batch,
+            architecture_steps=epoch.architecture_steps,
+            step=lambda batch: weight_step(state, batch),
+            recordings=state.recordings,
+        )
     return figures(data.weights.task, "train", loss, score)
 
 
@@ -97,15 +99,16 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     kept = one_hot(genotype, state.spec.space, like=state.logits.like)
     clip = state.method.weights.clip
     state.recordings.drop()  # its memory is needed: the copy brings a recording of its own
-    loss, train_score = _sweep(
-        state, data, derive(epoch.index, "induced"), on_batch,
-        architecture_steps=epoch.architecture_steps,
-        step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
-        recordings=Recordings(),
-    )  # fmt: skip
+    with ranks.shared_statistics(supernet, state.supernet):
+        loss, train_score = _sweep(
+            state, data, derive(epoch.index, "induced"), on_batch,
+            architecture_steps=epoch.architecture_steps,
+            step=lambda batch: _weight_step(supernet, optimiser, kept, batch, clip, state.pieces),
+            recordings=Recordings(),
+        )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
     recalibrate(supernet, kept, _calibration(data, epoch))
-    accuracy = supernet_scores(supernet, kept, data.validation.epoch(0))[1]
+    accuracy = supernet_scores(supernet, kept, data.validation.epoch(0, ranks.share()))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
     if taken:
         state.induced = InducedModel(accuracy, genotype, epoch.index)
@@ -154,7 +157,7 @@ def _sweep(
     repeat = recordings.repeated(one_step, device, kind, steady=lambda: not state.varies)
     valid_batches = endless(data.architecture, key)
     loss, score, _ = sweep(
-        data.weights.epoch(key),
+        data.weights.epoch(key, ranks.share()),
         len(data.weights),
         lambda train: repeat(train, *islice(valid_batches, int(architecture_steps))),
         device=device,
@@ -205,4 +208,4 @@ def endless(batches: Batches, key: int) -> Iterator[Batch]:
     """Yield batches of one shuffled sweep after the other; a pure function of ``key``."""
     # The halves may differ in size: a pass may need several sweeps over the architecture half, each in another order.
     for index in count():
-        yield from batches.epoch(derive(key, "sweep", index))
+        yield from batches.epoch(derive(key, "sweep", index), ranks.share())

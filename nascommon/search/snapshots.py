@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import read_json, write_json
 from nascommon.runtime.atomic import atomic
 from nascommon.search.artefact import describe_state, save_state
@@ -24,6 +25,7 @@ class Snapshots:
         count = min(count, epochs)
         self.epochs = {round((index + 1) * epochs / count) - 1 for index in range(count)}
 
+    @ranks.first_only
     def keep(self, row: dict[str, Any], state: SearchState, *, last: bool) -> None:
         """Write the state if its epoch is one of the chosen, or the last where any is to be kept."""
         if row["epoch"] in self.epochs or (last and self.epochs):

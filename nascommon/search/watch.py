@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nascommon.data.batch import Batch
+from nascommon.runtime import ranks
 from nascommon.runtime.hardware import kernels_as_they_come
 from nascommon.runtime.seeding import derive, generator
 from nascommon.search.passes import SearchData
@@ -48,7 +49,7 @@ def collapse_signs(
     The same ``seed`` measures the eigenvalue on the same images from the same start in every epoch.
     """
     kept = one_hot(genotype, state.spec.space, like=state.logits.like)
-    kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
+    kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0, ranks.share()))[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.

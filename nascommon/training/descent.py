@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.data.batch import Batch
+from nascommon.runtime import ranks
 
 OnBatch = Callable[[int, int], None]
 """(batches done, batches in all) of a sweep."""
@@ -47,6 +48,8 @@ def descend(
 ) -> tuple[Tensor, Tensor]:
     """Take one step of SGD against the gradient of the whole batch; batch norm alone sees a piece at a time.
 
+    Where ranks share the batch, this is its one share, and the step the same on all of them.
+
     Args:
         network: its weights are moved.
         optimiser: the one that moves these weights.
@@ -56,15 +59,17 @@ def descend(
         pieces: computed one after the other, the memory of one at a time.
 
     Returns:
-        The batch's mean reported loss and its sum of scores, scalars on the device and not waited for.
+        Mean reported loss of the batch and its sum of scores, scalars on the device and not waited for; of a share
+        what it adds to either.
     """
     optimiser.zero_grad(set_to_none=True)
     losses, scores = [], []
-    for piece, share in batch.pieces(pieces):
+    for piece, share in ranks.apart(batch.pieces(pieces), pieces, batch.device):
         outputs, reported, followed = forward(piece)
         (share * followed).backward()  # type: ignore[no-untyped-call]
         losses.append(share * reported.detach())
         scores.append(piece.scores(outputs.detach()).sum())
+    ranks.sum_gradients(network.parameters())
     nn.utils.clip_grad_norm_(network.parameters(), clip)
     optimiser.step()
     return torch.stack(losses).sum(), torch.stack(scores).sum()
@@ -83,15 +88,16 @@ def sweep(
     Args:
         batches: those of an epoch.
         count: how many there are.
-        step: takes a batch; returns its mean loss and its sum of scores, which the next step may overwrite.
+        step: takes a batch, or its share; returns what ``descend`` does, which the next step may overwrite.
         device: where the steps are taken.
         on_batch: told after every step.
     """
     loss_sum, score_sum, images = torch.zeros((), device=device), torch.zeros((), device=device), 0
     for done, batch in enumerate(batches, start=1):
         loss, score = step(batch)
-        loss_sum += loss * len(batch.labels)
+        loss_sum += loss * batch.count
         score_sum += score
-        images += len(batch.labels)
+        images += batch.count
         on_batch(done, count)
-    return float(loss_sum) / images, float(score_sum) / images, images
+    loss_total, score_total = ranks.totals(float(loss_sum), float(score_sum))
+    return loss_total / images, score_total / images, images

@@ -15,6 +15,7 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
 from nascommon.data.task import figures
 from nascommon.parts.schedule import drop_path_probability
+from nascommon.runtime import ranks
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import refuse_divergence
 from nascommon.runtime.hardware import choose_kernels, peak_memory_bytes, seconds_left
@@ -114,6 +115,7 @@ def train_network(
         if validation is not None:
             row |= figures(validation.task, "valid", *network_scores(network, validation))
         refuse_divergence(row, epoch, ("training.lr",), network)
+        ranks.require_equal(f"after epoch {epoch + 1}", {"weights": network.state_dict().values()})
         rows.append({"epoch": epoch, **row, "learning_rate": lr, "seconds": time.perf_counter() - started})
         if checkpoint:
             checkpoint.save(
@@ -141,7 +143,9 @@ def train_epoch(
     step = (recordings or Recordings()).repeated(
         partial(train_step, network, optimiser, settings), device, kind=network.drop_probability > 0
     )
-    loss, score, images = sweep(batches.epoch(epoch), len(batches), step, device=device, on_batch=hooks.on_batch)
+    with ranks.shared_statistics(network):
+        mine = batches.epoch(epoch, ranks.share())
+        loss, score, images = sweep(mine, len(batches), step, device=device, on_batch=hooks.on_batch)
     return {**figures(batches.task, "train", loss, score), "images": images}
 
 
@@ -164,7 +168,7 @@ def train_step(
 def network_scores(network: Network, batches: Batches) -> tuple[float, float]:
     """Return (mean loss, mean score) in evaluation mode."""
     with evaluating(network):
-        return evaluate(network, batches.epoch(0))
+        return evaluate(network, batches.epoch(0, ranks.share()))
 
 
 def predict(network: Network, batches: Batches) -> tuple[Tensor, Tensor]:

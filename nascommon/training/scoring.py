@@ -9,18 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from nascommon.data.batch import Batch
+from nascommon.runtime import ranks
 
 
 @torch.no_grad()
 def evaluate(forward: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> tuple[float, float]:
-    """Return (mean loss, mean score) of ``forward``: images -> outputs, waiting for the device once."""
+    """Return (mean loss, mean score) of ``forward``: images -> outputs, waiting for the device once.
+
+    The batches are a rank's share, or all of them on every rank; the means are those over all ranks.
+    """
     losses, scores, count = [], [], 0
     for batch in batches:
         outputs = forward(batch.images)
         losses.append(batch.loss(outputs, reduction="sum"))
         scores.append(batch.scores(outputs).sum())
         count += len(batch.labels)
-    return float(torch.stack(losses).sum()) / count, float(torch.stack(scores).sum()) / count
+    sums = [float(torch.stack(each).sum()) if each else 0.0 for each in (losses, scores)]
+    loss, score, images = ranks.totals(*sums, count)
+    return loss / images, score / images
 
 
 @contextmanager

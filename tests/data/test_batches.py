@@ -11,6 +11,8 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.prepared import Prepared
 from nascommon.data.settings import Augment
+from nascommon.runtime.ranks import Share
+from nascommon.settings import UserError
 
 CPU = torch.device("cpu")
 FILES = {"storage": "files", "size": 8, "channels": 3}
@@ -44,6 +46,33 @@ def test_two_epochs_may_be_open_at_once(batches: Batches) -> None:
     for (a, x), (b, y) in zip(first, second, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(x, y)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_shares_make_up_every_batch_and_know_its_size(batches: Batches, count: int) -> None:
+    shares = [list(batches.epoch(3, Share(index, count))) for index in range(count)]
+    for whole, *parts in zip(batches.epoch(3), *shares, strict=True):
+        assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+        assert [part.count for part in parts] == [whole.count] * count == [16] * count
+        assert sum(share for part in parts for _, share in part.pieces(2)) == pytest.approx(1)
+
+
+def test_a_batch_is_shared_by_no_more_than_batch_norm_allows(batches: Batches) -> None:
+    assert [len(batch.labels) for batch in batches.epoch(0, Share(7, 8))] == [2, 2]
+    with pytest.raises(UserError, match="launch: 9 processes cannot share a batch of 16 images"):
+        next(iter(batches.epoch(0, Share(0, 9))))
+
+
+@pytest.mark.parametrize("settings", [{}, FILES], ids=["memory", "files"])
+def test_batches_of_evaluation_are_dealt_out(make: Make, settings: dict[str, object]) -> None:
+    part = make(source="digits", limit=80, **settings).part("weights")
+    batches = evaluation_batches(part, 16, device=CPU, workers=0)
+    dealt = [list(batches.epoch(0, Share(index, 2))) for index in range(2)]
+    first, second, third = batches.epoch(0)
+    assert same(dealt[0], [first, third])
+    assert same(dealt[1], [second])
+    assert list(batches.epoch(0, Share(3, 4))) == []
 
 
 def test_drawing_leaves_the_global_generator_alone(batches: Batches) -> None:

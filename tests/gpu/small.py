@@ -15,6 +15,7 @@ from nascommon.data.batches import Batches, evaluation_batches, training_batches
 from nascommon.data.settings import Augment
 from nascommon.data.task import Task
 from nascommon.method import Method
+from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.network import Network, NetworkSpec
@@ -98,9 +99,9 @@ class AnnouncedBatches:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         self.start()
-        yield from self.batches.epoch(key)
+        yield from self.batches.epoch(key, share)
 
 
 def smoke(name: str, **changes: Any) -> Method:

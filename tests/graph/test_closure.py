@@ -37,6 +37,8 @@ CHANGES_NO_NUMBER = {
     "nascommon.runtime.records": "as above",
     "nascommon.runtime.yaml_lines": "reads params.yaml, whose values DVC watches",
     "nascommon.runtime.checkpoint": "a resumed run equals an unbroken one, as its tests show",
+    "nascommon.runtime.joining": "how processes find each other that share a training",
+    "nascommon.runtime.launching": "starts what computes",
     "nascommon.runtime.executor": "many trainings at a time equal one after the other, as its tests show",
     "nascommon.runtime.divergence": "stops what has no numbers any more",
     "nascommon.runtime.home": "where files lie, whose content counts",
@@ -49,6 +51,7 @@ NOT_USED_THERE = {
     "evaluate": {  # loads networks with the code that trains them
         "nascommon/runtime/dial.py",
         "nascommon/runtime/optimisers.py",
+        "nascommon/runtime/ranks.py",
         "nascommon/runtime/replay.py",
         "nascommon/runtime/seeding.py",
     },

@@ -17,6 +17,7 @@ from nascommon.data.task import CLASSIFICATION
 from nascommon.method import Method, Phase, WeightOptimiser
 from nascommon.parts.logits import CellLogits
 from nascommon.parts.relaxation import softmax_over_operations
+from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.runtime.seeding import generator
 from nascommon.search.passes import SearchData
 from nascommon.search.state import SearchState, new_state
@@ -47,12 +48,14 @@ class TinyBatches:
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def epoch(self, key: int) -> Iterator[Batch]:
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", key))
         order = order if self.shuffled else torch.arange(len(self.labels))
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield Batch(self.images[rows], self.labels[rows])
+        starts = range(0, len(order), self.batch_size)
+        for start in starts if self.shuffled else starts[share.index :: share.count]:
+            count = min(self.batch_size, len(order) - start)
+            rows = order[(share if self.shuffled else WHOLE).rows(start, start + count)]
+            yield Batch(self.images[rows], self.labels[rows], whole=None if share == WHOLE else count)
 
 
 class NoNumbersFrom(TinyBatches):
@@ -62,9 +65,9 @@ class NoNumbersFrom(TinyBatches):
         super().__init__(seed=seed)
         self.first = epoch
 
-    def epoch(self, key: int) -> Iterator[Batch]:
-        for images, labels in super().epoch(key):
-            yield Batch(images if key < self.first else images * torch.nan, labels)
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
+        for batch in super().epoch(key, share):
+            yield batch if key < self.first else replace(batch, images=batch.images * torch.nan)
 
 
 def tiny_data(dtype: torch.dtype = torch.float32) -> SearchData:

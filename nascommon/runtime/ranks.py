@@ -1,0 +1,229 @@
+"""One training may be shared by several processes, its ranks, each of which computes its share of every batch.
+
+All take the same step, with the sum of their gradients. Ranks are what ``torchrun`` starts: one for each GPU, on one
+machine or many. Where it started none, a process is all there is: every function here then hands back what it was
+given, and nothing is computed in another way. A rank does to its share what a process does to one of several pieces of
+a batch, and comes to the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from nascommon.runtime.joining import waiting
+from nascommon.settings import UserError
+
+P = ParamSpec("P")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of so many equal shares of every batch."""
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, start: int, stop: int) -> slice:
+        """Return the share of these rows, as ``torch.tensor_split`` divides them: sizes differ by at most one."""
+        size, more = divmod(stop - start, self.count)
+        begin = start + self.index * size + min(self.index, more)
+        return slice(begin, begin + size + (self.index < more))
+
+
+WHOLE = Share()
+
+
+def share() -> Share:
+    """Return which share of every batch is this process's."""
+    return Share(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else WHOLE
+
+
+def first() -> bool:
+    """Return whether this process is the one that writes, tracks and prints."""
+    return share().index == 0
+
+
+def first_only(act: Callable[P, None]) -> Callable[P, None]:
+    """Let the first rank alone do what need not, or must not, be done by all; the others go on at once."""
+
+    @wraps(act)
+    def acting(*args: P.args, **kwargs: P.kwargs) -> None:
+        if first():
+            act(*args, **kwargs)
+
+    return acting
+
+
+# -- what ranks do together --
+
+
+def summed(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the sums over all ranks, the same to the last bit on each, in the type of the tensors.
+
+    All ranks give tensors of the same shapes. They travel in one message.
+    """
+    if share() == WHOLE or not tensors:
+        return tuple(tensors)
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    with waiting():
+        dist.all_reduce(flat)
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+
+@torch.no_grad()
+def sum_gradients(weights: Iterable[Tensor]) -> None:
+    """Replace the gradients of weights, float32 like these, by their sums over all ranks.
+
+    A weight that the step does not reach has none, and it has none on any rank: what a step reaches is drawn alike.
+    """
+    if share() == WHOLE:
+        return
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    for mine, total in zip(gradients, summed(gradients), strict=True):
+        mine.copy_(total)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over all ranks. Each adds to the loss, so the gradient is the sum of theirs as well."""
+
+    @staticmethod
+    def forward(_ctx: Any, tensor: Tensor) -> Tensor:
+        (total,) = summed([tensor])
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *slopes: Tensor) -> Tensor:
+        return cast("Tensor", _Sum.apply(slopes[0]))
+
+
+def differentiable_sum(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the sums over all ranks with a graph to the tensors of each, differentiable any number of times."""
+    if share() == WHOLE:
+        return tuple(tensors)
+    flat = cast("Tensor", _Sum.apply(torch.cat([tensor.flatten() for tensor in tensors])))
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
+
+
+def totals(*numbers: float) -> tuple[float, ...]:
+    """Return the sums of numbers over all ranks."""
+    if share() == WHOLE:
+        return numbers
+    (sums,) = summed([torch.tensor(numbers, dtype=torch.float64)])
+    return tuple(sums.tolist())
+
+
+def from_first(make: Callable[[], Made]) -> Made:
+    """Return what the first rank makes, to all: they need not see the same files."""
+    if share() == WHOLE:
+        return make()
+    made: list[Any] = [make() if first() else None]
+    with waiting():
+        dist.broadcast_object_list(made)
+    return cast("Made", made[0])
+
+
+def require_equal(when: str, tensors: Mapping[str, Iterable[Tensor]]) -> None:
+    """Compare what every rank must hold alike with what the first one holds, bit by bit.
+
+    Args:
+        when: for the message, such as ``after epoch 3``.
+        tensors: by the name that the message gives them.
+
+    Raises:
+        UserError: on all ranks, if one of them holds something else.
+    """
+    team = share()
+    if team == WHOLE:
+        return
+    mine = {name: _digest(held) for name, held in tensors.items()}
+    theirs: list[Any] = [None] * team.count
+    with waiting():
+        dist.all_gather_object(theirs, mine)
+    for rank, its in enumerate(theirs):
+        if other := [name for name in mine if its[name] != theirs[0][name]]:
+            raise UserError(
+                f"rank {rank} of {team.count} has other {' and '.join(other)} than rank 0 {when}: they do not train "
+                "the same network. Give all of them GPUs of one kind and the same PyTorch; the checkpoint of the epoch "
+                "before is kept, and the next run goes on from there"
+            )
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    content = hashlib.sha256()
+    for tensor in tensors:
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()
+
+
+# -- what a share has of its own --
+
+
+def apart(pieces: Sequence[Made], most: int, device: torch.device) -> Iterator[Made]:
+    """Yield the pieces of this rank's share; while one is computed, random numbers are drawn from its own stream.
+
+    So an image meets the same drop-path whoever computes its piece. What is drawn between batches, such as a sampled
+    architecture, comes from the global stream, which stays the same on all ranks. A batch in one piece changes nothing.
+
+    Args:
+        pieces: of the share.
+        most: pieces that a share has at most.
+        device: where they are computed. A single process on a GPU goes on with the global stream: its steps are
+            recorded, and a recording cannot change streams.
+    """
+    team = share()
+    if team.count * most == 1 or (team == WHOLE and device.type == "cuda"):
+        yield from pieces
+        return
+    number = int(torch.randint(2**62, ()))
+    stream = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+    for index, piece in enumerate(pieces):
+        common = stream.get_state()
+        stream.manual_seed(number + team.index * most + index)
+        yield piece
+        stream.set_state(common)
+
+
+@contextmanager
+def shared_statistics(*modules: nn.Module) -> Iterator[None]:
+    """Let batch norm keep the running statistics of all shares, though each rank sees its own alone.
+
+    In N pieces one after the other, a running statistic r becomes (1-m)^N r + sum_k m (1-m)^(N-1-k) s_k, where s_k is
+    that of piece k and m the momentum. With the momentum M = 1 - (1-m)^N rank k keeps (1-M) r + M s_k, and the mean of
+    these with weights m (1-m)^(N-1-k) / M, whose sum is one, is the same. It is linear, so that once at the end of many
+    batches suffices.
+    """
+    team = share()
+    if team == WHOLE:
+        yield
+        return
+    norms = [
+        (layer, layer.momentum)
+        for module in modules
+        for layer in module.modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None
+    ]
+    for layer, momentum in norms:
+        layer.momentum = 1 - (1 - momentum) ** team.count
+    yield
+    kept, weighed = [], []
+    for layer, momentum in norms:
+        weight = momentum * (1 - momentum) ** (team.count - 1 - team.index) / cast("float", layer.momentum)
+        layer.momentum = momentum
+        for running in (layer.running_mean, layer.running_var):
+            if running is not None:
+                kept.append(running)
+                weighed.append(weight * running)
+    for running, mean in zip(kept, summed(weighed), strict=True):
+        running.copy_(mean)

@@ -1,0 +1,53 @@
+"""Ranks for tests: processes forked from this one, which has loaded everything already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nascommon.runtime.joining import joined
+
+
+def on_ranks(count: int, work: Callable[..., Any], *arguments: Any, patience: float = 60) -> list[Any]:
+    """Do the work on so many ranks; return what came out on each, or what it raised."""
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, str(rank)) for rank in range(count)]
+        port = _free_port()
+        ranks = [
+            context.Process(target=_rank, args=(file, rank, count, port, patience, work, arguments))
+            for rank, file in enumerate(files)
+        ]
+        for rank in ranks:
+            rank.start()
+        for rank in ranks:
+            rank.join()
+        return [torch.load(file, weights_only=False) if file.exists() else None for file in files]
+
+
+def _rank(
+    file: Path, rank: int, count: int, port: int, patience: float, work: Callable[..., Any], arguments: Any
+) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)}
+    try:
+        with joined(timedelta(seconds=patience)):
+            found = work(*arguments)
+    except Exception as error:  # noqa: BLE001 -- the test looks at it
+        found = error
+    torch.save(found, file)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port: int = probe.getsockname()[1]
+        return port
