@@ -146,19 +146,28 @@ def search_ways(name: str, search: Search, authors: Released | None, rungs: Sequ
 
 def training_way(sizes: Sizes, batch: Batch, precision: Precision, *, replay: bool = False) -> Step:
     """Take training steps of the stand-alone network as the library does."""
-    settings, device = TrainingSettings(drop_path=DROP_PATH), batch.images.device
-    network, optimiser = new_network(sizes, settings, device, NHWC)
-    network.spec = replace(network.spec, precision=precision)
+    spec = replace(network_spec(sizes), precision=precision)
+    return network_way(spec, TrainingSettings(drop_path=DROP_PATH), batch, replay=replay)
+
+
+def network_way(spec: NetworkSpec, settings: TrainingSettings, batch: Batch, *, replay: bool = False) -> Step:
+    """Take training steps of a stand-alone network of any size as the library does."""
+    device = batch.images.device
+    network, optimiser = new_network(spec, settings, device, NHWC)
     step = partial(train_step, network, optimiser, settings)
     repeat = replayed(step, device) if replay else step
     return lambda: repeat(batch)
 
 
+def network_spec(sizes: Sizes) -> NetworkSpec:
+    """Return the size of the stand-alone network on CIFAR-10."""
+    return NetworkSpec(sizes.retrain_channels, sizes.retrain_cells, images.CLASSES)
+
+
 def new_network(
-    sizes: Sizes, settings: TrainingSettings, device: torch.device, layout: torch.memory_format
+    spec: NetworkSpec, settings: TrainingSettings, device: torch.device, layout: torch.memory_format
 ) -> tuple[Network, torch.optim.SGD]:
-    """Return a network in training mode, half-way through its drop-path, and its optimiser."""
-    spec = NetworkSpec(sizes.retrain_channels, sizes.retrain_cells, images.CLASSES)
+    """Return a network in training mode, its drop-path as ``settings`` say, and its optimiser."""
     made = Network(PUBLISHED[GENOTYPE], spec).to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
     made.drop_probability = settings.drop_path
     return made, sgd(made, settings.lr, settings.momentum, settings.weight_decay)
@@ -170,7 +179,7 @@ def retrain_ways(sizes: Sizes, batch: Batch, authors: Released | None) -> Ways:
     ours = partial(training_way, sizes, batch, resolve_precision("auto", device), replay=True)
     if authors is None:
         plainly = partial(plain.retrain_step, batch=batch, settings=settings)
-        return {PLAIN_NETWORK: lambda: plainly(*new_network(sizes, settings, device, NCHW)), "ours": ours}
+        return {PLAIN_NETWORK: lambda: plainly(*new_network(network_spec(sizes), settings, device, NCHW)), "ours": ours}
     channels, cells = sizes.retrain_channels, sizes.retrain_cells
     theirs = partial(released.retrain_step, authors, channels, cells, batch, settings, DROP_PATH)
     return {authors.name: theirs, "ours": ours}

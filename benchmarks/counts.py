@@ -13,7 +13,7 @@ time in which its bytes can be read and written, whichever is longer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from torch.optim import optimizer
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.cases import NHWC, Search, Sizes, bilevel, method_record, training_way
+from benchmarks.cases import NHWC, Search, Sizes, bilevel, method_record, network_way, training_way
 from benchmarks.kernels import bytes_of
 from benchmarks.launches import kernels_of
 from benchmarks.plain import Halves
@@ -33,6 +33,8 @@ from benchmarks.timing import Step
 from nascommon.data.batch import Batch
 from nascommon.kernels.home import laid_out, meta_stands_for
 from nascommon.runtime.artefacts import write_json
+from nascommon.space.network import NetworkSpec
+from nascommon.training.settings import TrainingSettings
 
 META = torch.device("meta")
 RETRAIN = "retrain"
@@ -109,8 +111,18 @@ def counts(name: str, sizes: Sizes = PAPERS) -> Counted:
         name: of a method, whose bilevel step it is; ``RETRAIN`` is a training step of the stand-alone network.
         sizes: of the networks.
     """
+    return counted_of(lambda: _training_step(sizes) if name == RETRAIN else _search_step(name, sizes))
+
+
+def network_counts(spec: NetworkSpec, settings: TrainingSettings, batch_size: int, side: int) -> Counted:
+    """Count a training step of a stand-alone network of any size, on pictures of ``side`` pixels."""
+    return counted_of(lambda: network_way(spec, settings, _batch(batch_size, side)))
+
+
+def counted_of(make: Callable[[], Step]) -> Counted:
+    """Count the second of two steps."""
     with _as_on_a_gpu():
-        step = _training_step(sizes) if name == RETRAIN else _search_step(name, sizes)
+        step = make()
         step()  # the optimisers make their state
         counted = Counted()
         with counted:
