@@ -28,24 +28,6 @@ def product(x_BCHW: Tensor, matrix_DC: Tensor) -> Tensor:
     return functional.linear(x_BCHW.permute(0, 2, 3, 1), matrix_DC).permute(0, 3, 1, 2)
 
 
-def sum_of_products(factors: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return the sum of products [B, D, H, W]; all but the first are added by the kernels that multiply.
-
-    Args:
-        factors: at least one pair of a map [B, C, H, W] and a matrix [D, C], each with a C of its own.
-    """
-    (first_BCHW, matrix_DC), *others = factors
-    B, _, H, W = first_BCHW.shape
-    total_PD = torch.mm(_pixels(first_BCHW), matrix_DC.t())
-    for x_BCHW, other_DC in others:
-        total_PD.addmm_(_pixels(x_BCHW), other_DC.t())
-    return total_PD.view(B, H, W, -1).permute(0, 3, 1, 2)
-
-
-def _pixels(x_BCHW: Tensor) -> Tensor:
-    return x_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
-
-
 def blocks(kernels_D11: Tensor, groups: int) -> Tensor:
     """Return the matrix [D, C] of a grouped pointwise convolution, whose kernels are [D, C / G, 1, 1]."""
     kernels_GDC = kernels_D11.view(groups, -1, kernels_D11.shape[1])

@@ -27,7 +27,8 @@ from nascommon.kernels.bank import Bank, Pooled, beside
 from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
 from nascommon.kernels.concatenation import with_first
 from nascommon.kernels.home import on_cpu
-from nascommon.kernels.pointwise import product, sum_of_products
+from nascommon.kernels.nodes import Nodes
+from nascommon.kernels.pointwise import product
 from nascommon.space.fan import candidate
 from nascommon.space.leaving import Leaving, Source, Stage
 from nascommon.space.operations import State
@@ -80,10 +81,16 @@ class Abreast:
         # PyTorch's gradient of a batch norm reads its scale as if it were contiguous, which an expanded row is not.
         self.others = iter(torch.split(others_NC.contiguous(), self.plan.others))
 
-    def terms(self, source: int, x_BXHW: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Yield (edge, a part of what it gives, shuffled [B, X, H', W']) for the edges that leave a state.
+    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor, entered: Sequence[int]) -> None:
+        """Add to the nodes of the cell what the edges that leave a state give them, shuffled.
 
         To be asked for state by state, in their order; with the last one running statistics are moved.
+
+        Args:
+            nodes: of the cell.
+            source: the state.
+            x_BXHW: its channels.
+            entered: the node that each edge of the cell enters.
         """
         leaving = self.plan.leaving.get(source)
         if leaving is None:
@@ -93,15 +100,13 @@ class Abreast:
         inputs = self._columns(leaving, state), passing
         factors = [(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
         if factors:
-            yield from self._by_edge(leaving.on, sum_of_products(factors))
+            nodes.multiply(entered[leaving.on[0]], factors)
         for places, modules in leaving.others:
-            term_BDHW = candidate(state, modules, next(self.others).flatten())
-            yield from self._by_edge([edge for edge, _ in places], spread(term_BDHW, self.width.divisor))
+            term_BDHW = spread(candidate(state, modules, next(self.others).flatten()), self.width.divisor)
+            for (edge, _), term in zip(places, torch.split(term_BDHW, self.width.all, dim=1), strict=True):
+                nodes.add(entered[edge], term)
         if source == max(self.plan.leaving):
             self.statistics.remember()
-
-    def _by_edge(self, edges: Sequence[int], terms: Tensor) -> Iterator[tuple[int, Tensor]]:
-        return zip(edges, torch.split(terms, self.width.all, dim=1), strict=True)
 
     def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the channels that candidates see, dense, and what skips and bypasses take.

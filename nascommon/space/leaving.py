@@ -132,17 +132,26 @@ class Leaving:
         skips: what the second matrix multiplies the mixed channels with.
         bypassed: edges for which it takes the other channels.
         others: (places, modules) of each kind that is computed by itself.
-        on: edges that the matrices give something to.
+        on: edges that the matrices give something to, and those between them, which get zeros: they enter
+            neighbouring nodes.
     """
 
     def __init__(
-        self, places: Places, edges: Sequence[nn.ModuleDict], bypassed: Sequence[int], width: Width, *, halves: bool
+        self,
+        places: Places,
+        edges: Sequence[nn.ModuleDict],
+        leaving: Sequence[int],
+        bypassed: Sequence[int],
+        width: Width,
+        *,
+        halves: bool,
     ) -> None:
         """Sort.
 
         Args:
             places: of the candidates.
             edges: of the cell, each its candidates by name.
+            leaving: those that leave the state, node by node.
             bypassed: edges on which channels bypass them.
             width: of the cell.
             halves: whether these edges halve height and width.
@@ -164,7 +173,8 @@ class Leaving:
         self.columns = [[place] for name in separable for place in places[name]] + [[*places[name]] for name in pools]
         self.skips = [place for name in skips for place in places[name]]
         self.others = [(places[name], modules[name]) for name in others]
-        self.on = sorted({edge for edge, _ in self.weighted} | set(bypassed))
+        given = [leaving.index(edge) for edge in {*(edge for edge, _ in self.weighted), *bypassed}]
+        self.on = leaving[min(given) : max(given) + 1] if given else ()
 
     @property
     def weighted(self) -> list[Place]:

@@ -106,9 +106,9 @@ class Plans:
     of another model: every induced pass brings a supernet without plans.
     """
 
-    def __init__(self, width: Width, halving: Mapping[int, bool]) -> None:
-        """Take the width of a cell, and which states are left by edges that halve."""
-        self.width, self.halving = width, halving
+    def __init__(self, width: Width, leaving: Mapping[int, Sequence[int]], halving: Mapping[int, bool]) -> None:
+        """Take the width of a cell, the edges that leave each state, node by node, and which of these halve."""
+        self.width, self.leaving, self.halving = width, leaving, halving
         self._whole: dict[Hashable, Plan] = {}
         self._partial: dict[Hashable, Plan] = {}
 
@@ -149,7 +149,9 @@ class Plans:
     ) -> Plan:
         bypassed = there if self.width.divisor > 1 else dict.fromkeys(there, ())
         leaving = {
-            source: Leaving(each, edges, bypassed[source], self.width, halves=self.halving[source])
+            source: Leaving(
+                each, edges, self.leaving[source], bypassed[source], self.width, halves=self.halving[source]
+            )
             for source, each in places.items()
             if each or bypassed[source]
         }

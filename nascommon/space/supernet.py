@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nascommon.kernels.concatenation import concatenated
+from nascommon.kernels.nodes import Nodes
 from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Width
@@ -91,15 +91,15 @@ class SupernetCell(nn.Module):
         )
         self.candidates = space.candidates
         halving_states = {source: self.strides[edges[0]] > 1 for source, edges in topology.leaving.items()}
-        self.plans = Plans(Width(self.mixed, channel_divisor), halving_states)
+        self.plans = Plans(Width(self.mixed, channel_divisor), topology.leaving, halving_states)
 
     def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
         """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
         states = brought(self, self.preprocesses, inputs)
-        abreast = self.training and runs_abreast(states[0])
-        bypasses: list[Tensor] | None = None if abreast else []
-        terms = self._abreast(mixing, states[0].dtype) if bypasses is None else self._kind_by_kind(mixing, bypasses)
-        sums: dict[int, Tensor] = {}
+        if self.training and runs_abreast(states[0]):
+            return self._abreast(states, mixing)
+        bypasses: list[Tensor] = []
+        terms, sums = self._kind_by_kind(mixing, bypasses), dict[int, Tensor]()
         for source in self.topology.leaving:
             if source >= self.topology.inputs:
                 states.append(self._node(source, sums, states, bypasses, mixing))
@@ -107,25 +107,31 @@ class SupernetCell(nn.Module):
                 node = self.topology.edges[edge].node
                 sums[node] = sums[node] + term if node in sums else term
         states.append(self._node(len(states), sums, states, bypasses, mixing))
-        outputs = [states[state] for state in self.topology.outputs]
-        return concatenated(outputs) if abreast else torch.cat(outputs, dim=1)
+        return torch.cat([states[state] for state in self.topology.outputs], dim=1)
 
     def _weights(self, mixing: CellMixing) -> Tensor:
         # In the type of batch norm, whatever the precision of convolutions, whose weights may be narrow here
         # (``narrow_weights``). Pools without batch norm and skips have no statistics.
         return mixing.products().to(next(self.buffers(), mixing.weights_EO).dtype)
 
-    def _abreast(self, mixing: CellMixing, dtype: torch.dtype) -> Terms:
-        """Return what computes a state's candidates, bypasses and shuffle all at once."""
-        leaving, active = self.topology.leaving, mixing.active
-        places = {source: self._places(source, mixing) for source in leaving}
+    def _abreast(self, inputs: Sequence[Tensor], mixing: CellMixing) -> Tensor:
+        """Compute a state's candidates, bypasses and shuffle all at once, and add them to all nodes."""
+        topology, active, (x_BXHW, *_) = self.topology, mixing.active, inputs
+        places = {source: self._places(source, mixing) for source in topology.leaving}
         there = {
-            source: tuple(edge for edge in edges if active is None or active[edge]) for source, edges in leaving.items()
+            source: tuple(edge for edge in edges if active is None or active[edge])
+            for source, edges in topology.leaving.items()
         }
         weights_EO = self._weights(mixing)
-        edges = cast("Sequence[nn.ModuleDict]", self.edges)
-        plan = self.plans(edges, places, there, weights_EO, whole=active is None)
-        return Abreast(plan, weights_EO, mixing.edges_E, dtype).terms
+        plan = self.plans(cast("Sequence[nn.ModuleDict]", self.edges), places, there, weights_EO, whole=active is None)
+        cell = Abreast(plan, weights_EO, mixing.edges_E, x_BXHW.dtype)
+        rows, columns = (-(-side // self.strides[0]) for side in x_BXHW.shape[2:])
+        nodes = Nodes(topology.nodes, self.mixed * self.divisor, (len(x_BXHW), rows, columns), x_BXHW)
+        entered = [edge.node - topology.inputs for edge in topology.edges]
+        for source in topology.leaving:
+            node = source - topology.inputs
+            cell.enter(nodes, source, nodes.node(node) if node >= 0 else inputs[source], entered)
+        return nodes.beside([state - topology.inputs for state in topology.outputs])
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:
         """Return what computes a state's candidates kind by kind, and lists what bypasses them."""
@@ -160,12 +166,12 @@ class SupernetCell(nn.Module):
         node: int,
         sums: dict[int, Tensor],
         states: list[Tensor],
-        bypasses: list[Tensor] | None,
+        bypasses: list[Tensor],
         mixing: CellMixing,
     ) -> Tensor:
-        """Finish a node when all its edges are in; without ``bypasses`` these have brought what bypasses them, too."""
+        """Finish a node when all its edges are in."""
         incoming = self.topology.incoming[node]
-        if bypasses is None or self.divisor == 1:
+        if self.divisor == 1:
             # A node without any active input (a dead node) still has its place among the states and in the output.
             return sums.pop(node) if node in sums else self._zeros(states[0], incoming)
         total = sums.pop(node) if node in sums else self._zeros(states[0][:, : self.mixed], incoming)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nascommon.kernels.concatenation import concatenated, with_first
-from nascommon.kernels.pointwise import product, sum_of_products
+from nascommon.kernels.pointwise import product
 
 
 def maps(channels: int) -> Tensor:
@@ -46,12 +46,3 @@ def test_the_gradient_of_the_first_channels_is_added_to_that_of_all() -> None:
     torch.testing.assert_close(found, expected)
     assert dense(found[0])
     assert torch.autograd.gradgradcheck(ours, (x, matrix))
-
-
-def test_a_sum_of_products_is_one() -> None:
-    pairs = [(maps(c), torch.randn(5, c, dtype=torch.float64, requires_grad=True)) for c in (2, 3, 4)]
-    given, slope = [each for pair in pairs for each in pair], maps(5).detach()
-    out, plain = sum_of_products(pairs), torch.stack([product(*pair) for pair in pairs]).sum(0)
-    torch.testing.assert_close(out, plain)
-    assert dense(out)
-    torch.testing.assert_close(torch.autograd.grad(out, given, slope), torch.autograd.grad(plain, given, slope))
