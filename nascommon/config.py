@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, create_model, model_validator
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.data.settings import DataSettings
 from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.report.settings import EvaluateSettings
+from nascommon.runtime.executor import LOCAL_RAY, PROCESSES
 from nascommon.runtime.reading import Complaint, checked, keys_at, value_at
 from nascommon.runtime.yaml_lines import Position, read_yaml
 from nascommon.search.settings import SearchSettings
@@ -44,6 +46,12 @@ def _jobs(value: object) -> object:
     return value
 
 
+def _executor(value: str) -> str:
+    if value not in (PROCESSES, LOCAL_RAY) and not re.fullmatch(r"[^\s:/]+:\d{1,5}", value):
+        raise ValueError(f"must be {PROCESSES}, {LOCAL_RAY} or the address of a cluster of Ray, as head:6379")
+    return value
+
+
 def _too_many_pieces(pieces: int, batch_size: int) -> Iterator[str]:
     try:
         check_pieces(pieces, batch_size)
@@ -63,6 +71,9 @@ class Params(Settings):
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
     """Retrainings, and searches of multi_run, that run at a time; with a number of ``threads`` changes no result. auto:
     as many as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
+    executor: Annotated[str, AfterValidator(_executor)] = PROCESSES
+    """Where these are done: ``processes`` of this machine, ``ray`` on this machine, or a cluster of Ray by its address,
+    as head:6379. With a number of ``threads`` it changes no result."""
     launch: Annotated[int, Field(ge=1, le=MOST_JOBS)] = 1
     """Processes that share every batch of search, retrain and transfer, on this machine: one for each of its GPUs.
     Batch norm sees a process's share, as with so many ``pieces``. ``torchrun`` starts them on several machines."""
@@ -101,6 +112,8 @@ class Params(Settings):
     def _misfits(self) -> Iterator[str]:
         """Yield what only shows when one section meets another, a line each."""
         yield from self._nothing_to_compare()
+        if self.executor != PROCESSES and re.fullmatch(r"cuda:[1-9]\d*", self.device):
+            yield f"device: Ray gives each piece of work a GPU of its own; set device: cuda (got {self.device})"
         networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
         stems = {network.stem for network in networks if network is not None}
         try:

@@ -119,6 +119,23 @@ def test_jobs_that_are_no_number_are_refused(tmp_path: Path, written: str) -> No
         loaded(tmp_path, f"jobs: {written}\n{LEAST}")
 
 
+def test_pieces_are_done_in_processes_on_ray_or_on_a_cluster_by_its_address(least: Params, tmp_path: Path) -> None:
+    assert least.executor == "processes"
+    for where in ("processes", "ray", "head:6379", "10.0.0.1:6379"):
+        assert loaded(tmp_path, f"executor: {where}\n{LEAST}").executor == where
+    for where in ("rays", "http://head:6379", "head", '""', "1"):
+        with pytest.raises(UserError, match=r"params\.yaml:1: executor: (must be|Input should be)"):
+            loaded(tmp_path, f"executor: {where}\n{LEAST}")
+
+
+def test_where_ray_shares_out_gpus_none_is_named(tmp_path: Path) -> None:
+    said = r"device: Ray gives each piece of work a GPU of its own; set device: cuda \(got cuda:1\)"
+    with pytest.raises(UserError, match=said):
+        loaded(tmp_path, f"executor: ray\ndevice: cuda:1\n{LEAST}")
+    assert loaded(tmp_path, f"executor: ray\ndevice: cuda:0\n{LEAST}").device == "cuda:0"
+    assert loaded(tmp_path, f"device: cuda:1\n{LEAST}").device == "cuda:1"
+
+
 # --- presets
 
 
@@ -388,7 +405,9 @@ def test_only_prepare_and_the_report_watch_the_section_data() -> None:
 
 
 def test_how_many_jobs_run_at_a_time_is_no_part_of_what_was_run(least: Params) -> None:
-    other = least.model_copy(update={"jobs": 3, "threads": 1, "device": "cpu", "tracking": "none"})
+    other = least.model_copy(
+        update={"jobs": 3, "executor": "head:6379", "threads": 1, "device": "cpu", "tracking": "none"}
+    )
     assert protocol(other) == protocol(least)
     assert protocol(least.model_copy(update={"baseline": None})) != protocol(least)
 

@@ -10,9 +10,9 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.pipeline.paths import BASELINE, SEARCH, TARGET_DATA
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
+from nascommon.pipeline.side_by_side import executor_of, threads_of_each
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import epoch_figures, pieces, summary
 from nascommon.runtime.records import read_record
 from nascommon.runtime.seeding import derive, generator
@@ -20,7 +20,7 @@ from nascommon.space.draws import random_genotype
 from nascommon.space.record import FILE, SpaceRecord
 from nascommon.training.artefact import SKIPPED, save_network
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
+from nascommon.training.many import Job, ManyHooks, train_many
 
 
 def baseline(params: Params) -> None:
@@ -66,8 +66,7 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
     kept, held_out = retraining.pictures()
     manifest = retraining.data.prepared.manifest
     at_a_time = retraining.at_a_time(run, len(jobs))
-    threads = threads_of_each(run.params.threads, at_a_time)
-    provenance = run.provenance(threads=threads)
+    provenance = run.provenance(threads=threads_of_each(run.params, at_a_time))
     with pieces("baseline", len(jobs), unit="network", at_a_time=at_a_time) as bar:
 
         def on_job(index: int, job: Job, trained: Trained | DivergenceError) -> None:
@@ -94,6 +93,6 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
             device=run.device,
             validation=partial(held_out.evaluation, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            executor=executor(at_a_time, threads),
+            executor=executor_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(bar.resume, lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job),
         )

@@ -27,6 +27,7 @@ from nascommon.method import Method
 from nascommon.pipeline.known_cost import known_cost
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
+from nascommon.pipeline.side_by_side import threads_of_each
 from nascommon.pipeline.unprepared import expected_shape
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.replay import WARM_UP, Step, replayed
@@ -35,7 +36,6 @@ from nascommon.search.state import SearchState, new_state
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec, check_image_size
 from nascommon.space.supernet import SupernetSpec
-from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 MIB = 2**20
@@ -144,7 +144,7 @@ def trainings_estimate(
     )
     if trouble is not None:
         return Estimate(work.stage, trouble=trouble)
-    threads, genotype = threads_of_each(params.threads, at_a_time), stand_in(params.search.chosen_space())
+    threads, genotype = threads_of_each(params, at_a_time), stand_in(params.search.chosen_space())
     seconds = sum(
         count * training.epochs * steps * seconds_of(training, spec, shape, device, threads, genotype)
         for spec, count in zip(specs, counts, strict=True)

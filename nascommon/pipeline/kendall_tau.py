@@ -20,10 +20,10 @@ from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
 from nascommon.pipeline.run import Run, stage_run
+from nascommon.pipeline.side_by_side import executor_of, threads_of_each
 from nascommon.pipeline.truths import find_truth
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import executor
 from nascommon.runtime.progress import Pieces, epoch_figures, pieces, summary
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
@@ -31,7 +31,7 @@ from nascommon.statistics.pairs import read_pairs
 from nascommon.statistics.ranking import rank_correlation, trajectory
 from nascommon.statistics.variance import attainable_tau
 from nascommon.training.loop import Trained
-from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
+from nascommon.training.many import Job, ManyHooks, train_many
 
 Scores = dict[str, list[float]]
 
@@ -58,7 +58,7 @@ def kendall_tau(params: Params) -> None:
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
         retrained = retrain_all(run, ranked, architectures, at_a_time)
-        provenance = run.provenance(threads=threads_of_each(run.params.threads, at_a_time))
+        provenance = run.provenance(threads=threads_of_each(run.params, at_a_time))
         sound_ones = sound(run, architectures, retrained)
         write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
 
@@ -117,7 +117,7 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
             device=run.device,
             validation=partial(valid.evaluation, training.batch_size),
             checkpoints=run.checkpoints,
-            executor=executor(at_a_time, threads_of_each(run.params.threads, at_a_time)),
+            executor=executor_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(
                 on_resume=bar.resume,
                 on_epoch=lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs),

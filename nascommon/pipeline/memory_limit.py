@@ -12,13 +12,13 @@ from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import available_bytes, resident_bytes
 from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
 from nascommon.method import Method
+from nascommon.pipeline.side_by_side import room
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
 from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
 from nascommon.space.stem import STEM_MULTIPLIER, Stem
 from nascommon.space.supernet import SupernetSpec
-from nascommon.training.many import simultaneous
 from nascommon.training.settings import TrainingSettings
 
 USABLE_SHARE = 0.9
@@ -121,14 +121,15 @@ def trainings_that_fit(
     """
     if networks == 0:
         return 1, None
-    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), networks)
+    free, places = available_bytes(device), room(params, device)
+    wanted = min(places.pieces, networks)
     if (least := max(map(_lower_bound, specs))) > free:
         network = f"{key.partition('.')[0]}.network.channels"
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
     # A second training is a second process with torch and the images of its own; the first is counted as used already.
     process = process_bytes(shape, device, wanted)
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
-    if wanted * (bound + process) < USABLE_SHARE * free:
+    if wanted * (bound + process) < USABLE_SHARE * free * places.memories:
         return wanted, None
 
     def peak(pieces: int) -> int:
@@ -139,7 +140,7 @@ def trainings_that_fit(
     needed = peak(settings.pieces)
     if needed > free:
         return 1, pieces_advice(key, settings.pieces, settings.batch_size, needed, peak, free)
-    return _as_many_as_fit("networks", params, wanted, needed + process, free)
+    return _as_many_as_fit("networks", params, wanted, needed + process, free, places.memories)
 
 
 def require_searches(
@@ -151,16 +152,17 @@ def require_searches(
         UserError: naming the key and the number to set.
     """
     require_search(method, base, shape, params.search, device)
-    free, wanted = available_bytes(device), min(simultaneous(params.jobs, device, params.threads), searches)
+    free, places = available_bytes(device), room(params, device)
+    wanted = min(places.pieces, searches)
     if wanted <= 1:
         return 1
     images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if params.search.watch_every else 0)
     process = process_bytes(shape, device, wanted)
     bound = max(_search_bound(spec, shape, images) for spec in supernets(method, base))
-    if wanted * (bound + process) < USABLE_SHARE * free:
+    if wanted * (bound + process) < USABLE_SHARE * free * places.memories:
         return wanted
     needed = search_peak(method, base, shape, params.search, device)
-    at_a_time, trouble = _as_many_as_fit("searches", params, wanted, needed + process, free)
+    at_a_time, trouble = _as_many_as_fit("searches", params, wanted, needed + process, free, places.memories)
     if trouble is not None:
         raise UserError(trouble)
     return at_a_time
@@ -171,12 +173,17 @@ def process_bytes(shape: Shape, device: torch.device, wanted: int) -> int:
     return resident_bytes() + shape.resident_bytes() if wanted > 1 and device.type == "cpu" else 0
 
 
-def _as_many_as_fit(what: str, params: Params, wanted: int, each: int, free: int) -> tuple[int, str | None]:
-    """Return how many of ``wanted`` that take ``each`` bytes run at a time, and what to set where that is refused."""
-    fitting = max(1, min(wanted, math.floor(USABLE_SHARE * free / each)))
-    if params.jobs == "auto" or wanted * each <= free:
+def _as_many_as_fit(
+    what: str, params: Params, wanted: int, each: int, free: int, memories: int
+) -> tuple[int, str | None]:
+    """Return how many of ``wanted`` that take ``each`` bytes run at a time, and what to set where that is refused.
+
+    Of several memories, those of other machines or GPUs, as much is taken to be free as of the one here.
+    """
+    fitting = max(1, min(wanted, memories * math.floor(USABLE_SHARE * free / each)))
+    if params.jobs == "auto" or wanted * each <= memories * free:
         return fitting if params.jobs == "auto" else wanted, None
-    several = _too_much(f"{wanted} {what} at a time", wanted * each, free, "take")
+    several = _too_much(f"{wanted} {what} at a time", wanted * each, memories * free, "take")
     return wanted, f"jobs: {several}; set jobs: {fitting}"
 
 

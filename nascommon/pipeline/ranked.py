@@ -16,9 +16,10 @@ from nascommon.pipeline.memory_limit import require_trainings
 from nascommon.pipeline.paths import SEARCH, TARGET_DATA
 from nascommon.pipeline.run import Run
 from nascommon.pipeline.search import FurtherSearch, searches_at_a_time
+from nascommon.pipeline.side_by_side import executor_of
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import Piece, executor
+from nascommon.runtime.executor import Piece
 from nascommon.runtime.progress import epoch_figures, pieces
 from nascommon.runtime.seeding import derive
 from nascommon.search.artefact import SavedSearch, SavedState, load_search
@@ -28,7 +29,6 @@ from nascommon.search.state import SearchState
 from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
-from nascommon.training.many import threads_of_each
 from nascommon.training.settings import NetworkSettings
 
 
@@ -152,7 +152,7 @@ class RankingSetup:
                 accuracies[index] = accuracy
                 bar.end(index, epoch_figures({"valid_accuracy": accuracy}))
 
-            executor(at_a_time, threads_of_each(params.threads, at_a_time)).run(
+            executor_of(params, self.run.device, at_a_time).run(
                 [Piece(f"search {index}", search.run) for index, search in enumerate(searches, start=1)],
                 on_message=on_message,
                 on_result=on_result,

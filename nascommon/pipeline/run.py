@@ -30,7 +30,7 @@ from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
-MACHINE = ("device", "threads", "jobs", "launch", "tracking")
+MACHINE = ("device", "threads", "jobs", "executor", "launch", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 
 

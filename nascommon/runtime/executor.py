@@ -36,17 +36,19 @@ OnMessage = Callable[[int, Any], None]
 OnResult = Callable[[int, Result], None]
 
 
-def _ignore(*_arguments: object) -> None:
+def ignore(*_arguments: object) -> None:
     """Do nothing: the default of every hook."""
 
 
+PROCESSES, LOCAL_RAY = "processes", "ray"
+"""Where pieces are done; anything else is the address of a cluster of Ray."""
 LOOK_SECONDS = 1.0
 """Between two looks whether a member is alive: a child that it left behind may hold its socket open."""
 
 
 @dataclass(frozen=True)
-class _Failure:
-    """Report of a member about an exception."""
+class Failure:
+    """Report about an exception from where a piece of work was done."""
 
     kind: str
     text: str
@@ -109,7 +111,7 @@ class Executor(Protocol):
     """Does pieces of work; which one does them changes no result."""
 
     def run(
-        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = _ignore, on_result: OnResult[Result] = _ignore
+        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = ignore, on_result: OnResult[Result] = ignore
     ) -> list[Result]:
         """Do all pieces and return their results in the order of the pieces; the first that fails ends all.
 
@@ -129,7 +131,7 @@ class InLine:
     """One piece after the other, in this process; what a piece raises comes through as it is."""
 
     def run(
-        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = _ignore, on_result: OnResult[Result] = _ignore
+        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = ignore, on_result: OnResult[Result] = ignore
     ) -> list[Result]:
         """Do all pieces; see ``Executor``."""
         results = []
@@ -155,7 +157,7 @@ class Processes:
     threads: int | None = None
 
     def run(
-        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = _ignore, on_result: OnResult[Result] = _ignore
+        self, pieces: Sequence[Piece[Result]], *, on_message: OnMessage = ignore, on_result: OnResult[Result] = ignore
     ) -> list[Result]:
         """Do all pieces; see ``Executor``.
 
@@ -178,15 +180,26 @@ class Processes:
                         on_message(index, content)
                         continue
                     if kind == "failure":
-                        _raise(name, content)
+                        raise_failure(name, content)
                     _give(member, waiting)
                     results[index] = content
                     on_result(index, content)
         return [results[index] for index in range(len(pieces))]
 
 
-def executor(count: int, threads: int | None = None) -> Executor:
-    """Return what does ``count`` pieces at a time: one at a time in this process, several in processes of their own."""
+def executor(count: int, threads: int | None = None, where: str = PROCESSES, gpus: int = 0) -> Executor:
+    """Return what does ``count`` pieces at a time: one at a time in this process, several in processes of their own.
+
+    Args:
+        count: how many at a time.
+        threads: CPU threads of each; None leaves it to torch.
+        where: the setting ``executor``; Ray is loaded only where it is wanted.
+        gpus: GPUs of each, where Ray shares them out.
+    """
+    if where != PROCESSES:
+        from nascommon.runtime.ray_executor import OnRay
+
+        return OnRay(where, count, threads or 1, gpus)
     return IN_LINE if count <= 1 else Processes(count, threads)
 
 
@@ -208,7 +221,8 @@ def _audible(members: list[_Member]) -> list[_Member]:
             return heard
 
 
-def _raise(name: str, failure: _Failure) -> NoReturn:
+def raise_failure(name: str, failure: Failure) -> NoReturn:
+    """Raise here what went wrong elsewhere: a UserError, or a RuntimeError with the traceback as a note."""
     if failure.mendable:
         raise UserError(f"{name}: {failure.text}")
     error = RuntimeError(f"{name}: {failure.kind}: {failure.text}")
@@ -251,18 +265,25 @@ def serve(descriptor: int, threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     while True:
-        packed = heard.get()
-        try:
-            piece = pickle.loads(packed)  # noqa: S301 -- our own parent wrote it
-            result = piece.function(*piece.arguments, partial(_say, line, "message"))
-        except torch.OutOfMemoryError as error:
-            text = f"the memory of the GPU is full ({error}); set jobs to a lower number"
-            _say(line, "failure", _Failure(type(error).__name__, text, traceback.format_exc(), mendable=True))
-        except Exception as error:  # noqa: BLE001 -- the parent raises it
-            mendable = isinstance(error, UserError)
-            _say(line, "failure", _Failure(type(error).__name__, str(error), traceback.format_exc(), mendable))
-        else:
-            _say(line, "result", result)
+        _say(line, *attempt(heard.get(), partial(_say, line, "message")))
+
+
+def attempt(packed: bytes, tell: Tell) -> tuple[str, Any]:
+    """Do a pickled piece of work, far from who wants it; return ``result`` and it, or ``failure`` and what went wrong.
+
+    Args:
+        packed: the piece; unpickled here, since modules that are missing are a failure of it.
+        tell: takes what it tells.
+    """
+    try:
+        piece = pickle.loads(packed)  # noqa: S301 -- our own parent wrote it
+        return "result", piece.function(*piece.arguments, tell)
+    except torch.OutOfMemoryError as error:
+        text = f"the memory of the GPU is full ({error}); set jobs to a lower number"
+        return "failure", Failure(type(error).__name__, text, traceback.format_exc(), mendable=True)
+    except Exception as error:  # noqa: BLE001 -- who wants it raises it
+        mendable = isinstance(error, UserError)
+        return "failure", Failure(type(error).__name__, str(error), traceback.format_exc(), mendable)
 
 
 def _listen(line: Connection, heard: SimpleQueue[bytes]) -> None:

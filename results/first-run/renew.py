@@ -23,7 +23,7 @@ from nascommon.settings import leaves
 HERE = Path(__file__).parent
 FIGURES, REPORT, PICTURE = HERE / "figures.json", HERE / "report.html", HERE / "report.png"
 BEGIN, END = "<!-- first run, by results/first-run/renew.py -->\n", "<!-- end of first run -->\n"
-OF_THE_MACHINE = ("device", "threads", "jobs", "tracking")
+OF_THE_MACHINE = ("device", "threads", "jobs", "executor", "tracking")
 """Settings that change no figure but the time."""
 
 

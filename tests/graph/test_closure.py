@@ -40,6 +40,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.runtime.joining": "how processes find each other that share a training",
     "nascommon.runtime.launching": "starts what computes",
     "nascommon.runtime.executor": "many trainings at a time equal one after the other, as its tests show",
+    "nascommon.pipeline.side_by_side": "as above",
     "nascommon.runtime.divergence": "stops what has no numbers any more",
     "nascommon.runtime.home": "where files lie, whose content counts",
     "nascommon.runtime.hardware": "which device computes",

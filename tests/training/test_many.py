@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 import torch
 
+from nascommon.data.batch import Batch
 from nascommon.data.batches import Batches
+from nascommon.runtime import ray_executor
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import executor
+from nascommon.runtime.executor import PROCESSES, executor
+from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training import many
@@ -67,11 +73,11 @@ def run(folder: Path | None = None, processes: int = 1, **hooks: Any) -> list[Tr
 
 
 def run_all(
-    of: SeededBatches, folder: Path | None = None, processes: int = 1, **hooks: Any
+    of: SeededBatches, folder: Path | None = None, processes: int = 1, where: str = PROCESSES, **hooks: Any
 ) -> list[Trained | DivergenceError]:
     checkpoints = CheckpointFolder(folder, "kendall_tau", "f") if folder else None
     return train_many(JOBS, SETTINGS, of, device=CPU, validation=valid, checkpoints=checkpoints,
-                      executor=executor(processes), hooks=ManyHooks(**hooks))  # fmt: skip
+                      executor=executor(processes, where=where), hooks=ManyHooks(**hooks))  # fmt: skip
 
 
 def kill_at(index: int, epoch: int) -> Callable[[int, dict[str, Any]], None]:
@@ -162,6 +168,50 @@ def test_a_job_that_diverges_is_reported_and_the_others_are_trained_as_ever(
         whole = results[index]
         assert isinstance(whole, Trained)
         assert equal(whole.network.state_dict(), alone[index].network.state_dict())
+
+
+# --- on Ray
+
+
+class LostAfterAnEpoch(TinyBatches):
+    """Batches with which a worker dies in its second epoch, once."""
+
+    def __init__(self, mark: Path, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.mark = mark
+
+    def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
+        if key == 1 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().epoch(key, share)
+
+
+def batches_of_which_the_second_job_loses_its_worker(mark: Path, *, seed: int) -> Batches:
+    return LostAfterAnEpoch(mark, seed) if seed == JOBS[1].seed else TinyBatches(seed=seed)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a start of Ray that was too slow
+def test_on_ray_a_lost_worker_s_job_goes_on_from_its_checkpoint_and_all_end_bit_identical(
+    alone: list[Trained], tmp_path: Path
+) -> None:
+    epochs: list[tuple[int, int]] = []
+    jobs: list[str] = []
+    try:
+        results = run_all(
+            partial(batches_of_which_the_second_job_loses_its_worker, tmp_path / "lost"), tmp_path, 2, "ray",
+            on_epoch=lambda index, row: epochs.append((index, row["epoch"])),
+            on_job=lambda _index, job, _trained: jobs.append(job.name),
+        )  # fmt: skip
+    finally:
+        ray_executor.connected("ray").shutdown()
+    assert (tmp_path / "lost").exists()
+    assert sorted(epochs) == EPOCHS  # none twice: the first epoch was not repeated
+    assert sorted(jobs) == ["a", "a-again", "b"]
+    whole = [result for result in results if isinstance(result, Trained)]
+    assert equal(states(whole), states(alone))
+    assert equal(rows(whole), rows(alone))
 
 
 # --- how many at a time
