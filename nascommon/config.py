@@ -77,6 +77,8 @@ class Params(Settings):
     launch: Annotated[int, Field(ge=1, le=MOST_JOBS)] = 1
     """Processes that share every batch of search, retrain and transfer, on this machine: one for each of its GPUs.
     Batch norm sees a process's share, as with so many ``pieces``. ``torchrun`` starts them on several machines."""
+    sync_batch_norm: bool = False
+    """Whether batch norm sees the whole batch, where ``launch`` or ``torchrun`` share it, at two messages for each."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the convolutions; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"

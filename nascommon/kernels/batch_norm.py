@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels.home import on_cpu
+from nascommon.runtime import ranks
 
 LANES = 16
 """float32 numbers in a vector register of 512 bits."""
@@ -53,7 +54,7 @@ class BatchNorm(nn.BatchNorm2d):
                 scale_D, shift_D = scale_D * weight_D, scale_D * shift_D
         # ATen updates running statistics in place, so it may only be given those of a norm itself: a concatenation of
         # several is a copy, whose update would be lost.
-        if not first.training or (len(norms) == 1 and not folds(x_BDHW)):
+        if not first.training or (len(norms) == 1 and not folds(x_BDHW) and not ranks.batch_norm_is_shared()):
             running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
             momentum = first.next_momentum() if first.training else 0.0
             return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
@@ -98,12 +99,16 @@ def normalised(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return x normalised by its own statistics [B, C, H, W], and these: mean and unbiased variance [C].
 
+    Where ranks share the statistics, they are those of all their batches together.
+
     Args:
         x_BCHW: a training batch.
         scale_C: factor after the normalisation; None is one.
         shift_C: summand after it; None is zero.
         eps: added to the (biased) variance under the root.
     """
+    if ranks.batch_norm_is_shared():
+        return _normalised_by_all(x_BCHW, scale_C, shift_C, eps)
     if folds(x_BCHW):
         mean_C, variance_C = _statistics(x_BCHW.detach())
         out: Tensor = _Normalised.apply(x_BCHW, scale_C, shift_C, mean_C, variance_C, eps)
@@ -116,6 +121,26 @@ def normalised(
     mean_C, variance_C = torch.zeros(2, x_BCHW.shape[1], dtype=dtype, device=x_BCHW.device).unbind()
     out = functional.batch_norm(x_BCHW, mean_C, variance_C, scale_C, shift_C, True, 1.0, eps)
     return out, mean_C, variance_C
+
+
+def _normalised_by_all(
+    x_BCHW: Tensor, scale_C: Tensor | None, shift_C: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Do the same with the statistics of all ranks' batches; differentiable any number of times.
+
+    Not ``nn.SyncBatchNorm``, which has no kernel for a CPU and none for several norms at once.
+    """
+    wide_BCHW = x_BCHW.to(torch.promote_types(x_BCHW.dtype, torch.float32))
+    pixels = wide_BCHW.new_tensor([x_BCHW.numel() / x_BCHW.shape[1]])
+    sum_C, count = ranks.differentiable_sum([wide_BCHW.sum((0, 2, 3)), pixels])
+    mean_C = sum_C / count
+    # Two messages: squares of what is not centred would lose the variance in the rounding.
+    centred_BCHW = wide_BCHW - mean_C[:, None, None]
+    (squares_C,) = ranks.differentiable_sum([centred_BCHW.square().sum((0, 2, 3))])
+    variance_C = squares_C / count
+    out_BCHW = centred_BCHW * _product((variance_C + eps).rsqrt(), scale_C)[:, None, None]
+    out_BCHW = out_BCHW if shift_C is None else out_BCHW + shift_C[:, None, None]
+    return out_BCHW.to(x_BCHW.dtype), mean_C.detach(), (squares_C / (count - 1)).detach()
 
 
 def folds(x_BCHW: Tensor) -> bool:

@@ -65,14 +65,16 @@ class Retraining:
         return self.data.named("train", self.settings.holdout)
 
     def at_a_time(self, run: Run, networks: int = 1) -> int:
-        """Return how many of so many networks are trained at a time.
+        """Return how many of so many networks are trained at a time; ranks on GPUs share the batch of one.
 
         Raises:
             UserError: a step does not fit into the free memory.
         """
         key = f"{'transfer' if self.folder == TRANSFER else 'retrain'}.training.pieces"
-        spec, shape = self.spec(run.precision), prepared_shape(self.data.prepared)
-        return require_trainings(key, self.settings.training, [spec], shape, run.params, run.device, networks)
+        spec, shape, training = self.spec(run.precision), prepared_shape(self.data.prepared), self.settings.training
+        if run.device.type == "cuda":
+            training = training.model_copy(update={"batch_size": ranks.share().largest(training.batch_size)})
+        return require_trainings(key, training, [spec], shape, run.params, run.device, networks)
 
 
 def retrain(params: Params) -> None:

@@ -30,7 +30,7 @@ from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
 
-MACHINE = ("device", "threads", "jobs", "executor", "launch", "tracking")
+MACHINE = ("device", "threads", "jobs", "executor", "launch", "sync_batch_norm", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
 
 
@@ -68,6 +68,7 @@ class Run:
             "precision": self.precision,
             "pieces": self.pieces,
             "ranks": ranks.share().count,
+            "sync_batch_norm": self.params.sync_batch_norm,
             "torch": torch.__version__,
             **otherwise,
         }
@@ -202,6 +203,7 @@ def prepare_device(params: Params) -> torch.device:
         UserError: there is no such device, or not one for each rank.
     """
     index, beside = on_this_machine()
+    ranks.synchronise_batch_norm(params.sync_batch_norm)
     if params.threads is not None:
         torch.set_num_threads(params.threads)
     elif beside > 1:

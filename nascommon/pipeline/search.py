@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,15 @@ def search_on(params: Params, data: Data, *, seed: int, checkpoint: Checkpoint, 
 
 
 def searches_at_a_time(params: Params, data: Data, searches: int = 1) -> int:
-    """Return how many of so many searches run at a time.
+    """Return how many of so many searches run at a time; ranks on GPUs share the batch of one.
 
     Raises:
         UserError: not even the steps of one fit into the free memory.
     """
     method, precision = params.method(), resolve_precision(params.precision, data.device)
     base = base_spec(params.search, data.prepared.manifest, method, precision)
+    if data.device.type == "cuda":
+        method = replace(method, batch_size=ranks.share().largest(method.batch_size))
     return require_searches(method, base, prepared_shape(data.prepared), params, data.device, searches)
 
 

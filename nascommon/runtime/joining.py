@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from nascommon.runtime.ranks import while_waiting
 from nascommon.settings import UserError
 
 PATIENCE = timedelta(minutes=10)
@@ -36,13 +37,16 @@ class _Line:
     """
 
     def __init__(self, store: Store, rank: int, count: int) -> None:
-        self.store, self.rank, self.count, self.calls = store, rank, count, 0
+        self.store, self.rank, self.count, self.calls, self.open = store, rank, count, 0, True
         threading.Thread(target=self._beat, args=(os.getppid(),), daemon=True).start()
 
     def _beat(self, parent: int) -> None:
         while os.getppid() == parent:
-            with suppress(RuntimeError):
-                self.store.set(f"calls/{self.rank}", str(self.calls))
+            if self.open:
+                try:
+                    self.store.set(f"calls/{self.rank}", str(self.calls))
+                except RuntimeError:  # whoever holds the store is gone
+                    self.open = False
             time.sleep(BEAT_SECONDS)
         os._exit(1)
 
@@ -100,10 +104,12 @@ def joined(patience: timedelta = PATIENCE) -> Iterator[None]:
         reason = str(error).partition("\n")[0]
         raise UserError(f"the ranks do not find each other ({reason}); see docs/many-gpus.md") from error
     _lines.append(_Line(PrefixStore("line", store), rank, count))
+    while_waiting(_waiting)
     try:
         with _silence() if rank else nullcontext():
             yield
     finally:
+        _lines[-1].open = False
         dist.destroy_process_group()
 
 
@@ -127,7 +133,7 @@ def speaks() -> bool:
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
+def _waiting() -> Iterator[None]:
     """Wait for the other ranks in the block; say in one line where one does not come.
 
     Raises:

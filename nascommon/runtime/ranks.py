@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -19,7 +19,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nascommon.runtime.joining import waiting
 from nascommon.settings import UserError
 
 P = ParamSpec("P")
@@ -39,8 +38,36 @@ class Share:
         begin = start + self.index * size + min(self.index, more)
         return slice(begin, begin + size + (self.index < more))
 
+    def largest(self, count: int) -> int:
+        """Return how many of so many rows the largest share has."""
+        return -(-count // self.count)
+
 
 WHOLE = Share()
+
+
+@dataclass
+class _State:
+    """What this process does among ranks.
+
+    Attributes:
+        waiting: what is entered whenever it waits for the others.
+        synchronised: whether batch norm sees the whole batch where ranks share it.
+        sharing: whether they do now, and batch norm with them. What all ranks do alike, such as measuring statistics
+            anew, shares no batch.
+    """
+
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    synchronised: bool = False
+    sharing: bool = False
+
+
+_state = _State()
+
+
+def while_waiting(context: Callable[[], AbstractContextManager[None]]) -> None:
+    """Let this process enter a context whenever it waits for the others."""
+    _state.waiting = context
 
 
 def share() -> Share:
@@ -75,7 +102,7 @@ def summed(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     if share() == WHOLE or not tensors:
         return tuple(tensors)
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    with waiting():
+    with _state.waiting():
         dist.all_reduce(flat)
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return tuple(part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True))
@@ -129,7 +156,7 @@ def from_first(make: Callable[[], Made]) -> Made:
     if share() == WHOLE:
         return make()
     made: list[Any] = [make() if first() else None]
-    with waiting():
+    with _state.waiting():
         dist.broadcast_object_list(made)
     return cast("Made", made[0])
 
@@ -149,7 +176,7 @@ def require_equal(when: str, tensors: Mapping[str, Iterable[Tensor]]) -> None:
         return
     mine = {name: _digest(held) for name, held in tensors.items()}
     theirs: list[Any] = [None] * team.count
-    with waiting():
+    with _state.waiting():
         dist.all_gather_object(theirs, mine)
     for rank, its in enumerate(theirs):
         if other := [name for name in mine if its[name] != theirs[0][name]]:
@@ -195,9 +222,21 @@ def apart(pieces: Sequence[Made], most: int, device: torch.device) -> Iterator[M
         stream.set_state(common)
 
 
+def synchronise_batch_norm(wanted: bool) -> None:
+    """Let batch norm see the whole batch from now on, or the share of its rank."""
+    _state.synchronised = wanted
+
+
+def batch_norm_is_shared() -> bool:
+    """Return whether the statistics of a training batch are those of all ranks at the moment."""
+    return _state.sharing
+
+
 @contextmanager
 def shared_statistics(*modules: nn.Module) -> Iterator[None]:
     """Let batch norm keep the running statistics of all shares, though each rank sees its own alone.
+
+    Where batch norm is to be synchronised, it is in the block, and there is nothing to be done at its end.
 
     In N pieces one after the other, a running statistic r becomes (1-m)^N r + sum_k m (1-m)^(N-1-k) s_k, where s_k is
     that of piece k and m the momentum. With the momentum M = 1 - (1-m)^N rank k keeps (1-M) r + M s_k, and the mean of
@@ -207,6 +246,11 @@ def shared_statistics(*modules: nn.Module) -> Iterator[None]:
     team = share()
     if team == WHOLE:
         yield
+        return
+    if _state.synchronised:
+        _state.sharing = True
+        yield
+        _state.sharing = False
         return
     norms = [
         (layer, layer.momentum)

@@ -29,6 +29,7 @@ from nascommon.kernels.concatenation import with_first
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.nodes import Nodes
 from nascommon.kernels.pointwise import product
+from nascommon.runtime import ranks
 from nascommon.space.fan import candidate
 from nascommon.space.leaving import Leaving, Source, Stage
 from nascommon.space.operations import State
@@ -36,8 +37,8 @@ from nascommon.space.plan import Plan
 
 
 def runs_abreast(x_BCHW: Tensor) -> bool:
-    """Return whether a device gains by it."""
-    return not on_cpu(x_BCHW)
+    """Return whether a device gains by it; its batch norms see no other rank's batch."""
+    return not on_cpu(x_BCHW) and not ranks.batch_norm_is_shared()
 
 
 class Abreast:

@@ -37,7 +37,6 @@ CHANGES_NO_NUMBER = {
     "nascommon.runtime.records": "as above",
     "nascommon.runtime.yaml_lines": "reads params.yaml, whose values DVC watches",
     "nascommon.runtime.checkpoint": "a resumed run equals an unbroken one, as its tests show",
-    "nascommon.runtime.joining": "how processes find each other that share a training",
     "nascommon.runtime.launching": "starts what computes",
     "nascommon.runtime.executor": "many trainings at a time equal one after the other, as its tests show",
     "nascommon.pipeline.side_by_side": "as above",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from nascommon.runtime.joining import joined
 
@@ -21,9 +21,10 @@ def on_ranks(count: int, work: Callable[..., Any], *arguments: Any, patience: fl
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, str(rank)) for rank in range(count)]
-        port = _free_port()
+        # Held by this process, as by torchrun's: it outlives all of them.
+        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
         ranks = [
-            context.Process(target=_rank, args=(file, rank, count, port, patience, work, arguments))
+            context.Process(target=_rank, args=(file, rank, count, store.port, patience, work, arguments))
             for rank, file in enumerate(files)
         ]
         for rank in ranks:
@@ -37,17 +38,10 @@ def _rank(
     file: Path, rank: int, count: int, port: int, patience: float, work: Callable[..., Any], arguments: Any
 ) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count)}
+    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     try:
         with joined(timedelta(seconds=patience)):
             found = work(*arguments)
     except Exception as error:  # noqa: BLE001 -- the test looks at it
         found = error
     torch.save(found, file)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -60,6 +60,11 @@ def searched(method: Method, pieces: int = 1, spoilt: int | None = None) -> dict
     return {**state["supernet"], **state["logits"], **figures}
 
 
+def synchronised(method: Method) -> dict[str, Any]:
+    ranks.synchronise_batch_norm(True)
+    return searched(method)
+
+
 def assert_same(method: Method, count: int) -> None:
     twin, ours = searched(method, pieces=count), on_ranks(count, searched, method)
     for each in ours:
@@ -68,14 +73,10 @@ def assert_same(method: Method, count: int) -> None:
         torch.testing.assert_close(each, twin, rtol=1e-9, atol=1e-11)
 
 
-def test_ranks_come_to_what_one_process_does_in_as_many_pieces() -> None:
-    assert_same(METHODS["first order"], 2)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("name", METHODS)
-def test_so_they_do_by_every_gradient_and_pass(name: str, count: int) -> None:
+def test_ranks_come_to_what_one_process_does_in_as_many_pieces_by_every_gradient(name: str, count: int) -> None:
     assert_same(METHODS[name], count)
 
 
@@ -83,6 +84,15 @@ def test_so_they_do_by_every_gradient_and_pass(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", DRAWN)
 def test_so_they_do_whatever_a_method_draws(name: str) -> None:
     assert_same(smoke_method(name), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first order", "unrolled exactly", "induced"])
+def test_with_synchronised_batch_norm_ranks_come_to_what_one_process_does_with_whole_batches(name: str) -> None:
+    twin = searched(METHODS[name])
+    for each in on_ranks(2, synchronised, METHODS[name]):
+        assert not isinstance(each, Exception), each
+        torch.testing.assert_close(each, twin, rtol=1e-8, atol=1e-10)
 
 
 def test_ranks_with_other_alphas_are_told_apart_after_the_first_epoch() -> None:

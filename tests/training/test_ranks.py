@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from nascommon.runtime import ranks
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.training.loop import train_network
 from nascommon.training.settings import TrainingSettings
@@ -25,9 +26,11 @@ def _double() -> Any:
     torch.set_default_dtype(torch.float32)
 
 
-def trained(pieces: int = 1, epochs: int = 2, file: Path | None = None, batch_size: int = 10) -> dict[str, Any]:
+def trained(
+    pieces: int = 1, epochs: int = 2, file: Path | None = None, batch_size: int = 10, **changes: Any
+) -> dict[str, Any]:
     """Return all tensors and figures of a training; batches of 10 are shared unevenly by three."""
-    settings = SETTINGS.model_copy(update={"pieces": pieces, "epochs": epochs})
+    settings = SETTINGS.model_copy(update={"pieces": pieces, "epochs": epochs, **changes})
     batches = TinyBatches(20, batch_size, seed=1, dtype=torch.float64)
     validation = TinyBatches(9, 4, seed=3, shuffled=False, dtype=torch.float64)
     checkpoint = Checkpoint(file, "of these settings") if file else None
@@ -36,6 +39,15 @@ def trained(pieces: int = 1, epochs: int = 2, file: Path | None = None, batch_si
     )
     figures = {f"{row['epoch']}: {name}": torch.tensor(row[name]) for row in found.rows for name in row}
     return found.network.state_dict() | {name: value for name, value in figures.items() if "seconds" not in name}
+
+
+def synchronised(pieces: int) -> dict[str, Any]:
+    """Train without drop-path, whose draws are those of the pieces."""
+    ranks.synchronise_batch_norm(True)
+    try:
+        return trained(pieces, drop_path=0.0)
+    finally:
+        ranks.synchronise_batch_norm(False)
 
 
 def assert_same(ours: Any, twin: dict[str, Any]) -> None:
@@ -51,6 +63,13 @@ def test_ranks_come_to_what_one_process_does_in_as_many_pieces(count: int) -> No
         assert_same(each, twin)
     with pytest.raises(AssertionError):  # batch norm and drop-path see the shares
         torch.testing.assert_close(trained(), twin)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_with_synchronised_batch_norm_ranks_come_to_what_one_process_does_with_whole_batches(count: int) -> None:
+    for each in on_ranks(count, synchronised, 1):
+        assert_same(each, trained(1, drop_path=0.0))
 
 
 @pytest.mark.slow
