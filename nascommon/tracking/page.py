@@ -20,7 +20,7 @@ from nascommon.tracking import store, view
 HOST: Final = "127.0.0.1"
 """Nobody else may read, or delete, what is tracked."""
 PORT: Final = 5000
-PATIENCE: Final = 120
+PATIENCE: Final = 300
 """Seconds until the server must answer; its first start upgrades the database."""
 
 
@@ -61,7 +61,9 @@ def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] 
         return
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", full, "--host", HOST, "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    # Six more processes, which judge answers of language models.
+    environment = {**os.environ, **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen([*command, "--workers", "1"], env=environment)
     try:
         _wait(server, port)
