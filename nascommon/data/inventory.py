@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from nascommon.data.members import member_of
 from nascommon.data.pictures import DIGEST_BYTES
 from nascommon.data.walk import files_below, is_picture
 from nascommon.runtime.atomic import atomic
@@ -22,6 +23,8 @@ SETTLED = 2 * 10**9
 """Nanoseconds: a file changed more recently may change again within the resolution of its times; it is not noted."""
 THREADS = 16
 """Hashing and reading let other threads run, and a disk far away answers many at a time."""
+PART = 2**22
+"""Bytes of a file that are read at a time."""
 CHUNK = 100
 """Files that a thread is given at a time."""
 
@@ -56,13 +59,13 @@ def file_digests(root: Path, names: Sequence[str]) -> list[bytes]:
     return [known[key][1] for key in keys]
 
 
-def inventory(root: Path) -> tuple[int, str]:
-    """Return how many pictures lie in and below ``root``, and a digest (hex) of their names and contents.
+def inventory(root: Path, counts: Callable[[str], bool] = is_picture) -> tuple[int, str]:
+    """Return how many files that count lie in and below ``root``, and a digest (hex) of their names and contents.
 
     Raises:
         UserError: a folder cannot be read.
     """
-    names = list(filter(is_picture, files_below(root)))
+    names = list(filter(counts, files_below(root)))
     whole = hashlib.sha256()
     for name, digest in zip(names, file_digests(root, names), strict=True):
         whole.update(os.fsencode(name) + b"\0" + digest)
@@ -89,17 +92,23 @@ def _watched(digests: Iterator[bytes], total: int) -> Iterator[bytes]:
 
 
 def _stamp(path: str) -> Stamp:
+    member = member_of(path)
     try:
-        status = os.stat(path)  # noqa: PTH116 -- a Path for each of a million names is slow
+        status = os.stat(member.file if member else path)  # noqa: PTH116 -- a Path for each of a million names is slow
     except OSError:
         return (-1, 0, 0)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _digest(path: str) -> bytes:
-    content = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    content, member = hashlib.blake2b(digest_size=DIGEST_BYTES), member_of(path)
     with suppress(OSError):
-        content.update(Path(path).read_bytes())
+        if member:
+            content.update(member.read())
+        else:
+            with open(path, "rb") as file:  # noqa: PTH123 -- as above
+                while part := file.read(PART):  # a shard is a gigabyte and more, and many are read at a time
+                    content.update(part)
     return content.digest()
 
 

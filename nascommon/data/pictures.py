@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from PIL import ExifTags, Image
 
+from nascommon.data.members import member_of
 from nascommon.settings import UserError
 
 SUFFIXES = frozenset({
@@ -140,9 +142,10 @@ def some(words: Sequence[str]) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        if path.stat().st_size == 0:
+        member = member_of(str(path))
+        if (path.stat().st_size if member is None else member.size) == 0:
             raise UserError(f"{path}: is empty (0 bytes); replace or remove the file")
-        image = Image.open(path)
+        image = Image.open(path if member is None else BytesIO(member.read()))
     except UserError:
         raise
     except BROKEN as error:

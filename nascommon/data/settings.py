@@ -17,7 +17,9 @@ ClassNames = Annotated[tuple[str, ...], Field(strict=False)]
 
 LARGEST_HUE = 0.5
 FOLDERS = ("image_folder", "imagenet")
-"""Sources that are folders of the user's."""
+"""Sources that are folders of the user's, with a folder per class."""
+PLACES = (*FOLDERS, "webdataset")
+"""Sources that lie in a folder of the user's."""
 
 
 class Augment(Settings):
@@ -56,9 +58,10 @@ BENCHMARK_HALVES = {
 class DataSettings(Settings):
     """The section ``data`` of ``params.yaml``."""
 
-    source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet"]
+    source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet", "webdataset"]
     path: str | None = None
-    """Folder of the pictures; for CIFAR empty = download into ``data/downloads``. Looked up by ``prepare`` only."""
+    """Folder of the pictures, or of tar files of them (webdataset); for CIFAR empty = download into
+    ``data/downloads``. Looked up by ``prepare`` only."""
     train_folder: str | None = None
     """Place of the folders of the training classes, within ``path``; '.' is ``path`` itself. Empty = recognised by
     its name (train, Training, seg_train, ...), or ``path`` itself."""
@@ -101,7 +104,7 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _places(self) -> Self:
-        if self.source in FOLDERS and not self.path:
+        if self.source in PLACES and not self.path:
             raise ValueError(f"path: source {self.source} needs the folder of the pictures (got {self.path!r})")
         if self.source not in FOLDERS and (self.train_folder or self.test_folder):
             raise ValueError(f"train_folder: only for source {' or '.join(FOLDERS)} (got source {self.source})")

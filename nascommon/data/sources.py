@@ -12,6 +12,7 @@ from nascommon.data.folders import read_folders
 from nascommon.data.pictures import some
 from nascommon.data.samples import Pixels, Samples
 from nascommon.data.settings import FOLDERS, DataSettings
+from nascommon.data.shards import read_shards
 from nascommon.settings import UserError
 
 BRIGHTEST_DIGIT = 16.0
@@ -34,6 +35,8 @@ def read_source(settings: DataSettings, report: Callable[[str], None]) -> Source
     """
     if settings.source in FOLDERS:
         return Source(*read_folders(settings, report))
+    if settings.source == "webdataset":
+        return Source(*read_shards(settings, report))
     if settings.source == "digits":
         source = _digits()
     else:

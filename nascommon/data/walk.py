@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nascommon.data.members import SUFFIX
 from nascommon.data.pictures import SUFFIXES
 from nascommon.settings import UserError
 
@@ -50,6 +51,11 @@ def holds_pictures(folder: Path) -> bool:
 def is_picture(name: str) -> bool:
     """Return whether a file of that name is taken for a picture."""
     return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 -- a Path for each of a million names is slow
+
+
+def is_shard(name: str) -> bool:
+    """Return whether a file of that name is taken for a tar of pictures."""
+    return name.endswith(SUFFIX)
 
 
 def _around(folder: Path) -> frozenset[str]:

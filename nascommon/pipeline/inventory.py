@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nascommon.data.inventory import inventory
+from nascommon.data.walk import is_picture, is_shard
 from nascommon.runtime.atomic import atomic
 from nascommon.runtime.home import at_home
 from nascommon.runtime.yaml_lines import read_yaml
@@ -19,8 +20,8 @@ from nascommon.settings import UserError
 
 INVENTORY, GIVEN, BANK = Path("data/inventory.json"), Path("data/given.json"), Path("data/bank.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
-FOLDERS = ("image_folder", "imagenet")
-"""Sources whose pictures may change; the others come with a library or are guarded by checksums."""
+COUNTS = {"image_folder": is_picture, "imagenet": is_picture, "webdataset": is_shard}
+"""Files that count, by source, where pictures may change; others come with a library or are guarded by checksums."""
 
 
 def write_inventory(params: Path) -> None:
@@ -72,10 +73,10 @@ def _read(params: Path) -> Any:
 def _counted(tree: Any, keys: tuple[str, ...], count: Any) -> dict[str, Any] | None:
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
-    if not isinstance(tree, dict) or tree.get("source") not in FOLDERS or not isinstance(tree.get("path"), str):
+    if not isinstance(tree, dict) or tree.get("source") not in COUNTS or not isinstance(tree.get("path"), str):
         return None
     try:
-        files, digest = count(at_home(tree["path"]))
+        files, digest = count(at_home(tree["path"]), COUNTS[tree["source"]])
     except ValueError:  # no such folder, no path at all, or that of a user who is not there
         return None
     return {"files": files, "sha256": digest}

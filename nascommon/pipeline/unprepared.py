@@ -18,7 +18,7 @@ from nascommon.data.pictures import read_header
 from nascommon.data.prepared import open_prepared
 from nascommon.data.preparing import is_prepared, look
 from nascommon.data.samples import Paths
-from nascommon.data.settings import FOLDERS, DataSettings
+from nascommon.data.settings import PLACES, DataSettings
 from nascommon.data.sources import Source
 from nascommon.data.storing import LARGEST_IN_MEMORY
 from nascommon.runtime.home import at_home
@@ -73,7 +73,7 @@ def expected_shape(settings: DataSettings, folder: Path) -> Shape:
     """
     if is_prepared(settings, folder):
         return memory.prepared_shape(open_prepared(folder))
-    return _shape_of_folder(settings) if settings.source in FOLDERS else _shape_of_known(settings)
+    return _shape_of_folder(settings) if settings.source in PLACES else _shape_of_known(settings)
 
 
 @cache
@@ -83,7 +83,7 @@ def listed_folder(settings: DataSettings) -> tuple[Source, Paths] | None:
     Raises:
         UserError: it cannot be used.
     """
-    if settings.source not in FOLDERS:
+    if settings.source not in PLACES:
         if settings.path is not None:
             picture_root(settings)
         return None
