@@ -90,6 +90,8 @@ def cases() -> Iterator[Case]:
         if name == "darts":
             yield Case("retrain", Bank((Kind(3, 1),)), 96, 36, 32)
             yield Case("retrain", Bank((Kind(3, 1),)), 96, 144, 8)
+            yield Case("retrain", Bank((Kind(3, 1, 3),)), 96, 36, 32)
+            yield Case("retrain", Bank((Kind(3, 1),)), 96, 180, 32)
 
 
 class Tensors:

@@ -218,12 +218,13 @@ def _kind(module: nn.Module) -> str:
         return "skip" if module.p == 0 else "other"
     if type(module) is nn.Sequential:  # a pool with its batch norm
         return "other" if module[-1].affine else "pool"
-    if not isinstance(module, ReluFirst) or not _is_separable(module):
+    if not isinstance(module, ReluFirst) or not is_separable(module) or cast("BatchNorm", module[-1]).affine:
         return "other"
     return "half" if len(module) == HALF else "two halves"
 
 
-def _is_separable(module: ReluFirst) -> bool:
+def is_separable(module: ReluFirst) -> bool:
+    """Return whether it is one or two depthwise convolutions, each with a pointwise one and a batch norm behind it."""
     depthwise, pointwise = module[1], module[2]
     return (
         len(module) in (HALF, 2 * HALF)
@@ -231,5 +232,4 @@ def _is_separable(module: ReluFirst) -> bool:
         and isinstance(pointwise, Convolution)
         and depthwise.groups == depthwise.in_channels
         and pointwise.kernel_size == (1, 1)
-        and not cast("BatchNorm", module[HALF - 1]).affine
     )

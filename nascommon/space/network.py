@@ -5,6 +5,7 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``K`` classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
-from nascommon.kernels.home import on_cpu
 from nascommon.runtime.dial import Dial
 from nascommon.settings import UserError
+from nascommon.space.abreast import runs_abreast
+from nascommon.space.dropping import Kept, drawn_paths, draws_at_once, drop_path, kept_paths
 from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.narrowing import narrow_weights
@@ -25,6 +27,7 @@ from nascommon.space.precision import Precision, computing, widened
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import stride
+from nascommon.space.waves import CellWaves, NetworkPlan, Waves
 
 STEM_STRIDE: dict[Stem, int] = {"cifar": 1, "imagenet": 8}
 """Factor by which height and width shrink from the image to the first cell."""
@@ -62,29 +65,6 @@ class NetworkSpec:
 def retrain_operation(name: str, channels: int, stride: int) -> nn.Module:
     """Build an operation for retraining: affine batch norm, none after pools (docs/methods.md, section 2.2)."""
     return OPERATIONS[name](channels, stride, True)
-
-
-Kept = Callable[[Tensor], Tensor]
-"""Drops the path that it is given in some samples, or none: [B, C, H, W] -> [B, C, H, W]."""
-
-
-def drop_path(x_BCHW: Tensor, probability: float) -> Tensor:
-    """Zero whole samples with ``probability`` and scale the others up, which keeps the expectation."""
-    keep = 1 - probability
-    scale_B111 = torch.empty(len(x_BCHW), 1, 1, 1, dtype=x_BCHW.dtype, device=x_BCHW.device).bernoulli_(keep)
-    return x_BCHW * scale_B111.div_(keep)
-
-
-def kept_paths(like_B: Tensor, probability: float | Tensor, paths: int) -> Iterator[Tensor]:
-    """Yield the factors [B, 1, 1, 1] of ``drop_path`` for so many paths: two kernels for all, not two for each."""
-    shape, keep = (paths, len(like_B), 1, 1, 1), 1 - probability
-    scales = torch.empty(shape, dtype=like_B.dtype, device=like_B.device).bernoulli_(keep)
-    return iter(scales.div_(keep).unbind())
-
-
-def draws_at_once(x_BCHW: Tensor) -> bool:
-    """Return whether a device gains by it; on a CPU other numbers would come than a seed has always given."""
-    return not on_cpu(x_BCHW)
 
 
 class NetworkCell(nn.Module):
@@ -200,6 +180,7 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         self.dropping = Dial()
+        self._plans: dict[torch.device, NetworkPlan] = {}
         skeleton = SKELETONS[genotype.skeleton]
         self.reductions, self.inputs = skeleton.halvings(spec.cells), skeleton.inputs
         width = spec.channels * (STEM_MULTIPLIER if spec.stem == "cifar" else 1)
@@ -246,12 +227,25 @@ class Network(nn.Module):
             return lambda out: out
         if not draws_at_once(images_BCHW):
             return lambda out: drop_path(out, probability)
-        maps_B = images_BCHW.new_empty(
-            len(images_BCHW), dtype=torch.bfloat16 if self.spec.precision == "bfloat16" else images_BCHW.dtype
-        )
-        paths = sum(cell.paths for cell in cast("Iterator[NetworkCell]", self.cells))
-        factors = kept_paths(maps_B, self.dropping.on(maps_B.device), paths)
+        factors = kept_paths(*self._paths(images_BCHW))
         return lambda out: out * next(factors)
+
+    def _paths(self, images_BCHW: Tensor) -> tuple[Tensor, float | Tensor, int]:
+        """Return what drawing the factors of all paths asks for: what they are like, the probability, and how many."""
+        maps_B = images_BCHW.new_empty(len(images_BCHW), dtype=self._dtype(images_BCHW))
+        paths = sum(cell.paths for cell in cast("Iterator[NetworkCell]", self.cells))
+        return maps_B, self.dropping.on(maps_B.device), paths
+
+    def _dtype(self, images_BCHW: Tensor) -> torch.dtype:
+        return torch.bfloat16 if self.spec.precision == "bfloat16" else images_BCHW.dtype
+
+    def _plan(self, device: torch.device) -> NetworkPlan:
+        """Return how cells are computed in waves; a step that is recorded goes on reading what it has read."""
+        if device not in self._plans:
+            drops, cells = itertools.count(), cast("Sequence[NetworkCell]", self.cells)
+            waves = [CellWaves(cell.genotype, [[*node.children()] for node in cell.nodes], drops) for cell in cells]
+            self._plans[device] = NetworkPlan(waves, device)
+        return self._plans[device]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits [B, K]; height and width of the images must be divisible by ``TOTAL_STRIDE``."""
@@ -260,14 +254,32 @@ class Network(nn.Module):
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K] of the classifier and, in training mode with an auxiliary head, of that head."""
         precision, auxiliary_BK = self.spec.precision, None
-        with computing(images_BCHW, precision), narrow_weights(self.modules(), images_BCHW, precision):
-            states, kept = stem_outputs(self.stem, images_BCHW), self._kept(images_BCHW)
-            for index, cell in enumerate(self.cells):
-                states = (states[-1], State(cell(states[-self.inputs :], kept)))
+        plan = self._plan(images_BCHW.device) if self.training and runs_abreast(images_BCHW) else None
+        gathered = {id(layer) for half in plan.halves for layer in half} if plan else set()
+        narrowed = (module for module in self.modules() if id(module) not in gathered)
+        with computing(images_BCHW, precision), narrow_weights(narrowed, images_BCHW, precision):
+            states, through = stem_outputs(self.stem, images_BCHW), self._through(images_BCHW, plan)
+            for index in range(len(self.cells)):
+                states = (states[-1], State(through(index, states[-self.inputs :])))
                 if self.auxiliary is not None and self.training and index == self.spec.auxiliary_cell:
                     auxiliary_BK = widened(self.auxiliary(states[-1].rectified), precision)
             logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
         return widened(logits_BK, precision), auxiliary_BK
+
+    def _through(self, images_BCHW: Tensor, plan: NetworkPlan | None) -> Callable[[int, Sequence[State]], Tensor]:
+        """Return what computes a cell, one after the other."""
+        cells = cast("Sequence[NetworkCell]", self.cells)
+        if plan is None:
+            kept = self._kept(images_BCHW)
+            return lambda index, inputs: cells[index](inputs, kept)
+        factors = drawn_paths(*self._paths(images_BCHW)) if self.dropping.value > 0 else None
+        waves = Waves(plan, self._dtype(images_BCHW), factors)
+
+        def through(index: int, inputs: Sequence[State]) -> Tensor:
+            entering = brought(cells[index], cells[index].preprocesses, inputs)
+            return waves.cell(index, entering, cells[index].stride)
+
+        return through
 
 
 def build_network(genotype: Genotype, spec: NetworkSpec) -> Network:

@@ -41,7 +41,7 @@ class Plan:
         self.leaving, self.width = leaving, width
         self.stages = [stage for each in leaving.values() for stage in (each.first, each.last)]
         kinds = [kind for stage in self.stages for kind in stage.depthwise]
-        self.taps_M = _joined(_tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(
+        self.taps_M = joined(tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(
             device, non_blocking=True
         )
         self.banks = [source.numbers for each in leaving.values() for source in each.sources]
@@ -61,7 +61,7 @@ class Plan:
             device, non_blocking=True
         )
         inner, outer = ([*chain(*parts)] for parts in zip(*positions, strict=True)) if positions else ([], [])
-        self.mixed_M = _joined([*inner, *outer]).to(device, non_blocking=True)
+        self.mixed_M = joined([*inner, *outer]).to(device, non_blocking=True)
 
     def _place_blocks(self, pools: Sequence[int], device: torch.device) -> None:
         C = self.width.mixed
@@ -70,18 +70,19 @@ class Plan:
         placed = list(zip(_starts([size**2 for size in self.sizes]), self.stages, self.sizes, pools, strict=True))
         kernels = [start + block_positions(len(stage.norms), C, size) for start, stage, size, _ in placed]
         ones = [start + torch.arange(size - more * C, size) * (size + 1) for start, _, size, more in placed]
-        self.blocks_M = _joined([*kernels, *ones]).to(device, non_blocking=True)
+        self.blocks_M = joined([*kernels, *ones]).to(device, non_blocking=True)
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
     return [0, *accumulate(sizes)][:-1]
 
 
-def _joined(positions: Sequence[Tensor]) -> Tensor:
+def joined(positions: Sequence[Tensor]) -> Tensor:
+    """Return positions one after the other; there may be none."""
     return torch.cat([torch.empty(0, dtype=torch.long), *positions])
 
 
-def _tap_by_tap(kinds: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+def tap_by_tap(kinds: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     """Return where kernels [C, 1, k, k] of kinds, flattened, stand: of each kind tap by tap, then edge by edge."""
     sizes = [sum(each.numel() for each in kind) for kind in kinds]
     return [

@@ -22,5 +22,6 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "draws_at_once", lambda _: True)
     monkeypatch.setattr(fan, "STACKED", sys.maxsize)
     monkeypatch.setattr(supernet, "runs_abreast", lambda _: True)
+    monkeypatch.setattr(network, "runs_abreast", lambda _: True)
     for module in (dial, optimisers, state):
         monkeypatch.setattr(module, "keeps_numbers", lambda _: True)

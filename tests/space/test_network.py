@@ -10,6 +10,7 @@ from torch.nn import functional
 from nascommon.cost.complexity import count_parameters
 from nascommon.settings import UserError
 from nascommon.space import network as module
+from nascommon.space.dropping import drop_path, kept_paths
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import (
     AuxiliaryHead,
@@ -17,8 +18,6 @@ from nascommon.space.network import (
     NetworkCell,
     NetworkSpec,
     check_image_size,
-    drop_path,
-    kept_paths,
 )
 from nascommon.space.operations import State
 from nascommon.space.published import PUBLISHED
@@ -302,6 +301,7 @@ def test_the_same_operation_on_the_same_state_is_computed_together_and_equals_on
 ) -> None:
     if way == "gpu":
         as_on_a_gpu(monkeypatch)
+        monkeypatch.setattr(module, "runs_abreast", lambda _: False)  # tests/space/test_waves.py
     together, one_by_one = (network_of_cells(name, alike) for alike in (True, False))
     assert any(len(alike) > 1 for cell in cells_of(together) for alike in cell.alike.values())
     images = torch.randn(3, 3, 8, 8, dtype=torch.float64)
