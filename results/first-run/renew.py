@@ -16,6 +16,7 @@ from typing import Any
 from nascommon.config import load_params
 from nascommon.pipeline.closing import last_lines
 from nascommon.pipeline.paths import EVALUATE
+from nascommon.pipeline.run import MACHINE
 from nascommon.runtime.artefacts import digest, read_json, write_json
 from nascommon.runtime.progress import summary_lines
 from nascommon.settings import leaves
@@ -23,14 +24,12 @@ from nascommon.settings import leaves
 HERE = Path(__file__).parent
 FIGURES, REPORT, PICTURE = HERE / "figures.json", HERE / "report.html", HERE / "report.png"
 BEGIN, END = "<!-- first run, by results/first-run/renew.py -->\n", "<!-- end of first run -->\n"
-OF_THE_MACHINE = ("device", "threads", "jobs", "executor", "tracking")
-"""Settings that change no figure but the time."""
 
 
 def settings(params: Path) -> str:
     """Return the digest of the settings that decide the figures."""
     tree = load_params(params).model_dump(mode="json")
-    return digest({key: value for key, value in leaves(tree) if key not in OF_THE_MACHINE and key != "file"})
+    return digest({key: value for key, value in leaves(tree) if key not in MACHINE and key != "file"})
 
 
 def figures() -> dict[str, Any]:
