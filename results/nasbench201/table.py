@@ -1,4 +1,4 @@
-"""Write the table of the study: `python table.py rows.jsonl`, as Markdown."""
+"""Write the tables of the study: `python table.py rows.jsonl trajectory.jsonl`, as Markdown."""
 
 from __future__ import annotations
 
@@ -70,11 +70,21 @@ def by_epoch(rows: list[dict[str, Any]]) -> str:
     return ", ".join(f"{statistics.mean(taus):.2f}" for taus in zip(*filter(None, runs), strict=True))
 
 
-def main(path: str) -> None:
+def of_many(row: dict[str, Any]) -> list[Any]:
+    """Return the line of a run that was ranked over many cells: tau-b after so many epochs."""
+    points = [f"{point['epoch'] + 1}: {point['tau_b']:.2f}" for point in row["trajectory"]]
+    return [f"`{row['method']}`", row["seed"], row["n"], ", ".join(points)]
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """Return the lines of a file."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def main(path: str, of_snapshots: str) -> None:
     """Print the figures of every method, the best mean accuracy first, then tau by snapshot."""
     methods: dict[str, list[dict[str, Any]]] = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in read(path):
         methods.setdefault(row["method"], []).append(row)
     best = sorted(
         methods.items(), key=lambda one: -statistics.mean(row["evaluate"]["truth_accuracy"] for row in one[1])
@@ -96,7 +106,10 @@ def main(path: str) -> None:
     trajectories = [[f"`{name}`", seeds[name], by_epoch(rows)] for name, rows in best]
     print()
     print(tabulate(trajectories, ["method", "seeds", "tau-b by snapshot, 30 cells"], tablefmt="github"))
+    print()
+    many = [of_many(row) for row in read(of_snapshots)]
+    print(tabulate(many, ["method", "seed", "cells", "tau-b after so many epochs"], tablefmt="github"))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
