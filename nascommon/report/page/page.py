@@ -66,5 +66,10 @@ def _of_whom(truth: Truth | None) -> str:
 
 
 def script_data(tree: object) -> Markup:
-    """Return JSON that no text in it can end early: HTML looks for ``</script`` in it before anything else does."""
-    return Markup(json.dumps(tree, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704 -- see above
+    """Return JSON that no text in it can end early: HTML looks for ``</script`` in it before anything else does.
+
+    NaN and infinities, which Python writes and no browser reads, become null.
+    """
+    finite = json.loads(json.dumps(tree), parse_constant=lambda _: None)
+    text = json.dumps(finite, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 -- see above

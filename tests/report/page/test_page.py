@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_what_the_script_reads_cannot_end_the_script() -> None:
     tree = {"operations": ["</script><script>alert(1)</script>", '"quoted" & more']}
     assert "<" not in script_data(tree)
     assert json.loads(script_data(tree)) == tree
+
+
+def test_what_the_script_reads_is_json_to_a_browser_whatever_a_search_came_to() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"a browser does not read {constant}")
+
+    written = script_data({"strength": [math.nan, math.inf, -math.inf, 0.5], "shots": ["NaN"]})
+    assert json.loads(written, parse_constant=refuse) == {"strength": [None, None, None, 0.5], "shots": ["NaN"]}
 
 
 def test_the_film_has_a_shot_per_epoch_and_marks_what_the_genotype_keeps(tmp_path: Path) -> None:
