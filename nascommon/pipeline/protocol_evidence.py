@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from nascommon.config import Params
-from nascommon.pipeline.paths import EVALUATE, METRICS, RETRAIN, ROOT, SEARCH
+from nascommon.pipeline.paths import EVALUATE, KENDALL, METRICS, RETRAIN, ROOT, SEARCH
 from nascommon.pipeline.run import method_hash, protocol
 from nascommon.runtime.graph import CODE, code_version, dependencies
 from nascommon.runtime.reading import value_at
@@ -26,7 +26,9 @@ from nascommon.training.artefact import DESCRIPTION
 LOCK, GRAPH = Path("dvc.lock"), CODE / "dvc.yaml"
 CODE_FILES = (":(top)nascommon", ":(top)stages", ":(top)dvc.yaml")
 """What a commit must hold for a result to be made again; settings are in dvc.lock."""
-BIRTHS = {"search": SEARCH / "search.json", "retrain": RETRAIN / DESCRIPTION}
+BIRTHS = {"search": SEARCH / "search.json", "retrain": RETRAIN / DESCRIPTION, "kendall_tau": KENDALL / "ranking.json"}
+OF_ITS_METHOD = ("search", "kendall_tau")
+"""Stages that run anew for every method and seed; a retraining of a given genotype serves several methods."""
 UNJUDGED = ("inventory", "evaluate")
 """Stages that dvc.lock need not have: the first always runs, the last is the one that judges."""
 
@@ -40,12 +42,13 @@ class Evidence:
         given: params.yaml as it is written.
         lock: entries of dvc.lock by stage; empty where there is none.
         results: of ``evaluate``; None where there are none of these settings.
-        births: provenance of what search and retrain left, by stage.
+        births: provenance of what these stages left, unless it is of another method or seed.
         code: version of the code that is here, by stage.
         commit: of the checkout, shortened; empty outside of git.
         dirty: whether code is there that the commit does not hold.
         runs: finished ``evaluate`` of this tracking store, of all settings.
-        figures: metrics by stage.
+        figures: metrics by stage; none of a stage that another method or seed ran.
+        strangers: method and seed of the results that are there, where they are not these.
     """
 
     params: Params
@@ -58,6 +61,7 @@ class Evidence:
     dirty: bool
     runs: Sequence[FinishedRun]
     figures: Mapping[str, Mapping[str, Any]]
+    strangers: str = ""
 
     @cached_property
     def alike(self) -> list[FinishedRun]:
@@ -91,7 +95,9 @@ class Evidence:
     @property
     def no_results(self) -> str:
         """Why there are no results."""
-        return f"{EVALUATE / 'results.json'} is not there or of another method or seed"
+        if self.strangers:
+            return f"there are no results yet of {self.params.search.method}, seed {self.params.seed}: {self.strangers}"
+        return "there are no results yet"
 
     @property
     def truth(self) -> Mapping[str, Any] | None:
@@ -132,19 +138,22 @@ def evidence_of(params: Params, results: Mapping[str, Any] | None = None, runs: 
     """
     results = _read(EVALUATE / "results.json") if results is None else results
     here = revision(ROOT, CODE_FILES)
-    births = {stage: _read(file) for stage, file in BIRTHS.items()}
     method = params.search.method
+    births = {stage: birth for stage, file in BIRTHS.items() if (birth := _birth(_read(file)))}
+    others = {stage for stage in OF_ITS_METHOD if stage in births and not _is_of(params, births[stage])}
+    ours = results is not None and _is_of(params, _birth(results))
     return Evidence(
         params=params,
         given=_yaml(params.file),
         lock=value_at(_yaml(LOCK), ("stages",)) or {},
-        results=results if _is_of(params, results) else None,
-        births={stage: born for stage, tree in births.items() if tree and (born := tree.get("provenance", tree))},
-        code={stage: code_version(stage, method) for stage in BIRTHS},
+        results=results if ours else None,
+        births={stage: birth for stage, birth in births.items() if stage not in others},
+        code={stage: code_version(stage, method) for stage in ("search", "retrain")},
         commit=here.commit[:8],
         dirty=here.dirty,
         runs=runs,
-        figures={stage: _read(METRICS / f"{stage}.json") or {} for stage in ("search", "kendall_tau")},
+        figures={stage: _read(METRICS / f"{stage}.json") or {} for stage in OF_ITS_METHOD if stage not in others},
+        strangers="" if ours or results is None else _whose(results),
     )
 
 
@@ -153,9 +162,19 @@ def tracked_evidence(params: Params) -> Evidence:
     return evidence_of(params, runs=finished_runs(params.tracking, ROOT, "evaluate"))
 
 
-def _is_of(params: Params, results: Mapping[str, Any] | None) -> bool:
-    birth = {} if results is None else results["provenance"]
+def _birth(tree: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the birth certificate in a file, which stands there by itself or among its other keys."""
+    birth: Mapping[str, Any] = (tree or {}).get("provenance", tree or {})
+    return birth
+
+
+def _is_of(params: Params, birth: Mapping[str, Any]) -> bool:
     return (birth.get("method"), birth.get("seed")) == (params.search.method, params.seed)
+
+
+def _whose(results: Mapping[str, Any]) -> str:
+    birth = _birth(results)
+    return f"{EVALUATE} has those of {birth.get('method')}, seed {birth.get('seed')}"
 
 
 def _yaml(file: Path) -> dict[str, Any]:

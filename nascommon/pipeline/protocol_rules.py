@@ -43,7 +43,7 @@ def code_of(stage: str, evidence: Evidence) -> Answer:
         return does_not_apply("retrain.skip: nothing is retrained here")
     birth = evidence.births.get(stage)
     if birth is None:
-        return broken(f"data/{stage} holds no result", AGAIN)
+        return broken(f"data/{stage} holds no result of these settings", AGAIN)
     if not evidence.commit:
         return broken("the code is in no git repository", "run from a git checkout of the project")
     if evidence.dirty:
@@ -96,6 +96,8 @@ def ablations(evidence: Evidence) -> Answer:
     if method == RANDOM:
         return does_not_apply("random search has no parts to leave out")
     count = len(evidence.variants)
+    if count == 0:
+        return broken(evidence.no_results, AGAIN)
     if count > 1:
         return kept(f"{count} variants of {method} ran with these settings")
     return broken(f"{count} variant of {method} ran with these settings", "`ls experiments` lists ablations")
@@ -116,7 +118,7 @@ def same_evaluation(evidence: Evidence) -> Answer:
 def over_time(evidence: Evidence) -> Answer:
     """Judge whether quality is known as a function of the search's time."""
     if (epochs := evidence.measured("search", "epochs")) is None:
-        return broken("data/metrics/search.json is not there", AGAIN)
+        return broken(evidence.no_results, AGAIN)
     if epochs < 2:  # noqa: PLR2004
         return broken(f"the search has {epochs:.0f} epochs", "give it two or more")
     return kept(f"data/search/history.parquet has accuracy, genotype and seconds of each of {epochs:.0f} epochs")
@@ -148,11 +150,13 @@ def tabular(evidence: Evidence) -> Answer:
     """Judge whether architectures that others have trained tell more than a few retrainings."""
     search, data = evidence.params.search, evidence.params.data
     if find_table(search.space, data.source) is not None:
-        return kept(f"every architecture of {search.space} is known on {data.source}")
-    if evidence.results is not None and evidence.results["no_bank"] is None:
+        return kept(f"every architecture of the space {search.space} is known on {data.source}")
+    if (results := evidence.results) is None:
+        return broken(evidence.no_results, AGAIN)
+    if results["no_bank"] is None:
         return kept("a bank of random architectures of this protocol is known")
     return broken(
-        f"neither a table nor a bank knows {search.space} on {data.source} by this protocol",
+        f"no table knows the space {search.space} on {data.source}, and no bank: {results['no_bank']}",
         "also run presets/nasbench201-cpu.yaml, whose 15,625 cells are known",
     )
 
@@ -225,8 +229,11 @@ def several_data_sets(evidence: Evidence) -> Answer:
     """Judge whether the method ran on more than one data set."""
     truth, transfer = evidence.truth, evidence.params.transfer.data
     found = {run.data for run in evidence.runs if run.method == evidence.params.search.method}
-    found |= {evidence.params.data.source} | ({transfer.source} if transfer is not None else set())
+    if evidence.results is not None:
+        found |= {evidence.params.data.source} | ({transfer.source} if transfer is not None else set())
     found |= set(truth["sets"]) if truth is not None else set()
+    if not found:
+        return broken(evidence.no_results, AGAIN)
     if len(found) < 2:  # noqa: PLR2004
         return broken(f"only {some(sorted(found))}", "run another preset, as presets/cifar10.yaml")
     return kept(some(sorted(found)))
@@ -234,6 +241,8 @@ def several_data_sets(evidence: Evidence) -> Answer:
 
 def hidden_components(evidence: Evidence) -> Answer:
     """Judge whether the parts beside the search, as depth, are measured on their own."""
+    if not evidence.figures.get("kendall_tau"):
+        return broken(evidence.no_results, AGAIN)
     tau = {
         name: evidence.measured("kendall_tau", key) for name, key in (("structure", "tau_b"), ("depth", "depth_tau_b"))
     }

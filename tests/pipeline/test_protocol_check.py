@@ -165,7 +165,8 @@ def test_evidence_is_read_from_the_folder_and_equal_files_judge_equally(
     (tmp_path / "params.yaml").write_bytes(SMOKE.read_bytes())
     (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     for name, tree in (
-        ("search/search.json", G.births["search"]), ("retrain/network.json", {"provenance": G.births["retrain"]}),
+        ("search/search.json", {**G.births["search"], "method": "darts", "seed": 0}),
+        ("retrain/network.json", {"provenance": G.births["retrain"]}),
         ("evaluate/results.json", G.results), ("metrics/search.json", {"epochs": 3}),
     ):  # fmt: skip
         file = tmp_path / "data" / name
@@ -180,5 +181,25 @@ def test_evidence_is_read_from_the_folder_and_equal_files_judge_equally(
     ] == ["kept"] * 5
     assert verdict(evidence_of(params), "2020, 2")[1] == "the code is in no git repository"
     of_another_seed = evidence_of(params.changed({"seed": 1}))
-    assert verdict(of_another_seed, "2020, 13")[0] == "broken"
+    assert verdict(of_another_seed, "2020, 13") == (
+        "broken", "there are no results yet of darts, seed 1: data/evaluate has those of darts, seed 0",
+        "run `dvc repro`",
+    )  # fmt: skip
+    assert verdict(of_another_seed, "2020, 7")[0] == "broken", "the search is of another seed, too"
     assert to_text(found).count("KEPT:") == sum(one.verdict == "kept" for one in found)
+
+
+def test_before_the_first_run_what_needs_one_asks_for_it_and_for_no_other_settings() -> None:
+    fresh = replace(G, results=None, births={}, lock={}, runs=(), figures={})
+    needs_a_run = ("2020, 1: code", "2020, 2", "2020, 5", "2020, 6", "2020, 7", "2020, 10", "2020, 13", "search space",
+                   "data sets", "hidden components", "reproducibility")  # fmt: skip
+    assert {source: verdict(fresh, source)[::2] for source in needs_a_run} == dict.fromkeys(
+        needs_a_run, ("broken", "run `dvc repro`")
+    )
+    assert verdict(fresh, "2020, 10")[1] == "there are no results yet"
+
+
+def test_where_no_bank_applies_the_space_is_called_one_and_the_reason_is_named() -> None:
+    assert verdict(BREAKS["2020, 10"], "2020, 10")[1] == (
+        "no table knows the space darts on digits, and no bank: the bank is of another protocol"
+    )
