@@ -24,12 +24,11 @@ def prepare(params: Params) -> None:
         ("data", TARGET_DATA, params.data),
         ("transfer.data", TRANSFER_DATA, params.transfer.data),
     ):
-        if data is None:  # DVC wants every output: an empty set that nobody opens
-            for name in ("manifest.json", "split.json", "settings.json"):
-                write_json(folder / name, {"skipped": "transfer.data is null"})
+        if data is None:  # DVC wants every output, and minds empty folders: a set that nobody opens
             for name in ("train", "test"):
                 shutil.rmtree(folder / name, ignore_errors=True)
-                (folder / name).mkdir(parents=True, exist_ok=True)
+            for name in ("manifest.json", "split.json", "settings.json", "train/skipped.json", "test/skipped.json"):
+                write_json(folder / name, {"skipped": "transfer.data is null"})
             continue
         try:
             prepare_folder(data, params.seed, folder)

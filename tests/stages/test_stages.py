@@ -192,8 +192,8 @@ def test_without_transfer_data_prepare_leaves_every_output_that_dvc_wants(prepar
     folder = prepared.folder / "data/prepared/transfer"
     assert (folder / "manifest.json").is_file()
     assert (folder / "split.json").is_file()
-    assert list((folder / "train").iterdir()) == []
-    assert list((folder / "test").iterdir()) == []
+    for part in ("train", "test"):  # what an earlier run left is gone; DVC warns of empty folders
+        assert [file.name for file in (folder / part).iterdir()] == ["skipped.json"]
 
 
 @pytest.mark.slow
