@@ -132,9 +132,10 @@ def _note(root: Path, known: Known, fresh: Known) -> None:
     if not settled:
         return
     entries = (known | settled).items()
-    rows = [b"%d %d %d %s %s\0" % (*stamp, digest.hex().encode(), name) for name, (stamp, digest) in entries]
-    with suppress(UserError, RuntimeError), atomic(_notes(root)) as part:
-        part.write_bytes(b"".join(rows))
+    # A row at a time: together they would take as much memory as what they say.
+    rows = (b"%d %d %d %s %s\0" % (*stamp, digest.hex().encode(), name) for name, (stamp, digest) in entries)
+    with suppress(UserError, RuntimeError), atomic(_notes(root)) as part, part.open("wb") as file:
+        file.writelines(rows)
 
 
 def _notes(root: Path) -> Path:

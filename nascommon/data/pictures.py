@@ -55,7 +55,7 @@ UPRIGHT = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are as many as pictures, at the same time
 class Seen:
     """Facts about a picture, from its header alone or from all of it."""
 
