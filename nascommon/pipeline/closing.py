@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from nascommon.pipeline.paths import EVALUATE, METRICS, TIMES
+from nascommon.pipeline.birth import UNCHANGED, Change, noted
+from nascommon.pipeline.paths import EVALUATE, METRICS
+from nascommon.pipeline.protocol_rules import some
 from nascommon.report.next_step import next_step
 from nascommon.report.verdict import sentences
 from nascommon.runtime.artefacts import read_json
@@ -18,16 +21,20 @@ LATER = "GAPLESS_CLOSING"
 STAGES = ("prepare", "search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate")
 
 
-def print_closing() -> None:
+def print_closing(change: Change = UNCHANGED, asked: str = "") -> None:
     """Print the result that lies in data/evaluate, about ten lines, whether its stages ran now or came from the cache.
+
+    Args:
+        change: what is other now than when it was made.
+        asked: title of the run that params.yaml asks for now.
 
     Raises:
         UserError: there is no result.
     """
-    summary(*last_lines(), [])
+    summary(*last_lines(change, asked), [])
 
 
-def last_lines() -> tuple[str, dict[str, str]]:
+def last_lines(change: Change = UNCHANGED, asked: str = "") -> tuple[str, dict[str, str]]:
     """Return the title of the result that lies in data/evaluate, and what is said of it by topic.
 
     Raises:
@@ -36,12 +43,31 @@ def last_lines() -> tuple[str, dict[str, str]]:
     results = read_json(EVALUATE / "results.json")
     told = sentences(results)
     step = next_step(results)
+    seconds = {stage: value for stage, value in stage_seconds().items() if stage not in change.renewed}
     return results["title"], {
+        **({"beware": change_in_words(change, results["title"], asked)} if change else {}),
         **{topic: told[topic] for topic in ("verdict", "accuracy", "gap", "truth")},
-        "time": time_in_words(stage_seconds()),
+        "cost": cost_in_words(results["cost_seconds"]),
+        "time": time_in_words(seconds),
         "report": str(report()),
         "try next": f"{step.command}    # {step.why}",
     }
+
+
+def change_in_words(change: Change, title: str, asked: str) -> str:
+    """Say that a result is not the one that is asked for, and why; ``title`` names it, ``asked`` the other."""
+    said = [] if change.noted else ["nothing notes of what these results were made"]
+    if change.settings:
+        asks = f"asks for {asked}" if asked != title else "has other settings"
+        said.append(f"these are results of {title}, and params.yaml {asks} (other: {some(change.settings)})")
+    if change.code:
+        said.append(f"the code of {some(change.code)} has changed since")
+    if change.renewed:
+        said.append(
+            f"the files of {some(change.renewed)} in data/ are of another run by now, or gone; the time leaves them out"
+        )
+    text = "; ".join(said)
+    return f"{text[:1].upper()}{text[1:]}. MLflow is not told; run `dvc repro`."
 
 
 def printed_later() -> bool:
@@ -57,19 +83,23 @@ def stage_seconds() -> dict[str, float]:
 
 def seconds_of(stage: str) -> float:
     """Return the seconds of a stage: of the process that finished it, or, if that is more, of all its training."""
-    finished, trained = (_value(folder / f"{stage}.json", name) for folder, name in
-                         ((TIMES, "seconds"), (METRICS, TRAINED.get(stage, ""))))  # fmt: skip
-    return max(finished, trained)
+    metrics = METRICS / f"{stage}.json"
+    trained = read_json(metrics).get(TRAINED.get(stage, ""), 0) if metrics.exists() else 0
+    return float(max(noted(stage).get("seconds", 0), trained))
 
 
-def _value(file: Path, name: str) -> float:
-    return float(read_json(file).get(name, 0)) if file.exists() else 0.0
+def cost_in_words(cost: Mapping[str, float]) -> str:
+    """Write what a run is compared by: the work alone, without loading, judging or what is trained beside it."""
+    parts = ", ".join(f"{name} {duration(value)}" for name, value in cost.items())
+    return f"{duration(sum(cost.values()))}: {parts} (`seconds` in DVC and MLflow)"
 
 
 def time_in_words(seconds: dict[str, float]) -> str:
     """Write the sum, and what each stage has of it."""
     parts = ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
-    return f"{duration(sum(seconds.values()))} in all: {parts} (of a stage from the cache, when it ran)"
+    return (
+        f"{duration(sum(seconds.values()))} in all: {parts} (whole processes; of a stage from the cache, when it ran)"
+    )
 
 
 def report() -> Path:

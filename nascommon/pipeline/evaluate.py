@@ -28,10 +28,10 @@ from nascommon.pipeline.result_rows import (
     cost_in_words,
     figures,
     linear_row,
-    of_space,
     origin_in_words,
     random_row,
     searched_row,
+    title_of,
     transfer_row,
 )
 from nascommon.pipeline.run import Run, method_hash, stage_run
@@ -97,7 +97,7 @@ def evaluate(params: Params) -> None:
         run.write_metrics(results["metrics"])
         add_to_bank(run, manifest, list(zip(trained_folders(), trained, strict=True)))
         run.tracker.artefact(EVALUATE, "evaluate")
-        record_result(run.tracker)
+        record_result(run.tracker, params)
     if not printed_later():
         print_closing()
 
@@ -199,10 +199,3 @@ def collect_results(
         "settings": differing(run.params),
         "provenance": run.provenance(),
     }
-
-
-def title_of(params: Params) -> str:
-    """Name the method, or the genotype that was given in its result's place, the space, the data and the seed."""
-    method, given = params.search.method, params.discretize.genotype
-    what = method if given is None else f"{given} (given; beside a search by {method})"
-    return f"{what}{of_space(params)} on {params.data.source}, seed {params.seed}"

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from nascommon.config import Params
-from nascommon.pipeline.paths import DISCRETIZE, EVALUATE, METRICS, PLOTS, TIMES
+from nascommon.pipeline.birth import is_of, noted
+from nascommon.pipeline.paths import DISCRETIZE, EVALUATE, METRICS, PLOTS
 from nascommon.pipeline.run import prepare_device, tracked_run
 from nascommon.report.verdict import headline
 from nascommon.runtime.artefacts import read_json
@@ -20,14 +21,17 @@ FILES = (
 """What a person opens of a whole pipeline."""
 
 
-def record_result(tracker: Tracker) -> None:
-    """Log the result that lies in data/evaluate to the pipeline's run, and below it the stages that did not run."""
+def record_result(tracker: Tracker, params: Params) -> None:
+    """Log the result that lies in data/evaluate to the pipeline's run, and below it the stages that did not run.
+
+    A stage whose files are of other settings than these is no part of the pipeline.
+    """
     if not tracker.active:
         return
     figures = headline(read_json(EVALUATE / "results.json")).figures()
     report = (EVALUATE / "report.md").read_text(encoding="utf-8")
     tracker.result(known(figures), report, [file for file in FILES if file.exists()])
-    for stage in BEFORE:
+    for stage in (stage for stage in BEFORE if is_of(stage, params)):
         record_cached(tracker, stage)
 
 
@@ -41,7 +45,7 @@ def record_cached(tracker: Tracker, stage: str) -> None:
     # The plots of other stages, such as the ranking, are no curves over epochs.
     rows = table.to_dict("records") if "epoch" in table else []
     epochs = [(int(row["epoch"]), numbers(row)) for row in rows]
-    seconds = read_json(TIMES / f"{stage}.json")["seconds"]
+    seconds = noted(stage)["seconds"]
     tracker.cached(stage, known({**metrics, "stage_seconds": seconds}), epochs)
 
 
@@ -49,7 +53,7 @@ def record_pipeline(params: Params) -> None:
     """Log a pipeline that lies in data/, whichever of its stages ran; what is logged already stays as it is."""
     run = tracked_run("evaluate", params, prepare_device(params), fingerprint="")
     with tracked_pipeline(params.tracking, run) as tracker:
-        record_result(tracker)
+        record_result(tracker, params)
         if tracker.active:
             record_cached(tracker, "evaluate")
 

@@ -120,3 +120,10 @@ def size_columns(metrics: dict[str, Any]) -> dict[str, float]:
 def of_space(params: Params) -> str:
     """Name the space, unless it is the papers'."""
     return "" if params.search.space == "darts" else f" in space {params.search.space}"
+
+
+def title_of(params: Params) -> str:
+    """Name the method, or the genotype that was given in its result's place, the space, the data and the seed."""
+    method, given = params.search.method, params.discretize.genotype
+    what = method if given is None else f"{given} (given; beside a search by {method})"
+    return f"{what}{of_space(params)} on {params.data.source}, seed {params.seed}"

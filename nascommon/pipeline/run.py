@@ -14,6 +14,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
+from nascommon.pipeline.birth import birth
 from nascommon.pipeline.paths import METRICS, ROOT, TIMES
 from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import digest, write_json
@@ -107,6 +108,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     device = prepare_device(params)
     identity = identify(stage, params, device)
     fingerprint = identity.fingerprint(stage)
+    born = birth(stage, params)
     alone = ranks.first()
     with tracked(params.tracking if alone else "none", tracked_run(stage, params, device, fingerprint)) as tracker:
         checkpoints = CheckpointFolder(home(), stage, fingerprint, report=lambda line: print(line, file=sys.stderr))
@@ -117,7 +119,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
             advice = diverged.advice(section_of(stage, params, diverged))
             raise UserError(f"{params.file}: {stage} {advice}") from diverged
         seconds = time.perf_counter() - began
-        write_seconds(stage, seconds)
+        write_seconds(stage, seconds, born)
         tracker.headline({"stage_seconds": seconds})
 
 
@@ -143,9 +145,15 @@ def tracked_run(stage: str, params: Params, device: torch.device, fingerprint: s
 
 
 @ranks.first_only
-def write_seconds(stage: str, seconds: float) -> None:
-    """Write how long the process took that finished a stage, apart from its figures, which a second run repeats."""
-    write_json(TIMES / f"{stage}.json", {"seconds": seconds})
+def write_seconds(stage: str, seconds: float, born: Mapping[str, Any] | None = None) -> None:
+    """Write how long the process took that finished a stage, apart from its figures, which a second run repeats.
+
+    Args:
+        stage: that ended.
+        seconds: of the process.
+        born: of what its figures were made; None where it has none.
+    """
+    write_json(TIMES / f"{stage}.json", {"seconds": seconds, **(born or {})})
 
 
 def identify(stage: str, params: Params, device: torch.device) -> Identity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nascommon.config import load_params
-from nascommon.pipeline.evaluate import title_of
+from nascommon.pipeline.result_rows import title_of
 from tests.stages.project import SMOKE
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nascommon.config import load_params
 from nascommon.pipeline.recording import record_result
 from nascommon.tracking.tracker import Tracker
 from tests.stages.project import Project
@@ -40,7 +41,7 @@ def heard(finished: Project, monkeypatch: pytest.MonkeyPatch) -> Heard:
     finished.change(transfer__data=None).stage("transfer")
     monkeypatch.chdir(finished.folder)
     tracker = Heard()
-    record_result(tracker)
+    record_result(tracker, load_params(Path("params.yaml")))
     return tracker
 
 
@@ -58,3 +59,17 @@ def test_every_stage_but_those_left_out_shows_figures_time_and_curves(heard: Hea
     assert {"train_loss", "valid_accuracy", "skips_normal"} <= set(epochs[0][1])
     assert "epoch" not in epochs[0][1]
     assert heard.stages["kendall_tau"][1] == []
+
+
+def test_a_stage_of_another_seed_or_of_other_settings_is_no_part_of_the_pipeline(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    params = load_params(Path("params.yaml"))
+    changes: list[tuple[str, int, set[str]]] = [
+        ("seed", 7, set()), ("retrain.training.epochs", 9, {"search", "discretize", "transfer"}),
+    ]  # fmt: skip
+    for key, value, left in changes:
+        tracker = Heard()
+        record_result(tracker, params.changed({key: value}))
+        assert set(tracker.stages) == left, key
