@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ from stages.cli import run_stage
 
 def main(
     pictures: Annotated[
-        list[Path], typer.Argument(metavar="PICTURE", help="Picture files, and folders of them.", show_default=False)
+        list[str], typer.Argument(metavar="PICTURE", help="Picture files, and folders of them.", show_default=False)
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes to name of each picture, the likeliest first.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

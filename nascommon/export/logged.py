@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nascommon.data.loading import Data
-from nascommon.export import plain, served
+from nascommon.export import given, served
 from nascommon.export.trained import CPU, TrainedNetwork
 from nascommon.tracking.models import Packaging
 
@@ -37,10 +37,10 @@ def _code() -> dict[str, str]:
 
     A name ends in a hash of what it names: models of two versions of this package may be loaded in one process.
     """
-    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (plain, served) if module.__file__]
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (given, served) if module.__file__]
     version = hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
     blocks, loader = f"pictures_{version}", f"classifier_{version}"
-    return {blocks: texts[0], loader: texts[1].replace(plain.__name__, blocks)}
+    return {blocks: texts[0], loader: texts[1].replace(given.__name__, blocks)}
 
 
 def example_of(data: Data) -> Tensor:

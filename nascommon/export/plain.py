@@ -1,6 +1,6 @@
 """Everything an exported network is made of, in PyTorch alone: an export in Python is the source of what it needs here.
 
-Nothing here imports this package, and nothing may: it is copied. The modules compute what the fast ones in
+Of this package it may import ``given`` alone, which is copied, too. The modules compute what the fast ones in
 ``nascommon.space`` compute, and their tensors have the same names, so that the weights fit as they are.
 
 Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W`` of the network's input, ``h``, ``w`` of a picture as it comes,
@@ -16,71 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# -- pictures as they are -------------------------------------------------------------------------------------------
+from nascommon.export.given import as_batch
 
-
-def as_batch(pictures: Any, channels: int) -> Tensor:
-    """Return pictures as a batch of levels from 0 to 255, float32 [B, C, h, w].
-
-    Args:
-        pictures: a tensor, or what NumPy takes for an array: gray or RGB, one picture ([h, w], [h, w, C] or [C, h, w])
-            or a batch of one size ([B, h, w, C] or [B, C, h, w]). Integers are levels from 0 to 255, floats are shares
-            from 0 to 1.
-        channels: 1 for gray, 3 for RGB; the others are converted.
-
-    Raises:
-        ValueError: the shape can be read in two ways or in none, or a value lies outside of its range.
-    """
-    given = pictures if isinstance(pictures, Tensor) else torch.as_tensor(pictures)
-    batch = _channels_first(given)
-    top = 1 if batch.is_floating_point() else 255
-    if batch.numel() == 0 or batch.min() < 0 or batch.max() > top:
-        raise ValueError(f"pictures hold integers from 0 to 255 or floats from 0 to 1 (got {_described(given)})")
-    levels = batch.float() * (255 / top)
-    if levels.shape[1] == channels:
-        return levels
-    return levels.expand(-1, 3, -1, -1) if channels == 3 else to_gray(levels)  # noqa: PLR2004 -- RGB
-
-
-def to_gray(levels_B3hw: Tensor) -> Tensor:
-    """Return the luma of RGB pictures [B, 1, h, w], as Pillow's mode L has it."""
-    weights_3 = torch.tensor([0.299, 0.587, 0.114], device=levels_B3hw.device)
-    return (levels_B3hw * weights_3[:, None, None]).sum(1, keepdim=True)
-
-
-def _channels_first(pictures: Tensor) -> Tensor:
-    """Return a batch [B, C, h, w] of what is one picture or several, with the channels before or behind the pixels."""
-    if pictures.dim() == 2:  # noqa: PLR2004 -- a gray picture
-        return pictures[None, None]
-    batch = pictures[None] if pictures.dim() == 3 else pictures  # noqa: PLR2004 -- one picture
-    if batch.dim() == 4:  # noqa: PLR2004 -- a batch
-        first, last = batch.shape[1] in (1, 3), batch.shape[3] in (1, 3)
-        if first != last:
-            return batch if first else batch.permute(0, 3, 1, 2)
-    raise ValueError(
-        "pictures are [h, w], or have 1 or 3 channels either before or behind the pixels: [h, w, C], [C, h, w],"
-        f" [B, h, w, C] or [B, C, h, w] (got {_described(pictures)})"
-    )
-
-
-def _described(pictures: Tensor) -> str:
-    extremes = f", {pictures.min().item():g} to {pictures.max().item():g}" if pictures.numel() else ""
-    return f"{pictures.dtype} {list(pictures.shape)}{extremes}".removeprefix("torch.")
-
-
-def read_picture(path: str | Path) -> Tensor:
-    """Read a picture file upright and without transparency, uint8 [h, w, C]; this alone needs Pillow and NumPy."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            shown = layer.getchannel("A").getextrema() != (0, 0)  # else the channel carries no picture
-            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer) if shown else layer
-        gray = opened.mode in {"1", "L", "LA", "La"}
-        return torch.from_numpy(np.array(image.convert("L" if gray else "RGB"))).reshape(*image.size[::-1], -1)
+# -- before the network ---------------------------------------------------------------------------------------------
 
 
 class Resize(nn.Module):

@@ -1,6 +1,6 @@
-"""What MLflow's pyfunc runs of a logged classifier; it is copied into the model beside ``plain``.
+"""What MLflow's pyfunc runs of a logged classifier; it is copied into the model beside ``given``.
 
-Suffixes: as in ``plain``.
+Suffixes: as in ``given``, and ``K`` classes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
-from nascommon.export.plain import as_batch, read_picture
+from nascommon.export.given import as_batch, pictures_in, read_picture
 
 GRAPH, DETAILS = "model.pt2", "details.json"
 
@@ -30,7 +29,9 @@ class Served:
         self.graph = torch.export.load(folder / GRAPH).module()
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return the columns picture, class, probability and probabilities.
+        """Return the columns picture, class, probability, probabilities and error.
+
+        A file that cannot be read is a row, too: it has an error, no class and no probabilities.
 
         Args:
             data: an array or tensor of pictures, gray or RGB, one or a batch, uint8 or from 0 to 1; or paths of picture
@@ -38,37 +39,49 @@ class Served:
             params: MLflow hands it over; there are none.
 
         Raises:
-            ValueError: an array is of no such shape, or its values are out of range.
-            OSError: a file is no picture.
+            ValueError: an array is of no such shape, or its values are out of range; or there are only paths of folders
+                without pictures.
         """
         del params
-        return pd.DataFrame([self._row(name, row) for name, found in self._answers(data) for row in found])
-
-    def _row(self, name: str, probabilities_K: Tensor) -> dict[str, Any]:
-        shares = dict(zip(self.classes, probabilities_K.tolist(), strict=True))
-        best = max(shares, key=lambda one: shares[one])
-        return {"picture": name, "class": best, "probability": shares[best], "probabilities": shares}
+        rows = [row for name, given in named_pictures(data) for row in self._rows(name, given)]
+        return pd.DataFrame(rows, columns=["picture", "class", "probability", "probabilities", "error"], dtype=object)
 
     @torch.no_grad()
-    def _answers(self, data: Any) -> Iterator[tuple[str, Tensor]]:
-        """Yield names, and probabilities [B, K] of pictures that are of one size."""
-        for name, pictures in named_pictures(data):
-            levels = as_batch(pictures, self.channels).round().to(torch.uint8)
-            yield name, self.graph(levels)
+    def _rows(self, name: str, given: Any) -> list[dict[str, Any]]:
+        """Return a row for a file or its fault, or one for each picture of an array."""
+        try:
+            if isinstance(given, ValueError):
+                raise given
+            if isinstance(given, Path):
+                levels = read_picture(name, self.channels)
+            else:
+                levels = as_batch(given, self.channels).round().to(torch.uint8)
+        except ValueError as error:
+            if not name:
+                raise
+            fault = str(error).removeprefix(f"{name}: ")
+            return [{"picture": name, "class": "", "probability": None, "probabilities": {}, "error": fault}]
+        return [self._answer(name, shares_K) for shares_K in self.graph(levels)]
+
+    def _answer(self, name: str, probabilities_K: Tensor) -> dict[str, Any]:
+        shares = dict(zip(self.classes, probabilities_K.tolist(), strict=True))
+        best = max(shares, key=lambda one: shares[one])
+        return {"picture": name, "class": best, "probability": shares[best], "probabilities": shares, "error": ""}
 
 
 def named_pictures(data: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each picture, or an array of several, with its path or an empty name."""
+    """Yield the name of each file with its path or what is wrong, or an empty name with an array of pictures."""
     if isinstance(data, pd.DataFrame):
         data = data.iloc[:, 0].tolist()
     elif isinstance(data, dict):
         data = next(iter(data.values()))
-    if isinstance(data, (str, Path)):
-        yield from ((str(path), read_picture(path)) for path in files(Path(data)))
-    elif isinstance(data, Tensor) or not holds_paths(data):
-        yield "", data if isinstance(data, Tensor) else numbers(data)
+    listed = [data] if isinstance(data, (str, Path)) else data
+    if isinstance(listed, Tensor) or not holds_paths(listed):
+        yield "", listed if isinstance(listed, Tensor) else numbers(listed)
+    elif all(isinstance(one, (str, Path)) for one in listed):
+        yield from ((name, ValueError(fault) if fault else Path(name)) for name, fault in pictures_in(listed))
     else:
-        for one in data:
+        for one in listed:
             yield from named_pictures(one)
 
 
@@ -81,15 +94,6 @@ def holds_paths(data: Any) -> bool:
 def numbers(data: Any) -> Any:
     """Return an array of numbers, of whole ones where all are."""
     return np.array(data.tolist() if isinstance(data, np.ndarray) and data.dtype == object else data)
-
-
-def files(path: Path) -> Iterator[Path]:
-    """Yield a file, or the pictures in and below a folder."""
-    known = Image.registered_extensions()
-    inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in known) if path.is_dir() else [path]
-    if not inside:
-        raise ValueError(f"{path}: holds no pictures")
-    yield from inside
 
 
 def _load_pyfunc(path: str) -> Served:

@@ -1,4 +1,4 @@
-"""A network as one readable Python file: its cells spelled out, and of ``plain`` what they need."""
+"""A network as one readable Python file: its cells spelled out, and of ``given`` and ``plain`` what they need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from nascommon.export import plain
+from nascommon.export import given, plain
 from nascommon.export.trained import TrainedNetwork, resize_of
 from nascommon.settings import UserError
 from nascommon.space.genotype import CellGenotype
@@ -69,10 +69,18 @@ def load(weights: str | Path = Path(__file__).with_suffix(".safetensors")) -> Cl
 
 
 if __name__ == "__main__":
-    classifier = load()
+    classifier, status = load(), 0
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     for name in sys.argv[1:]:
-        best = classifier(read_picture(name))[0].topk(min(3, {classes}))
+        try:
+            picture = read_picture(name, classifier.channels)
+        except ValueError as error:
+            print(error)
+            status = 2
+            continue
+        best = classifier.probabilities(picture)[0].topk(min(3, {classes}))
         print(name, *(f"{{DETAILS['classes'][k]}} {{p:.1%}}" for p, k in zip(*map(Tensor.tolist, best))), sep="  ")
+    sys.exit(status)
 '''
 
 
@@ -93,10 +101,10 @@ def write_source(trained: TrainedNetwork, details: dict[str, Any]) -> str:
 
 @cache
 def _blocks() -> dict[str, str]:
-    """Return the source of every function, class and constant of ``plain``, in its order."""
-    text = Path(plain.__file__).read_text(encoding="utf-8")
+    """Return the source of every function, class and constant of ``given`` and ``plain``, in their order."""
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (given, plain)]
     found = {}
-    for node in ast.parse(text).body:
+    for text, node in ((one, node) for one in texts for node in ast.parse(one).body):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             name = node.name
         elif isinstance(node, ast.Assign):

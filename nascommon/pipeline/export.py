@@ -33,11 +33,15 @@ def export(form: Format, folder: Path, stage: Trainer = "retrain") -> None:
     """Write the network of a stage in one format, try the file, and say how far it is from the network.
 
     Raises:
-        UserError: there is no network, it cannot be written so, or the file answers otherwise than the network does.
+        UserError: there is no network, it cannot be written so or there, or the file answers otherwise than it does.
     """
     trained = load_trained(FOLDERS[stage], stage)
     if "noise" in str(trained.genotype):
         raise UserError("--format: the genotype holds noise, whose answers are random; there is nothing to take home")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: must be a folder, or one that can be made (got {folder}: {error.strerror})") from error
     details = trained.details(accuracy=accuracy(trained))
     files = WRITERS[form](trained, details, folder)
     found = READERS[form](files[0])

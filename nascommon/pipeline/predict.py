@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from nascommon.data.fitting import evaluation_view, square_view
-from nascommon.data.pictures import SUFFIXES, open_picture
+from nascommon.data.pictures import open_picture
 from nascommon.data.samples import pixels_of
-from nascommon.data.walk import files_below, is_picture
+from nascommon.export.given import fault_of, pictures_in
 from nascommon.export.trained import TrainedNetwork, load_trained, resize_of
 from nascommon.pipeline.paths import RETRAIN, TRANSFER
 from nascommon.runtime.hardware import resolve_device
@@ -43,11 +43,11 @@ class Answer:
 
     def __str__(self) -> str:
         if self.error:
-            return one_line(self.error)
+            return one_line(f"{self.picture}: {self.error}")
         return one_line(f"{self.picture}: " + ", ".join(f"{name} {share:.1%}" for name, share in self.classes))
 
 
-def predict(paths: Sequence[Path], top: int, stage: Trainer = "retrain") -> Iterator[Answer]:
+def predict(paths: Sequence[str | Path], top: int, stage: Trainer = "retrain") -> Iterator[Answer]:
     """Yield the answer to every picture, in order; of a folder those in it and below.
 
     Args:
@@ -56,42 +56,31 @@ def predict(paths: Sequence[Path], top: int, stage: Trainer = "retrain") -> Iter
         stage: the one that trained the network.
 
     Raises:
-        UserError: there is no network, or a folder holds no pictures.
+        UserError: there is no network, or there are only folders without pictures.
     """
     trained = load_trained(FOLDERS[stage], stage)
     device = resolve_device("auto")
     trained.classifier.to(device)
-    files = list(pictures_in(paths))
+    try:
+        files = pictures_in(paths)
+    except ValueError as error:
+        raise UserError(*error.args) from error
     groups = (files[start : start + AT_A_TIME] for start in range(0, len(files), AT_A_TIME))
     return (answer for group in groups for answer in _answers(trained, group, top, device))
 
 
-def pictures_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files as they are, and of folders the pictures in and below them.
-
-    Raises:
-        UserError: a folder holds none.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        inside = [path / name for name in files_below(path) if is_picture(name)]
-        if not inside:
-            raise UserError(f"{path}: holds no pictures; they end in {', '.join(sorted(SUFFIXES))}")
-        yield from inside
-
-
-def _answers(trained: TrainedNetwork, files: Sequence[Path], top: int, device: torch.device) -> Iterator[Answer]:
-    seen = [_seen(file, trained.pictures) for file in files]
+def _answers(
+    trained: TrainedNetwork, files: Sequence[tuple[str, str]], top: int, device: torch.device
+) -> Iterator[Answer]:
+    seen = [fault or _seen(name, trained.pictures) for name, fault in files]
     good = [levels for levels in seen if isinstance(levels, Tensor)]
     with torch.no_grad():
         found = iter(trained.classifier.of_resized(torch.stack(good).to(device)).cpu() if good else ())
-    for file, levels in zip(files, seen, strict=True):
+    for (name, _), levels in zip(files, seen, strict=True):
         if isinstance(levels, Tensor):
-            yield Answer(str(file), ranked(next(found), trained.pictures.classes, top))
+            yield Answer(name, ranked(next(found), trained.pictures.classes, top))
         else:
-            yield Answer(str(file), error=str(levels))
+            yield Answer(name, error=levels)
 
 
 def ranked(probabilities_K: Tensor, classes: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
@@ -100,14 +89,14 @@ def ranked(probabilities_K: Tensor, classes: Sequence[str], top: int) -> tuple[t
     return tuple((classes[at], share) for share, at in zip(best.values.tolist(), best.indices.tolist(), strict=True))
 
 
-def _seen(file: Path, told: PicturesRecord) -> Tensor | UserError:
+def _seen(name: str, told: PicturesRecord) -> Tensor | str:
     """Return the levels [C, H, W] that evaluation would see, or what is wrong with the file."""
-    if not file.is_file():
-        return UserError(f"{file}: no such file")
+    if fault := fault_of(name):
+        return fault
     try:
-        image = open_picture(file, told.channels)
+        image = open_picture(Path(name), told.channels)
     except UserError as error:
-        return error
+        return str(error).removeprefix(one_line(f"{name}: "))
     if told.height != told.width:  # pictures of one size, which were not resized
         resized: Tensor = resize_of(told)(pixels_of(image)[None].float())
         return resized[0]

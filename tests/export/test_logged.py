@@ -17,7 +17,7 @@ from PIL import Image
 from nascommon.data.loading import open_data
 from nascommon.export.graphs import Graph
 from nascommon.export.logged import example_of, packaging_of
-from nascommon.export.served import named_pictures
+from nascommon.export.served import Served, named_pictures
 from nascommon.export.trained import TrainedNetwork
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.pipeline.retrain import Retraining, log_classifier
@@ -109,6 +109,36 @@ def test_pictures_of_several_sizes_come_one_by_one() -> None:
     several[:] = [small, large]
     assert [one.shape for _, one in named_pictures(several)] == [(4, 4), (8, 6)]
     assert [one.shape for _, one in named_pictures({"pictures": [[[0, 1], [2, 3]]]})] == [(1, 2, 2)]
+
+
+def test_a_file_that_cannot_be_read_is_a_row_beside_the_others(
+    home: tuple[Path, TrainedNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, trained = home
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for side in (1, 3):
+        Image.new("RGB", (side, side), (200, 50, 0)).save(f"photos/{side}.png")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save("photos/deep.png")
+    for name in ("photos/._a.jpg", "photos/doc.pdf", "text.png"):
+        Path(name).write_text("no picture")
+    Path("empty").mkdir()
+    served = Served(folder / "model/data")
+    table = served.predict(np.array(["photos", "text.png", "empty", 300 * "a", "photos/1.png"], dtype=object))
+    rows = json.loads(json.dumps(table.to_dict("records"), allow_nan=False))
+    told = {row["picture"]: row["error"] for row in rows}
+    assert list(told) == ["photos/1.png", "photos/3.png", "photos/deep.png", "text.png", "empty", 300 * "a"]
+    assert told["photos/deep.png"] == "has more than 8 bits per channel (mode I;16); save it with 8 bits"
+    assert told["text.png"].startswith("is not a readable picture")
+    assert told["empty"].startswith("holds no pictures")
+    assert told[300 * "a"].startswith("cannot be read (File name too long)")
+    for row in rows:
+        if row["error"]:
+            assert (row["class"], row["probability"], row["probabilities"]) == ("", None, {})
+    orange = torch.tensor([200, 50, 0], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 2, 2)
+    answers([row for row in rows if not row["error"]], trained.classifier(orange).expand(3, -1))
+    with pytest.raises(ValueError, match="floats from 0 to 1"):
+        served.predict(np.full((3, 8, 8), np.nan))
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

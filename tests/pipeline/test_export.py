@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from PIL import Image
 
 from nascommon.export.trained import TrainedNetwork
 from nascommon.pipeline import export as exporting
@@ -111,6 +113,36 @@ def test_the_python_file_takes_any_layout_with_torch_alone(trained: TrainedNetwo
     )
     says_what_it_is(told)
     assert "nascommon" not in Path("home/classifier.py").read_text(encoding="utf-8")
+
+
+def test_the_python_file_names_files_in_a_shell_as_predict_does(
+    trained: TrainedNetwork, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export("python", Path("home"))
+    export("python", Path("home"))  # again, over the first
+    for side in (1, 3):
+        Image.new("RGB", (side, side), (200, 50, 0)).save(f"{side}.png")
+    Image.new("I;16", (4, 4)).save("deep.png")
+    asked = ["1.png", "deep.png", "absent \udcff.png", "3.png"]
+    monkeypatch.setattr("sys.argv", ["home/classifier.py", *asked])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path("home/classifier.py", run_name="__main__")
+    assert left.value.code == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "deep.png: has more than 8 bits per channel (mode I;16); save it with 8 bits"
+    assert lines[2] == "absent \\udcff.png: no such file"
+    orange = torch.tensor([200, 50, 0], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 2, 2)
+    share, best = trained.classifier(orange)[0].max(0)
+    assert lines[0].startswith(f"1.png  {CLASSES[best]} {share:.1%}")
+    assert lines[3] == lines[0].replace("1.png", "3.png")
+
+
+def test_a_folder_of_exports_that_is_a_file_or_in_one_is_named(trained: TrainedNetwork) -> None:
+    Path("home").touch()
+    for folder in (Path("home"), Path("home/below")):
+        with pytest.raises(UserError, match=f"--out: must be a folder, or one that can be made .got {folder}: "):
+            export("python", folder)
 
 
 def says_what_it_is(told: dict[str, object]) -> None:

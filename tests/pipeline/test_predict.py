@@ -70,6 +70,25 @@ def test_a_folder_is_walked_and_a_broken_picture_stops_nobody(finished: Project)
     )
 
 
+def test_what_can_be_no_file_is_a_line_beside_the_others(finished: Project) -> None:
+    saved(torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8), finished.folder / "gray.png")
+    (finished.folder / "empty").mkdir()
+    (finished.folder / "loop.png").symlink_to("loop.png")
+    asked = [f"{300 * 'a'}.png", "loop.png", "empty", "https://example.org/a.png", "new\nline \udcff.png", "gray.png"]
+    result = finished.command("predict", *asked)
+    assert result.status == 2
+    lines = result.out.splitlines()
+    assert lines[0] == f"{asked[0]}: cannot be read (File name too long); check its name and permissions"
+    assert lines[1].startswith("loop.png: cannot be read (Too many levels of symbolic links)")
+    assert lines[2].startswith("empty: holds no pictures; they end in .bmp")
+    assert lines[3] == "https://example.org/a.png: no such file; only files are read, so download it first"
+    assert lines[4] == "new\\nline \\udcff.png: no such file"
+    assert lines[5].startswith("gray.png: ")
+    told = json.loads(finished.command("predict", *asked, "--json").out)
+    assert [one["picture"] for one in told] == asked
+    assert told[4]["error"] == "no such file", "the name is told once, as it was given"
+
+
 def test_what_is_not_there_is_said_in_a_line(prepared: Project, tmp_path: Path) -> None:
     assert prepared.command("predict", ".").err == (
         "error: data/retrain/network.json: no such file, nothing is trained yet; run `dvc repro retrain`\n"
