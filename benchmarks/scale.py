@@ -11,6 +11,7 @@ Assumed are the constants of this module that say so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,7 @@ from nascommon.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "device" / "h200_0eb2eab.json"
+DECODED = ROOT / "results" / "scale" / "decoding.json"
 COUNTED = ROOT / "results" / "scale" / "counts.json"
 BEGIN, END = "<!-- scale: begin, by python -m benchmarks.scale --page docs/scale.md -->\n", "<!-- scale: end -->\n"
 
@@ -193,15 +195,21 @@ def jobs_table() -> list[str]:
     """Return what every kind of job takes on one GPU."""
     works = [*SEARCHES.values(), RETRAIN, *TRANSFERS]
     origins = ["measured", "measured", "measured", "predicted", "predicted"]
-    heads = ("job", "steps", "a step, ms", "origin", "hours on one GPU", "pictures a second")
+    heads = ("job", "steps", "a step, ms", "origin", "hours on one GPU", "pictures a second", "cores to decode them")
     return table(
         heads,
         [
             (work.name, f"{work.steps:,}", f"{step_seconds(work) / MILLI:.1f}", origin, f"{seconds(work) / HOUR:.2f}",
-             f"{work.batch / step_seconds(work):,.0f}")
+             f"{work.batch / step_seconds(work):,.0f}", cores(work) if work in TRANSFERS else "")
             for work, origin in zip(works, origins, strict=True)
         ],
     )  # fmt: skip
+
+
+def cores(work: Work) -> int:
+    """Return how many cores keep one GPU fed with pictures of ImageNet's size, as the product decodes them."""
+    product = read_json(DECODED)["rates"][0]
+    return math.ceil(work.batch / step_seconds(work) / product["per_core"][1])
 
 
 def ranks_table() -> list[str]:

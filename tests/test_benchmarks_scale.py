@@ -106,6 +106,14 @@ def test_a_share_never_takes_less_than_its_kernels() -> None:
             assert scale.step_seconds(work, ranks) > scale.slowness() * kernels * KERNEL_SECONDS * 0.999
 
 
+def test_cores_keep_up_with_a_step() -> None:
+    rate = read_json(scale.DECODED)["rates"][0]
+    assert (rate["way"], rate["workers"]) == ("Pillow, as the product does", 1)
+    for work in scale.TRANSFERS:
+        needed = scale.cores(work) * rate["per_core"][1]
+        assert needed >= work.batch / scale.step_seconds(work) > needed - rate["per_core"][1]
+
+
 def test_a_plan_on_one_gpu_is_a_sum() -> None:
     for study, (methods, seeds) in scale.STUDIES.items():
         jobs = scale.protocol(study, scale.TRANSFERS[0], 1)
