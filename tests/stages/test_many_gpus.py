@@ -13,16 +13,24 @@ import pytest
 
 from nascommon.runtime import launching
 from nascommon.runtime.launching import on_ranks
-from tests.stages.project import PATIENCE, ROOT, Project, lines_until
+from tests.stages import project as projects
+from tests.stages.project import ROOT, Project, lines_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+PATIENCE = 300
+"""Seconds; several processes load PyTorch at the same time."""
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projects, "PATIENCE", PATIENCE)
 
 
 def torchrun(project: Project, stage: str, count: int = 2) -> subprocess.CompletedProcess[str]:
     """Run a stage on so many ranks."""
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "-m", f"stages.{stage}"],
-        cwd=project.folder, env=project.environment(ROOT), capture_output=True, text=True, timeout=2 * PATIENCE,
+        cwd=project.folder, env=project.environment(ROOT), capture_output=True, text=True, timeout=PATIENCE,
         check=False,
     )  # fmt: skip
 
