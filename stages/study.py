@@ -10,6 +10,7 @@ import typer
 from nascommon.config import load_params
 from nascommon.pipeline.experiments import put_back
 from nascommon.pipeline.study import study
+from nascommon.runtime.executor import PROCESSES
 from nascommon.settings import UserError
 from stages import INTERRUPTED
 from stages.cli import PARAMS, ParamsFile, run_stage
@@ -24,13 +25,17 @@ def main(methods: Methods = "da2s darts random", seeds: Seeds = "0 1 2", params:
     Runs that have finished before, with these settings, this code and these pictures, are not run again: a seed or a
     method more costs its own runs alone. Stages that runs share, as prepare and baseline, come from DVC's cache.
 
-    After Ctrl-C, or in a closed terminal, runs go on by themselves. The same command follows them again, and continues
+    Where `executor` names Ray, it does the runs side by side, and they end with this command. Otherwise they are DVC's:
+    after Ctrl-C, or in a closed terminal, runs go on by themselves. The same command follows them again, and continues
     from its checkpoints what was killed; `dvc queue stop --kill` ends them. --params names the preset of all runs.
     """
     put_back()
+    loaded = load_params(params)
     try:
-        failed = study(load_params(params), methods.replace(",", " ").split(), numbers(seeds))
+        failed = study(loaded, methods.replace(",", " ").split(), numbers(seeds))
     except KeyboardInterrupt:
+        if loaded.executor != PROCESSES:
+            raise
         print("\nstudy: runs go on; the same command follows them again, `dvc queue stop --kill` ends them")
         sys.exit(INTERRUPTED)
     if failed:

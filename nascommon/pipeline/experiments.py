@@ -26,7 +26,7 @@ CODE: Final = ("nascommon", "stages", "dvc.yaml")
 PARAMS: Final = Path("params.yaml")
 ASIDE: Final = Path(".checkpoints/params.yaml")
 """The user's params.yaml while that of a preset is in its place."""
-_EXPERIMENT: Final = re.compile(r"^(\w+) refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
+EXPERIMENT: Final = re.compile(r"^(\w+) refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/")
 _TASK: Final = re.compile(r"^(?P<rev>[0-9a-f]{7,40})\s.*\s(?P<state>Queued|Running|Success|Failed)\s*$", re.MULTILINE)
 
 
@@ -60,7 +60,7 @@ def worker_lives() -> bool:
 def finished() -> list[str]:
     """Return the commits of all experiments that have ended well, the newest first."""
     listed = git("for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)", "refs/exps")
-    return [found[1] for line in listed.splitlines() if (found := _EXPERIMENT.match(line))]
+    return [found[1] for line in listed.splitlines() if (found := EXPERIMENT.match(line))]
 
 
 def add_grid(methods: Sequence[str], seeds: Sequence[int]) -> None:
@@ -104,9 +104,14 @@ def abandoned() -> list[Path]:
 def last_words(rev: str) -> str:
     """Return what a task said at its end, on a line."""
     try:
-        lines = [line for line in dvc("queue", "logs", rev).splitlines() if line.strip()]
+        return words_of(dvc("queue", "logs", rev))
     except UserError:
-        lines = []
+        return words_of("")
+
+
+def words_of(log: str) -> str:
+    """Return what is most telling of what a run has printed, on a line."""
+    lines = [line for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return one_line((errors or lines or ["it left no words"])[0].strip())
 
@@ -178,6 +183,12 @@ def put_back() -> None:
     if ASIDE.is_file():
         write_bytes(PARAMS, ASIDE.read_bytes())
         ASIDE.unlink()
+
+
+def snapshot(preset: Path | None) -> str:
+    """Return a commit that no branch shows, with what git tracks as it is here and a preset as its params.yaml."""
+    with in_place(preset):
+        return git("stash", "create").strip() or git("rev-parse", "HEAD").strip()
 
 
 def untracked_code() -> list[str]:

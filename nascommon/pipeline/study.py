@@ -21,9 +21,11 @@ from nascommon.pipeline.experiments import Task
 from nascommon.pipeline.inventory import GIVEN, INVENTORY, given, present
 from nascommon.pipeline.paths import ROOT
 from nascommon.pipeline.run import method_hash, protocol
+from nascommon.pipeline.study_on_ray import run_all
 from nascommon.report.study import StudyRun, findings, study_table, to_markdown, written
 from nascommon.report.study_page import to_html
 from nascommon.runtime.artefacts import digest, write_table, write_text
+from nascommon.runtime.executor import PROCESSES
 from nascommon.runtime.progress import Progress, percent, progress, summary
 from nascommon.settings import UserError
 from nascommon.tracking.tracker import track_study
@@ -131,8 +133,11 @@ def settings_of(params: Params, cell: Cell) -> Params:
 def study(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> list[str]:
     """Run what has not finished, and write data/study; return the runs that failed, in words."""
     plan = plan_of(params, methods, seeds)
-    queue_missing(plan)
-    failed = watch(plan)
+    if params.executor == PROCESSES:
+        queue_missing(plan)
+        failed = watch(plan)
+    else:
+        failed = run_on_ray(plan)
     report(plan, failed)
     return failed
 
@@ -200,6 +205,26 @@ def watch(plan: Plan) -> list[str]:
                 starts = start(0 if new else starts)
             show_running(shown, ours)
             time.sleep(LOOK)
+
+
+def run_on_ray(plan: Plan) -> list[str]:
+    """Let Ray do what is missing; return the runs that failed, in words."""
+    done, failed = plan.done(), list[str]()
+    missing = [(cell.method, cell.seed) for cell in plan.cells if cell not in done]
+    with progress("study", len(plan.cells), unit="run") as shown:
+        if done:
+            shown.resume(len(done))
+
+        def on_run(pair: tuple[str, int], words: str) -> None:
+            cell, found = Cell(*pair), plan.done()
+            if cell not in found:
+                failed.append(f"{cell}: {words or 'it left no experiment'}")
+                return
+            done[cell] = found[cell]
+            shown.step(len(done) - 1, {str(cell): accuracy_at(found[cell])})
+
+        run_all(plan.params, missing, {cell.seed for cell in done}, on_run)
+    return failed
 
 
 def failures(ours: Mapping[Task, Cell], done: Mapping[Cell, str]) -> list[str]:

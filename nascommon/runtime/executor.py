@@ -240,7 +240,8 @@ def _started(count: int, threads: int | None) -> Iterator[list[_Member]]:
     finally:
         for member in members:
             member.line.close()
-            member.process.kill()
+            with suppress(OSError):
+                os.killpg(member.process.pid, signal.SIGKILL)
         for member in members:
             member.process.wait()
 
@@ -291,7 +292,7 @@ def _listen(line: Connection, heard: SimpleQueue[bytes]) -> None:
         while True:
             heard.put(line.recv_bytes())
     except (EOFError, OSError):
-        os._exit(0)  # the parent is gone or has what it wanted; nobody waits for an answer
+        os.killpg(0, signal.SIGKILL)  # nobody waits for an answer, nor for what the children of a piece do
 
 
 def _say(line: Connection, kind: str, content: Any) -> None:
