@@ -43,6 +43,7 @@ LOSSES: Final = 3
 """Workers that a piece may lose in a row without telling anything in between."""
 STORE_BYTES: Final = 2**28
 """Memory for results of a Ray of one machine; what is more goes to the disk."""
+KNOCK_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -254,8 +255,20 @@ def connected(where: str) -> Any:
     return ray
 
 
+def _knock(where: str) -> None:
+    """Refuse an address at which nobody listens; Ray itself would wait for minutes."""
+    host, _, port = where.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"executor: {where}: no cluster of Ray answers ({reason}); see docs/cluster.md") from error
+
+
 def _start(ray: Any, where: str) -> None:
     """Start a Ray of this machine, or connect to a cluster."""
+    if where != LOCAL_RAY:
+        _knock(where)
     own = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     options = {"address": "local", **own} if where == LOCAL_RAY else {"address": where}
     for left in reversed(range(STARTS if where == LOCAL_RAY else 1)):
