@@ -112,6 +112,7 @@ def _words_of(classes: Sequence[str]) -> ModelSignature:
         (DataType.string, "class"),
         (DataType.double, "probability"),
         (shares, "probabilities"),
+        (DataType.string, "error"),
     ]
     # To MLflow a list of anything is also an array, or a nested list, of numbers.
     given = TensorSpec(np.dtype("O"), (-1,), "pictures")
