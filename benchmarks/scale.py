@@ -209,7 +209,8 @@ def jobs_table() -> list[str]:
 def cores(work: Work) -> int:
     """Return how many cores keep one GPU fed with pictures of ImageNet's size, as the product decodes them."""
     product = read_json(DECODED)["rates"][0]
-    return math.ceil(work.batch / step_seconds(work) / product["per_core"][1])
+    per_core: float = product["per_core"][1]
+    return math.ceil(work.batch / step_seconds(work) / per_core)
 
 
 def ranks_table() -> list[str]:

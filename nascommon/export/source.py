@@ -102,7 +102,7 @@ def write_source(trained: TrainedNetwork, details: dict[str, Any]) -> str:
 @cache
 def _blocks() -> dict[str, str]:
     """Return the source of every function, class and constant of ``given`` and ``plain``, in their order."""
-    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (given, plain)]
+    texts = [Path(cast("str", module.__file__)).read_text(encoding="utf-8") for module in (given, plain)]
     found = {}
     for text, node in ((one, node) for one in texts for node in ast.parse(one).body):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

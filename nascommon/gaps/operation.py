@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,10 @@ from nascommon.space.mixing import Mixing
 from nascommon.space.operations import PARAMETER_FREE
 from nascommon.statistics.intervals import bootstrap_mean
 from nascommon.statistics.ranking import Ranking, rank_correlation
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,21 @@ class OperationGap:
         return named
 
 
-def operation_gap(state: SearchState, valid: Iterable[Batch] | None, *, seed: int) -> OperationGap:
+def operation_gap(
+    state: SearchState, valid: Iterable[Batch] | None, *, seed: int, on_removed: Callable[[int, int], None] = _ignore
+) -> OperationGap:
     """Measure bias towards candidates without parameters, and whether weight follows worth.
 
     Args:
         state: the end of a search.
         valid: batches of the architecture half, on which each candidate is removed in turn; None skips that.
         seed: seed of the bootstrap.
+        on_removed: told (candidates removed so far, candidates in all).
     """
-    rows = [] if valid is None else list(removals(state, valid))
+    rows = []
+    for row in removals(state, valid) if valid is not None else ():
+        rows.append(row)
+        on_removed(len(rows), count_removals(state))
     weights = [row["weight"] for row in rows]
     measured = len(rows) > 2  # noqa: PLR2004 -- a ranking of two says nothing
     return OperationGap(
@@ -85,6 +95,11 @@ def _excess(state: SearchState) -> list[float]:
             total = sum(weight for weight, _ in real)
             values.append(sum(free) / total - len(free) / len(real) if total else 0.0)
     return values
+
+
+def count_removals(state: SearchState) -> int:
+    """Return how many candidates ``removals`` takes out."""
+    return sum(name != "none" for edges in state.spec.space.candidates.values() for names in edges for name in names)
 
 
 def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, Any]]:

@@ -12,13 +12,13 @@ from nascommon.config import Params
 from nascommon.data.batch import Batch
 from nascommon.data.loading import Data
 from nascommon.gaps.discretization import discretization_gap, gap_by_kept_edges
-from nascommon.gaps.operation import operation_gap
+from nascommon.gaps.operation import OperationGap, count_removals, operation_gap
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.paths import DISCRETIZE, SEARCH, TARGET_DATA
 from nascommon.pipeline.run import stage_run
 from nascommon.report.drawing import save_drawing
 from nascommon.runtime.artefacts import write_json, write_table
-from nascommon.runtime.progress import points, summary
+from nascommon.runtime.progress import points, progress, summary
 from nascommon.search.artefact import load_search
 from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
@@ -49,7 +49,7 @@ def discretize(params: Params) -> None:
         )
         selection_seconds = time.perf_counter() - started
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
-        operations = operation_gap(state, removal_batches(data, settings.worth_images), seed=seed)
+        operations = measured_gap(state, removal_batches(data, settings.worth_images), seed)
         skips = {f"skips_{kind}": cell.skips for kind, cell in genotype.items()}
         metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
@@ -85,6 +85,16 @@ def gap_in_words(gap: dict[str, float], suffix: str) -> str:
     """Write one of the discretization gaps with its interval."""
     value, low, high = (gap[f"discretization_gap{suffix}{end}"] for end in ("", "_low", "_high"))
     return f"{points(value)} of accuracy lost (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def measured_gap(state: SearchState, valid: list[Batch] | None, seed: int) -> OperationGap:
+    """Measure the operation gap and tell how far it is: every candidate costs an evaluation of the supernet."""
+    if valid is None:
+        return operation_gap(state, None, seed=seed)
+    with progress("discretize", 1, unit="measurement") as bar:
+        gap = operation_gap(state, valid, seed=seed, on_removed=bar.batch)
+        bar.step(0, {"removed in turn": f"{count_removals(state)} candidates"})
+    return gap
 
 
 def removal_batches(data: Data, images: int) -> list[Batch] | None:

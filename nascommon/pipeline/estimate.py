@@ -44,6 +44,8 @@ REPEATS = 3
 """The fastest of so many steps counts: on a busy machine the others measure the neighbours."""
 QUICK_SECONDS = 2.0
 """A step that promises to be quicker is measured at its real batch."""
+FEW_STEPS = 5
+"""Steps of an epoch below which it is said that they are few."""
 EVALUATION_SHARE = 0.35
 """Time of an image in evaluation as a share of its time in training: the forward pass."""
 STAGES = ("search", "retrain", "kendall_tau")
@@ -135,7 +137,7 @@ def trainings_estimate(
     specs = [replace(spec, precision=precision) for spec in sizes]
     counts = [count for _, count in work.networks]
     steps = max(work.images // training.batch_size, 1)
-    how = f"{counts[0]} x {training.epochs} epochs of {steps} steps{in_pieces(training.pieces)}"
+    how = f"{counts[0]} x {training.epochs} epochs of {steps_in_words(steps)}{in_pieces(training.pieces)}"
     if not any(counts):
         return Estimate(work.stage, how="trains nothing")
     key = f"{work.section}.training.pieces"
@@ -207,8 +209,15 @@ def search_estimate(
         warm = min(phase.warmup, phase.epochs)
         training = steps * (warm * plain + (phase.epochs - warm) * both) + phase.epochs * check
         seconds += len(method.passes) * training
-    how = f"{method.epochs} epochs of {halves[0] // method.batch_size} steps{in_pieces(params.search.pieces)}"
+    steps = halves[0] // method.batch_size
+    how = f"{method.epochs} epochs of {steps_in_words(steps)}{in_pieces(params.search.pieces)}"
     return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how)
+
+
+def steps_in_words(steps: int) -> str:
+    """Write how many steps an epoch has, and that so few teach little."""
+    few = "; with so few a smaller batch_size learns more" if steps < FEW_STEPS else ""
+    return f"{steps} step{'' if steps == 1 else 's'}{few}"
 
 
 def in_pieces(pieces: int) -> str:

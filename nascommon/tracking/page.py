@@ -8,11 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from nascommon.settings import UserError
 from nascommon.tracking import store, view
@@ -22,6 +23,8 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 5000
 PATIENCE: Final = 300
 """Seconds until the server must answer; its first start upgrades the database."""
+LAST_LINES: Final = 3
+"""Lines of a server that did not start that are shown."""
 
 
 def free_port(wanted: int = PORT) -> int:
@@ -64,16 +67,17 @@ def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] 
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     # Six more processes, which judge answers of language models.
     environment = {**os.environ, **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen([*command, "--workers", "1"], env=environment)
-    try:
-        _wait(server, port)
-        yield address(f"http://{HOST}:{port}", experiment_id), server
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryFile() as said:  # a line for every request, which would bury the address
+        server = subprocess.Popen([*command, "--workers", "1"], env=environment, stdout=said, stderr=said)
+        try:
+            _wait(server, port, said)
+            yield address(f"http://{HOST}:{port}", experiment_id), server
+        finally:
+            server.terminate()
+            server.wait()
 
 
-def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+def _wait(server: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends and server.poll() is None:
         connection = http.client.HTTPConnection(HOST, port, timeout=2)
@@ -82,4 +86,6 @@ def _wait(server: subprocess.Popen[bytes], port: int) -> None:
             if connection.getresponse().status == http.HTTPStatus.OK:
                 return
         time.sleep(0.2)
-    raise UserError("MLflow's server did not start; what it said stands above")
+    said.seek(0)
+    last = said.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+    raise UserError(f"MLflow's server did not start; the last that it said: {' / '.join(last)}")

@@ -116,13 +116,13 @@ def zoo(folder: Path) -> None:
             noise(5, 4).save(folder / f"turned {turn}.{suffix}", exif=exif(turn))
     noise(5, 4).save(folder / "bad exif.jpg", exif=BROKEN_EXIF)
     deep = np.arange(20, dtype=np.uint16).reshape(4, 5) * 257
-    for name, pixels in {
-        "16.png": deep,
-        "16.tif": deep,
-        "32.tif": deep.astype(np.int32),
-        "float.tif": deep / 65535,
+    for name, picture in {
+        "16.png": Image.fromarray(deep),
+        "16.tif": Image.fromarray(deep),
+        "32.tif": Image.fromarray(deep.astype(np.int32)),
+        "float.tif": Image.fromarray((deep / 65535).astype(np.float32)),
     }.items():
-        Image.fromarray(pixels.astype(np.float32) if name == "float.tif" else pixels).save(folder / name)
+        picture.save(folder / name)
     (folder / "16 rgb.ppm").write_bytes(b"P6 2 1 65535\n" + bytes(range(12)))  # Pillow makes 8 bits of it
     chunks = {b"IHDR": struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), b"IDAT": zlib.compress(bytes(13)), b"IEND": b""}
     packed = [

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nascommon.gaps.discretization import gap_by_kept_edges, kept_mixing, weighted_mixing
-from nascommon.gaps.operation import operation_gap, removals, without_candidate
+from nascommon.gaps.operation import count_removals, operation_gap, removals, without_candidate
 from nascommon.parts.logits import CellLogits, Logits
 from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
@@ -160,3 +160,10 @@ def test_the_bootstrap_of_a_mean_is_seeded_and_shrinks_with_the_sample() -> None
     assert mean == pytest.approx(sum(values) / 200)
     assert bootstrap_mean([0.25], seed=0) == (0.25, 0.25, 0.25)
     assert bootstrap_mean([0.25, 0.25], seed=0) == (0.25, 0.25, 0.25)
+
+
+def test_every_removal_is_told() -> None:
+    state, told = double_state(), list[tuple[int, int]]()
+    gap = operation_gap(state, VALID, seed=0, on_removed=lambda *done: told.append(done))
+    assert told == [(done, len(gap.table)) for done in range(1, len(gap.table) + 1)]
+    assert count_removals(state) == len(gap.table)

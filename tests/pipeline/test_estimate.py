@@ -190,3 +190,8 @@ def test_what_varies_from_step_to_step_is_told_to_the_replay() -> None:
             shape = Shape(100, 1, 8, 8, 10)
             estimate.search_estimate(changed, changed.method(), shape, (50, 50), CPU)
     assert told == {"darts": {True}, "gdas": {False}}
+
+
+def test_so_few_steps_that_they_teach_little_are_named() -> None:
+    few = "; with so few a smaller batch_size learns more"
+    assert [estimate.steps_in_words(count) for count in (1, 4, 5)] == [f"1 step{few}", f"4 steps{few}", "5 steps"]

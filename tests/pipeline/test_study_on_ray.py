@@ -36,7 +36,7 @@ def test_every_run_is_told_with_its_own_words(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(study_on_ray, "run_in_copy", run)
     monkeypatch.setattr(study_on_ray, "executor_of", lambda *_: IN_LINE)
     monkeypatch.setattr(study_on_ray, "room", lambda *_: Capacity(2, 1))
-    monkeypatch.setattr(study_on_ray.experiments, "snapshot", lambda _preset: "commit")
+    monkeypatch.setattr("nascommon.pipeline.experiments.snapshot", lambda _preset: "commit")
     told: list[tuple[tuple[str, int], str]] = []
     run_all(PARAMS, [("da2s", 0), ("darts", 0), ("darts", 1)], [], lambda *said: told.append(said))
     assert told == [(("da2s", 0), ""), (("darts", 1), "error: the disk is full"), (("darts", 0), "")]

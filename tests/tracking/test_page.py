@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_a_server_that_runs_elsewhere_is_not_started_again(monkeypatch: pytest.M
     with served("http://tracking.example:80", tmp_path) as (where, server):
         assert where.startswith("http://tracking.example:80/#/experiments/3/runs?")
         assert server is None
+
+
+def test_of_a_server_that_does_not_start_the_last_words_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ends = tmp_path / "ends"
+    ends.write_text("#!/bin/sh\necho first; echo can not locate revision >&2; exit 1\n", encoding="utf-8")
+    ends.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(ends))
+    monkeypatch.setattr("nascommon.tracking.store.find_experiment", lambda *_: ("3", URI))
+    with pytest.raises(UserError, match="said: first / can not locate revision"), served(URI, tmp_path):
+        pass
 
 
 @pytest.mark.slow  # MLflow's server takes half a minute to start
