@@ -164,14 +164,15 @@ class NetworkPlan:
         widths = [stage[0][2].num_features for stage in self.stages]
         self.sizes = [len(stage) * width for stage, width in zip(self.stages, widths, strict=True)]
         starts = [0, *accumulate(size**2 for size in self.sizes)][:-1]
-        blocks = [
-            start + block_positions(len(stage), width, size)
-            for start, stage, width, size in zip(starts, self.stages, widths, self.sizes, strict=True)
-        ]
-        drops = torch.tensor([drop for wave in waves for drop in wave.dropped], dtype=torch.long)
-        self.taps_M, self.blocks_M, self.drops_P = (
-            each.to(device, non_blocking=True) for each in (joined(tap_by_tap(kernels)), joined(blocks), drops)
-        )
+        # Where a network has no data, neither have its positions: they are as many as its weights.
+        with torch.device("meta" if device.type == "meta" else "cpu"):
+            blocks = [
+                start + block_positions(len(stage), width, size)
+                for start, stage, width, size in zip(starts, self.stages, widths, self.sizes, strict=True)
+            ]
+            drops = torch.tensor([drop for wave in waves for drop in wave.dropped], dtype=torch.long)
+            found = (joined(tap_by_tap(kernels)), joined(blocks), drops)
+        self.taps_M, self.blocks_M, self.drops_P = (each.to(device, non_blocking=True) for each in found)
 
     @property
     def halves(self) -> list[tuple[Convolution, Convolution, BatchNorm]]:
