@@ -85,12 +85,12 @@ $(READY): constraints.txt pyproject.toml
 	rm -f $(READY); mkdir -p .venv; touch .venv/.building; \
 	quiet=--quiet; if [ -t 2 ]; then quiet=; fi; \
 	if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then \
-		echo "make: setting up .venv with uv and $$python (the first time fetches some GB)"; \
+		echo "make: setting up .venv with uv and $$python (7 GB; fetching them the first time takes minutes)"; \
 		[ -e .venv/bin/python ] || uv venv --quiet --allow-existing --python "$$python" .venv; \
 		uv pip sync $$quiet --compile-bytecode --require-hashes --python .venv/bin/python constraints.txt; \
 		uv pip install $$quiet --no-deps --no-build-isolation --python .venv/bin/python --editable .; \
 	else \
-		echo "make: setting up .venv with pip and $$python (the first time fetches some GB, in minutes)"; \
+		echo "make: setting up .venv with pip and $$python (7 GB, in minutes)"; \
 		[ -e .venv/bin/python ] || "$$python" -m venv .venv >/dev/null 2>&1 || "$$python" -m venv --without-pip .venv; \
 		pip_install() { .venv/bin/python -m pip --disable-pip-version-check install $$quiet "$$@"; }; \
 		.venv/bin/python -m pip --version >/dev/null 2>&1 || \
@@ -99,4 +99,5 @@ $(READY): constraints.txt pyproject.toml
 		pip_install --no-deps --no-build-isolation --editable .; \
 	fi; \
 	rm .venv/.building; \
-	echo "$(CURDIR)" > $(READY)
+	echo "$(CURDIR)" > $(READY); \
+	echo "make: .venv is ready"

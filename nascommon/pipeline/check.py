@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from nascommon.config import Params
@@ -15,8 +16,17 @@ from nascommon.space.nasbench201 import NAME
 from nascommon.truth.table import find_table, no_table, table_truth
 
 
-def what_reruns(params: Path) -> str:
-    """Ask DVC which stages are out of date."""
+def idle(params: Params) -> dict[str, str]:
+    """Return the stages that will have nothing to do, and the setting that says so."""
+    found = {
+        "transfer": ("transfer.data is null", params.transfer.data is None),
+        "retrain": ("retrain.skip is true", params.retrain.skip),
+    }
+    return {stage: why for stage, (why, is_so) in found.items() if is_so}
+
+
+def what_reruns(params: Path, idle: Mapping[str, str]) -> str:
+    """Ask DVC which stages are out of date; ``idle`` are those that will have nothing to do, and why."""
     if params.resolve() != Path("params.yaml").resolve():
         return "unknown: DVC looks at params.yaml only; copy the file there first"
     if shutil.which("dvc") is None:
@@ -34,6 +44,7 @@ def what_reruns(params: Path) -> str:
         changed.append("discretize (the given genotype has changed)")
     if "kendall_tau" not in changed and BANK.is_file() and banked(params) != BANK.read_text(encoding="utf-8"):
         changed.append("kendall_tau and evaluate (the bank has changed)")
+    changed = [f"{stage} (does nothing: {idle[stage]})" if stage in idle else stage for stage in changed]
     return f"{', '.join(changed)}, and what depends on them" if changed else "nothing: all stages are up to date"
 
 

@@ -24,6 +24,7 @@ from nascommon.cost.live_bytes import resident_bytes
 from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak, training_program
 from nascommon.data.batch import Batch
 from nascommon.method import Method
+from nascommon.pipeline.cutting_cost import cutting_cost
 from nascommon.pipeline.known_cost import known_cost
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
@@ -90,8 +91,11 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     process = process_bytes(device, tracked=params.tracking != "none")
     seen = round(target.images * params.data.search_fraction)
     half = round(seen * (1 - params.data.architecture_fraction))
-    search = search_estimate(params, method, target, (half, seen - half), device)
+    search, step = search_estimate(params, method, target, (half, seen - half), device)
     yield with_process(search, process, target)
+    if search.trouble is None:
+        seconds, how = cutting_cost(params, method, seen - half, EVALUATION_SHARE * step / method.batch_size)
+        yield Estimate("discretize", seconds, how=how)
     seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
     known = known_cost(params, method, target, (half, seen - half), device) if search.trouble is None else None
     for work in all_trainings(params, target, half):
@@ -187,16 +191,20 @@ def with_process(estimate: Estimate, process: int, shape: Shape) -> Estimate:
 
 def search_estimate(
     params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device
-) -> Estimate:
-    """Estimate all phases of the method on so many images for the weights and for the architecture."""
+) -> tuple[Estimate, float]:
+    """Estimate all phases of the method on so many images for the weights and for the architecture.
+
+    Returns:
+        The estimate, and the seconds of a weight step of the last phase.
+    """
     check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
     space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision, affine=params.search.affine)
     trouble = search_trouble(method, base, shape, params.search, device)
     if trouble is not None:
-        return Estimate("search", trouble=trouble)
-    seconds = 0.0
+        return Estimate("search", trouble=trouble), 0.0
+    seconds = plain = 0.0
     for phase, spec in zip(method.phases, supernets(method, base), strict=True):
         state = new_state(method, spec, seed=0, phase=0, device=device)
         state.pieces = params.search.pieces
@@ -211,7 +219,7 @@ def search_estimate(
         seconds += len(method.passes) * training
     steps = halves[0] // method.batch_size
     how = f"{method.epochs} epochs of {steps_in_words(steps)}{in_pieces(params.search.pieces)}"
-    return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how)
+    return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how), plain
 
 
 def steps_in_words(steps: int) -> str:

@@ -25,12 +25,14 @@ class Gap:
         metric: the figure; its interval is under ``metric`` + ``_low`` and ``_high``.
         scale: 100 where a person wants percentage points.
         meaning: what is good and what is bad, in words.
+        whole: whether it counts something.
     """
 
     column: str
     metric: str
     scale: float
     meaning: str
+    whole: bool = False
 
 
 def gap_columns(kind: str) -> tuple[Gap, ...]:
@@ -51,7 +53,7 @@ def gap_columns(kind: str) -> tuple[Gap, ...]:
             "points of weight on skips, pools and noise above their share",
         ),
         Gap("operation: τ worth", "weight_loss_worth_tau", 1, "Kendall τ of weight and loss without; 1 is no gap"),
-        Gap("skips", f"skips_{kind}", 1, f"skip connections in the {cell_of(kind)}"),
+        Gap("skips", f"skips_{kind}", 1, f"skip connections in the {cell_of(kind)}", whole=True),
         Gap(
             "structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"
         ),
@@ -118,6 +120,7 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
         return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}"
     low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
     interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
+    digits = 0 if gap.whole else digits
     count = knowing[0].get(f"{gap.metric}_n")
     return f"{gap.scale * known[0]:.{digits}f}{interval}{'' if count is None else f', n = {count:,.0f}'}"
 

@@ -19,7 +19,8 @@ PAPERS = SearchSize(channels=16, cells=8, space=SPACES["darts"])
 
 def record(method: Method) -> dict[str, str]:
     """Return the method's choices in words: functions by name, settings by value."""
-    return {field.name: words(getattr(method, field.name)) for field in dataclasses.fields(method)}
+    choices = {field.name: words(getattr(method, field.name)) for field in dataclasses.fields(method)}
+    return {**choices, "select": _selection(method), "none": "a candidate, too" if method.none else "no candidate"}
 
 
 def words(value: Any) -> str:
@@ -71,10 +72,16 @@ def _gradient(method: Method) -> str:
 
 
 def _genotype(method: Method) -> str:
+    if not isinstance(method.select, Discretized):
+        return _selection(method)
+    return words(method.discretize.pick) + (f"; stops: {words(method.stop)}" if method.stop else "")
+
+
+def _selection(method: Method) -> str:
     match method.select:
         case Drawn():
             return "drawn uniformly"
         case BestOf(count):
             return f"best of {count} draws"
         case Discretized():
-            return words(method.discretize.pick) + (f"; stops: {words(method.stop)}" if method.stop else "")
+            return "the discretized mixing weights"

@@ -38,7 +38,7 @@ LEGEND = {
     "excess, points": "weight on skips and pools above their share, at the end of the search",
     "structure tau": "Kendall tau-b of search score and accuracy after training; 1 is no gap",
     "depth tau": "Kendall tau-b of accuracies at the search's depth and deeper; 1 is no gap",
-    "time": "search, selection and retraining together, as first measured where a stage is from the cache",
+    "cost": "search, selection and retraining together, as first measured where a stage is from the cache",
 }
 
 
@@ -200,7 +200,7 @@ def written(table: pd.DataFrame) -> pd.DataFrame:
         if column in text:
             write = duration if column == "seconds" else f"{{:.{digits}f}}".format
             text[column] = ["" if pd.isna(value) else write(value) for value in text[column]]
-    return text.rename(columns={"seconds": "time"})
+    return text.rename(columns={"seconds": "cost"})
 
 
 def _times(factor: float, value: float | None) -> float | None:

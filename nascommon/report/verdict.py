@@ -133,7 +133,9 @@ def accuracy_sentence(results: Results) -> str:
             return f"{skipped}no accuracy of its own, and no random networks beside it."
         return f"{skipped}the accuracy {percent(truth['sets'][truth['own_set']]['accuracy'])} is the table's."
     several = f"mean of {len(each)} trainings: {', '.join(map(percent, each))}; " if len(each) > 1 else ""
-    return f"Test accuracy {percent(accuracy)} ({several}last epoch, test images read once)."
+    error = results["metrics"]["linear_error_percent"]
+    beside = "" if error is None else f" A linear classifier on the raw pixels reaches {100 - error:.2f} %."
+    return f"Test accuracy {percent(accuracy)} ({several}last epoch, test images read once).{beside}"
 
 
 def gap_sentence(results: Results) -> str:

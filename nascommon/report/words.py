@@ -13,8 +13,8 @@ from nascommon.space.kinds import cell_of
 from nascommon.statistics.ranking import tau_in_words
 
 COMPARABILITY = (
-    "Rows of different data sets are not comparable. `ours` are last-epoch networks of this run, with the 95 % "
-    "interval that the size of the test set leaves, unless they say that they were not trained here. "
+    "Rows of different data sets are not comparable. Those of `ours` are last-epoch networks of this run, with the "
+    "95 % interval that the size of the test set leaves, unless they say that they were not trained here. "
 )
 PUBLISHED = "`paper` are published figures of the same protocol on CIFAR-10, their sources in table.csv."
 NOT_PUBLISHED = "Published figures are left out: evaluate.published_protocol is false, so this is another protocol."
@@ -69,8 +69,6 @@ def findings(results: dict[str, Any]) -> list[str]:
         lines.append(
             f"The {what} architecture is {given}, as discretize.genotype asks; the gaps are of the search's own."
         )
-    if metrics["linear_error_percent"] is not None:
-        lines.append(f"A linear classifier on the raw pixels reaches {100 - metrics['linear_error_percent']:.2f} %.")
     for comparison in results["comparisons"]:
         lines += [random_sentence(comparison), *noise_sentences(comparison)]
     lines += diverged_sentences(stages)

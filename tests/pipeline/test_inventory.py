@@ -24,10 +24,10 @@ def test_a_bank_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.Monk
     with contextlib.chdir(project.folder):
         write_inventory(Path("params.yaml"))
         assert json.loads(BANK.read_text(encoding="utf-8")) == {"baseline.bank": None}
-        assert check.what_reruns(Path("params.yaml")) == "nothing: all stages are up to date"
+        assert check.what_reruns(Path("params.yaml"), {}) == "nothing: all stages are up to date"
         Path("own.csv").write_text("a row\n", encoding="utf-8")
         first = banked(params)
-        assert "kendall_tau and evaluate (the bank has changed)" in check.what_reruns(Path("params.yaml"))
+        assert "kendall_tau and evaluate (the bank has changed)" in check.what_reruns(Path("params.yaml"), {})
         write_inventory(Path("params.yaml"))
         assert BANK.read_text(encoding="utf-8") == first
         Path("own.csv").write_text("a row\nanother\n", encoding="utf-8")

@@ -64,7 +64,7 @@ def test_the_skips_counted_are_those_of_the_main_kind_of_cell() -> None:
     figures = gap_figures({"discretize": {"skips_cell": 3, "skips_other": 1}, "kendall_tau": {}}, "cell")
     assert figures == {"skips_cell": 3}
     table = gap_table([("darts", "a1", figures)], "cell")
-    assert list(table["skips"]) == ["3.00"]
+    assert list(table["skips"]) == ["3"]
     assert "skip connections in the cell" in to_markdown(table, "cell")
 
 

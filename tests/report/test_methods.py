@@ -30,6 +30,14 @@ def test_a_record_is_words_and_numbers(name: str) -> None:
     assert all(words and "<" not in words and " at 0x" not in words for words in choices.values()), choices
 
 
+def test_how_a_genotype_is_taken_and_whether_none_is_a_candidate_are_said_in_words() -> None:
+    told = {name: record(entry.recipe(entry.settings(), PAPERS)) for name, entry in REGISTRY.items()}
+    assert {name: told[name]["select"] for name in ("da2s", "random")} == {
+        "da2s": "the discretized mixing weights", "random": "drawn uniformly",
+    }  # fmt: skip
+    assert (told["da2s"]["none"], told["darts"]["none"]) == ("no candidate", "a candidate, too")
+
+
 def test_what_tells_methods_apart_is_in_their_rows() -> None:
     rows = {line.split("|")[1].strip(" `"): line for line in method_table().splitlines()[2:]}
     assert set(rows) == set(REGISTRY)

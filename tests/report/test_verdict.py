@@ -76,6 +76,14 @@ def test_what_was_neither_retrained_nor_known_has_no_verdict_and_says_what_to_se
     )
 
 
+def test_what_a_linear_classifier_reaches_stands_beside_the_accuracy() -> None:
+    run = results(accuracies=(0.93, 0.94))
+    told = "Test accuracy 93.50 % (mean of 2 trainings: 93.00 %, 94.00 %; last epoch, test images read once)."
+    assert sentences(run)["accuracy"] == f"{told} A linear classifier on the raw pixels reaches 95.00 %."
+    run["metrics"]["linear_error_percent"] = None
+    assert sentences(run)["accuracy"] == told
+
+
 def test_the_gap_is_told_with_its_interval_and_whose_it_is() -> None:
     assert sentences(results())["gap"].startswith(
         "Gap +9.0 points (95 % interval +5.0 to +13.0): cut to its cells, the supernet goes from 89.00 % to 80.00 %"

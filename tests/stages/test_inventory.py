@@ -85,9 +85,9 @@ def test_check_says_what_will_rerun_and_looks_at_the_pictures(
     monkeypatch.setattr("nascommon.pipeline.check.shutil.which", lambda name: name)
     counted("{source: image_folder, path: pictures}")
     monkeypatch.setattr("nascommon.pipeline.check.subprocess.run", lambda *words, **options: done)
-    assert what_reruns(Path("params.yaml")) == told
+    assert what_reruns(Path("params.yaml"), {}) == told
     Path("pictures/a/0.bmp").write_bytes(b"other")
-    assert what_reruns(Path("params.yaml")).startswith("prepare (the pictures have changed)")
+    assert what_reruns(Path("params.yaml"), {}).startswith("prepare (the pictures have changed)")
 
 
 def test_the_file_of_a_given_genotype_is_seen_by_its_content() -> None:

@@ -35,13 +35,12 @@ def journey(files: Files) -> Section:
     if not searched(results):
         return replace(head, missing=sentences(results)["gap"])
     images = sum(manifest["counts"]["architecture"].values())
-    text = (f"The gap is the {GAP_MEANING}.", sentences(results)["gap"])
+    text = (f"The gap is the {GAP_MEANING}.",)
     caption = (
         f"Bars: 95 % intervals that the number of pictures leaves ({images:,} of validation). Supernets are scored on "
         "validation pictures, networks trained from scratch on test pictures, which nothing before them has seen."
     )
-    keys = [Key("ours", "accuracy"), Key("hollow", "the soft supernet, batch norm measured anew"),
-            Key("line chance", "guessing")]  # fmt: skip
+    keys = [Key("ours", "accuracy"), Key("line chance", "guessing")]
     if len(results["accuracies"]) > 1:
         keys.append(Key("small", "each training"))
     row = next((row for row in files.json(TABLE) if row["what"].endswith("and retrained")), None)
@@ -55,13 +54,12 @@ def _draw_journey(results: dict[str, Any], row: dict[str, Any] | None, images: i
     axes = Axes(svg, 34, 34, 416, 200, (0.4, 4.7), FULL)
     axes.y_axis("accuracy, %")
     svg.line(axes.left, axes.up(100 / classes), axes.left + axes.width, axes.up(100 / classes), "chance")
-    steps = {1: ("soft", "soft", "supernet"), 2: ("kept", "cut,", "old", "batch norm"),
+    steps = {1: ("soft_recalibrated", "soft", "supernet"), 2: ("kept", "cut,", "old", "batch norm"),
              3: ("kept_recalibrated", "cut,", "batch norm", "anew")}  # fmt: skip
     axes.path(list(steps), [100 * gap[name] for name, *_ in steps.values()], "journey")
     for x, (name, *words) in steps.items():
         low, high = wilson_interval(round(gap[name] * images), images)
         _step(axes, x, gap[name], (100 * low, 100 * high), words)
-    axes.dot(1.13, 100 * gap["soft_recalibrated"], "hollow", 4, percent(gap["soft_recalibrated"]))
     _bracket(axes, gap)
     _retrained(axes, results, row)
     return svg
@@ -79,7 +77,7 @@ def _step(axes: Axes, x: float, share: float, interval: Range, words: Sequence[s
 def _bracket(axes: Axes, gap: dict[str, Any]) -> None:
     """Mark the headline gap at the cut supernet."""
     x, (soft, kept) = axes.across(3.2), (axes.up(100 * gap[f"{name}_recalibrated"]) for name in ("soft", "kept"))
-    axes.svg.line(axes.across(1.13), soft, x, soft, "guide")
+    axes.svg.line(axes.across(1.08), soft, x, soft, "guide")
     axes.svg.line(x, soft, x, kept, "gap")
     for line, words in enumerate(("gap", f"{100 * gap[GAP]:+.1f}")):
         axes.svg.text(x + 6, (soft + kept) / 2 + 1 + 14 * line, words, "value gap-text", "start")
@@ -108,10 +106,10 @@ def cloud(files: Files) -> Section:
         return replace(head, missing=verdict)
     pictures = tuple(_cloud_of(results, str(source), part) for source, part in random.groupby("source", sort=False))
     if (truth := known(results["truth"])) is None:
-        return replace(head, text=(verdict,), pictures=pictures)
+        return replace(head, pictures=pictures)
     names = [DATA_SETS[name] for name in truth["sets"]]
     table = Table(("", *names), standing_rows(truth), numbers=frozenset(range(1, 1 + len(names))))
-    text = (verdict, counts_sentence(truth), cost_sentence(truth))
+    text = (counts_sentence(truth), cost_sentence(truth))
     return replace(head, text=text, pictures=pictures, tables=(table,))
 
 
