@@ -20,12 +20,12 @@ def main(params: ParamsFile = PARAMS, show: Opening = True) -> None:
 
     The port is 5000, or a free one where that is taken. Ctrl-C ends it.
     """
-    with served(load_params(params).tracking, home()) as (address, server):
-        print(f"\n  {address}\n\nmethods beside each other; Ctrl-C ends it", flush=True)
+    with served(load_params(params).tracking, home()) as page:
+        print(f"\n  {page.address}\n\n{page.shows}; Ctrl-C ends it", flush=True)
         if show:
-            webbrowser.open(address)
-        if server is not None:
-            server.wait()
+            webbrowser.open(page.address)
+        if page.server is not None:
+            page.server.wait()
 
 
 if __name__ == "__main__":

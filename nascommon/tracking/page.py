@@ -12,11 +12,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
 from nascommon.settings import UserError
 from nascommon.tracking import store, view
+from nascommon.tracking.across import finished_runs
 
 HOST: Final = "127.0.0.1"
 """Nobody else may read, or delete, what is tracked."""
@@ -41,15 +43,32 @@ def free_port(wanted: int = PORT) -> int:
     raise UserError(f"no port of {HOST} is free")
 
 
-def address(server: str, experiment_id: str) -> str:
-    """Return the address of the page that compares the runs of an experiment, in charts."""
-    asked = f"workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={view.KEY}"
-    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{asked}"
+@dataclass(frozen=True)
+class Page:
+    """A page that is served.
+
+    Attributes:
+        address: to open.
+        shows: what is there, in words.
+        server: the process that serves it, None where that runs elsewhere.
+    """
+
+    address: str
+    shows: str
+    server: subprocess.Popen[bytes] | None = None
+
+
+def page(server: str, experiment_id: str, *, finished: bool) -> Page:
+    """Return the page of an experiment's runs: charts that compare them, or a list where none has ``finished``."""
+    runs = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    if not finished:
+        return Page(runs, "stages so far, since no run has finished; then this command shows methods beside each other")
+    return Page(f"{runs}&compareRunsMode=CHART&viewStateShareKey={view.KEY}", "methods beside each other")
 
 
 @contextmanager
-def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] | None]]:
-    """Yield (address of the runs, server, None for one that runs elsewhere); a server started here ends with it.
+def served(uri: str, root: Path) -> Iterator[Page]:
+    """Yield the page of the runs; a server started here ends with it.
 
     Raises:
         UserError: nothing is tracked there, or the server does not start.
@@ -59,8 +78,9 @@ def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] 
             "tracking: none in params.yaml, so nothing is tracked; name a store there (sqlite:///mlflow.db)"
         )
     experiment_id, full = store.find_experiment(uri, root)
+    finished = bool(finished_runs(uri, root, "evaluate"))
     if uri.startswith(("http://", "https://")):
-        yield address(uri, experiment_id), None
+        yield page(uri, experiment_id, finished=finished)
         return
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", full, "--host", HOST, "--port", str(port)]
@@ -71,7 +91,7 @@ def served(uri: str, root: Path) -> Iterator[tuple[str, subprocess.Popen[bytes] 
         server = subprocess.Popen([*command, "--workers", "1"], env=environment, stdout=said, stderr=said)
         try:
             _wait(server, port, said)
-            yield address(f"http://{HOST}:{port}", experiment_id), server
+            yield replace(page(f"http://{HOST}:{port}", experiment_id, finished=finished), server=server)
         finally:
             server.terminate()
             server.wait()

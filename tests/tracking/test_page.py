@@ -14,7 +14,7 @@ import pytest
 
 from nascommon.report.verdict import Headline
 from nascommon.settings import UserError
-from nascommon.tracking.page import HOST, address, free_port, served
+from nascommon.tracking.page import HOST, free_port, page, served
 from nascommon.tracking.view import FIGURES, view
 from tests.tracking.store import QUIET, URI, Store
 
@@ -32,10 +32,12 @@ def test_a_port_that_is_taken_is_left_alone() -> None:
 
 
 def test_the_address_opens_on_charts_of_runs_by_the_view_that_is_shipped() -> None:
-    assert address("http://127.0.0.1:5001/", "7") == (
-        "http://127.0.0.1:5001/#/experiments/7/runs"
-        "?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey=methods"
-    )
+    runs = "http://127.0.0.1:5001/#/experiments/7/runs?workflowType=machine_learning"
+    charts = page("http://127.0.0.1:5001/", "7", finished=True)
+    assert charts.address == f"{runs}&compareRunsMode=CHART&viewStateShareKey=methods"
+    stages = page("http://127.0.0.1:5001/", "7", finished=False)
+    assert stages.address == runs, "charts of figures that no run has yet are empty"
+    assert "no run has finished" in stages.shows
 
 
 def test_the_view_compares_the_headline_figures_of_pipelines() -> None:
@@ -58,9 +60,10 @@ def test_where_nothing_is_tracked_the_user_is_told_what_to_do(tmp_path: Path, ur
 
 def test_a_server_that_runs_elsewhere_is_not_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("nascommon.tracking.store.find_experiment", lambda *_: ("3", ""))
-    with served("http://tracking.example:80", tmp_path) as (where, server):
-        assert where.startswith("http://tracking.example:80/#/experiments/3/runs?")
-        assert server is None
+    monkeypatch.setattr("nascommon.tracking.page.finished_runs", lambda *_: [])
+    with served("http://tracking.example:80", tmp_path) as shown:
+        assert shown.address.startswith("http://tracking.example:80/#/experiments/3/runs?")
+        assert shown.server is None
 
 
 def test_of_a_server_that_does_not_start_the_last_words_are_told(
@@ -71,13 +74,15 @@ def test_of_a_server_that_does_not_start_the_last_words_are_told(
     ends.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(ends))
     monkeypatch.setattr("nascommon.tracking.store.find_experiment", lambda *_: ("3", URI))
+    monkeypatch.setattr("nascommon.tracking.page.finished_runs", lambda *_: [])
     with pytest.raises(UserError, match="said: first / can not locate revision"), served(URI, tmp_path):
         pass
 
 
 @pytest.mark.slow  # MLflow's server takes half a minute to start
 def test_the_page_answers_until_it_is_left(store: Store) -> None:
-    with served(URI, store.root) as (where, server):
+    with served(URI, store.root) as shown:
+        where, server = shown.address, shown.server
         host, _, port = where.removeprefix("http://").partition("/")[0].partition(":")
         with closing(http.client.HTTPConnection(host, int(port), timeout=10)) as connection:
             connection.request("GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=gapless-nas")
