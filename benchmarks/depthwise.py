@@ -38,18 +38,16 @@ PASSES = ("forward", "input", "kernels")
 CLOSE = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
 """Allowed distance of a result from that in float32, as a share of its length."""
 CUTS = {
-    **{name: replace(CUT, vectors=vectors, warps=warps) for name, vectors, warps in (
-        ("64 vectors, 2 warps", 64, 2), ("256 vectors, 4 warps", 256, 4), ("64 vectors, 4 warps", 64, 4),
-    )},
-    "8 bytes": replace(CUT, bytes=8),
-    "16 bytes": replace(CUT, shared_bytes=16),
-    "16 bytes, 64 vectors": replace(CUT, shared_bytes=16, vectors=64),
-    "width 16": replace(CUT, width=16),
-    "width 64": replace(CUT, width=64),
-    "2048 numbers": replace(CUT, numbers=2048),
-    "few pixels": replace(CUT, few_pixels=2**17),
-    "128 chunks": replace(CUT, chunks=128),
-}  # fmt: skip
+    "1 kernel": replace(CUT, groups=1),
+    "4 kernels": replace(CUT, groups=4),
+    "2 channels": replace(CUT, vec=2),
+    "8 pixels": replace(CUT, times=8),
+    "64 vectors, 2 warps": replace(CUT, vectors=64, warps=2),
+    "256 vectors, 8 warps": replace(CUT, vectors=256, warps=8),
+    "width 4": replace(CUT, width=4),
+    "256 programs": replace(CUT, programs=256),
+    "1024 programs": replace(CUT, programs=1024),
+}
 """Other ways to cut, by name."""
 
 
@@ -98,7 +96,7 @@ class Tensors:
     """The numbers of a case."""
 
     def __init__(self, case: Case, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> None:
-        draws = torch.Generator(device).manual_seed(0)
+        draws = None if device.type == "meta" else torch.Generator(device).manual_seed(0)
         bank, C = case.bank, case.channels
 
         def pixels(channels: int, side: int) -> Tensor:
@@ -245,12 +243,9 @@ def compare(table: Table, case: Case) -> None:
 def recut(table: Table, case: Case, name: str) -> None:
     """Time a case cut in another way, those passes that it changes."""
     cut = CUTS[name]
-    of_kernels = (
-        replace(cut, bytes=CUT.bytes, shared_bytes=CUT.shared_bytes, vectors=CUT.vectors, warps=CUT.warps) != CUT
-    )
+    changed = ["kernels"] if replace(cut, width=CUT.width, programs=CUT.programs) == CUT else list(PASSES)
     with cut_as(cut):
         works = Tensors(case, table.device).ours()
-        changed = ["kernels"] if of_kernels else ["forward", "input", *(["kernels"] if cut.bytes != CUT.bytes else [])]
         table.add(case, name, **{each: microseconds(works[each]) for each in changed})
 
 

@@ -5,7 +5,7 @@ How a launch is cut into programs depends on shapes and types alone, so that sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -25,36 +25,32 @@ LARGEST = 2**31
 """Numbers in a map from which on places do not fit into 32 bits."""
 MOST_KINDS, MOST_GROUPS, MOST_DILATION, SIDES = 4, 8, 4, (3, 5, 7)
 """What the 31 bits of a code have room for."""
+STRIDES = (1, 2)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How launches are cut into programs; ``benchmarks.depthwise`` compares several.
-
-    The defaults are the fastest on an H200 (torch 2.11, results/device/depthwise_h200_373f5fa.json), for a DARTS step
-    at batch 64: reading 8 bytes at a time, an 8 x 8 map takes 12 us forward and 17 us for the gradient of its input
-    (16 bytes: 15 and 30 us); with 32 chunks, the gradient of its kernels takes 28 us (64 chunks: 41 us, and 58 us
-    against 60 us of 32 on 32 x 32).
+    """How launches are cut into programs; ``benchmarks.depthwise`` compares several, ``benchmarks.sass`` predicts.
 
     Attributes:
-        bytes: that a thread reads at a time, at most, where kinds have channels of their own, and for kernels.
-        shared_bytes: the same where all kinds read the same channels, of which each thread then makes many outputs.
-        vectors: of channels in a program of the forward pass or of the gradient of the input.
-        warps: of 32 threads, of such a program.
-        width: channels of a program of the gradient of kernels, at most.
-        numbers: of a map that such a program takes at a time.
-        chunks: parts that the pixels are cut into for it, at most.
-        few_pixels: up to which there are half as many.
+        vec: channels that a thread takes, at most; what it reads and writes of them is 8 or 16 bytes.
+        times: pixels of a line that it takes.
+        groups: kernels of a channel that it takes, at most, forward and for the gradient of the kernels.
+        vectors: threads of a program.
+        warps: of 32 of these.
+        threads: up to which the kernels of a channel are split among several of them for the gradient of the input.
+        width: vectors of channels of a program of the gradient of kernels, at most.
+        programs: that such a launch has, at most, unless one each for channels and kernels are more.
     """
 
-    bytes: int = 16
-    shared_bytes: int = 8
+    vec: int = 4
+    times: int = 4
+    groups: int = 2
     vectors: int = 128
     warps: int = 4
-    width: int = 32
-    numbers: int = 1024
-    chunks: int = 64
-    few_pixels: int = 8192
+    threads: int = 2**17
+    width: int = 16
+    programs: int = 512
 
 
 CUT = Cut()
@@ -71,7 +67,8 @@ def launches(bank: Bank, x_BCHW: Tensor) -> bool:
     fits = all(
         kind.side in SIDES and kind.dilation <= MOST_DILATION and kind.groups <= MOST_GROUPS for kind in bank.kinds
     )
-    return fits and len(bank.kinds) <= MOST_KINDS and takes(x_BCHW, max(bank.groups, 1))
+    known = len(bank.kinds) <= MOST_KINDS and bank.stride in STRIDES
+    return fits and known and takes(x_BCHW, max(bank.groups, 1))
 
 
 def takes(x_BCHW: Tensor, times: int) -> bool:
@@ -108,9 +105,10 @@ def input_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Te
 
 def kernel_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int) -> Tensor:
     """Return the gradient of all kernels, in their order: sums over parts of the pixels, then the sum of these."""
-    _, chunks = _chunks(slope_BDHW)
+    x_BCHW = pitched(x_BCHW)
+    chunks = _Launch(x_BCHW, slope_BDHW, start, *_numbers(bank)).chunks
     parts = x_BCHW.new_empty(chunks, len(kernels_M), dtype=torch.float32)
-    torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, pitched(x_BCHW), parts, start, *_numbers(bank))
+    torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, x_BCHW, parts, start, *_numbers(bank))
     return parts.sum(0)
 
 
@@ -119,59 +117,92 @@ def _numbers(bank: Bank) -> tuple[list[int], int, bool, bool]:
     return kinds, bank.stride, bank.shared, bank.rectified
 
 
-def _chunks(slope_BDHW: Tensor) -> tuple[int, int]:
-    """Return how many pixels a chunk has, and the number of chunks."""
-    pixels = slope_BDHW.numel() // slope_BDHW.shape[1]
-    size = -(-pixels // (CUT.chunks if pixels > CUT.few_pixels else CUT.chunks // 2))
-    return size, -(-pixels // size)
-
-
 def coded(kinds: Sequence[tuple[int, int, int]]) -> int:
     """Return the number that tells a kernel of kinds, each (side, dilation, groups): seven bits for each."""
     parts = [(side - 3) // 2 | (dilation - 1) << 2 | (groups - 1) << 4 for side, dilation, groups in kinds]
     return sum(part << 7 * place for place, part in enumerate(parts))
 
 
+def decoded(part: int) -> tuple[int, int, int]:
+    """Return side, dilation and groups of seven bits."""
+    return 3 + 2 * (part & 3), 1 + (part >> 2 & 3), 1 + (part >> 4)
+
+
 class _Launch:
-    """What the three launches have in common."""
+    """What the three launches have in common, and how they are cut into programs."""
 
     def __init__(
-        self,
-        small: Tensor,
-        large: Tensor,
-        start: int,
-        kinds: list[int],
-        stride: int,
-        shared: bool,
-        relu: bool,
-        *,
-        at_a_time: int | None = None,
+        self, small: Tensor, large: Tensor, start: int, kinds: list[int], stride: int, shared: bool, relu: bool
     ) -> None:
-        """Take the map that goes in (or one of its shape), the one that comes out, the bank, and bytes to read."""
+        """Take the map that goes in (or one of its shape), the one that comes out, and the bank."""
         self.kinds = [(kinds[i], kinds[i + 1], kinds[i + 2]) for i in range(0, len(kinds), 3)]
         B, C, H, W = small.shape
-        self.small, self.large, self.B, self.H, self.W = small, large, B, H, W
-        self.rows, self.columns = large.shape[2:]
-        self.channels = C if shared else C // len(self.kinds)
-        self.slots = 1 if shared else len(self.kinds)
+        rows, self.columns = large.shape[2:]
+        self.stride, self.shared = stride, shared
+        channels = C if shared else C // len(self.kinds)
         pitches = _pitch(small), _pitch(large)
-        read = at_a_time or (CUT.shared_bytes if shared else CUT.bytes)
-        self.vec = gcd(self.channels, start, *pitches, read // small.element_size())
-        self.units = self.channels // self.vec
-        self.geometry = (self.units, H, W, self.rows, self.columns)
-        self.pitches = (*(pitch // self.vec for pitch in pitches), start // self.vec)
-        self.code = coded(self.kinds)
+        vec = gcd(channels, start, *pitches, CUT.vec)
+        self.units, self.lines = channels // vec, B * rows
+        self.numbers = (
+            coded(self.kinds), len(self.kinds), self.units, self.lines, H, W, rows, self.columns,
+            *(pitch // vec for pitch in pitches), start // vec,
+        )  # fmt: skip
         self.static = {
-            "STRIDE": stride, "VEC": self.vec, "RELU": relu, "SHARED": shared,
-            "WIDEST": max(side for side, _, _ in self.kinds),
+            "STRIDE": stride, "VEC": vec, "RELU": relu, "SHARED": shared, "TIMES": CUT.times, "BLOCK": CUT.vectors,
+            "WIDEST": max(side for side, _, _ in self.kinds), "num_warps": CUT.warps,
         }  # fmt: skip
-        most = max(groups for _, _, groups in self.kinds)
-        self.groups = 1 << (most - 1).bit_length()
 
-    def over_vectors(self, pixels: int) -> tuple[int, dict[str, int]]:
-        """Return the number of programs that take the vectors of so many pixels, and how they are cut."""
-        vectors = pixels * self.units
-        return -(-vectors // CUT.vectors), {"BLOCK": CUT.vectors, "GROUPS": self.groups, "num_warps": CUT.warps}
+    def programs(self, apart: Iterable[int], split: int = 1) -> int:
+        """Return the number of programs that take all vectors, of spans whose pixels are so far apart.
+
+        Args:
+            apart: of each kind.
+            split: threads that share a vector.
+        """
+        return _parts(self.lines * max(map(self._spans, apart)) * self.units * split, CUT.vectors)
+
+    def split(self, apart: int) -> int:
+        """Return how many threads share a vector for the gradient of the input, which needs enough of them."""
+        threads = self.lines * self._spans(apart) * self.units * self.stride**2
+        most, split = max(groups for _, _, groups in self.kinds), 1
+        while split < most and threads * split < CUT.threads:
+            split *= 2
+        return split
+
+    def _spans(self, apart: int) -> int:
+        return _parts(self.columns, CUT.times * apart) * apart
+
+    @property
+    def groups(self) -> int:
+        """Kernels of a channel that a thread takes: as many each, if possible."""
+        most = max(groups for _, _, groups in self.kinds)
+        return _parts(most, _parts(most, CUT.groups))
+
+    def parts(self, *, by_line: bool) -> int:
+        """Return the number of parts that the kinds are cut into: so many kernels, of all their taps or of a line."""
+        return sum(_parts(groups, self.groups) * (side if by_line else 1) for side, _, groups in self.kinds)
+
+    @property
+    def width(self) -> int:
+        """Vectors of channels of a program of the gradient of kernels: a power of two that leaves few threads idle."""
+        for width in (CUT.width, CUT.width // 2):
+            if self.units % width == 0:
+                return width
+        return min(CUT.width // 4, 1 << (self.units - 1).bit_length())
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that the pixels are cut into for it."""
+        others = _parts(self.units, self.width) * self.parts(by_line=True)
+        spans = self.lines * min(self._spans(dilation) for _, dilation, _ in self.kinds)
+        blocks = _parts(spans, CUT.vectors // self.width)
+        rounds = _parts(blocks, max(CUT.programs // others, 1))
+        return _parts(blocks, rounds)
+
+
+def _parts(whole: int, size: int) -> int:
+    """Return into how many parts of a size, the last perhaps smaller, something falls."""
+    return -(-whole // size)
 
 
 def _pitch(x_BCHW: Tensor) -> int:
@@ -182,10 +213,9 @@ def _forward(x: Tensor, kernels: Tensor, out: Tensor, start: int, *bank: Any) ->
     from nascommon.kernels.bank_triton import forward_kernel
 
     launch = _Launch(x, out, start, *bank)
-    pixels = launch.B * launch.rows * launch.columns
-    programs, cut = launch.over_vectors(pixels)
-    forward_kernel[(programs, len(launch.kinds))](
-        x, kernels, out, launch.code, *launch.geometry, *launch.pitches, pixels * launch.units, **launch.static, **cut
+    programs = launch.programs(dilation for _, dilation, _ in launch.kinds)
+    forward_kernel[(programs, launch.parts(by_line=False))](
+        x, kernels, out, *launch.numbers, GROUPS=launch.groups, **launch.static
     )
 
 
@@ -193,27 +223,31 @@ def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, star
     from nascommon.kernels.bank_triton import input_kernel
 
     launch = _Launch(x, slope, start, *bank)
-    pixels = launch.B * launch.H * launch.W
-    programs, cut = launch.over_vectors(pixels)
-    input_kernel[(programs, launch.slots)](
-        slope, kernels, x, out, launch.code, len(launch.kinds), *launch.geometry, *launch.pitches,
-        pixels * launch.units, **launch.static, **cut,
-    )  # fmt: skip
+    dilations = sorted({dilation for _, dilation, _ in launch.kinds})
+    # Pixels that a thread takes are as far apart as taps: of a map that kinds share those of a dilation at a time.
+    for place, same in enumerate([[each] for each in dilations] if launch.shared else [dilations]):
+        apart = [_apart(dilation, launch.stride) for dilation in same]
+        split = launch.split(max(apart)) if launch.shared else 1
+        grid = launch.programs(apart, split), 1 if launch.shared else len(launch.kinds), launch.stride**2
+        input_kernel[grid](
+            slope, kernels, x, out, *launch.numbers, same[0], ONTO=place > 0, SPLIT=split, **launch.static
+        )
+
+
+def _apart(dilation: int, stride: int) -> int:
+    """Return how many pixels of the output lie between taps that meet neighbouring ones."""
+    return dilation // stride if dilation % stride == 0 else dilation
 
 
 def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank: Any) -> None:
     from nascommon.kernels.bank_triton_kernels import kernel_kernel
 
-    launch = _Launch(x, slope, start, *bank, at_a_time=CUT.bytes)
-    widest = max(groups for _, _, groups in launch.kinds) * launch.channels
-    width = min(CUT.width, 1 << (widest - 1).bit_length())
-    size, chunks = _chunks(slope)
+    launch = _Launch(x, slope, start, *bank)
     taps = sum(side * side * groups for side, _, groups in launch.kinds)
-    kernel_kernel[(chunks, -(-widest // width), sum(side for side, _, _ in launch.kinds))](
-        slope, x, parts, launch.code, len(launch.kinds), *launch.geometry, *launch.pitches,
-        launch.B * launch.rows * launch.columns, size, taps, **launch.static,
-        PIXELS=max(CUT.numbers // width, 1), WIDTH=width, num_warps=4,
-    )  # fmt: skip
+    grid = len(parts), _parts(launch.units, launch.width), launch.parts(by_line=True)
+    kernel_kernel[grid](
+        slope, x, parts, *launch.numbers, taps, GROUPS=launch.groups, WIDTH=launch.width, **launch.static
+    )
 
 
 BANK = "int start, int[] kinds, int stride, bool shared, bool relu"

@@ -1,118 +1,89 @@
 """The gradient of the kernels of a bank of depthwise convolutions in Triton: one launch, and a sum of its parts.
 
-A program sums slope times input over a chunk of the pixels, for one line of the taps of some channels, and writes what
-it finds for itself, so that no two ever add to one number and the order of all sums is fixed.
+A program sums slope times input over a chunk of the pixels, for one line of the taps of some kernels of some channels,
+and writes what it finds for itself, so that no two ever add to one number and the order of all sums is fixed. A thread
+takes vectors of channels of several pixels of a line, as in ``bank_triton``.
 
-Suffixes: ``P`` pixels of a program, ``D`` its channels of the output.
+Suffixes: ``N`` threads of a program, ``V`` channels of one, ``D`` channels of a program.
 """
 
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN201, ANN202, PLR2004, SIM102 -- Triton has no types, and no tables of functions
+# ruff: noqa: ANN001, ANN201, ANN202, RUF005 -- Triton has no types, and unpacks no tuples
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from nascommon.kernels.bank_triton import NUMBERS, kind
-
-
-@triton.jit
-def _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, move, step, height, width, RELU: tl.constexpr):
-    c_P = column_P + move
-    there_P = here_P & (c_P >= 0) & (c_P < width)
-    seen_PD = tl.load(x_PD + move * step, mask=there_P[:, None] & in_D[None, :], other=0).to(tl.float32)
-    if RELU:
-        seen_PD = tl.maximum(seen_PD, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    return seen_PD * slope_PD
+from nascommon.kernels.bank_triton import NUMBERS, column_of, divided, own_part, pixels_read, spans_of, zeros
 
 
 @triton.jit
 def _line_of_taps(
-    slope, x, to_D, in_D, slope_D, x_D, first, last, line, dilation, height, width, rows, columns, slope_step, x_step,
-    to_step, SIDE: tl.constexpr, STRIDE: tl.constexpr, RELU: tl.constexpr, PIXELS: tl.constexpr, WIDTH: tl.constexpr,
+    slope_NV, x_NV, to_D, in_D, in_N1, first, last, tap_line, apart, groups, units, height, width, rows, columns,
+    in_pitch, out_pitch, to_tap,
+    SIDE: tl.constexpr, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr, TIMES: tl.constexpr, GROUPS: tl.constexpr,
 ):  # fmt: skip
-    """Sum slope times input over the pixels from ``first`` to ``last`` for one line of a kernel."""
-    a_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    b_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    c_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    d_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    e_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    f_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    g_PD = tl.zeros([PIXELS, WIDTH], tl.float32)
-    for start in range(first, last, PIXELS):
-        pixel_P = start + tl.arange(0, PIXELS)
-        column_P = pixel_P % columns * STRIDE - SIDE // 2 * dilation
-        above_P = pixel_P // columns
-        row_P = above_P % rows * STRIDE + (line - SIDE // 2) * dilation
-        here_P = (pixel_P < last) & (row_P >= 0) & (row_P < height)
-        x_PD = x + (((above_P // rows) * height + row_P) * width + column_P)[:, None] * x_step + x_D[None, :]
-        slope_at = slope + pixel_P[:, None] * slope_step + slope_D[None, :]
-        slope_PD = tl.load(slope_at, mask=here_P[:, None] & in_D[None, :], other=0).to(tl.float32)
-        a_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 0, x_step, height, width, RELU)
-        b_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, dilation, x_step, height, width, RELU)
-        c_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 2 * dilation, x_step, height, width, RELU)
-        if SIDE >= 5:
-            d_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 3 * dilation, x_step, height, width, RELU)
-            e_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 4 * dilation, x_step, height, width, RELU)
-        if SIDE >= 7:
-            f_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 5 * dilation, x_step, height, width, RELU)
-            g_PD += _tap(x_PD, slope_PD, here_P, in_D, row_P, column_P, 6 * dilation, x_step, height, width, RELU)
-    tl.store(to_D, tl.sum(a_PD, axis=0), mask=in_D)
-    tl.store(to_D + to_step, tl.sum(b_PD, axis=0), mask=in_D)
-    tl.store(to_D + 2 * to_step, tl.sum(c_PD, axis=0), mask=in_D)
-    if SIDE >= 5:
-        tl.store(to_D + 3 * to_step, tl.sum(d_PD, axis=0), mask=in_D)
-        tl.store(to_D + 4 * to_step, tl.sum(e_PD, axis=0), mask=in_D)
-    if SIDE >= 7:
-        tl.store(to_D + 5 * to_step, tl.sum(f_PD, axis=0), mask=in_D)
-        tl.store(to_D + 6 * to_step, tl.sum(g_PD, axis=0), mask=in_D)
+    """Sum slope times input over the spans from ``first`` to ``last`` for one line of GROUPS kernels."""
+    sums = zeros(GROUPS * SIDE, BLOCK, VEC)
+    own_N1 = tl.arange(0, BLOCK)[:, None] // WIDTH
+    spans = spans_of(columns, apart, TIMES)
+    for start in range(first, last, BLOCK // WIDTH):
+        span_N1 = start + own_N1
+        line_N1, column_N1 = column_of(span_N1, spans, apart, TIMES)
+        image_N1 = divided(line_N1, rows)
+        row_N1 = (line_N1 - image_N1 * rows) * STRIDE + (tap_line - SIDE // 2) * apart
+        left_N1 = column_N1 * STRIDE - SIDE // 2 * apart
+        there_N1 = in_N1 & (span_N1 < last) & (row_N1.to(tl.uint32) < height.to(tl.uint32))
+        x_at_NV = x_NV + ((image_N1 * height + row_N1) * width + left_N1) * (in_pitch * VEC)
+        seen = pixels_read(x_at_NV, there_N1, left_N1, apart, width, in_pitch * VEC, STRIDE * (TIMES - 1) + SIDE, RELU)
+        slope_at_NV = slope_NV + (line_N1 * columns + column_N1) * (out_pitch * VEC)
+        new = ()
+        for g in tl.static_range(GROUPS):
+            of_g_NV = slope_at_NV + tl.minimum(g, groups - 1) * units * VEC
+            slopes = pixels_read(of_g_NV, there_N1, column_N1, apart, columns, out_pitch * VEC, TIMES, False)
+            for j in tl.static_range(SIDE):
+                sum_NV = sums[g * SIDE + j]
+                for t in tl.static_range(TIMES):
+                    sum_NV += slopes[t] * seen[STRIDE * t + j]
+                new = new + (sum_NV,)
+        sums = new
+    for g in tl.static_range(GROUPS):
+        if g < groups:
+            for j in tl.static_range(SIDE):
+                sum_D = tl.sum(tl.reshape(sums[g * SIDE + j], (BLOCK // WIDTH, WIDTH * VEC)), axis=0)
+                tl.store(to_D + j * to_tap + g * units * VEC, sum_D, mask=in_D)
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "pixels", "chunk", "taps"])
+@triton.jit(do_not_specialize=[*NUMBERS, "taps"])
 def kernel_kernel(
-    slope, x, partial, code, count, units, height, width, rows, columns, in_pitch, out_pitch, out_start, pixels, chunk,
-    taps, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
-    PIXELS: tl.constexpr, WIDTH: tl.constexpr,
+    slope, x, partial, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start, taps,
+    STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
+    GROUPS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
-    """Sum parts of the gradients of kernels; the grid: chunks of pixels, blocks of channels, lines of all kernels."""
-    line = tl.program_id(2)
-    before = 0
-    taps_before = 0
-    lines_before = 0
-    side, dilation, groups = kind(code, 0)
-    own, own_before, own_taps = line, 0, 0
-    for place in range(count):
-        its_side, its_dilation, its_groups = kind(code, place)
-        if (line >= lines_before) & (line < lines_before + its_side):
-            side, dilation, groups = its_side, its_dilation, its_groups
-            own, own_before, own_taps = line - lines_before, before, taps_before
-        before += its_groups
-        taps_before += its_groups * its_side * its_side
-        lines_before += its_side
-    channels = units * VEC
-    d_D = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
-    in_D = d_D < groups * channels
-    slope_D = (out_start + own_before * units) * VEC + d_D
-    x_D = d_D % channels if SHARED else own_before * channels + d_D
-    to_step = groups * channels
-    to_D = partial + tl.program_id(0) * taps * channels + own_taps * channels + own * side * to_step + d_D
+    """Sum parts of the gradients of kernels; the grid: chunks of spans, blocks of channels, lines of all kernels."""
+    side, apart, groups, before, taps_before, part = own_part(code, count, tl.program_id(2), GROUPS, True)
+    tap_line = part % side
+    first_group = part // side * GROUPS
+    unit_N1 = tl.program_id(1) * WIDTH + tl.arange(0, BLOCK)[:, None] % WIDTH
+    channel_NV = unit_N1 * VEC + tl.arange(0, VEC)[None, :]
+    slope_NV = slope + (out_start + (before + first_group) * units) * VEC + channel_NV
+    x_NV = x + channel_NV
+    if not SHARED:
+        x_NV += before * units * VEC
+    spans = lines * spans_of(columns, apart, TIMES)
+    chunk = (spans + tl.num_programs(0) - 1) // tl.num_programs(0)
     first = tl.program_id(0) * chunk
-    last = tl.minimum(first + chunk, pixels)
-    if side == 3:
-        _line_of_taps(
-            slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
-            out_pitch * VEC, in_pitch * VEC, to_step, 3, STRIDE, RELU, PIXELS, WIDTH,
-        )  # fmt: skip
-    if WIDEST >= 5:
-        if side == 5:
+    last = tl.minimum(first + chunk, spans)
+    channels = units * VEC
+    d_D = tl.program_id(1) * (WIDTH * VEC) + tl.arange(0, WIDTH * VEC)
+    to_tap = groups * channels
+    start = (tl.program_id(0) * taps + taps_before + first_group) * channels + tap_line * side * to_tap
+    for SIDE in tl.static_range(3, WIDEST + 1, 2):
+        if side == SIDE:
             _line_of_taps(
-                slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
-                out_pitch * VEC, in_pitch * VEC, to_step, 5, STRIDE, RELU, PIXELS, WIDTH,
-            )  # fmt: skip
-    if WIDEST >= 7:
-        if side == 7:
-            _line_of_taps(
-                slope, x, to_D, in_D, slope_D, x_D, first, last, own, dilation, height, width, rows, columns,
-                out_pitch * VEC, in_pitch * VEC, to_step, 7, STRIDE, RELU, PIXELS, WIDTH,
+                slope_NV, x_NV, partial + start + d_D, d_D < channels, unit_N1 < units, first, last, tap_line, apart,
+                groups - first_group, units, height, width, rows, columns, in_pitch, out_pitch, to_tap,
+                SIDE, STRIDE, VEC, RELU, BLOCK, WIDTH, TIMES, GROUPS,
             )  # fmt: skip

@@ -92,10 +92,9 @@ class _Launch:
     def __init__(self, small: Tensor, pools: Tensor, averages: Sequence[bool], stride: int, *pitched: Tensor) -> None:
         """Take a map of the input's shape, one of the output's, and those that are read or written vector by vector."""
         _, C, H, W = small.shape
-        at_a_time = bank_launch.CUT.shared_bytes // small.element_size()
         self.pitches = [each.stride(3) for each in pitched]
         offsets = [int(each.storage_offset()) for each in pitched]
-        self.vec = gcd(C, *self.pitches, *offsets, at_a_time)
+        self.vec = gcd(C, *self.pitches, *offsets, bank_launch.CUT.vec)
         self.units = C // self.vec
         starts = [averages.index(kind) * self.units if kind in averages else 0 for kind in (False, True)]
         self.geometry = (self.units, H, W, *pools.shape[2:], pools.stride(3) // self.vec, *starts)

@@ -24,14 +24,16 @@ def results(bank: Bank, x: Tensor, kernels: Tensor, slope: Tensor) -> tuple[Tens
     return out, *torch.autograd.grad(out, (x, kernels), slope)
 
 
-def given(bank: Bank, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def given(
+    bank: Bank, channels: int, dtype: torch.dtype, size: tuple[int, int, int] = (3, 17, 10)
+) -> tuple[Tensor, Tensor, Tensor]:
     draws = torch.Generator("cuda").manual_seed(channels)
     taken = channels if bank.shared else channels * len(bank.kinds)
 
     def pixels(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draws, device="cuda").to(dtype).permute(0, 3, 1, 2)
 
-    x = pixels(3, 17, 10, taken).requires_grad_()
+    x = pixels(*size, taken).requires_grad_()
     kernels = torch.randn(bank.taps * channels, generator=draws, device="cuda").requires_grad_()
     B, D, H, W = bank.size(x)
     return x, kernels, pixels(B, H, W, D)
@@ -42,13 +44,24 @@ def given(bank: Bank, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
     ("channels", "dtype"), [(4, torch.bfloat16), (36, torch.bfloat16), (16, torch.float32), (3, torch.float16)]
 )
 def test_output_and_gradients_are_the_plain_ones(bank: Bank, channels: int, dtype: torch.dtype) -> None:
-    x, kernels, slope = given(bank, channels, dtype)
+    compare(bank, *given(bank, channels, dtype))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("channels", "side"), [(16, 32), (64, 8)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_they_are_at_the_sizes_of_a_search_too(stride: int, channels: int, side: int, dilation: int) -> None:
+    bank = Bank((Kind(3, dilation, 4), Kind(5, dilation, 3)), stride)
+    compare(bank, *given(bank, channels, torch.bfloat16, (64, side, side)))
+
+
+def compare(bank: Bank, x: Tensor, kernels: Tensor, slope: Tensor) -> None:
     found = results(bank, x, kernels, slope)
     wide_x, wide_kernels = (each.detach().double().requires_grad_() for each in (x, kernels))
     with exact_numbers():
         expected = results(bank, wide_x, wide_kernels, slope.double())
     for mine, other in zip(found, expected, strict=True):
-        assert (mine.double() - other).norm() < CLOSE[dtype] * other.norm()
+        assert (mine.double() - other).norm() < CLOSE[x.dtype] * other.norm()
 
 
 @pytest.mark.parametrize("bank", BANKS)

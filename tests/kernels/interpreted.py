@@ -107,7 +107,7 @@ def main() -> None:
     interpreter.interpreter_builder.options = interpreter.InterpreterOptions(sanitize_overflow=False)  # half the time
     torch.use_deterministic_algorithms(True)
     # Two blocks of vectors, two chunks of several rounds.
-    cut = Cut(vectors=64, width=16, numbers=256, chunks=2)
+    cut = Cut(vectors=64, width=4, programs=40)
     with patch.object(bank_launch, "on_cuda", lambda _: True), patch.object(bank_launch, "CUT", cut):
         check_odd_numbers()
         for number, case in enumerate(ALL if "--all" in sys.argv else EVERYDAY):
