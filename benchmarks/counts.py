@@ -95,7 +95,7 @@ def products_of(kind: str, args: Sequence[Any]) -> int:
 
 
 @contextmanager
-def _as_on_a_gpu() -> Iterator[None]:
+def as_on_a_gpu() -> Iterator[None]:
     """Let tensors without data be treated as those of a GPU, by this library and by PyTorch's optimisers."""
     with ExitStack() as stack:
         stack.enter_context(meta_stands_for("cuda"))
@@ -111,7 +111,12 @@ def counts(name: str, sizes: Sizes = PAPERS) -> Counted:
         name: of a method, whose bilevel step it is; ``RETRAIN`` is a training step of the stand-alone network.
         sizes: of the networks.
     """
-    return counted_of(lambda: _training_step(sizes) if name == RETRAIN else _search_step(name, sizes))
+    return counted_of(lambda: step_of(name, sizes))
+
+
+def step_of(name: str, sizes: Sizes = PAPERS) -> Step:
+    """Return that step on tensors without data, to be made and taken with ``as_on_a_gpu``."""
+    return _training_step(sizes) if name == RETRAIN else _search_step(name, sizes)
 
 
 def network_counts(spec: NetworkSpec, settings: TrainingSettings, batch_size: int, side: int) -> Counted:
@@ -121,7 +126,7 @@ def network_counts(spec: NetworkSpec, settings: TrainingSettings, batch_size: in
 
 def counted_of(make: Callable[[], Step]) -> Counted:
     """Count the second of two steps."""
-    with _as_on_a_gpu():
+    with as_on_a_gpu():
         step = make()
         step()  # the optimisers make their state
         counted = Counted()

@@ -1,0 +1,242 @@
+"""What Triton makes of our depthwise kernels for a GPU, read from its machine code: no GPU is needed.
+
+    python -m benchmarks.sass
+    python -m benchmarks.sass --steps darts,pcdarts,retrain
+
+Every launch is compiled for an H200 (sm_90) by the Triton that is installed, whose package brings NVIDIA's assembler
+and disassembler. The code says how many registers a thread needs, and so how many warps a multiprocessor holds, whether
+loops spill registers or wait for other threads, and how many instructions a product takes. From these comes a
+prediction: instructions by the rate at which they can be issued. It was fitted to nine measured times of kernels that
+are gone, within a quarter of each, and has met no others (docs/speed.md). Other releases of Triton make other code of
+the same kernel: what is read holds for the one that is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import torch
+import typer
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks import counts
+from benchmarks.depthwise import MICRO, PASSES, Case, Tensors, cases
+from benchmarks.machine_code import Code, Listing
+from nascommon.kernels import bank_launch
+from nascommon.kernels.home import laid_out
+
+MULTIPROCESSORS, SCHEDULERS, CLOCK = 132, 4, 1.7e9
+"""Of an H200; a scheduler issues an instruction of a warp at a time."""
+REGISTERS, MOST_WARPS, LANES, ALLOCATED = 65536, 64, 32, 256
+"""Of a multiprocessor, threads of a warp, and registers that are allocated to one at a time."""
+ISSUED, ENOUGH_WARPS = 0.8, 22
+"""Share of its time that a scheduler issues where a multiprocessor has so many warps; with fewer in proportion less."""
+LAUNCH_SECONDS = 2.5e-6
+"""From the last instructions of a kernel to the first ones of the next in a graph."""
+POINTERS = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32"}
+KERNELS = {
+    "bank_forward": ("bank_triton", "forward_kernel"),
+    "bank_input_gradient": ("bank_triton", "input_kernel"),
+    "bank_kernel_gradient": ("bank_triton_kernels", "kernel_kernel"),
+}
+"""Module and name of the kernel that an operator launches."""
+FUSED = {"enable_fp_fusion": True}
+"""As by default up to Triton 3.9, which warns that this will change."""
+MEASURED = Path(__file__).parents[1] / "results/device/depthwise_h200_373f5fa.json"
+"""Times of the kernels before these."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with its grid and its arguments."""
+
+    operator: str
+    grid: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    static: Mapping[str, Any]
+
+    @property
+    def code(self) -> Code:
+        """What it is compiled to."""
+        types = tuple(POINTERS[each.dtype] if isinstance(each, Tensor) else "i32" for each in self.arguments)
+        return _compiled(self.operator, types, tuple(self.static.items()))
+
+
+@cache
+def _compiled(operator: str, types: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> Code:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    function, constants = _kernel(operator), dict(static)
+    warps = constants.pop("num_warps")
+    names = function.arg_names
+    given = iter(types)
+    signature = {name: "constexpr" if name in constants else next(given) for name in names}
+    places = {name: (place,) for place, name in enumerate(names)}
+    source = ASTSource(
+        fn=function, signature=signature, constexprs={places[name]: value for name, value in constants.items()},
+        attrs={places[name]: [["tt.divisibility", 16]] for name, of in signature.items() if of.startswith("*")},
+    )  # fmt: skip
+    made = triton.compile(source, target=GPUTarget("cuda", 90, LANES), options={"num_warps": warps, **FUSED})
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        usage = _tool("cuobjdump", "-res-usage", file.name)
+        return Listing(_tool("nvdisasm", "-c", file.name)).code(int(usage.split("REG:")[1].split()[0]))
+
+
+def _kernel(operator: str) -> Any:
+    module, name = KERNELS[operator]
+    return getattr(import_module(f"nascommon.kernels.{module}"), name)
+
+
+def _tool(name: str, *arguments: str) -> str:
+    import triton
+
+    folder = Path(triton.__file__).parent / "backends/nvidia/bin"
+    return subprocess.run([folder / name, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes what operators launch that are given tensors without data."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.launches: list[Launch] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if (operator := func.overloadpacket.__name__) in KERNELS:
+            module, name = KERNELS[operator]
+            with patch.object(import_module(f"nascommon.kernels.{module}"), name, _Noting(operator, self.launches)):
+                bank_launch.OPERATORS[operator][1](*args)
+        return laid_out(func, func(*args, **(kwargs or {})))
+
+
+@dataclass
+class _Noting:
+    """Stands for a kernel."""
+
+    operator: str
+    launches: list[Launch]
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return lambda *given, **static: self.launches.append(Launch(self.operator, grid, given, static))
+
+
+class Work:
+    """What a launch executes, as its code and its arguments tell."""
+
+    def __init__(self, launch: Launch) -> None:
+        """Compile it."""
+        self.code, self.operator, self.grid, self.static = launch.code, launch.operator, launch.grid, launch.static
+        names = (name for name in _kernel(launch.operator).arg_names if name not in launch.static)
+        self.given = dict(zip(names, launch.arguments, strict=True))
+        self.programs = math.prod(launch.grid)
+        self.groups = self.static.get("GROUPS", self.static.get("SPLIT"))
+
+    @property
+    def held(self) -> float:
+        """Warps that a multiprocessor has at a time."""
+        warps, of_warp = self.static["num_warps"], -(-self.code.registers * LANES // ALLOCATED) * ALLOCATED
+        most = min(REGISTERS // of_warp, MOST_WARPS) // warps * warps
+        return float(min(most, self.programs * warps / MULTIPROCESSORS))
+
+    @property
+    def products(self) -> int:
+        """Products that all threads add up, those that nobody wants included."""
+        code, number = self.given["code"], self.given["count"]
+        kinds = (bank_launch.decoded(code >> 7 * place & 127) for place in range(number))
+        numbers = self.static["TIMES"] * self.static["VEC"] * self.static["BLOCK"] * self.static.get("GROUPS", 1)
+        return int(numbers * sum(side * side * self._times(side, *kind) for side, *kind in kinds))
+
+    def _times(self, side: int, dilation: int, groups: int) -> int:
+        """Return how often some program takes all taps of a kind."""
+        del side
+        parts = -(-groups // self.groups)
+        if self.operator == "bank_input_gradient" and self.static["SHARED"]:
+            parts *= dilation == self.given["dilation"]
+        if self.operator != "bank_kernel_gradient":
+            return int(self.grid[0] * parts)
+        spans = self.given["lines"] * -(-self.given["columns"] // (self.static["TIMES"] * dilation)) * dilation
+        of_chunk, at_once = -(-spans // self.grid[0]), self.static["BLOCK"] // self.static["WIDTH"]
+        return int(self.grid[0] * self.grid[1] * parts * -(-of_chunk // at_once))
+
+    @property
+    def seconds(self) -> float:
+        """The prediction."""
+        threads = self.programs * self.static["BLOCK"]
+        instructions = self.products * self.code.per_product() + threads * self.code.straight
+        rate = MULTIPROCESSORS * SCHEDULERS * CLOCK * LANES * ISSUED * min(self.held / ENOUGH_WARPS, 1)
+        return float(LAUNCH_SECONDS + instructions / rate)
+
+    def __str__(self) -> str:
+        code, spilled = self.code, sum(each["LDL"] + each["STL"] + each["BAR"] for each in self.code.loops)
+        return (
+            f"{code.registers} registers, {self.held:.0f} warps, {code.straight:.0f} instructions and "
+            f"{code.per_product():.2f} a product, of which {code.per_product('LDG'):.2f} loads; "
+            f"{spilled} spills and barriers in loops"
+        )
+
+
+def works_of(case: Case) -> dict[str, list[Work]]:
+    """Return what each pass of a case launches."""
+    found = {}
+    with counts.as_on_a_gpu():
+        for name, work in Tensors(case, counts.META).ours().items():
+            with Recorder() as recorder:
+                work()
+            found[name] = [Work(launch) for launch in recorder.launches]
+    return found
+
+
+def of_step(name: str) -> Iterator[str]:
+    """Yield what is predicted for each pass of a step (``counts.counts``)."""
+    with counts.as_on_a_gpu():
+        step = counts.step_of(name)
+        with Recorder() as recorder:
+            step()
+    seconds: Counter[str] = Counter()
+    number = Counter(launch.operator for launch in recorder.launches)
+    for launch in recorder.launches:
+        seconds[launch.operator] += Work(launch).seconds  # type: ignore[assignment]
+    for operator, each in seconds.items():
+        yield f"{name} {operator}: {1e3 * each:.2f} ms in {number[operator]} launches"
+    yield f"{name}: {1e3 * seconds.total():.2f} ms"
+
+
+def main(
+    steps: Annotated[str, typer.Option(help="whole steps, as of benchmarks.counts, instead of cases")] = "",
+) -> None:
+    """Predict the cases of ``benchmarks.depthwise``, beside what the kernels before these took there."""
+    import triton
+
+    typer.echo(f"Triton {triton.__version__}")
+    for name in filter(None, steps.split(",")):
+        for line in of_step(name):
+            typer.echo(line)
+    rows = json.loads(MEASURED.read_text())["rows"]
+    before = {(each["case"], name): f"{each[name]:.1f}" for each in rows if each["way"] == "ours" for name in PASSES}
+    for case in () if steps else cases():
+        for name, works in works_of(case).items():
+            predicted = MICRO * sum(work.seconds for work in works)
+            was = before.get((str(case), name), "not")
+            typer.echo(f"{case} | {name} | {predicted:.1f} us (before: {was} measured) | {works[0]}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
