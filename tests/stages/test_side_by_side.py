@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.stages.project import Project
+from tests.stages import project as projects
+from tests.stages.project import Project, lines_until
 from tests.stages.test_kill import assert_continues, assert_same_outputs, figures, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -26,3 +30,51 @@ def test_killed_side_by_side_and_taken_up_with_other_jobs_a_stage_ends_bit_ident
     assert project.checkpoints() == []
     assert_same_outputs(project.folder / "data" / stage, whole.folder / "data" / stage)
     assert figures(project, stage) == figures(whole, stage)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Return Ray's workers that are at a piece of a stage."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if child.cmdline() and child.cmdline()[0].startswith("ray::random")]
+
+
+@pytest.mark.timeout(600)
+def test_on_ray_with_a_worker_killed_in_the_middle_a_stage_ends_as_one_by_one(
+    searched_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "PATIENCE", 300)  # Ray takes half a minute to start, and its workers are niced
+    settings = {"baseline__architectures": 4, "retrain__training__epochs": 12}
+    whole = searched_once.copy(tmp_path / "whole").change(**settings)
+    whole.stage("baseline")
+    project = whole.copy(tmp_path / "project").change(jobs=2, executor="ray")
+    process = project.start("baseline")
+    said = lines_until(process, "baseline network 1/")
+    ends = time.monotonic() + 60
+    while not (found := workers(process)):
+        assert time.monotonic() < ends, "no worker is at a network"
+    found[-1].kill()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "its worker was lost" in err
+    assert "another takes it up from its checkpoint" in err
+    assert "baseline network 4/4" in "".join(said) + out
+    assert_same_outputs(project.folder / "data" / "baseline", whole.folder / "data" / "baseline")
+    assert figures(project, "baseline") == figures(whole, "baseline")
+    assert project.checkpoints() == []
+
+
+@pytest.mark.timeout(600)
+def test_on_ray_the_searches_of_multi_run_end_as_one_by_one(
+    searched_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projects, "PATIENCE", 300)
+    settings = {"mode": "multi_run", "architectures": 3, "retest": False, "deep_network": None}
+    whole = searched_once.copy(tmp_path / "whole").change(
+        **{f"kendall_tau__{key}": value for key, value in settings.items()}
+    )
+    project = whole.copy(tmp_path / "project").change(jobs=2, executor="ray")
+    whole.stage("kendall_tau")
+    ended = project.run("kendall_tau")
+    assert ended.status == 0, ended.err
+    assert_same_outputs(project.folder / "data" / "kendall_tau", whole.folder / "data" / "kendall_tau")
+    assert figures(project, "kendall_tau") == figures(whole, "kendall_tau")
