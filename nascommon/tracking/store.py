@@ -108,11 +108,11 @@ def connected(uri: str, root: Path) -> tuple[MlflowClient, str]:
 
     Args:
         uri: of the store.
-        root: folder that a SQLite file is relative to.
+        root: folder that a SQLite file is relative to; itself relative to the working directory, or not.
     """
     artefacts = None
     if uri.startswith(SQLITE):
-        database = root / uri.removeprefix(SQLITE)
+        database = root.resolve() / uri.removeprefix(SQLITE)
         uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
     client = _connect(uri)
     return client, _experiment(client, artefacts)

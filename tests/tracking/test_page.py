@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from nascommon.report.verdict import Headline
+from nascommon.runtime.home import home
 from nascommon.settings import UserError
 from nascommon.tracking.page import HOST, free_port, page, served
 from nascommon.tracking.view import FIGURES, view
@@ -76,6 +77,18 @@ def test_of_a_server_that_does_not_start_the_last_words_are_told(
     monkeypatch.setattr("nascommon.tracking.store.find_experiment", lambda *_: ("3", URI))
     monkeypatch.setattr("nascommon.tracking.page.finished_runs", lambda *_: [])
     with pytest.raises(UserError, match="said: first / can not locate revision"), served(URI, tmp_path):
+        pass
+
+
+def test_the_page_is_that_of_the_working_directory_as_the_command_asks_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.follow("one"):
+        pass
+    monkeypatch.chdir(store.root)
+    monkeypatch.setattr(sys, "executable", "/bin/false")  # the store is read before the server starts
+    assert home() == Path()
+    with pytest.raises(UserError, match="MLflow's server did not start"), served(URI, home()):
         pass
 
 
