@@ -14,6 +14,7 @@ from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.mixing import Mixing
 from nascommon.space.operations import PARAMETER_FREE
+from nascommon.space.space import Space
 from nascommon.statistics.intervals import bootstrap_mean
 from nascommon.statistics.ranking import Ranking, rank_correlation
 
@@ -69,7 +70,7 @@ def operation_gap(
     rows = []
     for row in removals(state, valid) if valid is not None else ():
         rows.append(row)
-        on_removed(len(rows), count_removals(state))
+        on_removed(len(rows), count_removals(state.spec.space))
     weights = [row["weight"] for row in rows]
     measured = len(rows) > 2  # noqa: PLR2004 -- a ranking of two says nothing
     return OperationGap(
@@ -97,9 +98,9 @@ def _excess(state: SearchState) -> list[float]:
     return values
 
 
-def count_removals(state: SearchState) -> int:
-    """Return how many candidates ``removals`` takes out."""
-    return sum(name != "none" for edges in state.spec.space.candidates.values() for names in edges for name in names)
+def count_removals(space: Space) -> int:
+    """Return how many candidates ``removals`` takes out of a supernet of that space."""
+    return sum(name != "none" for edges in space.candidates.values() for names in edges for name in names)
 
 
 def removals(state: SearchState, valid: Iterable[Batch]) -> Iterator[dict[str, Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from nascommon.config import Params
 from nascommon.cost.peaks import supernets
+from nascommon.gaps.operation import count_removals
 from nascommon.method import Method
-from nascommon.space.space import NONE
 from nascommon.space.supernet import SupernetSpec
 
-SOFT_EVALUATIONS = 4
-"""Evaluations of the whole supernet on the architecture half; those that are cut to a few operations cost little."""
+SOFT_EVALUATIONS = 3
+"""Evaluations of the whole supernet on the architecture half; those that are cut to a few operations are left out."""
 
 
 def cutting_cost(params: Params, method: Method, architecture: int, seconds_per_image: float) -> tuple[float, str]:
@@ -25,8 +25,7 @@ def cutting_cost(params: Params, method: Method, architecture: int, seconds_per_
         return 0.0, "no supernet to cut"
     settings = params.discretize
     *_, last = supernets(method, SupernetSpec(0, 0, 1, method.searched(params.search.chosen_space())))
-    edges = (names for edges in last.space.candidates.values() for names in edges)
-    removed = sum(name != NONE for names in edges for name in names) if settings.worth_images else 0
+    removed = count_removals(last.space) if settings.worth_images else 0
     images = min(settings.worth_images, architecture)
     calibration = settings.calibration_batches * settings.batch_size
     total = (1 + removed) * images + SOFT_EVALUATIONS * architecture + calibration

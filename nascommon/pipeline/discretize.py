@@ -93,7 +93,7 @@ def measured_gap(state: SearchState, valid: list[Batch] | None, seed: int) -> Op
         return operation_gap(state, None, seed=seed)
     with progress("discretize", 1, unit="measurement") as bar:
         gap = operation_gap(state, valid, seed=seed, on_removed=bar.batch)
-        bar.step(0, {"removed in turn": f"{count_removals(state)} candidates"})
+        bar.step(0, {"removed in turn": f"{count_removals(state.spec.space)} candidates"})
     return gap
 
 

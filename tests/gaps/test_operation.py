@@ -166,4 +166,4 @@ def test_every_removal_is_told() -> None:
     state, told = double_state(), list[tuple[int, int]]()
     gap = operation_gap(state, VALID, seed=0, on_removed=lambda *done: told.append(done))
     assert told == [(done, len(gap.table)) for done in range(1, len(gap.table) + 1)]
-    assert count_removals(state) == len(gap.table)
+    assert count_removals(state.spec.space) == len(gap.table)

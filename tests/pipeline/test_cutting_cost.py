@@ -1,16 +1,11 @@
-"""The time of ``discretize`` counts the candidates that the operation gap takes out."""
+"""The time of ``discretize`` is that of all evaluations of the whole supernet."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from nascommon.config import Params, load_params
-from nascommon.cost.peaks import supernets
-from nascommon.gaps.operation import count_removals
 from nascommon.pipeline.cutting_cost import cutting_cost
-from nascommon.search.state import new_state
-from nascommon.space.supernet import SupernetSpec
 from tests.stages.project import SMOKE
 
 
@@ -21,19 +16,26 @@ def of(method: str, images: int) -> Params:
     return params.model_copy(update={"search": search, "discretize": discretize})
 
 
-@pytest.mark.parametrize("method", ["darts", "da2s", "pdarts"])
-def test_as_many_candidates_as_the_gap_takes_out(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "removed"),
+    [("darts", 2 * 5 * 7), ("da2s", 2 * 5 * 7), ("pdarts", 2 * 5 * 3)],  # kinds of cells, edges, candidates in the end
+)
+def test_every_candidate_that_is_left_is_taken_out_once_and_all_are_together_once(method: str, removed: int) -> None:
     params = of(method, 40)
-    recipe = params.method()
-    base = SupernetSpec(0, 0, 10, recipe.searched(params.search.chosen_space()), 1)
-    *_, spec = supernets(recipe, base)
-    state = new_state(recipe, spec, seed=0, phase=len(recipe.phases) - 1, device=torch.device("cpu"))
-    seconds, how = cutting_cost(params, recipe, 60, 0.001)
-    assert how == f"{count_removals(state)} candidates taken out in turn, 40 images each"
+    seconds, how = cutting_cost(params, params.method(), 60, 0.001)
+    assert how == f"{removed} candidates taken out in turn, 40 images each"
     calibration = params.discretize.calibration_batches * params.discretize.batch_size
-    assert seconds == pytest.approx(0.001 * (40 * (1 + count_removals(state)) + 4 * 60 + calibration))
+    assert seconds == pytest.approx(0.001 * (40 * (1 + removed) + 3 * 60 + calibration))
 
 
-def test_no_candidate_is_taken_out_where_no_image_is_for_it() -> None:
+def test_there_are_no_more_images_than_the_half_has() -> None:
+    params = of("darts", 40)
+    assert cutting_cost(params, params.method(), 30, 0.001)[1].endswith("30 images each")
+
+
+def test_nothing_is_taken_out_where_no_image_is_for_it_or_nothing_was_trained() -> None:
     params = of("darts", 0)
     assert cutting_cost(params, params.method(), 60, 0.001)[1].startswith("0 candidates")
+    drawn = of("random", 40)
+    untrained = drawn.changed({"methods.random.epochs": 0, "methods.random.samples": 1})
+    assert cutting_cost(untrained, untrained.method(), 60, 0.001) == (0.0, "no supernet to cut")
