@@ -8,7 +8,7 @@ import typer
 
 from nascommon.config import load_params
 from nascommon.method import REGISTRY
-from nascommon.pipeline.check import estimate_in_words, idle, what_is_known, what_reruns
+from nascommon.pipeline.check import estimate_in_words, what_is_known, what_reruns, without_work
 from nascommon.pipeline.estimate import estimates
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.protocol_check import rulings, to_text
@@ -47,7 +47,7 @@ def main(
     method = settings.method()
     print(f"{params}: no mistakes found")
     summary(f"method {settings.search.method}: {REGISTRY[settings.search.method].summary}", record(method), [])
-    reruns = what_reruns(params, idle(settings))
+    reruns = what_reruns(params, without_work(settings))
     summary("what `dvc repro` would run", {"stages": reruns, **what_is_known(settings)}, [])
     if estimate:
         rows = {line.stage: estimate_in_words(line) for line in estimates(settings, method, device)}

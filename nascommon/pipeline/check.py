@@ -16,7 +16,7 @@ from nascommon.space.nasbench201 import NAME
 from nascommon.truth.table import find_table, no_table, table_truth
 
 
-def idle(params: Params) -> dict[str, str]:
+def without_work(params: Params) -> dict[str, str]:
     """Return the stages that will have nothing to do, and the setting that says so."""
     found = {
         "transfer": ("transfer.data is null", params.transfer.data is None),
@@ -26,7 +26,7 @@ def idle(params: Params) -> dict[str, str]:
 
 
 def what_reruns(params: Path, idle: Mapping[str, str]) -> str:
-    """Ask DVC which stages are out of date; ``idle`` are those that will have nothing to do, and why."""
+    """Ask DVC which stages are out of date; of ``idle`` ones, as ``without_work`` returns them, it is said why."""
     if params.resolve() != Path("params.yaml").resolve():
         return "unknown: DVC looks at params.yaml only; copy the file there first"
     if shutil.which("dvc") is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nascommon.config import load_params
-from nascommon.pipeline.check import estimate_in_words, idle, what_is_known
+from nascommon.pipeline.check import estimate_in_words, what_is_known, without_work
 from nascommon.pipeline.estimate import Estimate
 from tests.stages.project import SMOKE
 
@@ -29,10 +29,10 @@ def test_it_says_by_whose_accuracies_the_result_will_be_judged(source: str, said
 
 def test_stages_that_will_have_nothing_to_do_are_named_with_the_setting() -> None:
     params = load_params(SMOKE)
-    assert idle(params) == {}
+    assert without_work(params) == {}
     transfer = params.transfer.model_copy(update={"data": None})
     retrain = params.retrain.model_copy(update={"skip": True})
-    assert idle(params.model_copy(update={"transfer": transfer, "retrain": retrain})) == {
+    assert without_work(params.model_copy(update={"transfer": transfer, "retrain": retrain})) == {
         "transfer": "transfer.data is null", "retrain": "retrain.skip is true",
     }  # fmt: skip
 

@@ -86,6 +86,8 @@ def test_check_says_what_will_rerun_and_looks_at_the_pictures(
     counted("{source: image_folder, path: pictures}")
     monkeypatch.setattr("nascommon.pipeline.check.subprocess.run", lambda *words, **options: done)
     assert what_reruns(Path("params.yaml"), {}) == told
+    because = told.replace("search,", "search (does nothing: epochs is 0),")
+    assert what_reruns(Path("params.yaml"), {"search": "epochs is 0", "transfer": "data is null"}) == because
     Path("pictures/a/0.bmp").write_bytes(b"other")
     assert what_reruns(Path("params.yaml"), {}).startswith("prepare (the pictures have changed)")
 
