@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from nascommon.report.study import StudyRun, findings, study_table, to_markdown
+from nascommon.report.study import COLUMNS, LEGEND, StudyRun, findings, study_table, to_markdown, written
 from nascommon.report.study_page import dot_plot, to_html
 from tests.report.results import results
 
@@ -43,6 +43,11 @@ def test_the_table_is_ranked_and_its_figures_are_those_of_the_runs() -> None:
     assert best["seconds"] == 92.0
     assert best["gap, points"] == pytest.approx(9.0)
     assert table["p"].isna().to_dict() == {"da2s": False, "darts": False, "random": True}
+
+
+def test_all_that_is_explained_is_a_column() -> None:
+    # Columns in which nothing is known are left out, under the names of COLUMNS.
+    assert set(LEGEND) <= {*written(study_table(SIX)).columns, *COLUMNS}
 
 
 def test_too_few_seeds_are_told_and_enough_show_a_difference() -> None:

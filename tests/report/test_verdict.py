@@ -80,6 +80,8 @@ def test_what_a_linear_classifier_reaches_stands_beside_the_accuracy() -> None:
     run = results(accuracies=(0.93, 0.94))
     told = "Test accuracy 93.50 % (mean of 2 trainings: 93.00 %, 94.00 %; last epoch, test images read once)."
     assert sentences(run)["accuracy"] == f"{told} A linear classifier on the raw pixels reaches 95.00 %."
+    untrained = sentences(results(accuracies=(), truth=ALL_SKIP))["accuracy"]
+    assert untrained.endswith("is the table's. A linear classifier on the raw pixels reaches 95.00 %.")
     run["metrics"]["linear_error_percent"] = None
     assert sentences(run)["accuracy"] == told
 

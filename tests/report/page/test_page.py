@@ -74,6 +74,20 @@ def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
     assert top.index(told["verdict"]) < top.index(told["accuracy"]) < top.index(told["gap"])
 
 
+def test_the_way_of_the_supernet_begins_and_ends_where_the_headline_gap_does(tmp_path: Path) -> None:
+    text = Page(page(made_up(tmp_path))).texts["journey"]
+    assert "89.0" in text, "the soft supernet, recalibrated"
+    assert "90.0" not in text, "the same with the mixture's batch norm, which no part of the gap is"
+    assert text.index("89.0") < text.index("30.0") < text.index("80.0") < text.index("+9.0")
+
+
+def test_what_is_said_on_top_is_not_said_again_right_below(tmp_path: Path) -> None:
+    files = made_up(tmp_path)
+    told, texts = sentences(files.json("data/evaluate/results.json")), Page(page(files)).texts
+    for section in ("journey", "cloud"):
+        assert not any(sentence in texts[section] for sentence in told.values()), section
+
+
 def test_a_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     html = page(made_up(tmp_path))
     assert not re.search(r"https?:|url\(|@import|<link|<iframe|\bfetch\(", html)
