@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nascommon.tracking.names import original
-from nascommon.tracking.store import KEY, SQLITE, connected, log_metrics
+from nascommon.tracking.store import KEY, SQLITE, connected, database_of, log_metrics
 
 STUDY = "study"
 
@@ -39,7 +39,7 @@ def finished_runs(uri: str, root: Path, stage: str, protocol: str | None = None)
         stage: that finished.
         protocol: hash of everything but method and seed; None takes all.
     """
-    if uri.startswith(SQLITE) and not (root / uri.removeprefix(SQLITE)).is_file():
+    if uri.startswith(SQLITE) and not database_of(uri, root).is_file():
         return []
     client, experiment = connected(uri, root)
     asked = f"tags.stage = '{stage}' and attributes.status = 'FINISHED'"

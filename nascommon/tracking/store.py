@@ -112,7 +112,7 @@ def connected(uri: str, root: Path) -> tuple[MlflowClient, str]:
     """
     artefacts = None
     if uri.startswith(SQLITE):
-        database = root.resolve() / uri.removeprefix(SQLITE)
+        database = database_of(uri, root)
         uri, artefacts = _address(database), (database.parent / "mlartifacts").as_uri()
     client = _connect(uri)
     return client, _experiment(client, artefacts)
@@ -125,14 +125,18 @@ def find_experiment(uri: str, root: Path) -> tuple[str, str]:
         UserError: there is no such file.
         Exception: Whatever MLflow, the database or the network raise.
     """
-    root = root.resolve()
     full = uri
     if uri.startswith(SQLITE):
-        database = root / uri.removeprefix(SQLITE)
+        database = database_of(uri, root)
         if not database.is_file():
             raise UserError(f"{database}: no such file; `dvc repro` makes it")
         full = _address(database)
     return connected(uri, root)[1], full
+
+
+def database_of(uri: str, root: Path) -> Path:
+    """Return the whole path of a SQLite file, which ``root`` need not be."""
+    return root.resolve() / uri.removeprefix(SQLITE)
 
 
 def _address(database: Path) -> str:
