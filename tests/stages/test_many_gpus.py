@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 
+from nascommon.config import load_params
 from nascommon.runtime import launching
 from nascommon.runtime.launching import on_ranks
 from tests.stages import project as projects
@@ -40,7 +41,8 @@ def test_torchrun_shares_a_stage(searched: Project, stage: str) -> None:
     ended = torchrun(searched, stage)
     assert ended.returncode == 0, ended.stderr
     epochs = [line.split("  ")[0] for line in ended.stdout.splitlines() if line.startswith(f"{stage} epoch ")]
-    of = 2 if stage == "transfer" else 3
+    params = load_params(searched.params)
+    of = params.method().epochs if stage == "search" else getattr(params, stage).training.epochs
     assert epochs == [f"{stage} epoch {epoch}/{of}" for epoch in range(1, of + 1)]
     told = searched.json("data/search/search.json" if stage == "search" else f"data/{stage}/network.json")
     assert (told if stage == "search" else told["provenance"])["ranks"] == 2
