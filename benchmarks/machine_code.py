@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 
 INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(@\S+\s+)?([A-Z0-9]+)\S*(.*?);")
 LABEL = re.compile(r"\.L_\w+")
@@ -72,15 +71,14 @@ class Listing:
         Raises:
             ValueError: none does.
         """
-        seen, edge = {start}, {start}
-        for steps in count():
+        seen, edge, steps = {start}, {start}, 0
+        while edge:
             if edge & ends:
                 return steps
             edge = {to for at in edge for to in self._next(at)} - seen
-            if not edge:
-                raise ValueError(f"no way from instruction {start} to any of {sorted(ends)}")
             seen |= edge
-        raise AssertionError
+            steps += 1
+        raise ValueError(f"no way from instruction {start} to any of {sorted(ends)}")
 
     def _next(self, at: int) -> Iterator[int]:
         predicate, kind, operands = self.found[at]

@@ -162,11 +162,10 @@ class Work:
         code, number = self.given["code"], self.given["count"]
         kinds = (bank_launch.decoded(code >> 7 * place & 127) for place in range(number))
         numbers = self.static["TIMES"] * self.static["VEC"] * self.static["BLOCK"] * self.static.get("GROUPS", 1)
-        return int(numbers * sum(side * side * self._times(side, *kind) for side, *kind in kinds))
+        return int(numbers * sum(side * side * self._times(dilation, groups) for side, dilation, groups in kinds))
 
-    def _times(self, side: int, dilation: int, groups: int) -> int:
+    def _times(self, dilation: int, groups: int) -> int:
         """Return how often some program takes all taps of a kind."""
-        del side
         parts = -(-groups // self.groups)
         if self.operator == "bank_input_gradient" and self.static["SHARED"]:
             parts *= dilation == self.given["dilation"]
