@@ -30,7 +30,7 @@ from nascommon.space.supernet import Supernet
 from nascommon.training.descent import OnBatch, descend, sweep
 
 CALIBRATION_BATCHES = 50
-"""Number of batches on which an induced pass measures batch-norm statistics."""
+"""Number of batches on which a search measures batch-norm statistics."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
             recordings=Recordings(),
         )  # fmt: skip
     # In the few batches of a pass over a small set the old statistics hardly fade.
-    recalibrate(supernet, kept, _calibration(data, epoch))
+    recalibrate(supernet, kept, calibration(data, epoch.index))
     accuracy = supernet_scores(supernet, kept, data.validation.epoch(0, ranks.share()))[1]
     taken = state.induced is None or accuracy > state.induced.accuracy
     if taken:
         state.induced = InducedModel(accuracy, genotype, epoch.index)
         state.supernet.load_state_dict(supernet.state_dict())
-        recalibrate(state.supernet, state.scored(), _calibration(data, epoch))
+        recalibrate(state.supernet, state.scored(), calibration(data, epoch.index))
     return {
         **figures(data.weights.task, "induced_train", loss, train_score),
         "induced_valid_accuracy": accuracy,
@@ -121,9 +121,9 @@ def induced_pass(state: SearchState, data: SearchData, epoch: Epoch, on_batch: O
     }
 
 
-def _calibration(data: SearchData, epoch: Epoch) -> Iterable[Batch]:
-    """Return the same training batches at every call."""
-    return islice(data.weights.epoch(derive(epoch.index, "calibration")), CALIBRATION_BATCHES)
+def calibration(data: SearchData, seed: int) -> Iterable[Batch]:
+    """Return training batches for batch-norm statistics, the same at every call with a seed."""
+    return islice(data.weights.epoch(derive(seed, "calibration")), CALIBRATION_BATCHES)
 
 
 WeightStep = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]

@@ -18,8 +18,8 @@ from nascommon.data.batch import Batch
 from nascommon.runtime import ranks
 from nascommon.runtime.hardware import kernels_as_they_come
 from nascommon.runtime.seeding import derive, generator
-from nascommon.search.passes import SearchData
-from nascommon.search.scores import supernet_scores
+from nascommon.search.passes import SearchData, calibration
+from nascommon.search.scores import recalibrated_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import Genotype
 from nascommon.space.kinds import cell_of
@@ -44,12 +44,14 @@ STEEP_RISE = 0.75
 def collapse_signs(
     state: SearchState, genotype: Genotype, data: SearchData, soft_accuracy: float, *, seed: int
 ) -> dict[str, float]:
-    """Return the raw discretization gap and the largest Hessian eigenvalue of the validation loss in alpha.
+    """Return the gap and the largest Hessian eigenvalue of the validation loss in alpha.
 
-    The same ``seed`` measures the eigenvalue on the same images from the same start in every epoch.
+    The gap is soft minus kept accuracy, batch norm measured anew for what is kept (docs/methods.md, section 6). The
+    same ``seed`` measures both on the same images, and the eigenvalue from the same start, in every epoch.
     """
     kept = one_hot(genotype, state.spec.space, like=state.logits.like)
-    kept_accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0, ranks.share()))[1]
+    validation = data.validation.epoch(0, ranks.share())
+    kept_accuracy = recalibrated_scores(state.supernet, kept, calibration(data, seed), validation)[1]
     signs = {"watch_gap": soft_accuracy - kept_accuracy}
     if state.method.arch_gradient is not None:
         # Shuffled: the validation half may be sorted by class, and a batch of one class says nothing.
@@ -139,8 +141,8 @@ def warnings(rows: Sequence[dict[str, Any]], *, progress: float, edges: int, ope
         )
     if row.get("watch_gap", 0.0) > LARGE_GAP:
         found.append(
-            f"cutting the supernet, batch norm not measured anew, would cost {100 * row['watch_gap']:.0f} points of "
-            "validation accuracy: it leans on operations that will be cut"
+            f"cutting the supernet now would cost {100 * row['watch_gap']:.0f} points of validation accuracy, batch "
+            "norm measured anew: it leans on operations that will be cut"
         )
     # Of this phase only: another phase has another supernet, whose eigenvalues are on another scale.
     values = [r["watch_eigenvalue"] for r in rows if "watch_eigenvalue" in r and r["phase"] == row["phase"]]

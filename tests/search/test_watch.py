@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from nascommon.parts.logits import CellLogits
 from nascommon.search.loop import run_search
-from nascommon.search.scores import supernet_scores
+from nascommon.search.passes import calibration
+from nascommon.search.scores import recalibrated_scores, supernet_scores
 from nascommon.search.watch import collapse_signs, hessian_eigenvalue, power_iteration, warnings
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.space.space import CellSpace
@@ -87,7 +88,8 @@ def test_measuring_leaves_the_search_untouched() -> None:
 def test_the_gap_is_soft_minus_kept_accuracy() -> None:
     state, data = double_state(), tiny_data(torch.float64)
     kept = one_hot(state.genotype(), state.spec.space, like=state.logits["normal"].alpha_EO)
-    accuracy = supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]
+    accuracy = recalibrated_scores(state.supernet, kept, calibration(data, 0), data.validation.epoch(0))[1]
+    assert accuracy != supernet_scores(state.supernet, kept, data.validation.epoch(0))[1]  # the mixture's batch norm
     assert collapse_signs(state, state.genotype(), data, 0.75, seed=0)["watch_gap"] == 0.75 - accuracy
 
 

@@ -17,7 +17,7 @@ EDGES = "edges"
 SIGNS = {
     "skips": ("Skip connections in the genotype", EDGES, 1.0),
     "entropy": ("Mean entropy of an edge's mixing weights", "nats", 1.0),
-    "watch_gap": ("Loss by cutting, old batch norm", "points", 100.0),
+    "watch_gap": ("Loss by cutting, batch norm anew", "points", 100.0),
     "watch_eigenvalue": ("Largest eigenvalue of the Hessian in alpha", "", 1.0),
 }
 """Columns of the history that begin so: heading, unit and factor of each."""
