@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from tabulate import tabulate
 
 from nascommon.report.table import MILLION
-from nascommon.runtime.progress import duration, percent
+from nascommon.runtime.progress import duration, percent, share_worse
 from nascommon.truth.published import published_values
 from nascommon.truth.table import DATA_SETS, DISTINCT, PROTOCOL, DataSet
 
@@ -49,7 +48,7 @@ def truth_verdict(truth: Truth | None) -> str:
     place = truth["sets"][truth["own_set"]]
     words = (
         f"rank {place['rank']:,} of {place['total']:,} on {DATA_SETS[truth['own_set']]}: better than "
-        f"{_floored(place['percentile'])} % of all cells, {100 * place['regret']:.2f} points below the best"
+        f"{share_worse(place['percentile'])} of all cells, {100 * place['regret']:.2f} points below the best"
     )
     return words if _beats_counts(truth) else f"{words}; not better than the cell that a count of parameters picks"
 
@@ -150,7 +149,7 @@ def standing_rows(truth: Truth) -> list[list[str]]:
     return [
         ["test accuracy", *(percent(place["accuracy"]) for place in sets.values())],
         ["rank", *(f"{place['rank']:,} of {place['total']:,}" for place in sets.values())],
-        ["better than", *(f"{_floored(place['percentile'])} % of all" for place in sets.values())],
+        ["better than", *(f"{share_worse(place['percentile'])} of all" for place in sets.values())],
         ["below the best", *(f"{100 * place['regret']:.2f} points" for place in sets.values())],
         ["best cell", *(percent(place["best"]) for place in sets.values())],
         ["random cell, mean", *(percent(place["mean"]) for place in sets.values())],
@@ -219,11 +218,6 @@ def _with_sd(mean: float | None, sd: float | None) -> str:
     if mean is None:
         return ""
     return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
-
-
-def _floored(percentile: float) -> str:
-    """Write one decimal, downwards: none but all is 100 %."""
-    return f"{math.floor(10 * percentile) / 10:.1f}"
 
 
 def _beats_counts(truth: Truth) -> bool:

@@ -94,7 +94,7 @@ def random_sentence(comparison: dict[str, Any]) -> str:
     return (
         f"Against random architectures ({comparison['source']}, n = {comparison['n']}, mean "
         f"{comparison['null_mean']:.2f} %): {comparison['verdict']}. Of all random ones "
-        f"{comparison['percentile_low']:.0f} to {comparison['percentile_high']:.0f} % are worse (95 % interval), and "
+        f"{comparison['percentile_low']:.1f} to {comparison['percentile_high']:.1f} % are worse (95 % interval), and "
         f"one is at least as good with p = {comparison['p_as_good']:.2g}."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 import time
@@ -224,6 +225,11 @@ def percent(share: float) -> str:
 def points(difference: float) -> str:
     """Write a difference of two shares: 3 % less than 50 % are 48.5 %, 3 points less are 47 %."""
     return f"{100 * difference:+.1f} points"
+
+
+def share_worse(percentile: float) -> str:
+    """Write how many percent are worse, downwards to a decimal: none but all is 100 %."""
+    return f"{math.floor(10 * percentile) / 10:g} %"
 
 
 def _head(title: str, unit: str, count: int, total: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nascommon.runtime.progress import share_worse
 from nascommon.settings import UserError
 from nascommon.statistics.intervals import summarise, wilson_interval
 
@@ -145,7 +146,7 @@ def _counts(accuracy: float, null: NullDistribution) -> tuple[float, float]:
 
 
 def _verdict(percentile: float, p_value: float, null: NullDistribution, *, better: bool) -> str:
-    place = f"ahead of {math.floor(percentile)} % of {null.n} random architectures, p = {p_value:.2g}"
+    place = f"ahead of {share_worse(percentile)} of {null.n} random architectures, p = {p_value:.2g}"
     if p_value <= LEVEL:
         return f"{'better' if better else 'worse'} than random: {place}"
     if null.smallest_p <= LEVEL:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nascommon.runtime.progress import WIDTH, duration, number, percent, pieces, points, progress, summary
+from nascommon.runtime.progress import WIDTH, duration, number, percent, pieces, points, progress, share_worse, summary
 
 Wait = Callable[[float], None]
 
@@ -171,6 +171,10 @@ def test_control_characters_of_a_note_do_not_reach_the_log(capsys: pytest.Captur
 )
 def test_numbers_stay_short(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_how_many_are_worse_is_never_rounded_up() -> None:
+    assert (share_worse(99.99), share_worse(29.5), share_worse(100.0)) == ("99.9 %", "29.5 %", "100 %")
 
 
 def test_a_share_is_in_percent_and_a_difference_of_shares_in_points() -> None:

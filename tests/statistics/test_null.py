@@ -104,7 +104,7 @@ def test_random_architectures_without_spread_give_no_distance(accuracies: list[f
     [
         (99.0, 39, "better than random: ahead of 100 % of 39 random architectures, p = 0.05"),
         (80.0, 39, "worse than random: ahead of 0 % of 39 random architectures, p = 0.05"),
-        (90.305, 39, "not shown to be better than random: ahead of 79 % of 39 random architectures, p = 0.45"),
+        (90.305, 39, "not shown to be better than random: ahead of 79.4 % of 39 random architectures, p = 0.45"),
     ],
 )
 def test_enough_random_architectures_allow_a_verdict(accuracy: float, n: int, verdict: str) -> None:

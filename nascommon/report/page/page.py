@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +13,7 @@ from nascommon.report.page import accuracy, cells, cost, course, film, ranking, 
 from nascommon.report.page.files import Files
 from nascommon.report.page.section import Section
 from nascommon.report.verdict import badge, headline, outcome, sentences
-from nascommon.runtime.progress import duration, percent, points
+from nascommon.runtime.progress import duration, percent, points, share_worse
 
 SECTIONS: tuple[Callable[[Files], Section], ...] = (
     accuracy.journey, accuracy.cloud, cells.cells, film.film, film.weights, ranking.ranking, tables.gaps, cost.cost,
@@ -38,7 +37,7 @@ def page(files: Files) -> str:
     figures = [
         ("accuracy", _written(head.accuracy, percent), "of the network, trained from scratch"),
         ("gap", _written(head.gap, points), "lost when the supernet is cut"),
-        ("better than", _written(head.percentile, _floored), _of_whom(results["truth"])),
+        ("better than", _written(head.percentile, share_worse), _of_whom(results["truth"])),
         ("Kendall tau", _written(head.tau, "{:.2f}".format), "of search score and truth"),
         ("cost", duration(head.seconds), "search, selection, retraining"),
     ]
@@ -50,11 +49,6 @@ def page(files: Files) -> str:
         title=results["title"], outcome=outcome(results), badge=badge(results), figures=figures, told=told,
         sections=sections, birth=results["provenance"], script_data=script_data,
     )  # fmt: skip
-
-
-def _floored(percentile: float) -> str:
-    """Write a percentile downwards, as the verdict does: none but all is 100 %."""
-    return f"{math.floor(percentile)} %"
 
 
 def _written(value: float | None, write: Callable[[float], str]) -> str:
