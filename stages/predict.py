@@ -26,7 +26,7 @@ def main(
 
     They are turned upright, laid over white where they are transparent, and resized as those that the network was
     trained on. A file that cannot be read is named on a line of its own, the others are answered all the same, and the
-    status is 2.
+    status is 2. Which network answers, and how good it is, is said first, on standard error.
     """
     broken, answers = 0, []
     for answer in predict(pictures, top, stage):

@@ -15,9 +15,9 @@ from torch import Tensor
 from nascommon.export import graphs
 from nascommon.export.source import MODULE, WEIGHTS, write_source
 from nascommon.export.trained import TrainedNetwork, load_trained
-from nascommon.pipeline.paths import EVALUATE
+from nascommon.pipeline.measured import accuracy, in_words
 from nascommon.pipeline.predict import FOLDERS, Trainer
-from nascommon.runtime.artefacts import read_json, write_tensors, write_text
+from nascommon.runtime.artefacts import write_tensors, write_text
 from nascommon.runtime.progress import summary
 from nascommon.settings import UserError
 
@@ -52,13 +52,12 @@ def export(form: Format, folder: Path, stage: Trainer = "retrain") -> None:
             f"{files[0]}: a probability is {worst:.1e} from that of the network, more than {max(BOUND, rounding):.0e};"
             " do not use the file, and report this with data/retrain and the versions of torch and onnxruntime"
         )
-    measured = details["accuracy"]
     summary(
         f"{trained.name} as {form}",
         {
             "worst difference": f"{worst:.1e} of a probability, on {len(SHAPES)} batches of several sizes; float32"
             f" itself is off by {rounding:.1e}",
-            "accuracy": f"{measured['value']:.2%} on {measured['on']}" if measured else "not measured",
+            "accuracy": in_words(trained),
             "classes": ", ".join(trained.pictures.classes),
             "data": details["licence_of_data"],
         },
@@ -78,27 +77,6 @@ def difference(trained: TrainedNetwork, found: Found, shape: tuple[int, int, int
     pictures = torch.randint(256, (count, told.channels, *sides), generator=draws, dtype=torch.uint8)
     own, exact = trained.classifier(pictures), copy.deepcopy(trained.classifier).double()(pictures)
     return float((found(pictures) - own).abs().max()), float((own - exact).abs().max())
-
-
-def accuracy(trained: TrainedNetwork) -> dict[str, Any] | None:
-    """Return the accuracy on the test pictures if data/evaluate is of this training, else on held-out ones."""
-    measured = _tested(trained)
-    return trained.held_out_accuracy if measured is None else {"value": measured, "on": "test pictures"}
-
-
-def _tested(trained: TrainedNetwork) -> float | None:
-    """Return what ``evaluate`` measured of this training, which is known by its last loss."""
-    path = EVALUATE / "results.json"
-    if not path.is_file():
-        return None
-    results = read_json(path)
-    told = results["stages"].get(trained.stage, {})
-    if told.get("train_loss_0", told.get("train_loss")) != trained.record.metrics["train_loss"]:
-        return None
-    if trained.stage == "retrain":
-        return float(results["accuracies"][0]) if results["accuracies"] else None
-    error = results["metrics"]["transfer_error_percent"]
-    return None if error is None else 1 - error / 100
 
 
 def _write_onnx(trained: TrainedNetwork, details: dict[str, Any], folder: Path) -> list[Path]:

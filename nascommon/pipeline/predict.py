@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from nascommon.data.pictures import open_picture
 from nascommon.data.samples import pixels_of
 from nascommon.export.given import fault_of, pictures_in
 from nascommon.export.trained import TrainedNetwork, load_trained, resize_of
+from nascommon.pipeline.measured import in_words
 from nascommon.pipeline.paths import RETRAIN, TRANSFER
 from nascommon.runtime.hardware import resolve_device
 from nascommon.settings import UserError, one_line
@@ -48,7 +50,7 @@ class Answer:
 
 
 def predict(paths: Sequence[str | Path], top: int, stage: Trainer = "retrain") -> Iterator[Answer]:
-    """Yield the answer to every picture, in order; of a folder those in it and below.
+    """Say whose answers these are, and yield that to every picture, in order; of a folder those in it and below.
 
     Args:
         paths: picture files and folders.
@@ -65,6 +67,7 @@ def predict(paths: Sequence[str | Path], top: int, stage: Trainer = "retrain") -
         files = pictures_in(paths)
     except ValueError as error:
         raise UserError(*error.args) from error
+    print(f"by {trained.name}: {in_words(trained)}", file=sys.stderr)
     groups = (files[start : start + AT_A_TIME] for start in range(0, len(files), AT_A_TIME))
     return (answer for group in groups for answer in _answers(trained, group, top, device))
 

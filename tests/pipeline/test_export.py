@@ -16,7 +16,8 @@ from PIL import Image
 
 from nascommon.export.trained import TrainedNetwork
 from nascommon.pipeline import export as exporting
-from nascommon.pipeline.export import accuracy, export
+from nascommon.pipeline.export import export
+from nascommon.pipeline.measured import accuracy, in_words
 from nascommon.settings import UserError
 from nascommon.space.draws import random_genotype
 from nascommon.space.genotype import DARTS_KINDS, CellGenotype, Choice, Genotype
@@ -231,6 +232,7 @@ def test_the_accuracy_is_that_of_the_test_pictures_where_they_were_shown_this_tr
     tree = {"stages": {"retrain": {"train_loss_0": 0.5, "train_loss": 0.7}}, "accuracies": [0.6, 0.9], "metrics": {}}
     path.write_text(json.dumps(tree))
     assert accuracy(trained) == {"value": 0.6, "on": "test pictures"}
+    assert in_words(trained) == "60.00 % on test pictures (the first of 2 trainings, whose mean is 75.00 %)"
     path.write_text(json.dumps({**tree, "stages": {"retrain": {"train_loss": 0.7}}}))
     assert accuracy(trained) == {"value": 0.75, "on": "held-out training pictures"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_a_folder_is_walked_and_a_broken_picture_stops_nobody(finished: Project)
     assert "is not a readable picture" in lines[0]
     assert lines[3] == "absent.png: no such file"
     assert [line.count("%") for line in lines[1:3]] == [3, 3]
-    assert result.err == "error: 2 of the pictures could not be read; the others are answered above\n"
+    whose, error = result.err.splitlines()
+    assert re.fullmatch(r"by darts-digits-0: \d+\.\d\d % on test pictures", whose)
+    assert error == "error: 2 of the pictures could not be read; the others are answered above"
     told = json.loads(finished.command("predict", "photos", "--json", "--top", "1").out)
     assert [sorted(one) for one in told] == [["error", "picture"], ["answers", "picture"], ["answers", "picture"]]
     assert math.isclose(
