@@ -1,11 +1,12 @@
 """Inventory of pictures, a given genotype and a bank, by content: DVC sees no file outside of the project by itself.
 
-This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
+This runs at every ``dvc repro``, so it imports nothing that is slow to import. Complaints are left to ``prepare``, but
+for that of an unknown method.
 """
 
 from __future__ import annotations
 
-from nascommon.pipeline.inventory import write_inventory
+from nascommon.pipeline.inventory import refuse_unknown_method, write_inventory
 from stages.cli import PARAMS, ParamsFile, run_stage
 
 
@@ -18,6 +19,7 @@ def main(
     that discretize.genotype names, if any, and data/bank.json that of the bank that baseline.bank names.
     """
     write_inventory(params)
+    refuse_unknown_method(params)
 
 
 if __name__ == "__main__":

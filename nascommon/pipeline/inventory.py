@@ -1,6 +1,7 @@
 """Inventory of pictures, a given genotype and a bank, by content: DVC sees no file outside of the project by itself.
 
-This runs at every ``dvc repro``, so it imports nothing that is slow to import, and leaves complaints to ``prepare``.
+This runs at every ``dvc repro``, so it imports nothing that is slow to import. Complaints are left to ``prepare``, but
+for one: of a method that is not there DVC would say, in words of its own, that a file is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from nascommon.settings import UserError
 
 INVENTORY, GIVEN, BANK = Path("data/inventory.json"), Path("data/given.json"), Path("data/bank.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
+METHODS = Path(__file__).parents[1] / "methods"
 COUNTS = {"image_folder": is_picture, "imagenet": is_picture, "webdataset": is_shard}
 """Files that count, by source, where pictures may change; others come with a library or are guarded by checksums."""
 
@@ -36,6 +38,21 @@ def present(params: Path) -> str:
     tree = _read(params)
     count = cache(inventory)  # both sections may name one folder
     return json.dumps({key: _counted(tree, keys, count) for key, keys in SECTIONS.items()}, indent=2) + "\n"
+
+
+def refuse_unknown_method(params: Path) -> None:
+    """Say as every stage would what is wrong with ``search.method``.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    tree = _read(params)
+    search = tree.get("search") if isinstance(tree, dict) else None
+    name = search.get("method") if isinstance(search, dict) else None
+    if isinstance(name, str) and not (METHODS / f"{name}.py").is_file():
+        from nascommon.config import load_params  # slow to import
+
+        load_params(params)
 
 
 def given(params: Path) -> str:

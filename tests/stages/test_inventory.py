@@ -14,6 +14,7 @@ from PIL import Image
 
 from nascommon.pipeline.check import what_reruns
 from nascommon.pipeline.inventory import GIVEN, INVENTORY, present
+from nascommon.settings import UserError
 from stages.inventory import main
 
 
@@ -64,6 +65,15 @@ def test_settings_that_are_wrong_are_left_to_prepare(section: str) -> None:
 def test_a_params_file_that_is_no_yaml_is_left_to_prepare() -> None:
     Path("params.yaml").write_text("data: [", encoding="utf-8")
     assert json.loads(present(Path("params.yaml"))) == {"data": None, "transfer.data": None}
+
+
+def test_a_method_that_is_not_there_is_named_before_dvc_misses_its_file() -> None:
+    text = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("  method: da2s", "  method: dart"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"params\.yaml:\d+: search\.method: unknown method; did you mean 'darts'\?"):
+        main(Path("params.yaml"))
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    main(Path("params.yaml"))
 
 
 def test_it_starts_without_what_is_slow_to_import() -> None:
