@@ -49,7 +49,9 @@ def baseline(params: Params) -> None:
         told = {"architectures": str(architectures), "trainings": str(len(trained))} | (
             {"diverged, left out": str(len(diverged))} if diverged else {}
         )
-        summary("baseline: random architectures", told, [BASELINE])
+        if not results:
+            told = {"architectures": "none (baseline.architectures is 0); evaluate takes those of a bank that applies"}
+        summary("baseline: random architectures trained here", told, [BASELINE])
 
 
 def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 
 from nascommon.config import Params
 from nascommon.data.preparing import prepare as prepare_folder
@@ -31,7 +32,12 @@ def prepare(params: Params) -> None:
                 write_json(folder / name, {"skipped": "transfer.data is null"})
             continue
         try:
-            prepare_folder(data, params.seed, folder)
+            prepare_folder(data, params.seed, folder, partial(_report, key))
         except UserError as error:
             raise UserError(f"{params.file}: section {key}: {error}") from error
     write_seconds("prepare", time.perf_counter() - began)
+
+
+def _report(key: str, line: str) -> None:
+    """Print what is said of a set; ``data`` in it is the section that the set comes from."""
+    print(f"{key}{line[len('data') :]}" if line.startswith(("data:", "data.")) else line)
