@@ -53,7 +53,7 @@ def results(
             "kendall_tau": KENDALL, "baseline": {},
         },
         "provenance": {"commit": "abc", "hardware": "a computer", "torch": "2", "command": "python -m stages.evaluate",
-                       "seed": 0, "precision": "float32"},
+                       "method": "darts", "seed": 0, "precision": "float32"},
         **other,
     }  # fmt: skip
     plain: dict[str, Any] = json.loads(json.dumps(tree))

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nascommon.report.known_truth import Truth, known
+from nascommon.report.next_step import next_step
 from nascommon.report.page import accuracy, cells, cost, course, film, ranking, tables
 from nascommon.report.page.files import Files
 from nascommon.report.page.section import Section
@@ -47,7 +48,7 @@ def page(files: Files) -> str:
     )  # fmt: skip
     return environment.get_template("report.html").render(
         title=results["title"], outcome=outcome(results), badge=badge(results), figures=figures, told=told,
-        sections=sections, birth=results["provenance"], script_data=script_data,
+        sections=sections, birth=results["provenance"], step=next_step(results), script_data=script_data,
     )  # fmt: skip
 
 

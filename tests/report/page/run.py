@@ -18,7 +18,7 @@ GENOTYPE = PUBLISHED["DARTS_V2"]
 EDGES = [(source, node) for node in range(2, 6) for source in range(node)]
 PARTS = ("weights", "architecture", "test")
 WARNING = "2 of 8 edges are <b>skips</b>"
-BIRTH = {"command": "python -m stages.search", "commit": "abc", "seed": 0, "hardware": "a computer",
+BIRTH = {"command": "python -m stages.search", "method": "darts", "commit": "abc", "seed": 0, "hardware": "a computer",
          "precision": "float32", "torch": "2"}  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from nascommon.report.next_step import next_step
 from nascommon.report.page.files import Files
 from nascommon.report.page.page import page, script_data
 from nascommon.report.verdict import sentences
@@ -72,6 +73,13 @@ def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
     top = Page(page(files)).texts[""]
     assert all(sentence in top for sentence in told.values())
     assert top.index(told["verdict"]) < top.index(told["accuracy"]) < top.index(told["gap"])
+
+
+def test_what_to_try_next_stands_below_as_in_the_terminal(tmp_path: Path) -> None:
+    files = made_up(tmp_path)
+    step = next_step(files.json("data/evaluate/results.json"))
+    top = Page(page(files)).texts[""]
+    assert f"Try next: {step.command}, {step.why}" in top
 
 
 def test_the_way_of_the_supernet_begins_and_ends_where_the_headline_gap_does(tmp_path: Path) -> None:
