@@ -28,8 +28,8 @@ run: $(READY) ## run the main job (dvc repro) and print what came out
 	$(INSIDE) GAPLESS_CLOSING=later dvc repro
 	@$(INSIDE) python -m stages.summary
 
-compare: $(READY) ## experiments beside each other on a screen of 120 columns
-	$(INSIDE) dvc exp show --drop '.*' --keep '^(Experiment|Created|accuracy|gap|percentile|tau|seconds|seed|search.method)$$'
+compare: $(READY) ## runs with the settings of params.yaml beside each other, methods and seeds
+	@$(INSIDE) python -m stages.compare
 
 METHODS ?= da2s darts random
 SEEDS ?= 0 1 2

@@ -43,7 +43,7 @@ run_all() {
         restore
         run_one "$file-$row$seed" "$by" "$changes" "$@" </dev/null || failed="$failed $row"
     done
-    echo "Compare: dvc exp show --only-changed    make ui (MLflow)    python -m stages.gaps"
+    echo "Compare: dvc exp show --only-changed    make ui (MLflow)    make compare"
     if [ "$failed" ]; then
         echo "Failed:$failed" >&2
         exit 1

@@ -126,7 +126,7 @@ def test_a_file_says_how_many_runs_it_has_and_how_they_compare(file: str, folder
     assert f"# {len(ran.calls)} runs: on the default preset minutes each" in text
     assert {call.name.partition("-")[0] for call in ran.calls} == {file}
     assert "dvc exp show" in ran.out
-    assert "stages.gaps" in ran.out
+    assert "make compare" in ran.out
 
 
 @pytest.mark.parametrize("file", [*FILES, "run"])

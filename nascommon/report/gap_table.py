@@ -94,18 +94,20 @@ def gap_table(runs: Sequence[tuple[str, str, Figures]], kind: str) -> pd.DataFra
     """
     known = (gap for gap in TRUTH_COLUMNS if any(figures.get(gap.metric) is not None for _, _, figures in runs))
     gaps = (*gap_columns(kind), *known)
-    variants: dict[str, set[str]] = {}
-    for method, settings, _ in runs:
-        variants.setdefault(method, set()).add(settings)
     methods: dict[str, list[Figures]] = {}
-    for method, settings, figures in runs:
-        name = method if len(variants[method]) == 1 else f"{method} {settings}"
-        methods.setdefault(name, []).append(figures)
+    for name, run in zip(named_variants([run[:2] for run in runs]), runs, strict=True):
+        methods.setdefault(name, []).append(run[2])
     rows: list[dict[str, Any]] = [
         {"method": method, "runs": len(found), **{gap.column: cell(gap, found) for gap in gaps}}
         for method, found in sorted(methods.items())
     ]
     return pd.DataFrame(rows, columns=["method", "runs", *(gap.column for gap in gaps)])
+
+
+def named_variants(runs: Sequence[tuple[str, str]]) -> list[str]:
+    """Name runs by method, and by the hash of its settings, too, where a method ran with several: (method, hash)."""
+    several = {method for method, _ in runs if len({settings for other, settings in runs if other == method}) > 1}
+    return [f"{method} {settings}" if method in several else method for method, settings in runs]
 
 
 def cell(gap: Gap, runs: Sequence[Figures]) -> str:

@@ -30,17 +30,16 @@ def next_step(results: Results) -> NextStep:
     if results["given"] is not None:
         return _run("discretize.genotype=null", "what the search itself finds")
     if outcome(results) == "better":
-        method = results["provenance"]["method"]
-        return NextStep(f'make study METHODS="{method} random"', "one seed is one seed: three tell more")
+        return _study(results["provenance"]["method"], "random", "one seed is one seed: three tell more")
     return _other_method(results, results["provenance"]["method"])
 
 
 def _other_method(results: Results, method: str) -> NextStep:
     if method == "random":
-        return _run(f"search.method={SMALLEST_GAP}", "does learning find more than drawing?")
+        return _study(method, SMALLEST_GAP, "does learning find more than drawing? three seeds of each")
     if method != SMALLEST_GAP and searched(results) and results["stages"]["discretize"][f"{GAP}_low"] > WIDE:
-        return _run(f"search.method={SMALLEST_GAP}", "the method whose gap is narrowest")
-    return _run("search.method=random", f"does {method} find more than drawing?")
+        return _study(method, SMALLEST_GAP, "the method whose gap is narrowest, three seeds of each")
+    return _study(method, "random", f"does {method} find more than drawing? three seeds of each")
 
 
 def _too_few(results: Results) -> bool:
@@ -48,6 +47,10 @@ def _too_few(results: Results) -> bool:
     if outcome(results) == "none":
         return True
     return bool(results["comparisons"]) and bool(results["comparisons"][0]["smallest_p"] > LEVEL)
+
+
+def _study(method: str, other: str, why: str) -> NextStep:
+    return NextStep(f'make study METHODS="{method} {other}"', why)
 
 
 def _run(change: str, why: str) -> NextStep:

@@ -19,7 +19,7 @@ COMPARABILITY = (
 PUBLISHED = "`paper` are published figures of the same protocol on CIFAR-10, their sources in table.csv."
 NOT_PUBLISHED = "Published figures are left out: evaluate.published_protocol is false, so this is another protocol."
 GAPS = (
-    "This run alone, with 95 % intervals; `python -m stages.gaps` prints all tracked runs with equal settings but for "
+    "This run alone, with 95 % intervals; `make compare` prints all tracked runs with equal settings but for "
     "method and seed, where several seeds have mean ± standard deviation."
 )
 

@@ -31,6 +31,7 @@ STAGES = {
     "evaluate": ("data/evaluate", "test"),
     "inspect": ("GENOTYPE", "--channels", "--cells", "--stem", "--json", "--draw"),
     "check": ("--params", "--protocol"),
+    "compare": ("--params", "headline figures", "gaps"),
     "study": ("data/study/report.html", "--methods", "--seeds", "continues", "dvc queue stop --kill"),
     "predict": ("PICTURE", "--top", "--json", "--stage", "resized"),
     "export": ("--format", "onnx", "torch_export", "python", "--out", "--stage", "1e-4"),

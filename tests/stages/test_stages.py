@@ -269,9 +269,13 @@ def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finish
     with follow(finished.folder, "0c", stage="evaluate", method="da2s", tags=tags) as tracker:
         tracker.headline({"test_accuracy": 0.125, "discretization_gap": 0.5})
         assert tracker.active
+    with follow(finished.folder, "0d", stage="evaluate", tags={"protocol": "other", "settings": "abc123"}) as tracker:
+        tracker.headline({"test_accuracy": 0.5})
     assert written() == untracked
-    assert "| da2s " in finished.stage("gaps")
-    assert "python -m stages.gaps" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
+    table = finished.stage("compare")
+    assert re.search(r"\| da2s +\| +0 \| +12\.50 % \|", table)
+    assert "(1 with other settings is not shown)" in table
+    assert "make compare" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

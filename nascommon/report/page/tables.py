@@ -41,7 +41,7 @@ def gaps(files: Files) -> Section:
     kind = next(name for name in results["genotype"] if name not in {"schema", "skeleton"})
     row = table.astype(object).where(table.notna(), "not measured").iloc[0]
     rows = [(f"{name}: {meaning}", str(row[name])) for name, meaning in meanings(kind).items() if name in row]
-    text = ("With 95 % intervals where there are any. One run is one seed; python -m stages.gaps prints several.",)
+    text = ("With 95 % intervals where there are any. One run is one seed; make compare prints several.",)
     return replace(head, text=text, tables=(Table(("what", "here"), rows, numbers=frozenset({1})),))
 
 
