@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from nascommon.runtime.atomic import atomic
 from nascommon.settings import UserError
 
+_ESCAPED = "backslashreplace"
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` atomically."""
@@ -26,12 +29,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     r"""Write ``text`` atomically as UTF-8; a byte of a file's name that is none becomes ``\udce9``, as in JSON."""
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", _ESCAPED))
 
 
 def write_json(path: Path, tree: Any) -> None:
     """Write ``tree`` atomically as indented JSON; NaN and infinities are refused because JSON has none."""
-    write_text(path, json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    # A piece at a time: all together the numbers of a million pictures would take ten times what they say.
+    pieces = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False).iterencode(tree)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", errors=_ESCAPED, newline="") as file:
+        file.writelines(chain(pieces, "\n"))
 
 
 def read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -94,8 +95,11 @@ def test_text_and_json_are_utf8_with_unix_line_ends(tmp_path: Path) -> None:
 
 def test_json_comes_back_equal(tmp_path: Path) -> None:
     tree = {"name": "α", "numbers": [0.1, 1e-300, -7, 2**63], "none": None, "nested": {"yes": True}}
-    artefacts.write_json(tmp_path / "a.json", tree)
-    assert artefacts.read_json(tmp_path / "a.json") == tree
+    for content in (tree, [tree, []], "α\n", {}, None):
+        artefacts.write_json(tmp_path / "a.json", content)
+        assert artefacts.read_json(tmp_path / "a.json") == content
+        plain = json.dumps(content, indent=2, ensure_ascii=False)
+        assert (tmp_path / "a.json").read_text(encoding="utf-8") == f"{plain}\n"
 
 
 def test_json_keeps_names_of_files_that_are_no_text(tmp_path: Path) -> None:
