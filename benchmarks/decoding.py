@@ -33,6 +33,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
+from nascommon.data.listing import Names
 from nascommon.data.pictures import open_picture
 from nascommon.data.samples import Paths, pixels_of
 from nascommon.data.settings import Augment
@@ -118,7 +119,7 @@ def in_threads(work: Callable[[Path], object], paths: Sequence[Path], workers: i
 def in_loader(paths: Sequence[Path], workers: int) -> None:
     """Load the pictures as an epoch of training does, in so many processes."""
     root = Path(os.path.commonpath(paths))
-    samples = Paths(root, tuple(str(path.relative_to(root)) for path in paths), torch.zeros(len(paths)).long())
+    samples = Paths(root, Names(str(path.relative_to(root)) for path in paths), torch.zeros(len(paths)).long())
     view, chunks = training_pictures(SIDE, Augment(), "crop"), torch.split(torch.arange(len(paths)), BATCH)
     for _images, _labels in stream(samples, 3, view, chunks, 0, CPU, workers):
         pass

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -45,19 +46,21 @@ class Found:
     clean: Tensor
 
 
-def find_copies(digests: Sequence[bytes], labels: Tensor, trained: int, names: Sequence[str]) -> Found:
+def find_copies(digests: npt.NDArray[np.uint8], labels: Tensor, trained: int, names: Sequence[str]) -> Found:
     """Find equal pictures by their digests.
 
     Args:
-        digests: one of each picture, all of one length; the training pictures first.
+        digests: of each picture, bytes [N, D]; the training pictures first.
         labels: their labels, int64 [N].
         trained: how many of them are training pictures.
         names: what each picture is called.
     """
-    _, first_G, group_N = np.unique(np.array(digests), return_index=True, return_inverse=True)
+    words_N = np.ascontiguousarray(digests).view(f"S{digests.shape[1]}").ravel()
+    _, first_G, group_N = np.unique(words_N, return_index=True, return_inverse=True)
     in_train_G, in_test_G = (np.bincount(part, minlength=len(first_G)) > 0 for part in np.split(group_N, [trained]))
-    pairs = np.unique(np.stack([group_N, labels.numpy()]), axis=1)
-    torn_G, both_G = np.bincount(pairs[0]) > 1, in_train_G & in_test_G
+    classes = int(labels.max()) + 1
+    pairs = np.unique(group_N * classes + labels.numpy())
+    torn_G, both_G = np.bincount(pairs // classes) > 1, in_train_G & in_test_G
     rows = np.flatnonzero(both_G | torn_G)
     copies = Copies(
         in_test=int(both_G[group_N[trained:]].sum()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -36,10 +37,10 @@ def squared(image: Image.Image, fit: Fit) -> Image.Image:
     return image if fit == "crop" or image.width == image.height else _whole(image, max(image.size), fit)
 
 
-def cut_off(sides: Sequence[tuple[int, int]], fit: Fit, *, streamed: bool) -> list[float]:
-    """Share of each picture's area that no evaluation sees, from its shorter and longer side in pixels."""
+def cut_off(sides_N2: npt.NDArray[np.integer[Any]], fit: Fit, *, streamed: bool) -> npt.NDArray[np.float64]:
+    """Share of each picture's area that no evaluation sees [N], from its shorter and longer side in pixels [N, 2]."""
     margin = RESIZE_OVER_CROP if streamed else 1.0
-    return [1 - short / long / margin**2 if fit == "crop" else 0.0 for short, long in sides]
+    return 1 - sides_N2[:, 0] / sides_N2[:, 1] / margin**2 if fit == "crop" else np.zeros(len(sides_N2))
 
 
 def _central(image: Image.Image, size: int, short_side: int) -> Image.Image:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, takewhile
 from pathlib import Path
 
 import torch
 
 from nascommon.data.layout import Layout, find_layout
+from nascommon.data.listing import Names
 from nascommon.data.names import label
 from nascommon.data.pictures import SUFFIXES, some
 from nascommon.data.samples import Paths
@@ -25,7 +27,7 @@ class ClassFolders:
 
     root: Path
     folder: Path
-    names: dict[str, tuple[str, ...]]
+    names: dict[str, Names]
     others: tuple[str, ...]
 
 
@@ -61,14 +63,14 @@ def _without_validation(layout: Layout) -> str:
 
 def _scan(root: Path, part: str, test: str | None) -> ClassFolders:
     folder, inside = root / part, f"{part}/" if part else ""
-    names: dict[str, tuple[str, ...]] = {}
-    others = [name for name in files_below(folder) if "/" not in name]
+    names: dict[str, Names] = {}
+    others = list(takewhile(lambda name: "/" not in name, files_below(folder)))
     for name in folders_in(folder):
         if test is not None and folder / name == root / test:
             continue
         below = [f"{name}/{file}" for file in files_below(folder / name)]
-        pictures = tuple(inside + file for file in below if is_picture(file))
-        names[label(name)] = names.get(label(name), ()) + pictures
+        pictures = (inside + file for file in below if is_picture(file))
+        names[label(name)] = Names(chain(names.get(label(name), ()), pictures))
         others += [file for file in below if not is_picture(file)]
     return ClassFolders(root, folder, dict(sorted(names.items())), tuple(others))
 
@@ -110,9 +112,9 @@ def _paths(found: ClassFolders, classes: tuple[str, ...]) -> Paths:
             f"{found.folder}: class folders without pictures: {some(empty)}; fill, remove or leave them"
             f" out of data.classes (pictures end in {', '.join(sorted(SUFFIXES))})"
         )
-    names = tuple(name for name_of_class in classes for name in found.names[name_of_class])
-    labels = [index for index, name_of_class in enumerate(classes) for _ in found.names[name_of_class]]
-    return Paths(found.root, names, torch.tensor(labels, dtype=torch.int64))
+    files = [found.names[name] for name in classes]
+    counts_K = torch.tensor([len(names) for names in files])
+    return Paths(found.root, Names(chain(*files)), torch.arange(len(files)).repeat_interleave(counts_K))
 
 
 def _tell(found: ClassFolders, report: Callable[[str], None]) -> None:

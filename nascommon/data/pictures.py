@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,11 +54,10 @@ UPRIGHT = {
 }
 
 
-@dataclass(frozen=True, slots=True)  # there are as many as pictures, at the same time
+@dataclass(frozen=True)
 class Seen:
     """Facts about a picture, from its header alone or from all of it."""
 
-    name: str
     sides: tuple[int, int]
     """The shorter and the longer in pixels: which of them is the height, a header need not know (EXIF)."""
     gray: bool
@@ -76,21 +74,21 @@ class Decoded:
     image: Image.Image
     oddity: str
 
-    def seen(self, name: str) -> Seen:
+    def seen(self) -> Seen:
         """Return what is to be remembered of it."""
         digest = hashlib.blake2b(repr(self.image.size).encode(), digest_size=DIGEST_BYTES)
         digest.update(in_mode(self.image, "RGB").tobytes())
-        return Seen(name, _sides(self.image), self.image.mode == "L", self.oddity, digest.digest())
+        return Seen(_sides(self.image), self.image.mode == "L", self.oddity, digest.digest())
 
 
-def read_header(root: Path, name: str) -> Seen:
+def read_header(path: Path) -> Seen:
     """Read the header of one picture.
 
     Raises:
         UserError: the file is empty, no picture, 16-bit or animated.
     """
-    with _opened(root / name) as image:
-        return Seen(name, _sides(image), image.mode in GRAY_MODES, _oddity(image))
+    with _opened(path) as image:
+        return Seen(_sides(image), image.mode in GRAY_MODES, _oddity(image))
 
 
 def decode_picture(path: Path) -> Decoded:
@@ -125,12 +123,6 @@ def open_picture(path: Path, channels: int) -> Image.Image:
 def in_mode(image: Image.Image, mode: str) -> Image.Image:
     """The picture in another mode of Pillow's; not a copy where it has that mode."""
     return image if image.mode == mode else image.convert(mode)
-
-
-def conversions(pictures: Sequence[Seen]) -> str:
-    """One line that counts the pictures with an oddity, by oddity; empty when there is none."""
-    counts = Counter(picture.oddity for picture in pictures if picture.oddity)
-    return ", ".join(f"{count} x {oddity}" for oddity, count in sorted(counts.items()))
 
 
 def some(words: Sequence[str]) -> str:

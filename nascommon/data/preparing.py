@@ -30,8 +30,8 @@ ASKED = "settings.json"
 def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
     """Read, check, split and write the pictures; everything of an earlier preparation in ``destination`` is removed.
 
-    Writes manifest.json, split.json, settings.json, and the folders train and test with samples.safetensors (memory)
-    or with samples.json, a list of files.
+    Writes manifest.json, split.json, settings.json, and the folders train and test with samples.safetensors, pixels or
+    a list of files.
 
     Raises:
         UserError: pictures or settings that cannot be used; the message names the offenders.

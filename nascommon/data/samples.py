@@ -7,20 +7,24 @@ once for each kind beside each other: moments in ``normalisation``, ``store`` in
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
+from nascommon.data.listing import Names
 from nascommon.data.task import CLASSIFICATION, Task
 from nascommon.data.walk import is_folder
-from nascommon.runtime.artefacts import read_json, read_tensors, write_json, write_tensors
+from nascommon.runtime.artefacts import read_tensors, write_tensors
 from nascommon.runtime.records import remake_hint
 from nascommon.settings import UserError
 
@@ -137,10 +141,10 @@ class Paths(Samples):
 
     storage: ClassVar[Storage] = "files"
     root: Path
-    names: tuple[str, ...]
+    names: Names
     labels: Tensor
-    digests: tuple[bytes, ...] = ()
-    """Hash of the content of each file; only ``prepare`` knows them."""
+    digests: npt.NDArray[np.uint8] | None = None
+    """Hash of the content of each file, bytes [N, D]; only ``prepare`` knows them."""
     task: Task = CLASSIFICATION
 
     def relabelled(self, labels: Tensor) -> Self:
@@ -149,15 +153,15 @@ class Paths(Samples):
 
     def take(self, indices: Tensor) -> Self:
         """Return the samples at ``indices``, in their order."""
-        rows = indices.tolist()
-        digests = tuple(self.digests[row] for row in rows) if self.digests else ()
-        names = tuple(self.names[row] for row in rows)
+        names = Names(self.names[row] for row in indices.tolist())
+        digests = None if self.digests is None else self.digests[indices.numpy()]
         return replace(self, names=names, labels=self.labels[indices], digests=digests)
 
     def content(self) -> Iterator[bytes]:
         """Return what a content hash covers: content and label of every file, in their order, without names."""
+        assert self.digests is not None
         for digest, label in zip(self.digests, self.labels.tolist(), strict=True):
-            yield digest + repr(label).encode() + b"\n"
+            yield digest.tobytes() + repr(label).encode() + b"\n"
 
     def view(self, channels: int, side: int, fit: str) -> str:
         """Return channels, side in pixels and fit, which are applied when a file is decoded."""
@@ -169,31 +173,44 @@ class Paths(Samples):
         return True
 
     def write(self, folder: Path) -> None:
-        """Write ``samples.json``; the root relative to the folder where it lies in it."""
+        """Write ``samples.safetensors``; the root relative to the folder where it lies in it.
+
+        Names, and the root, are the bytes that they have on disk.
+        """
         inside = self.root.is_relative_to(folder)
         root = self.root.relative_to(folder) if inside else self.root
-        tree = {"root": root.as_posix(), "paths": self.names, "labels": self.labels.tolist()}
-        write_json(folder / "samples.json", tree)
+        tensors = {
+            "root": torch.frombuffer(bytearray(os.fsencode(root.as_posix())), dtype=torch.uint8),
+            "names": torch.frombuffer(self.names.block, dtype=torch.uint8),
+            "ends": torch.frombuffer(self.names.ends, dtype=torch.int64),
+            "labels": self.labels,
+        }
+        write_tensors(folder / "samples.safetensors", tensors)
 
     @staticmethod
     def read(folder: Path) -> Paths:
-        """Read ``samples.json``; see ``Samples.read``."""
-        path = folder / "samples.json"
-        match read_json(path):
-            # Not a record: names that are no UTF-8 are kept as they are on disk.
-            case {"root": str(root), "paths": list(paths), "labels": list(labels)} if (
-                len(paths) == len(labels) and all_are(str, paths) and all_are(int, labels)
+        """Read ``samples.safetensors``; see ``Samples.read``."""
+        path = folder / "samples.safetensors"
+        match read_tensors(path):
+            case {"root": root, "names": names, "ends": ends, "labels": labels} if (
+                [(tensor.dtype, tensor.dim()) for tensor in (root, names, ends, labels)] == LISTED
+                and len(ends) == len(labels) + 1
+                and (int(ends[0]), int(ends[-1]), bool((ends.diff() > 0).all())) == (0, len(names), True)
             ):
-                samples = Paths(folder / root, tuple(paths), whole_numbers(path, labels))
+                listed = Names.of(bytearray(names.numpy()), array("q", ends.numpy().tobytes()))
+                samples = Paths(folder / os.fsdecode(root.numpy().tobytes()), listed, labels)
             case _:
                 raise UserError(
-                    f"{path}: must hold root, paths and as many whole numbers as labels; {remake_hint(STAGE)}"
+                    f"{path}: must hold root and names uint8, where each name ends, and as many labels, both int64;"
+                    f" {remake_hint(STAGE)}"
                 )
         if not is_folder(samples.root):
             raise UserError(f"{path}: the pictures are no longer at {samples.root}; {remake_hint(STAGE)}")
         return samples
 
 
+LISTED = [(torch.uint8, 1), (torch.uint8, 1), (torch.int64, 1), (torch.int64, 1)]
+"""Kinds of the tensors that make a list of files."""
 KINDS: dict[Storage, type[Samples]] = {kind.storage: kind for kind in (Pixels, Paths)}
 """Kinds of samples by the name of their storage in the manifest."""
 

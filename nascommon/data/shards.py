@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 
 from nascommon.data.layout import TEST_ROLES, picture_root, role_of
+from nascommon.data.listing import Names
 from nascommon.data.members import SUFFIX, place
 from nascommon.data.names import label
 from nascommon.data.pictures import some
@@ -36,7 +38,7 @@ class Contents:
         pictureless: labels without a picture.
     """
 
-    pictures: list[str] = field(default_factory=list)
+    pictures: Names = field(default_factory=Names)
     labels: list[str] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
     pictureless: list[str] = field(default_factory=list)
@@ -111,7 +113,7 @@ def _add(found: Contents, root: Path, shard: str) -> None:
         elif name.endswith(LABEL):
             labels[key] = _label(root / shard, archive, member)
     paired = [key for key in pictures if key in labels]
-    found.pictures += [pictures[key] for key in paired]
+    found.pictures.extend(pictures[key] for key in paired)
     found.labels += [labels[key] for key in paired]
     found.unlabelled += [f"{shard}/{key}" for key in pictures if key not in labels]
     found.pictureless += [f"{shard}/{key}" for key in labels if key not in pictures]
@@ -146,7 +148,7 @@ def _label(shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> st
     )
     if not text:
         raise UserError(f"{shard}: {member.name} must hold one label, a number or a word ({member.size} bytes)")
-    return label(text)
+    return sys.intern(label(text))  # one text for all pictures of a class
 
 
 def _chosen(root: Path, found: Contents, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -178,4 +180,4 @@ def _paths(root: Path, found: Contents, classes: tuple[str, ...]) -> Paths:
     index = {name: number for number, name in enumerate(classes)}
     rows = [row for row, name in enumerate(found.labels) if name in index]
     labels = torch.tensor([index[found.labels[row]] for row in rows], dtype=torch.int64)
-    return Paths(root, tuple(found.pictures[row] for row in rows), labels)
+    return Paths(root, Names(found.pictures[row] for row in rows), labels)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,7 +19,9 @@ from torch import Tensor
 from nascommon.data.copies import Copies, complaints, find_copies
 from nascommon.data.fitting import cut_off, square_view
 from nascommon.data.inventory import file_digests
-from nascommon.data.pictures import COLOUR, DIGEST_BYTES, GRAY, MODES, Seen, conversions, decode_picture, in_mode
+from nascommon.data.listing import Names
+from nascommon.data.looks import Looks
+from nascommon.data.pictures import COLOUR, DIGEST_BYTES, GRAY, MODES, Seen, decode_picture, in_mode
 from nascommon.data.samples import Paths, Pixels, Samples, pixels_of
 from nascommon.data.settings import DataSettings
 from nascommon.data.verifying import decode_all, in_threads, read_headers
@@ -27,6 +32,7 @@ LARGEST_IN_MEMORY = 2_000_000_000
 """Bytes of uint8 pixels up to which an image folder is kept in memory."""
 
 Report = Callable[[str], None]
+Sides = npt.NDArray[np.integer[Any]]
 Set = TypeVar("Set", Pixels, Paths)
 
 
@@ -67,14 +73,14 @@ def _(
     train: Pixels, test: Pixels, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
 ) -> Stored:
     names = [str(number) for part in (train, test) for number in range(len(part))]
-    train, copies = _weeded(train, test, _digests(train) + _digests(test), names, settings, report)
+    train, copies = _weeded(train, test, np.concatenate([_digests(train), _digests(test)]), names, settings, report)
     channels = settings.channels or train.images.shape[1]
     train, test = (replace(part, images=_with_channels(part.images, channels)) for part in (train, test))
     if settings.storage == "files":
         assert settings.size is not None
         written = [_write_pictures(part, folder, name, classes) for name, part in (("train", train), ("test", test))]
         height, width = train.images.shape[2:]
-        _tell_cut([(min(height, width), max(height, width))], settings, report, streamed=True)
+        _tell_cut(np.array([sorted((height, width))]), settings, report, streamed=True)
         return Stored(written[0], written[1], channels, settings.size, settings.size, copies)
     if settings.size is not None:
         from torchvision.transforms.v2 import functional as vision
@@ -85,9 +91,11 @@ def _(
     return Stored(train, test, channels, height, width, copies)
 
 
-def _digests(part: Pixels) -> list[bytes]:
-    """A digest of each picture's pixels."""
-    return [hashlib.blake2b(picture.tobytes(), digest_size=DIGEST_BYTES).digest() for picture in part.images.numpy()]
+def _digests(part: Pixels) -> npt.NDArray[np.uint8]:
+    """A digest of each picture's pixels, bytes [N, D]."""
+    pictures = part.images.numpy()
+    digests = [hashlib.blake2b(picture.tobytes(), digest_size=DIGEST_BYTES).digest() for picture in pictures]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _with_channels(images_NCHW: Tensor, channels: int) -> Tensor:
@@ -111,7 +119,7 @@ def _write_pictures(part: Pixels, folder: Path, name: str, classes: tuple[str, .
         pixels = image_CHW.permute(1, 2, 0).squeeze(-1).numpy()
         with writing(file := folder / name / names[-1]):
             Image.fromarray(pixels).save(file)
-    return Paths(folder / name, tuple(names), part.labels, tuple(_digests(part)), part.task)
+    return Paths(folder / name, Names(names), part.labels, _digests(part), part.task)
 
 
 @store.register
@@ -119,50 +127,51 @@ def _(
     train: Paths, test: Paths, classes: tuple[str, ...], settings: DataSettings, folder: Path, report: Report
 ) -> Stored:
     del classes, folder  # files stay where they are
-    headers = read_headers(train.root, train.names + test.names)
-    if _belong_in_memory(headers, settings):
-        return _in_memory(train, test, _channels(headers, settings), settings, report)
+    names = Names(chain(train.names, test.names))
+    seen = read_headers(train.root, names)
+    if _belong_in_memory(seen, settings):
+        return _in_memory(train, test, names, _channels(seen, settings), settings, report)
     if settings.size is None:
         raise UserError(
             f"data.size: {train.root} is over 2 GB in memory, so its files are streamed and need one side in pixels,"
             " for example 224 (got null)"
         )
-    return _as_files(train, test, headers, settings, settings.size, report)
-
-
-def _in_memory(train: Paths, test: Paths, channels: int, settings: DataSettings, report: Report) -> Stored:
-    names = train.names + test.names
-    images, seen = _decoded(train.root, names, channels, settings)
-    _tell(seen, settings, report)
-    if settings.size is not None:
-        _tell_cut([picture.sides for picture in seen], settings, report, streamed=False)
-    parts = Pixels(images[: len(train)], train.labels, train.task), Pixels(images[len(train) :], test.labels, test.task)
-    kept, copies = _weeded(*parts, [picture.digest for picture in seen], names, settings, report)
-    return Stored(kept, parts[1], channels, images.shape[2], images.shape[3], copies)
-
-
-def _as_files(
-    train: Paths, test: Paths, headers: list[Seen], settings: DataSettings, size: int, report: Report
-) -> Stored:
-    root, names = train.root, train.names + test.names
     if settings.verify == "decode":
-        seen = decode_all(root, names)
-        digests = [picture.digest for picture in seen]
+        seen = decode_all(train.root, names)
     else:
         report(
             "data.verify: headers: not every picture was decoded: a file torn behind its header will stop training or"
             " evaluation, and only copies that are equal files are found"
         )
-        seen, digests = headers, file_digests(root, names)
+    return _as_files(train, test, names, seen, settings, settings.size, report)
+
+
+def _in_memory(
+    train: Paths, test: Paths, names: Names, channels: int, settings: DataSettings, report: Report
+) -> Stored:
+    images, seen = _decoded(train.root, names, channels, settings)
     _tell(seen, settings, report)
-    _tell_cut([picture.sides for picture in seen], settings, report, streamed=True)
-    train, copies = _weeded(train, test, digests, names, settings, report)
-    train, test = (replace(part, digests=tuple(file_digests(root, part.names))) for part in (train, test))
+    if settings.size is not None:
+        _tell_cut(seen.sides, settings, report, streamed=False)
+    parts = Pixels(images[: len(train)], train.labels, train.task), Pixels(images[len(train) :], test.labels, test.task)
+    kept, copies = _weeded(*parts, seen.digests, names, settings, report)
+    return Stored(kept, parts[1], channels, images.shape[2], images.shape[3], copies)
+
+
+def _as_files(
+    train: Paths, test: Paths, names: Names, seen: Looks, settings: DataSettings, size: int, report: Report
+) -> Stored:
+    _tell(seen, settings, report)
+    _tell_cut(seen.sides, settings, report, streamed=True)
+    files = file_digests(train.root, names)
+    train, test = replace(train, digests=files[: len(train)]), replace(test, digests=files[len(train) :])
+    pictures = seen.digests if settings.verify == "decode" else files
+    train, copies = _weeded(train, test, pictures, names, settings, report)
     return Stored(train, test, _channels(seen, settings), size, size, copies)
 
 
 def _weeded(
-    train: Set, test: Set, digests: Sequence[bytes], names: Sequence[str], settings: DataSettings, report: Report
+    train: Set, test: Set, digests: npt.NDArray[np.uint8], names: Sequence[str], settings: DataSettings, report: Report
 ) -> tuple[Set, Copies]:
     """The training pictures, without copies where ``settings.copies`` says so, and what was found."""
     found = find_copies(digests, torch.cat([train.labels, test.labels]), len(train), names)
@@ -174,7 +183,7 @@ def _weeded(
     return train, copies
 
 
-def _belong_in_memory(headers: Sequence[Seen], settings: DataSettings) -> bool:
+def _belong_in_memory(headers: Looks, settings: DataSettings) -> bool:
     if settings.storage != "auto":
         return settings.storage == "memory"
     if settings.source == "imagenet":
@@ -182,63 +191,67 @@ def _belong_in_memory(headers: Sequence[Seen], settings: DataSettings) -> bool:
     return _bytes(headers, _channels(headers, settings), settings.size) <= LARGEST_IN_MEMORY
 
 
-def _channels(pictures: Sequence[Seen], settings: DataSettings) -> int:
-    all_gray = settings.source != "imagenet" and all(picture.gray for picture in pictures)
+def _channels(pictures: Looks, settings: DataSettings) -> int:
+    all_gray = settings.source != "imagenet" and bool(pictures.gray.all())
     return settings.channels or (GRAY if all_gray else COLOUR)
 
 
-def _tell(pictures: Sequence[Seen], settings: DataSettings, report: Report) -> None:
+def _tell(pictures: Looks, settings: DataSettings, report: Report) -> None:
     """Say what was converted."""
-    gray = sum(picture.gray for picture in pictures)
+    gray = int(pictures.gray.sum())
     colour, channels = len(pictures) - gray, _channels(pictures, settings)
-    odd = conversions(pictures)
-    if odd:
-        report(f"data: converted to 8-bit gray or RGB: {odd}")
+    if pictures.oddities:
+        report(f"data: converted to 8-bit gray or RGB: {pictures.conversions}")
     if channels == COLOUR and gray:
         report(f"data: {gray} gray pictures are converted to 3 channels ({colour} are in colour)")
     if channels == GRAY and colour:
         report(f"data: {colour} colour pictures are converted to gray, as data.channels: 1 asks")
 
 
-def _tell_cut(sides: Sequence[tuple[int, int]], settings: DataSettings, report: Report, *, streamed: bool) -> None:
+def _tell_cut(sides_N2: Sides, settings: DataSettings, report: Report, *, streamed: bool) -> None:
     """Say how much of the pictures no evaluation sees."""
-    shares = cut_off(sides, settings.fit, streamed=streamed)
-    if max(shares) > 0:
-        mean, most = f"{sum(shares) / len(shares):.0%}", f"{max(shares):.0%}"
-        much = f"{mean} of every picture" if min(shares) == max(shares) else f"{mean} on average, at most {most}"
+    shares = cut_off(sides_N2, settings.fit, streamed=streamed)
+    if shares.max() > 0:
+        mean, most = f"{sum(map(float, shares)) / len(shares):.0%}", f"{shares.max():.0%}"
+        much = f"{mean} of every picture" if shares.min() == shares.max() else f"{mean} on average, at most {most}"
         where = " in evaluation" if streamed else ""
         report(f"data.fit: {settings.fit} cuts off {much}{where}; pad and stretch show all")
 
 
-def _bytes(headers: Sequence[Seen], channels: int, size: int | None) -> int:
+def _bytes(headers: Looks, channels: int, size: int | None) -> int:
     if size is not None:
         return len(headers) * channels * size * size
-    return channels * sum(short * long for short, long in (header.sides for header in headers))
+    return channels * int(headers.sides.prod(1, dtype=np.int64).sum())
 
 
-def _decoded(root: Path, names: tuple[str, ...], channels: int, settings: DataSettings) -> tuple[Tensor, list[Seen]]:
+def _decoded(root: Path, names: Names, channels: int, settings: DataSettings) -> tuple[Tensor, Looks]:
     """Pixels uint8 [N, C, H, W] of all files, and what else is to be known of them."""
 
-    def decode(name: str) -> tuple[Tensor, Seen]:
+    def decode(name: str) -> tuple[str, Tensor, Seen]:
         picture = decode_picture(root / name)
         image = in_mode(picture.image, MODES[channels])
         view = image if settings.size is None else square_view(image, settings.size, settings.fit)
-        return pixels_of(view), picture.seen(name)
+        return name, pixels_of(view), picture.seen()
 
-    images, seen = torch.empty(0), list[Seen]()
-    for image_CHW, known in in_threads(decode, names):
-        if not seen:
-            images = torch.empty(len(names), *image_CHW.shape, dtype=torch.uint8)
-        _same_size(images, image_CHW, seen, known)
-        images[len(seen)] = image_CHW
-        seen.append(known)
-    return images, seen
+    images, first = torch.empty(0), ""
+
+    def filled() -> Iterator[Seen]:
+        nonlocal images, first
+        for row, (name, image_CHW, seen) in enumerate(in_threads(decode, names)):
+            if row == 0:
+                images, first = torch.empty(len(names), *image_CHW.shape, dtype=torch.uint8), name
+            _same_size(images, image_CHW, first, name)
+            images[row] = image_CHW
+            yield seen
+
+    looks = Looks.at(filled(), len(names))
+    return images, looks
 
 
-def _same_size(images: Tensor, image: Tensor, seen: list[Seen], known: Seen) -> None:
+def _same_size(images: Tensor, image: Tensor, first: str, name: str) -> None:
     if images.shape[1:] != image.shape:
         (height, width), (other_height, other_width) = images.shape[2:], image.shape[1:]
         raise UserError(
-            f"data.size: pictures differ in size, {seen[0].name} is {height} x {width} and {known.name}"
+            f"data.size: pictures differ in size, {first} is {height} x {width} and {name}"
             f" is {other_height} x {other_width} (height x width); set the side in pixels they are resized to"
         )

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -71,9 +67,8 @@ def stream(
     Raises:
         UserError: a file cannot be decoded; the message names it.
     """
-    names = np.array([os.fsencode(name) for name in paths.names])
     loader = DataLoader(
-        _Pictures(paths.root, names, paths.labels, channels, view, seed),
+        _Pictures(paths, channels, view, seed),
         batch_sampler=[chunk.tolist() for chunk in chunks],
         collate_fn=_collate,
         num_workers=min(workers, cores(), len(chunks)),
@@ -147,19 +142,17 @@ def _collate(samples: list[_Sample | UserError]) -> tuple[Tensor, Tensor, Tensor
 class _Pictures(Dataset[_Sample | UserError]):
     """Names are one block of bytes: Python strings would be copied into every loader process as they are touched."""
 
-    root: Path
-    names: npt.NDArray[np.bytes_]
-    labels: Tensor
+    paths: Paths
     channels: int
     view: View
     seed: int
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.paths)
 
     def __getitem__(self, index: int) -> _Sample | UserError:
         try:
-            image = open_picture(self.root / os.fsdecode(self.names[index]), self.channels)
+            image = open_picture(self.paths.root / self.paths.names[index], self.channels)
         except UserError as error:
             # Returned, not raised: torch wraps what a loader process raises in its traceback and takes 10 s to stop.
             return UserError(str(error))
@@ -167,4 +160,4 @@ class _Pictures(Dataset[_Sample | UserError]):
             # Not torch.manual_seed: it would seed a GPU too, which fork_rng does not put back here.
             torch.default_generator.manual_seed(derive(self.seed, index))
             pixels, steps = self.view(image)
-        return pixels, steps, int(self.labels[index])
+        return pixels, steps, int(self.paths.labels[index])

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from nascommon.data.looks import Looks
 from nascommon.data.pictures import Seen, decode_picture, read_header, some
 from nascommon.runtime.executor import Piece, Tell, executor
 from nascommon.runtime.hardware import cores
@@ -22,31 +23,32 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def read_headers(root: Path, names: Sequence[str]) -> list[Seen]:
+def read_headers(root: Path, names: Sequence[str]) -> Looks:
     """Check the header of every picture, in threads.
 
     Raises:
         UserError: some cannot be used; up to five are named with the reason.
     """
-    return list(in_threads(lambda name: read_header(root, name), names))
+    return Looks.at(in_threads(lambda name: read_header(root / name), names), len(names))
 
 
-def decode_all(root: Path, names: Sequence[str]) -> list[Seen]:
+def decode_all(root: Path, names: Sequence[str]) -> Looks:
     """Decode every picture once, in processes where there are many; on a terminal a line says how far it is.
 
     Raises:
         UserError: some cannot be used; up to five are named with the reason.
     """
     pieces = [
-        Piece(f"{root / names[start]} and what follows", _look, (root, tuple(names[start : start + PIECE])))
+        Piece(f"{root / names[start]} and what follows", _look, (root, names[start : start + PIECE]))
         for start in range(0, len(names), PIECE)
     ]
     done = count(1)
     with progress("decoding every picture", 1, unit="pass") as shown:
-        looks = executor(min(cores(), len(pieces))).run(
+        found = executor(min(cores(), len(pieces))).run(
             pieces, on_result=lambda _index, _found: shown.batch(next(done), len(pieces))
         )
-    return list(_good([found for look in looks for found in look], len(names)))
+    _refuse([error for _, errors in found for error in errors], len(names))
+    return Looks.joined([looks for looks, _ in found])
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -62,16 +64,19 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Ite
             for start in range(0, len(items), CHUNK):
                 yield from pool.map(guarded, items[start : start + CHUNK])
 
-    yield from _good(results(), len(items))
+    errors: list[str] = []
+    yield from _good(results(), errors)
+    _refuse(errors, len(items))
 
 
-def _look(root: Path, names: tuple[str, ...], _tell: Tell) -> list[Seen | UserError]:
-    """Decode some pictures below ``root``; a piece of work."""
+def _look(root: Path, names: Sequence[str], _tell: Tell) -> tuple[Looks, list[str]]:
+    """Decode some pictures below ``root`` and return what is wrong beside what was seen; a piece of work."""
+    errors: list[str] = []
 
     def seen(name: str) -> Seen:
-        return decode_picture(root / name).seen(name)
+        return decode_picture(root / name).seen()
 
-    return list(map(_guarded(seen), names))
+    return Looks.at(_good(map(_guarded(seen), names), errors), len(names)), errors
 
 
 def _guarded(function: Callable[[Item], Result]) -> Callable[[Item], Result | UserError]:
@@ -84,13 +89,15 @@ def _guarded(function: Callable[[Item], Result]) -> Callable[[Item], Result | Us
     return guarded
 
 
-def _good(results: Iterable[Result | UserError], total: int) -> Iterator[Result]:
-    """Yield what went well, and at the end raise what did not."""
-    errors: list[str] = []
+def _good(results: Iterable[Result | UserError], errors: list[str]) -> Iterator[Result]:
+    """Yield what went well, and add to ``errors`` what did not."""
     for result in results:
         if isinstance(result, UserError):
             errors.append(str(result))
         else:
             yield result
+
+
+def _refuse(errors: Sequence[str], total: int) -> None:
     if errors:
         raise UserError(f"{len(errors)} of {total} pictures cannot be used: {some(errors)}")

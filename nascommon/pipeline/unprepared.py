@@ -98,7 +98,7 @@ def _shape_of_folder(settings: DataSettings) -> Shape:
     assert known is not None
     # Headers alone, and of one picture: reading them all takes as long as prepare itself, which will find what differs.
     source, train = known
-    first = read_header(train.root, train.names[0])
+    first = read_header(train.root / train.names[0])
     height, width = (settings.size, settings.size) if settings.size else first.sides
     channels = settings.channels or (1 if first.gray and settings.source != "imagenet" else 3)
     shape = Shape(len(train), channels, height, width, len(source.classes))

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -99,12 +100,40 @@ def test_digits_and_their_split_have_no_copies(make: Make) -> None:
 
 
 def test_the_list_is_capped_and_begins_with_the_first() -> None:
-    digests = [bytes([255 - number, 7] * 8) for number in range(30)]
+    digests = np.array([[255 - number, 7] * 8 for number in range(30)], np.uint8)
     labels = torch.zeros(60, dtype=torch.int64)
-    found = find_copies(digests + digests, labels, 30, [str(number) for number in range(60)])
+    found = find_copies(np.concatenate([digests, digests]), labels, 30, [str(number) for number in range(60)])
     assert len(found.copies.listed) == LISTED
     assert found.copies.listed[0] == ("train 0", "test 30")
     assert found.copies.in_test == 30
     assert len(found.clean) == 0
-    many = find_copies(digests[:1] * 60, labels, 30, [str(number) for number in range(60)])
+    many = find_copies(digests[:1].repeat(60, 0), labels, 30, [str(number) for number in range(60)])
     assert many.copies.listed == (tuple(f"train {number}" for number in range(5)),)
+
+
+def plainly(digests: list[bytes], labels: list[int], trained: int) -> tuple[int, int, list[list[int]], list[int]]:
+    """Test pictures that are in training, pictures with two labels, both by picture in order of the first, the rest."""
+    rows: dict[bytes, list[int]] = {}
+    for row, digest in enumerate(digests):
+        rows.setdefault(digest, []).append(row)
+    both = [group for group in rows.values() if group[0] < trained <= group[-1]]
+    torn = [group for group in rows.values() if len({labels[row] for row in group}) > 1]
+    listed = [group for group in rows.values() if group in both or group in torn]
+    clean = [row for row in range(trained) if not any(row in group for group in listed)]
+    tests = sum(row >= trained for group in both for row in group)
+    return tests, sum(map(len, torn)), listed, clean
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_copies_are_those_that_a_plain_search_finds(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    # Zeros at the end, which numpy does not count as letters of a word, tell pictures apart, too.
+    kinds = [bytes(draw.integers(0, 2, 16).tolist()) for _ in range(40)] + [bytes(16), bytes([*[0] * 15, 1])]
+    digests = [kinds[index] for index in draw.integers(0, len(kinds), 60)]
+    labels = draw.integers(0, 3, 60).tolist()
+    tests, torn, listed, clean = plainly(digests, labels, 40)
+    columns = np.frombuffer(b"".join(digests), np.uint8).reshape(60, 16)
+    found = find_copies(columns, torch.tensor(labels), 40, [str(number) for number in range(60)])
+    assert (found.copies.in_test, found.copies.two_labels, found.clean.tolist()) == (tests, torn, clean)
+    places = [tuple(f"{'train' if row < 40 else 'test'} {row}" for row in group[:5]) for group in listed]
+    assert found.copies.listed == tuple(places[:LISTED])

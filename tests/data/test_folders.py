@@ -139,7 +139,7 @@ def test_files_that_are_no_pictures_are_reported_in_one_line_and_hidden_ones_ign
 @pytest.mark.parametrize("test", ["val", "test"])
 def test_a_test_folder_of_its_own_is_used_as_it_is(folder: Path, make: Make, test: str) -> None:
     prepared = make(source="image_folder", path=str(divided(folder, test)), storage="files", size=8)
-    assert prepared.part("test").samples.names == (f"{test}/cat/05.png", f"{test}/dog/11.png")  # type: ignore[attr-defined]  # files
+    assert list(prepared.part("test").samples.names) == [f"{test}/cat/05.png", f"{test}/dog/11.png"]  # type: ignore[attr-defined]  # files
     assert len(prepared.part("train")) == 10
 
 

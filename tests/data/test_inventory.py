@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nascommon.data import inventory as module
-from nascommon.data.inventory import file_digests, inventory
+from nascommon.data.inventory import inventory
+from nascommon.data.pictures import DIGEST_BYTES
+from nascommon.data.walk import files_below
 from nascommon.settings import UserError
 
 Draw = Callable[..., None]
 NAMES = ["cat/00.png", "cat/01.png", "dog/06.png"]
+
+
+def file_digests(root: Path, names: list[str]) -> list[bytes]:
+    """The digests as objects."""
+    return [digest.tobytes() for digest in module.file_digests(root, names)]
 
 
 @pytest.fixture
@@ -84,7 +93,7 @@ def test_what_has_just_changed_is_not_trusted(folder: Path, read: list[str], mon
     assert len(read) == 6
 
 
-@pytest.mark.parametrize("notes", [b"garbage", b"1 2 3 zz cat/00.png\0", b"\0\0"])
+@pytest.mark.parametrize("notes", [b"garbage", b"1 2 3 zz cat/00.png\0", b"\0\0", b"x" * 560])
 def test_notes_that_cannot_be_read_are_made_anew(folder: Path, read: list[str], notes: bytes) -> None:
     first = file_digests(folder, NAMES)
     (file,) = (Path(os.environ["XDG_CACHE_HOME"]) / module.CACHE).iterdir()
@@ -152,3 +161,36 @@ def test_names_that_are_not_utf_8_are_names(folder: Path, read: list[str]) -> No
     assert file_digests(folder, [name]) == file_digests(folder, [name])
     assert len(read) == 1
     assert inventory(folder)[0] == 13
+
+
+def read_plainly(root: Path, names: list[str]) -> list[bytes]:
+    """What file_digests returns, without notes."""
+    contents = [(root / name).read_bytes() if (root / name).is_file() else b"" for name in names]
+    return [hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() for content in contents]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_to_the_files_their_digests_are_as_if_all_were_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: list[str], seed: int
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(module, "AHEAD", 5)
+    draw, names = random.Random(seed), sorted(files_below(folder))
+    for _ in range(25):
+        path = folder / draw.choice(names)
+        path.unlink(missing_ok=True)
+        if draw.random() < 0.7:
+            path.write_bytes(draw.randbytes(draw.randrange(30)))
+            os.utime(path, ns=(0, draw.choice([0, 10**18, -(10**18), 13 * 10**18])))  # 13: beyond what 64 bits hold
+        chosen = draw.sample(names, draw.randrange(len(names) + 1))
+        read.clear()
+        assert file_digests(folder, chosen) == read_plainly(folder, chosen)
+        once = len(read)
+        assert file_digests(folder, chosen) == read_plainly(folder, chosen)
+        future = [name for name in names if (folder / name).exists() and (folder / name).stat().st_mtime > 10**10]
+        assert set(read[once:]) <= {Path(name).name for name in future}  # never settled
+    present = sorted(files_below(folder))
+    plain = b"".join(
+        os.fsencode(name) + b"\0" + digest for name, digest in zip(present, read_plainly(folder, present), strict=True)
+    )
+    assert inventory(folder) == (len(present), hashlib.sha256(plain).hexdigest())

@@ -167,7 +167,7 @@ def test_a_palette_and_cmyk_become_their_colours(tmp_path: Path) -> None:
 def test_more_than_8_bits_are_refused(tmp_path: Path, mode: str, name: str) -> None:
     Image.new(mode, (2, 2)).save(tmp_path / name)
     with pytest.raises(UserError, match="more than 8 bits"):
-        read_header(tmp_path, name)
+        read_header(tmp_path / name)
 
 
 def test_16_bit_colour_which_pillow_would_shorten_is_refused(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_16_bit_colour_which_pillow_would_shorten_is_refused(tmp_path: Path) -> 
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     )
     with pytest.raises(UserError, match=r"deep\.png: has more than 8 bits"):
-        read_header(tmp_path, "deep.png")
+        read_header(tmp_path / "deep.png")
 
 
 @pytest.mark.parametrize(

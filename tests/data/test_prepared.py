@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import Image
 from nascommon.data.prepared import Prepared, open_prepared
 from nascommon.data.preparing import prepare
 from nascommon.data.settings import DataSettings
+from nascommon.runtime.artefacts import read_tensors, write_tensors
 from nascommon.settings import UserError
 from tests.spoilt import spoilt_trees
 
@@ -140,7 +141,7 @@ def test_written_pictures_travel_with_the_folder(make: Make) -> None:
     moved = prepared.folder.rename(prepared.folder.with_name("moved"))
     samples = open_prepared(moved).part("test").samples
     assert all((samples.root / name).is_file() for name in samples.names)  # type: ignore[attr-defined]  # files
-    assert json.loads((moved / "train" / "samples.json").read_text())["root"] == "."
+    assert bytes(read_tensors(moved / "train" / "samples.safetensors")["root"].tolist()) == b"."
 
 
 def test_preparing_again_leaves_nothing_of_the_other_storage(tmp_path: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_torn_or_foreign_folder_is_refused(make: Make, break_it: Callable[[Pat
         open_prepared(folder).part("weights")
 
 
-@pytest.mark.parametrize("file", ["manifest.json", "split.json", "train/samples.json"])
+@pytest.mark.parametrize("file", ["manifest.json", "split.json"])
 def test_whatever_value_is_changed_by_hand_it_is_read_or_refused_on_one_line(
     make: Make, folder: Path, file: str
 ) -> None:
@@ -204,6 +205,46 @@ def test_whatever_value_is_changed_by_hand_it_is_read_or_refused_on_one_line(
     assert len(refused) > 20
     assert [text for text in refused if "\n" in text or len(text) > 500] == []
     assert [text for text in refused if "`dvc repro prepare` makes it anew" not in text] == []
+
+
+def spoilt_lists(tensors: dict[str, torch.Tensor]) -> Iterator[dict[str, torch.Tensor]]:
+    for name, tensor in tensors.items():
+        yield {key: tensors[key] for key in tensors if key != name}
+        for other in (
+            tensor[:-1],
+            tensor[None],
+            tensor.float(),
+            tensor.flip(0),
+            tensor[:0],
+            torch.full_like(tensor, 65),
+        ):
+            yield {**tensors, name: other}
+    yield {**tensors, "ends": tensors["ends"].neg()}
+    yield {**tensors, "labels": tensors["labels"] + 9}
+
+
+def test_whatever_is_changed_in_the_list_of_files_it_is_read_or_refused_on_one_line(make: Make, folder: Path) -> None:
+    prepared = make(source="image_folder", path=str(folder), storage="files", size=8)
+    path, refused = prepared.folder / "train/samples.safetensors", []
+    tensors = read_tensors(path)
+    for spoilt in spoilt_lists(tensors):
+        write_tensors(path, spoilt)
+        try:
+            prepared.part("train")
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert [text for text in refused if "\n" in text or len(text) > 500] == []
+    assert [text for text in refused if "`dvc repro prepare` makes it anew" not in text] == []
+
+
+def test_a_list_of_files_that_was_written_as_json_is_refused(make: Make, folder: Path) -> None:
+    prepared = make(source="image_folder", path=str(folder), storage="files", size=8)
+    list_of_files = prepared.folder / "train/samples.safetensors"
+    list_of_files.unlink()
+    list_of_files.with_suffix(".json").write_text('{"root": ".", "paths": [], "labels": []}')
+    with pytest.raises(UserError, match=r"train/samples\.safetensors: no such file; run `dvc repro`"):
+        prepared.part("train")
 
 
 def test_pictures_that_moved_away_are_missed_by_name(make: Make, folder: Path) -> None:

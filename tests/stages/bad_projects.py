@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from nascommon.runtime.artefacts import read_tensors, write_tensors
 from tests.stages.project import Project
 
 Spoil = Callable[[Project], None]
@@ -137,8 +138,8 @@ def foreign_weights(project: Project) -> None:
 
 def lose_pictures(project: Project) -> None:
     folder = project.folder / "data/prepared/transfer/train"
-    tree = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
-    (folder / "samples.json").write_text(json.dumps({**tree, "root": "gone"}), encoding="utf-8")
+    gone = torch.tensor(list(b"gone"), dtype=torch.uint8)
+    write_tensors(folder / "samples.safetensors", {**read_tensors(folder / "samples.safetensors"), "root": gone})
 
 
 TRAIN, TEST = (f"data/prepared/target/{name}/samples.safetensors" for name in ("train", "test"))
@@ -197,8 +198,8 @@ REFUSALS = (
     Refusal("split without a half", "prepared", edit_json(SPLIT, "architecture", to=[]), "search", rf"{SPLIT}: architecture does not fit"),
     Refusal("split beyond the images", "prepared", edit_json(SPLIT, "weights", to=[100000]), "search", rf"{SPLIT}: weights does not fit"),
     Refusal("split that is a list", "prepared", overwrite(SPLIT, b"[]"), "search", rf"{SPLIT}: weights must be a list of different whole numbers"),
-    Refusal("list of files torn", "searched", tear("data/prepared/transfer/train/samples.json"), "transfer", r"train/samples\.json: not a JSON file"),
-    Refusal("pictures gone", "searched", lose_pictures, "transfer", r"samples\.json: the pictures are no longer at .*gone"),
+    Refusal("list of files torn", "searched", tear("data/prepared/transfer/train/samples.safetensors"), "transfer", r"train/samples\.safetensors: not a whole safetensors"),
+    Refusal("pictures gone", "searched", lose_pictures, "transfer", r"samples\.safetensors: the pictures are no longer at .*gone"),
     Refusal("test images torn", "finished", tear(TEST), "evaluate", rf"{TEST}: not a whole safetensors file"),
     # what a search left
     Refusal("nothing searched", "prepared", lambda project: None, "discretize", r"data/search: no such file"),
