@@ -7,6 +7,7 @@ from typing import Literal
 
 from nascommon.method import REGISTRY
 from nascommon.pipeline.protocol_evidence import Evidence
+from nascommon.report.next_step import RANDOM, study_of
 from nascommon.runtime.progress import duration
 from nascommon.settings import leaves
 from nascommon.statistics.null import FEWEST_TO_SHOW, LEVEL
@@ -16,7 +17,6 @@ from nascommon.truth.table import find_table
 Verdict = Literal["kept", "broken", "not applicable"]
 Answer = tuple[Verdict, str, str]
 """Verdict, what it was judged by, and what to do where the rule is broken."""
-RANDOM = "random"
 TRICKS = ("training.cutout", "training.drop_path", "training.label_smoothing", "network.auxiliary")
 """Keys of ``retrain`` that raise every architecture's accuracy alike; 0 or false leaves them out."""
 AGAIN = "run `dvc repro`"
@@ -72,7 +72,7 @@ def same_benchmark(evidence: Evidence) -> Answer:
     if left := sorted(elsewhere - here):
         return broken(
             f"ran with other settings than params.yaml, method and seed apart: {some(left)}",
-            f'make study METHODS="{" ".join(sorted(elsewhere))}"',
+            study_of(elsewhere),
         )
     return kept(f"{some(sorted(here))}: settings differ in nothing but method and seed")
 
@@ -82,12 +82,20 @@ def confounders(evidence: Evidence) -> Answer:
     if len(evidence.alike) < 2:  # noqa: PLR2004
         return does_not_apply(f"{evidence.whose_runs}: nothing else to compare with these settings")
     found = {
-        name: sorted({run.tags.get(name, "not recorded") for run in evidence.alike})
-        for name in ("hardware", "torch", "git")
+        name: sorted({run.tags.get(name, "not recorded") for run in evidence.alike}) for name in ("hardware", "torch")
     }
-    if differing := [f"{name}: {some(values)}" for name, values in found.items() if len(values) > 1]:
-        return broken("; ".join(differing), "run the study again on one machine, from one commit")
-    return kept(f"{len(evidence.alike)} runs, {', '.join(values[0] for values in found.values())}")
+    commits = sorted({run.tags.get("git", "not recorded") for run in evidence.alike})
+    # By content where a run noted that: params.yaml and dvc.lock make a commit another, or dirty, and no code.
+    codes = {run.tags.get("code") or run.tags.get("git", "not recorded") for run in evidence.alike}
+    differing = [f"{name}: {some(values)}" for name, values in found.items() if len(values) > 1]
+    if len(codes) > 1:
+        differing.append(f"{len(codes)} different codes: commit {some(commits)}")
+    if differing:
+        return broken(
+            "; ".join(differing), f"on one machine, from one commit: {study_of(run.method for run in evidence.alike)}"
+        )
+    same = ", ".join(values[0] for values in found.values())
+    return kept(f"{len(evidence.alike)} runs, {same}, the same code (commit {some(commits)})")
 
 
 def ablations(evidence: Evidence) -> Answer:
@@ -132,7 +140,8 @@ def random_search(evidence: Evidence) -> Answer:
     if runs := [run for run in evidence.alike if run.method == RANDOM]:
         return kept(f"seeds {some(sorted(run.seed for run in runs))} of random search with the same settings")
     return broken(
-        f"{evidence.whose_runs}: no random search with these settings", f'make study METHODS="{method} random"'
+        f"{evidence.whose_runs}: no random search with these settings",
+        study_of([method, *(run.method for run in evidence.alike)]),
     )
 
 
@@ -140,7 +149,8 @@ def several_runs(evidence: Evidence) -> Answer:
     """Judge whether the search was repeated with other seeds."""
     seeds = evidence.seeds
     if len(seeds) < 2:  # noqa: PLR2004
-        advice = f'make study METHODS="{evidence.params.search.method} random" SEEDS="0 1 2"'
+        methods = [evidence.params.search.method, *(run.method for run in evidence.alike)]
+        advice = f'{study_of(methods)} SEEDS="0 1 2"'
         return broken(f"{evidence.whose_runs}: {len(seeds)} seed with these settings", advice)
     few = f"; {FEWEST_PAIRS} are needed to show a difference in pairs" if len(seeds) < FEWEST_PAIRS else ""
     return kept(f"seeds {some(seeds)} are tracked{few}")
@@ -253,7 +263,9 @@ def hidden_components(evidence: Evidence) -> Answer:
             f"the gap of {missing} is not measured",
             "kendall_tau: truth: retrain, a deep_network, and enough architectures to rank, as 10",
         )
-    return kept(", ".join(f"Kendall tau of {name} {value:.2f}" for name, value in there.items()))
+    ranked = evidence.measured("kendall_tau", "n") or 0
+    taus = ", ".join(f"Kendall tau of {name} {value:.2f}" for name, value in there.items())
+    return kept(f"{taus}, of {ranked:.0f} architectures")
 
 
 def reproducible(evidence: Evidence) -> Answer:

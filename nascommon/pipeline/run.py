@@ -20,7 +20,7 @@ from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import digest, write_json
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.graph import code_version, dependencies, input_hashes
+from nascommon.runtime.graph import code_of_all, code_version, dependencies, input_hashes
 from nascommon.runtime.hardware import cores, describe, resolve_device, resolve_precision, tune
 from nascommon.runtime.home import home
 from nascommon.runtime.joining import on_this_machine
@@ -139,6 +139,7 @@ def tracked_run(stage: str, params: Params, device: torch.device, fingerprint: s
             "settings": method_hash(params),
             "hardware": describe(device),
             "torch": torch.__version__,
+            "code": code_of_all(),
         },
         checkout=ROOT,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nascommon.report.verdict import GAP, Results, outcome, searched
 from nascommon.statistics.null import FEWEST_TO_SHOW, LEVEL
 
+RANDOM = "random"
 SMALLEST_GAP = "da2s"
 """Method whose supernet loses least by being cut (results/README.md)."""
 WIDE = 0.02
@@ -30,16 +32,22 @@ def next_step(results: Results) -> NextStep:
     if results["given"] is not None:
         return _run("discretize.genotype=null", "what the search itself finds")
     if outcome(results) == "better":
-        return _study(results["provenance"]["method"], "random", "one seed is one seed: three tell more")
+        return NextStep(study_of([results["provenance"]["method"]]), "one seed is one seed: three tell more")
     return _other_method(results, results["provenance"]["method"])
 
 
+def study_of(methods: Iterable[str]) -> str:
+    """Return the command that holds methods against random search; of no other than that, the default."""
+    searched_by = sorted(set(methods) - {RANDOM}) or [SMALLEST_GAP]
+    return f'make study METHODS="{" ".join([*searched_by, RANDOM])}"'
+
+
 def _other_method(results: Results, method: str) -> NextStep:
-    if method == "random":
+    if method == RANDOM:
         return _study(method, SMALLEST_GAP, "does learning find more than drawing? three seeds of each")
     if method != SMALLEST_GAP and searched(results) and results["stages"]["discretize"][f"{GAP}_low"] > WIDE:
         return _study(method, SMALLEST_GAP, "the method whose gap is narrowest, three seeds of each")
-    return _study(method, "random", f"does {method} find more than drawing? three seeds of each")
+    return _study(method, RANDOM, f"does {method} find more than drawing? three seeds of each")
 
 
 def _too_few(results: Results) -> bool:

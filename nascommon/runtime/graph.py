@@ -64,8 +64,22 @@ def code_version(stage: str, method: str, root: Path = CODE) -> str:
         method: the selected search method.
         root: the folder that holds the code.
     """
+    return _content_of((root / path for path in dependencies(stage, method, root).code), root)
+
+
+@functools.cache
+def code_of_all(root: Path = CODE) -> str:
+    """Return a hash of the code of all stages and methods, whichever commit holds it, if any does.
+
+    Args:
+        root: the folder that holds the code.
+    """
+    return _content_of((root / path for path in (*PACKAGES, "dvc.yaml")), root)
+
+
+def _content_of(paths: Iterator[Path], root: Path) -> str:
     content = hashlib.sha256()
-    for file in sorted(_files(root / path for path in dependencies(stage, method, root).code)):
+    for file in sorted(_files(paths)):
         # The name counts as well as the content: code that moves from one file to another is other code.
         content.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return content.hexdigest()[:16]

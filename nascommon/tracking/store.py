@@ -36,7 +36,7 @@ One parent run is one pipeline (a method, a seed, a data set, one set of setting
 - **Compare curves**: filter `tags.stage = "search"` (or `"retrain"`, `"transfer"`) and open the charts; the step is
   the epoch. Charts are grouped: accuracy, gap, tau, loss, time, size.
 - **Tags that filter**: `stage`, `method`, `seed`, `data`, `pipeline`, `cached` (figures of a stage that another
-  pipeline ran), `git` (`-dirty`: code or settings that no commit holds).
+  pipeline ran), `git` (`-dirty`: code or settings that no commit holds), `code` (hash of the code alone).
 - **Drawings, genotype, plots** of a stage are artefacts of its run; the retrained network is in the tab Models.
 """
 # "Custom model development" in the UI, which then opens on runs and charts instead of traces.

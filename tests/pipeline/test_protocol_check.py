@@ -142,6 +142,38 @@ def test_what_cannot_be_judged_does_not_apply() -> None:
     assert verdict(plain, "tricks")[0] == "not applicable"
 
 
+def test_params_that_an_experiment_has_rewritten_are_no_other_code() -> None:
+    """`make run` on a clean commit, then `dvc exp run -S search.method=random`: by git the second is dirty."""
+    first, second = ({"hardware": "a CPU", "torch": "2", "git": git, "code": "f00d"} for git in ("13c1", "13c1-dirty"))
+    random = PARAMS.changed({"search.method": "random"})
+    pair = [run_of(PARAMS, tags=first), run_of(random, tags=second)]
+    judged, evidence, _ = verdict(replace(G, runs=pair), "2020, 11")
+    assert (judged, evidence) == ("kept", "2 runs, a CPU, 2, the same code (commit 13c1, 13c1-dirty)")
+    edited = [pair[0], run_of(random, tags={**second, "code": "beef"})]
+    judged, evidence, advice = verdict(replace(G, runs=edited), "2020, 11")
+    assert (judged, evidence) == ("broken", "2 different codes: commit 13c1, 13c1-dirty")
+    assert advice == 'on one machine, from one commit: make study METHODS="darts random"'
+    old = [run_of(PARAMS, tags={**first, "code": ""}), run_of(random, tags={**second, "code": ""})]
+    assert verdict(replace(G, runs=old), "2020, 11")[0] == "broken", "what noted no code is known by its commit alone"
+
+
+@pytest.mark.parametrize(
+    ("method", "tracked", "named"),
+    [
+        ("darts", [], "darts random"),
+        ("darts", ["gdas", "random"], "darts gdas random"),
+        ("random", [], "da2s random"),
+        ("random", ["random", "darts"], "darts random"),
+    ],
+)
+def test_the_study_that_is_advised_is_of_what_is_tracked_and_random_search(
+    method: str, tracked: list[str], named: str
+) -> None:
+    runs = [run_of(PARAMS.changed({"search.method": other})) for other in tracked]
+    lonely = replace(G, params=PARAMS.changed({"search.method": method}), runs=runs)
+    assert verdict(lonely, "2020, 9")[2] == f'make study METHODS="{named}" SEEDS="0 1 2"'
+
+
 def test_papers_settings_need_no_tuning() -> None:
     usual = {**GIVEN, "methods": {"darts": {}}}
     params = PARAMS.model_copy(update={"methods": type(PARAMS.methods).model_validate(usual["methods"])})

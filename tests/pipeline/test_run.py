@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import torch
+
 from nascommon.config import load_params
-from nascommon.pipeline.run import stage_run
-from tests.stages.project import Project
+from nascommon.pipeline.run import stage_run, tracked_run
+from nascommon.runtime.graph import code_of_all
+from tests.stages.project import SMOKE, Project
 
 
 def fingerprint(project: Project, **changes: str) -> str:
@@ -18,6 +21,15 @@ def fingerprint(project: Project, **changes: str) -> str:
         stage_run("search", load_params(Path("params.yaml"))) as run,
     ):
         return run.checkpoints.fingerprint
+
+
+def test_a_tracked_run_names_its_code_by_content_whatever_its_settings() -> None:
+    params = load_params(SMOKE)
+    tags = [
+        tracked_run("evaluate", settings, torch.device("cpu"), "f00d").tags
+        for settings in (params, params.changed({"search.method": "random"}))
+    ]
+    assert [tag["code"] for tag in tags] == [code_of_all()] * 2
 
 
 def test_work_belongs_to_the_precision_that_it_is_computed_in_whatever_the_setting_says(prepared: Project) -> None:

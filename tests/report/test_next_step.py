@@ -49,6 +49,7 @@ def test_the_command_follows_from_the_result_and_can_be_run(found: dict[str, Any
         (run("da2s"), "da2s random"),
         (run("random", accuracies=(0.8,)), "random da2s"),
         (run(accuracies=(0.96,)), "darts random"),  # better than random
+        (run("random", accuracies=(0.96,)), "da2s random"),
     ],
 )
 def test_another_method_is_held_against_this_one_over_seeds(found: dict[str, Any], methods: str) -> None:

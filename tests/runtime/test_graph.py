@@ -8,7 +8,7 @@ import pytest
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.method import REGISTRY
-from nascommon.runtime.graph import CODE, code_version, dependencies, input_hashes
+from nascommon.runtime.graph import CODE, code_of_all, code_version, dependencies, input_hashes
 from nascommon.settings import UserError
 
 GRAPH = """
@@ -50,6 +50,25 @@ def test_only_code_that_a_stage_depends_on_changes_its_version(
     (code / changed).write_text("# changed\n")
     after = [code_version(stage, "darts", code) for stage in ("search", "retrain")]
     assert [one != other for one, other in zip(before, after, strict=True)] == [searches, retrains]
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_code"),
+    [
+        ("nascommon/methods/gdas.py", True),
+        ("nascommon/report.py", True),
+        ("dvc.yaml", True),
+        ("params.yaml", False),
+        ("dvc.lock", False),
+        ("nascommon/__pycache__/report.pyc", False),
+    ],
+)
+def test_settings_and_what_dvc_writes_are_not_the_code_of_all(code: Path, changed: str, is_code: bool) -> None:
+    before = code_of_all(code)
+    code_of_all.cache_clear()
+    (code / changed).parent.mkdir(exist_ok=True)
+    (code / changed).write_text("# changed\n")
+    assert (code_of_all(code) != before) == is_code
 
 
 def test_without_a_graph_a_stage_says_so(code: Path) -> None:
