@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from nascommon.report.known_truth import Truth, known
 from nascommon.report.next_step import next_step
 from nascommon.report.page import accuracy, cells, cost, course, film, ranking, tables
 from nascommon.report.page.files import Files
+from nascommon.report.page.rendering import render
 from nascommon.report.page.section import Section
 from nascommon.report.verdict import badge, headline, outcome, sentences
 from nascommon.runtime.progress import duration, percent, points, share_worse
@@ -42,13 +39,9 @@ def page(files: Files) -> str:
         ("Kendall tau", _written(head.tau, "{:.2f}".format), "of search score and truth"),
         ("cost", duration(head.seconds), "search, selection, retraining"),
     ]
-    environment = Environment(
-        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html").render(
-        title=results["title"], outcome=outcome(results), badge=badge(results), figures=figures, told=told,
-        sections=sections, birth=results["provenance"], step=next_step(results), script_data=script_data,
+    return render(
+        kind="report of one run", title=results["title"], outcome=outcome(results), badge=badge(results),
+        figures=figures, told=told, sections=sections, birth=results["provenance"], step=next_step(results),
     )  # fmt: skip
 
 
@@ -58,13 +51,3 @@ def _written(value: float | None, write: Callable[[float], str]) -> str:
 
 def _of_whom(truth: Truth | None) -> str:
     return "of random architectures" if known(truth) is None else "of all architectures"
-
-
-def script_data(tree: object) -> Markup:
-    """Return JSON that no text in it can end early: HTML looks for ``</script`` in it before anything else does.
-
-    NaN and infinities, which Python writes and no browser reads, become null.
-    """
-    finite = json.loads(json.dumps(tree), parse_constant=lambda _: None)
-    text = json.dumps(finite, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 -- see above

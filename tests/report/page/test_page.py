@@ -15,7 +15,8 @@ import pytest
 
 from nascommon.report.next_step import next_step
 from nascommon.report.page.files import Files
-from nascommon.report.page.page import page, script_data
+from nascommon.report.page.page import page
+from nascommon.report.page.rendering import script_data
 from nascommon.report.verdict import sentences
 from tests.report.page.run import BIRTH, EDGES, GENOTYPE, made_up, write
 from tests.report.results import results
@@ -65,6 +66,16 @@ def test_rules_that_are_broken_come_first(tmp_path: Path) -> None:
     text = Page(page(Files(tmp_path))).texts["protocol"]
     assert "1 broken, 2 kept, 1 not applicable" in text
     assert text.index("rule broken") < text.index("rule kept") < text.index("rule not applicable")
+
+
+def test_an_option_that_is_named_anywhere_on_the_page_never_breaks_at_its_hyphens(tmp_path: Path) -> None:
+    made_up(tmp_path)
+    rule = {"rule": "Seeds", "source": "a paper", "verdict": "broken", "evidence": "--table", "advice": "try --params"}
+    write(tmp_path, "data/evaluate/protocol.json", [rule])
+    html = page(Files(tmp_path))
+    for option in ("--protocol", "--table", "--params"):
+        assert html.count(option) == html.count(f'<span class="whole">{option}</span>') > 0
+    assert ".whole { white-space: nowrap; }" in html
 
 
 def test_the_verdict_comes_first_with_its_sentences(tmp_path: Path) -> None:
