@@ -22,6 +22,11 @@ WIDTH: Final = 100
 _REFRESH_SECONDS: Final = 0.2
 _RECENT: Final = 5
 """Epochs whose mean time gives the ETA: phases differ in cost, so old epochs say little."""
+Each = Callable[[Sequence[float]], Sequence[float]]
+"""From the seconds of the last epochs to those of a next one, one value or the least and the most."""
+_MINUTE: Final = 60.0
+_RARER: Final = 0.1
+"""A file is told of a long unit every minute, and after hours when so large a part of its time has passed again."""
 
 
 class Lines:
@@ -44,25 +49,31 @@ class Lines:
         for line in textwrap.wrap(_printable(text), WIDTH, subsequent_indent="  "):
             self.print(line)
 
-    def show(self, words: Callable[[float], Sequence[str]]) -> None:
-        """Renew the live line by the words of this moment, if there is one and it is time; costs nothing in a file."""
+    def show(self, words: Callable[[float], Sequence[str]], every: float = math.inf) -> None:
+        """Renew the live line by the words of this moment, if it is time; a file gets a line after so many seconds."""
         now = time.monotonic()
-        if self._live is None or now - self._refreshed < _REFRESH_SECONDS:
+        if now - self._refreshed < (every if self._live is None else _REFRESH_SECONDS):
             return
         self._refreshed = now
-        self._live.update(Text("  ".join(word for word in words(now) if word), style="dim"), refresh=True)
+        line = "  ".join(word for word in words(now) if word)
+        if self._live is None:
+            self.print(line)
+        else:
+            self._live.update(Text(line, style="dim"), refresh=True)
 
 
 class Progress:
     """Prints the epochs of one loop; on a terminal a live line shows the epoch that is under way."""
 
-    def __init__(self, title: str, total: int, unit: str, lines: Lines) -> None:
+    def __init__(self, title: str, total: int, unit: str, lines: Lines, each: Each) -> None:
         self._title = title
         self._total = total
         self._done = 0
         self._unit = unit
         self._lines = lines
+        self._each = each
         self._began = time.monotonic()
+        self._whole = True
         self._seconds: deque[float] = deque(maxlen=_RECENT)
         self.say = lines.say
 
@@ -80,10 +91,12 @@ class Progress:
             note: A few words at the end of the line.
         """
         now = time.monotonic()  # unlike time.time() it never jumps, when the machine's clock is set
-        self._seconds.append(now - self._began)
-        self._began = now
+        took = f"{duration(now - self._began)}/{self._unit}" if self._whole else ""
+        if self._whole:
+            self._seconds.append(now - self._began)
+        self._began, self._whole = now, True
         self._done = epoch + 1
-        tail = [f"{duration(self._seconds[-1])}/{self._unit}", self._eta(0.0), _printable(note)]
+        tail = [took, self._eta(0.0), _printable(note)]
         self._lines.print(_fitted(self._head(self._done), figures, tail))
 
     def batch(self, done: int, total: int) -> None:
@@ -98,19 +111,30 @@ class Progress:
             ]
         )
 
+    def under_way(self, what: Callable[[], str]) -> None:
+        """Show what a unit of minutes or hours is at: on a terminal at once, in a file a line a minute, later rarer."""
+        spent = time.monotonic() - self._began
+
+        def words(now: float) -> Sequence[str]:
+            so_far = f"{duration(now - self._began)} so far" if self._whole else ""
+            return [self._head(self._done + 1), _printable(what()), so_far, self._eta(0.0, spent)]
+
+        self._lines.show(words, max(_MINUTE, _RARER * spent))
+
+    def began_before(self) -> None:
+        """Note that the unit under way began before this process: how long it takes will not be known."""
+        self._whole = False
+
     def _head(self, count: int) -> str:
         return _head(self._title, self._unit, count, self._total)
 
-    def _eta(self, part: float) -> str:
-        """Time left, when `part` of the epoch under way is done; empty while nothing is known or left."""
-        if part and not self._seconds:
-            each = (time.monotonic() - self._began) / part
-        elif self._seconds:
-            each = sum(self._seconds) / len(self._seconds)
-        else:
+    def _eta(self, part: float, spent: float = 0.0) -> str:
+        """Time left, when `part` or some seconds of an epoch are done; empty while nothing is known or left."""
+        seconds = self._seconds or ([(time.monotonic() - self._began) / part] if part else [])
+        if not seconds:
             return ""
-        left = self._total - self._done - part
-        return f"eta {duration(each * left)}" if left > 0 else ""
+        left = [each * (self._total - self._done - part) - spent for each in self._each(seconds)]
+        return f"eta {' to '.join(dict.fromkeys(duration(max(0.0, one)) for one in left))}" if left[-1] > 0 else ""
 
 
 class Pieces:
@@ -155,14 +179,24 @@ class Pieces:
         return "" if left is None else f"eta {duration(left)}"
 
 
+def mean_alone(seconds: Sequence[float]) -> Sequence[float]:
+    """Take the next epochs to be as long as the last ones were on average."""
+    return (sum(seconds) / len(seconds),)
+
+
+def fastest_to_slowest(seconds: Sequence[float]) -> Sequence[float]:
+    """Take the next units to be as long as any of the last ones: of few that differ, a mean would pretend to know."""
+    return min(seconds), max(seconds)
+
+
 @contextmanager
-def progress(title: str, total: int, *, unit: str = "epoch") -> Iterator[Progress]:
-    """Follow a loop of `total` epochs.
+def progress(title: str, total: int, *, unit: str = "epoch", each: Each = mean_alone) -> Iterator[Progress]:
+    """Follow a loop of `total` epochs; `each` says how long the next ones will take, by the last ones.
 
     On a terminal the last line is live. Elsewhere (a file, a pipe, TERM=dumb) there is one plain line per epoch.
     """
     with _lines() as lines:
-        yield Progress(title, total, unit, lines)
+        yield Progress(title, total, unit, lines, each)
 
 
 @contextmanager

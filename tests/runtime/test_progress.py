@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from nascommon.runtime.progress import WIDTH, duration, number, percent, pieces, points, progress, share_worse, summary
+from nascommon.runtime.progress import (
+    WIDTH,
+    duration,
+    fastest_to_slowest,
+    number,
+    percent,
+    pieces,
+    points,
+    progress,
+    share_worse,
+    summary,
+)
 
 Wait = Callable[[float], None]
 
@@ -55,6 +66,42 @@ def test_in_a_file_there_is_one_line_per_epoch(capsys: pytest.CaptureFixture[str
         "search epoch 2/3  train loss 1.0000  accuracy 25.00 %  2.0s/epoch  eta 2.0s",
         "search epoch 3/3  train loss 0.5000  accuracy 25.00 %  2.0s/epoch",
     ]
+
+
+def test_long_units_are_told_of_every_minute_and_later_rarer_with_what_is_left_by_the_fastest_and_the_slowest(
+    capsys: pytest.CaptureFixture[str], wait: Wait
+) -> None:
+    asked: list[int] = []
+
+    def what() -> str:
+        asked.append(1)
+        return "stage 3 of 9"
+
+    with progress("study", 4, unit="run", each=fastest_to_slowest) as show:
+        show.began_before()
+        for _ in range(8):
+            wait(15)
+            show.under_way(what)
+        show.step(0, {})
+        for run, seconds in enumerate((60, 120), 1):
+            wait(seconds)
+            show.step(run, {})
+        wait(70)
+        show.under_way(what)
+        wait(3600)
+        show.under_way(what)
+        wait(300)
+        show.under_way(what)
+    assert printed(capsys) == [
+        "study run 1/4  stage 3 of 9",
+        "study run 1/4  stage 3 of 9",
+        "study run 1/4",
+        "study run 2/4  1m00s/run  eta 2m00s",
+        "study run 3/4  2m00s/run  eta 1m00s to 2m00s",
+        "study run 4/4  stage 3 of 9  1m10s so far  eta 0.0s to 50s",
+        "study run 4/4  stage 3 of 9  1h01m so far",
+    ]
+    assert len(asked) == 4, "a look at the log of a run costs a second"
 
 
 def test_a_line_is_written_when_its_epoch_ends(capsys: pytest.CaptureFixture[str]) -> None:
