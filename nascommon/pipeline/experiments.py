@@ -116,12 +116,12 @@ def words_of(log: str) -> str:
     return one_line((errors or lines or ["it left no words"])[0].strip())
 
 
-def stages_of(rev: str) -> int:
-    """Return how many stages a running task has begun."""
+def stages_of(rev: str) -> list[str]:
+    """Return the stages that a running task has begun, in order."""
     try:
-        return len(re.findall(r"^(?:Running stage|Stage) '\w+'", dvc("queue", "logs", rev), re.MULTILINE))
+        return re.findall(r"^(?:Running stage|Stage) '(\w+)'", dvc("queue", "logs", rev), re.MULTILINE)
     except UserError:
-        return 0
+        return []
 
 
 @cache
@@ -141,6 +141,11 @@ def code_is_that_of(rev: str) -> bool:
     """Return whether the code that is here is that of a commit."""
     asked = subprocess.run(["git", "diff", "--quiet", rev, "--", *CODE], cwd=ROOT, check=False, capture_output=True)
     return asked.returncode == 0
+
+
+def ended_at(rev: str) -> str:
+    """Return when an experiment was committed, which is when it ended: date and time of that machine, to the minute."""
+    return git("show", "--no-patch", "--format=%cd", "--date=format:%Y-%m-%d %H:%M", rev).strip()
 
 
 def recorded(rev: str, file: Path) -> str | None:

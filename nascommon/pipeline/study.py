@@ -6,133 +6,35 @@ a seed more only adds its own runs, and runs that were killed are queued anew an
 
 from __future__ import annotations
 
-import hashlib
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from nascommon.config import Params
-from nascommon.method import REGISTRY
 from nascommon.pipeline import experiments
 from nascommon.pipeline.experiments import Task
-from nascommon.pipeline.inventory import GIVEN, INVENTORY, given, present
-from nascommon.pipeline.paths import ROOT
-from nascommon.pipeline.run import method_hash, protocol
 from nascommon.pipeline.study_on_ray import run_all
-from nascommon.report.study import StudyRun, findings, study_table, to_markdown, written
-from nascommon.report.study_page import to_html
-from nascommon.runtime.artefacts import digest, write_table, write_text
+from nascommon.pipeline.study_plan import Cell, Plan, plan_of
+from nascommon.pipeline.study_report import accuracy_at, report
 from nascommon.runtime.executor import PROCESSES
-from nascommon.runtime.progress import Progress, percent, progress, summary
+from nascommon.runtime.progress import Progress, fastest_to_slowest, progress
 from nascommon.settings import UserError
-from nascommon.tracking.tracker import track_study
 
-FOLDER: Final = Path("data/study")
-KEPT: Final = FOLDER / "runs"
 LOOK: Final = 15.0
 """Seconds between two looks at the queue; a look is a second of CPU time."""
 STARTS: Final = 5
 """Workers that may end in a row without any run having ended before the study gives up."""
 STAGES: Final = 9
+"""Stages of dvc.yaml, each of which a run begins or skips."""
 OPEN: Final = ("Queued", "Running")
-ALL: Final = "all"
-"""In the place of methods: every one there is."""
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One run of the study."""
-
-    method: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.method} seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study is of.
-
-    Attributes:
-        params: settings of all runs but for method and seed.
-        cells: every method with every seed.
-        pictures: MD5 of what the inventory says of pictures and a given genotype, by file.
-    """
-
-    params: Params
-    cells: tuple[Cell, ...]
-    pictures: Mapping[Path, str]
-
-    @property
-    def title(self) -> str:
-        """What a person calls it."""
-        methods, seeds = (len({getattr(cell, name) for cell in self.cells}) for name in ("method", "seed"))
-        space = self.params.search.space
-        where = self.params.data.source + ("" if space == "darts" else f", space {space}")
-        return f"Study of {methods} method{'s' * (methods > 1)} with {seeds} seed{'s' * (seeds > 1)} on {where}"
-
-    @property
-    def key(self) -> str:
-        """Hash of the settings, which seeds that are added do not change."""
-        return digest(protocol(self.params))
-
-    def cell_of(self, rev: str) -> Cell | None:
-        """Return the run that a commit of DVC's is of; None where it is none of these settings and this code."""
-        settings = experiments.settings_at(rev)
-        if settings is None or not experiments.code_is_that_of(rev) or protocol(settings) != protocol(self.params):
-            return None
-        cell = Cell(settings.search.method, settings.seed)
-        if cell not in self.cells or method_hash(settings) != method_hash(settings_of(self.params, cell)):
-            return None
-        return cell
-
-    def done(self) -> dict[Cell, str]:
-        """Return the commits of the runs that have finished with these pictures, the newest of each."""
-        found: dict[Cell, str] = {}
-        for rev in experiments.finished():
-            cell = self.cell_of(rev)
-            same = all(experiments.recorded(rev, file) == md5 for file, md5 in self.pictures.items())
-            if cell is not None and same:
-                found.setdefault(cell, rev)
-        return found
-
-    def tasks(self) -> dict[Task, Cell]:
-        """Return the tasks of DVC's queue that are runs of this study."""
-        return {task: cell for task in experiments.tasks() if (cell := self.cell_of(task.rev)) is not None}
-
-
-def plan_of(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> Plan:
-    """Check every run before any is queued.
-
-    Raises:
-        UserError: a method is unknown, a seed is none, the settings of a method do not fit, or git lacks code.
-    """
-    methods = sorted(REGISTRY) if list(methods) == [ALL] else methods
-    if unknown := sorted(set(methods) - REGISTRY.keys()):
-        raise UserError(f"--methods: unknown: {', '.join(unknown)}; known are {', '.join(sorted(REGISTRY))}, or {ALL}")
-    cells = tuple(dict.fromkeys(Cell(method, seed) for method in methods for seed in seeds))
-    if not cells:
-        raise UserError("--methods and --seeds: at least one of each is needed")
-    for cell in cells:
-        settings_of(params, cell)
-    if untracked := experiments.untracked_code():
-        raise UserError(f"{', '.join(untracked[:3])}: not in git, so that queued runs lack it; `git add` it")
-    seen = {INVENTORY: present(params.file), GIVEN: given(params.file)}
-    return Plan(params, cells, {file: hashlib.md5(text.encode()).hexdigest() for file, text in seen.items()})  # noqa: S324
-
-
-def settings_of(params: Params, cell: Cell) -> Params:
-    """Return the settings of a run."""
-    return params.changed({"search.method": cell.method, "seed": cell.seed})
 
 
 def study(params: Params, methods: Sequence[str], seeds: Sequence[int]) -> list[str]:
     """Run what has not finished, and write data/study; return the runs that failed, in words."""
     plan = plan_of(params, methods, seeds)
+    print(f"study: {plan.in_words}", flush=True)
     if params.executor == PROCESSES:
         queue_missing(plan)
         failed = watch(plan)
@@ -152,7 +54,9 @@ def queue_missing(plan: Plan) -> None:
     missing = [cell for cell in plan.cells if cell not in done and cell not in waiting]
     add(plan, missing)
     counts = f"{len(done)} have finished, {len(waiting)} waited, {len(missing)} were queued"
-    print(f"study: {len(plan.cells)} runs: {counts}", flush=True)
+    print(f"study: {plan.size}: {counts}", flush=True)
+    if waiting or missing:
+        print("study: one runs at a time, and goes on after Ctrl-C; `dvc queue status` lists them", flush=True)
 
 
 def running(ours: Mapping[Task, Cell]) -> list[Task]:
@@ -188,29 +92,70 @@ def grids(cells: Sequence[Cell]) -> list[tuple[list[str], list[int]]]:
 def watch(plan: Plan) -> list[str]:
     """Follow the queue until no run of the study waits; return those that failed, in words."""
     done, starts = plan.done(), 0
-    with progress("study", len(plan.cells), unit="run") as shown:
+    with progress("study", len(plan.cells), unit="run", each=fastest_to_slowest) as shown:
         if done:
             shown.resume(len(done))
+        told = Told(shown)
+        if running(plan.tasks()):
+            shown.began_before()
         while True:
             lives, ours = experiments.worker_lives(), plan.tasks()
             new = {cell: rev for cell, rev in plan.done().items() if cell not in done}
             for cell, rev in new.items():
                 done[cell] = rev
                 shown.step(len(done) - 1, {str(cell): accuracy_at(rev)})
+            told.changes(ours)
             if all(cell in done for task, cell in ours.items() if task.state in OPEN):
                 return failures(ours, done)
             if not lives:
                 forget(dead := running(ours), ours)
                 add(plan, [ours[task] for task in dead])
                 starts = start(0 if new else starts)
-            show_running(shown, ours)
+            told.course(ours)
             time.sleep(LOOK)
+
+
+@dataclass
+class Told:
+    """What a person has been told of the queue, each thing once.
+
+    Attributes:
+        shown: where it is told.
+        begun: commits of the runs that were said to be under way.
+        failed: the same of those that were said to have failed.
+    """
+
+    shown: Progress
+    begun: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def changes(self, ours: Mapping[Task, Cell]) -> None:
+        """Say which run is under way and how to read along, and which has failed."""
+        for task, cell in ours.items():
+            if task.state == "Running" and task.rev not in self.begun:
+                self.begun.add(task.rev)
+                self.shown.say(f"study: {cell} is under way; to read along: dvc queue logs {task.rev} --follow")
+            if task.state == "Failed" and task.rev not in self.failed:
+                self.failed.add(task.rev)
+                self.shown.say(f"study: {cell} has failed: {experiments.last_words(task.rev)}")
+
+    def course(self, ours: Mapping[Task, Cell]) -> None:
+        """Show now and then what the run under way is at."""
+        for task in running(ours):
+            self.shown.under_way(partial(course_of, task, ours[task]))
+
+
+def course_of(task: Task, cell: Cell) -> str:
+    """Return which run a task is and at which stage, in words."""
+    begun = experiments.stages_of(task.rev)
+    return f"{cell}, stage {len(begun)} of {STAGES}: {begun[-1]}" if begun else f"{cell}, starting"
 
 
 def run_on_ray(plan: Plan) -> list[str]:
     """Let Ray do what is missing; return the runs that failed, in words."""
     done, failed = plan.done(), list[str]()
     missing = [(cell.method, cell.seed) for cell in plan.cells if cell not in done]
+    print(f"study: {plan.size}: {len(done)} have finished, {len(missing)} are left for Ray", flush=True)
     with progress("study", len(plan.cells), unit="run") as shown:
         if done:
             shown.resume(len(done))
@@ -243,42 +188,3 @@ def start(starts: int) -> int:
         raise UserError(f"DVC's worker ended {STARTS} times and left runs; see `dvc queue status` and `dvc queue logs`")
     experiments.start_worker()
     return starts + 1
-
-
-def show_running(shown: Progress, ours: Mapping[Task, Cell]) -> None:
-    """Show how far the run under way is, where somebody may look."""
-    for task in running(ours) if sys.stdout.isatty() else []:
-        shown.batch(experiments.stages_of(task.rev), STAGES)
-
-
-def accuracy_at(rev: str) -> str:
-    """Return the test accuracy of a finished run, as a person reads it."""
-    metrics = experiments.results_at(rev, KEPT)["metrics"]
-    known = [metrics.get(name) for name in ("test_accuracy", "truth_accuracy")]
-    return next((percent(value) for value in known if value is not None), "not retrained")
-
-
-def report(plan: Plan, failed: Sequence[str]) -> None:
-    """Write the table as Markdown, CSV and a page, log it, and say where it lies.
-
-    Raises:
-        UserError: no run has finished.
-    """
-    done = plan.done()
-    runs = [StudyRun(cell.method, cell.seed, experiments.results_at(done[cell], KEPT)) for cell in sorted(done)]
-    if not runs:
-        raise UserError(f"no run of the study has finished: {'; '.join(failed) or 'see `dvc queue status`'}")
-    missing = [str(cell) for cell in plan.cells if cell not in done]
-    table = study_table(runs)
-    files = {name: FOLDER / name for name in ("report.md", "table.csv", "report.html")}
-    write_text(files["report.md"], to_markdown(plan.title, runs, missing))
-    write_text(files["report.html"], to_html(plan.title, runs, missing))
-    write_table(files["table.csv"], table)
-    accuracies = table.set_index("method")["accuracy %"].dropna() / 100
-    track_study(
-        plan.params.tracking, ROOT, plan.key, plan.title,
-        {f"accuracy/{method}": value for method, value in accuracies.items()}, list(files.values()),
-    )  # fmt: skip
-    print(f"\n{written(table).to_string(index=False)}")
-    rows = {str(number): sentence for number, sentence in enumerate(findings(runs), 1)}
-    summary(plan.title, rows | ({"missing": ", ".join(missing)} if missing else {}), list(files.values()))

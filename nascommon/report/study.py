@@ -1,4 +1,4 @@
-"""Methods over seeds in one ranked table, what it shows in words, and what so few runs cannot show."""
+"""Methods over seeds in one table of figures: means, intervals, and paired tests against random search."""
 
 from __future__ import annotations
 
@@ -9,93 +9,123 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
+from nascommon.report.known_truth import known
+from nascommon.report.next_step import RANDOM
+from nascommon.report.sampled import ENDS
 from nascommon.report.table import MILLION
-from nascommon.report.verdict import GAP_MEANING, Results, headline
-from nascommon.runtime.progress import duration
+from nascommon.report.verdict import GAP, Results, headline, searched
 from nascommon.statistics.intervals import mean_interval, summarise
-from nascommon.statistics.null import LEVEL
-from nascommon.statistics.paired import fewest_pairs, holm, sign_flip_p, smallest_p
+from nascommon.statistics.paired import holm, sign_flip_p
 
 HUNDRED = 100.0
-RANDOM = "random"
-"""Method that the others are held against: random search under the same settings."""
-COLUMNS = {
-    "accuracy %": 2, "± sd": 2, "95 % low": 2, "95 % high": 2, "minus random": 2, "p": 3, "p (Holm)": 3,
-    "percentile": 0, "gap, points": 1, "excess, points": 1, "structure tau": 2, "depth tau": 2, "seconds": 0,
-    "params M": 3,
-}  # fmt: skip
-"""Columns of figures and their digits after the point."""
-LEGEND = {
-    "accuracy %": "test accuracy after training from scratch, mean over the seeds, with its standard deviation and the "
-    "95 % interval of the mean (Student's t)",
-    "minus random": "mean difference to random search with the same seeds, in points",
-    "p": "two-sided chance of such a difference if signs were random (exact test of pairs by seed); Holm: corrected "
-    "for the number of methods",
-    "percentile": "percent of random architectures, or of all that a table knows, that are worse",
-    "gap, points": GAP_MEANING,
-    "excess, points": "weight on skips and pools above their share, at the end of the search",
-    "structure tau": "Kendall tau-b of search score and accuracy after training; 1 is no gap",
-    "depth tau": "Kendall tau-b of accuracies at the search's depth and deeper; 1 is no gap",
-    "cost": "search, selection and retraining together, as first measured where a stage is from the cache",
-}
+ACCURACY, DIGITS = "accuracy %", 2
+"""Column that methods are ranked by, and its digits that are printed: what is equal to those shares a rank."""
+STRUCTURE, DEPTH = "structure tau", "depth tau"
+SPREAD = {"gap, points": HUNDRED, "excess, points": HUNDRED, STRUCTURE: 1.0, DEPTH: 1.0}
+"""Figures that have an interval beside accuracy, and the farthest from 0 that each can be."""
+COUNTS = {STRUCTURE: "structure n", DEPTH: "depth n"}
+"""Columns of the fewest architectures that a tau was measured on in a run."""
+RANDOM_COUNT = "percentile n"
+"""Column of how many random architectures a percentile is of; unknown where it is of all that there are."""
+COLUMNS = (
+    "rank", "method", "seeds", ACCURACY, "± sd", "95 % low", "95 % high", "minus random", "p", "p (Holm)", "percentile",
+    RANDOM_COUNT, *(f"{name}{end}" for name in SPREAD for end in ("", " low", " high")), *COUNTS.values(), "seconds",
+    "params M",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One run: a method, a seed, and what ``evaluate`` wrote."""
+    """One run: a method, a seed, and what ``evaluate`` wrote.
+
+    Attributes:
+        method: its name.
+        seed: of the whole run.
+        results: content of data/evaluate/results.json.
+        rev: commit of the experiment.
+        ended: date and time of that, as ISO 8601.
+    """
 
     method: str
     seed: int
     results: Results
+    rev: str = ""
+    ended: str = ""
 
     @cached_property
     def figures(self) -> dict[str, float | None]:
-        """Figures of the table, in its units; None is unknown."""
-        head, metrics = headline(self.results), self.results["metrics"]
+        """Figures of the table, in its units, with the ends of the run's own intervals; None is unknown."""
+        head, stages, compared = headline(self.results), self.results["stages"], self.results["comparisons"]
+        exact = known(self.results["truth"]) is not None
+        cut, ranked = stages["discretize"] if searched(self.results) else {}, stages["kendall_tau"]
+        of_run = {
+            "gap, points": (cut, GAP, HUNDRED), "excess, points": (cut, "operation_gap_excess", HUNDRED),
+            STRUCTURE: (ranked, "tau_b", 1.0), DEPTH: (ranked, "depth_tau_b", 1.0),
+        }  # fmt: skip
         return {
-            "accuracy %": _times(100, head.accuracy),
+            ACCURACY: _times(HUNDRED, head.accuracy),
             "percentile": head.percentile,
-            "gap, points": _times(100, head.gap),
-            "excess, points": _times(100, metrics.get("operation_gap_excess")),
-            "structure tau": head.tau,
-            "depth tau": metrics.get("depth_tau"),
+            RANDOM_COUNT: None if exact or not compared else compared[0]["n"],
+            **{
+                f"{name}{end}": _times(factor, tree.get(f"{key}{ending}"))
+                for name, (tree, key, factor) in of_run.items()
+                for end, ending in zip(("", " low", " high"), ENDS, strict=True)
+            },
+            COUNTS[STRUCTURE]: ranked.get("n"),
+            COUNTS[DEPTH]: None if ranked.get("depth_tau_b") is None else ranked.get("n"),
             "seconds": head.seconds,
-            "params M": _times(1 / MILLION, self.results["stages"]["retrain"].get("params")),
+            "params M": _times(1 / MILLION, stages["retrain"].get("params")),
         }
 
     @property
     def accuracy(self) -> float:
         """Test accuracy in percent; NaN where it is not known."""
-        return math.nan if self.figures["accuracy %"] is None else self.figures["accuracy %"]
+        value = self.figures[ACCURACY]
+        return math.nan if value is None else value
 
 
 def study_table(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """Return a row per method, the best mean accuracy first."""
+    """Return a row per method with the columns ``COLUMNS``, the best mean accuracy first, NaN where nothing is known.
+
+    Means that are equal as they are printed share a rank, in the order of their names.
+    """
     methods = sorted({run.method for run in runs})
     rows = [_row(method, [run for run in runs if run.method == method]) for method in methods]
     tested = [row | test for row, test in zip(rows, _tests(methods, runs), strict=True)]
-    table = pd.DataFrame(tested, columns=["method", "seeds", *COLUMNS])
-    table = table.sort_values(["accuracy %", "method"], ascending=[False, True], na_position="last", ignore_index=True)
-    table.insert(0, "rank", range(1, len(table) + 1))
-    return table
+    table = pd.DataFrame(tested, columns=[name for name in COLUMNS if name != "rank"])
+    printed = table[ACCURACY].astype(float).round(DIGITS)
+    table.insert(0, "rank", printed.rank(method="min", ascending=False).astype("Int64"))
+    return table.sort_values(["rank", "method"], na_position="last", ignore_index=True)
 
 
 def _row(method: str, runs: Sequence[StudyRun]) -> dict[str, Any]:
     figures = pd.DataFrame([run.figures for run in runs], dtype=float)
-    accuracies = [run.accuracy for run in runs if not math.isnan(run.accuracy)]
+    accuracies = list(figures[ACCURACY].dropna())
+    low, high = _interval(accuracies, 0.0, HUNDRED)
     sd = summarise(accuracies).sd if accuracies else None
-    low, high = mean_interval(accuracies) or (math.nan, math.nan)
-    seeds = ", ".join(str(seed) for seed in sorted(run.seed for run in runs))
-    ends = {"95 % low": max(0.0, low), "95 % high": min(HUNDRED, high)} if len(accuracies) > 1 else {}
-    spread = {"± sd": math.nan if sd is None else sd, **ends}
-    return {
+    row = {
         "method": method,
-        "seeds": seeds,
+        "seeds": ", ".join(str(seed) for seed in sorted(run.seed for run in runs)),
         **{str(column): mean for column, mean in figures.mean().items()},
-        **spread,
+        **{column: figures[column].min() for column in (*COUNTS.values(), RANDOM_COUNT)},
+        "± sd": math.nan if sd is None else sd,
+        "95 % low": low,
+        "95 % high": high,
     }
+    for name, farthest in SPREAD.items():
+        values = list(figures[name].dropna())
+        if len(values) > 1:  # of one run its own interval stays
+            low, high = _interval(values, -farthest, farthest)
+            row |= {f"{name} low": low, f"{name} high": high}
+    return row
+
+
+def _interval(values: Sequence[float], least: float, most: float) -> tuple[float, float]:
+    """Return Student's interval of a mean within what the values can be; NaN of fewer than two."""
+    if (ends := mean_interval(values)) is None:
+        return math.nan, math.nan
+    return max(least, ends[0]), min(most, ends[1])
 
 
 def _tests(methods: Sequence[str], runs: Sequence[StudyRun]) -> list[dict[str, Any]]:
@@ -112,95 +142,13 @@ def _tests(methods: Sequence[str], runs: Sequence[StudyRun]) -> list[dict[str, A
     ]
 
 
-def differences(runs: Sequence[StudyRun], method: str) -> list[float]:
-    """Return accuracy less that of random search, in points, for every seed that both have run with."""
-    if method == RANDOM:
+def differences(runs: Sequence[StudyRun], method: str, other: str = RANDOM) -> list[float]:
+    """Return accuracy less that of another method, in points, for every seed that both have run with."""
+    if method == other:
         return []
-    ours, theirs = ({run.seed: run.accuracy for run in runs if run.method == one} for one in (method, RANDOM))
+    ours, theirs = ({run.seed: run.accuracy for run in runs if run.method == one} for one in (method, other))
     both = (ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys()))
     return [difference for difference in both if not math.isnan(difference)]
-
-
-def findings(runs: Sequence[StudyRun]) -> list[str]:
-    """Say in plain sentences what the table shows and what it cannot."""
-    table = study_table(runs)
-    if table["accuracy %"].isna().all():
-        return ["No architecture was retrained and no table knows one, so there is nothing to rank by."]
-    return [_shown(table), *_cannot(runs, table), *_best(table)]
-
-
-def _shown(table: pd.DataFrame) -> str:
-    tested = table.dropna(subset=["p (Holm)"])
-    if tested.empty:
-        return "No method was run with the same seeds as random search, so none is tested; add random to the methods."
-    sure = tested[tested["p (Holm)"] <= LEVEL]
-    if sure.empty:
-        return "No method is shown to be better or worse than random search with the same seeds."
-    words = [
-        f"{row['method']} is {'better' if row['minus random'] > 0 else 'worse'} than random search by "
-        f"{abs(row['minus random']):.2f} points (p = {row['p (Holm)']:.3f} by Holm)"
-        for _, row in sure.iterrows()
-    ]
-    return f"{'; '.join(words)}."
-
-
-def _cannot(runs: Sequence[StudyRun], table: pd.DataFrame) -> list[str]:
-    """Say what so few seeds leave open."""
-    sentences = []
-    single = [row["method"] for _, row in table.iterrows() if math.isnan(row["± sd"])]
-    if single:
-        sentences.append(
-            f"One run shows neither spread nor interval ({', '.join(single)}): another seed may turn the order round."
-        )
-    tested = [method for method in table["method"] if differences(runs, method)]
-    if tested:
-        pairs, needed = min(len(differences(runs, method)) for method in tested), fewest_pairs(len(tested))
-        if pairs < needed:
-            sentences.append(
-                f"With {pairs} seed{'s' * (pairs > 1)} p cannot fall below {smallest_p(pairs):.3g}, whatever the "
-                f"difference; to show one at {LEVEL} with {len(tested)} method{'s' * (len(tested) > 1)} held against "
-                f"random, {needed} seeds are needed. That nothing is shown is no sign that methods are equal."
-            )
-    return sentences
-
-
-def _best(table: pd.DataFrame) -> list[str]:
-    known = table.dropna(subset=["accuracy %"])
-    if len(known) < 2:  # noqa: PLR2004 -- an order takes two
-        return []
-    first, second = known.iloc[0], known.iloc[1]
-    lead = first["accuracy %"] - second["accuracy %"]
-    words = f"{first['method']} has the highest mean, {first['accuracy %']:.2f} %, {lead:.2f} points ahead of "
-    return [f"{words}{second['method']}. A seed changes all that is random at once, so the spread is of the whole run."]
-
-
-def to_markdown(title: str, runs: Sequence[StudyRun], missing: Sequence[str] = ()) -> str:
-    """Write table, findings and legend.
-
-    Args:
-        title: of the study.
-        runs: that have finished.
-        missing: runs that have not, in words.
-    """
-    table = written(study_table(runs))
-    lines = [f"# {title}", "", *(f"{sentence}\n" for sentence in findings(runs)), *_missing(missing)]
-    lines += [tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True), ""]
-    lines += [f"- {column}: {meaning}" for column, meaning in LEGEND.items()]
-    return "\n".join([*lines, ""])
-
-
-def _missing(missing: Sequence[str]) -> list[str]:
-    return [f"Not finished: {', '.join(missing)}.\n"] if missing else []
-
-
-def written(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as text, with columns left out in which nothing is known."""
-    text = table.dropna(axis="columns", how="all").astype(object)
-    for column, digits in COLUMNS.items():
-        if column in text:
-            write = duration if column == "seconds" else f"{{:.{digits}f}}".format
-            text[column] = ["" if pd.isna(value) else write(value) for value in text[column]]
-    return text.rename(columns={"seconds": "cost"})
 
 
 def _times(factor: float, value: float | None) -> float | None:

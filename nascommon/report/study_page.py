@@ -1,117 +1,146 @@
-"""A study as one page: findings, a dot for every run, the table; no network, every name escaped."""
+"""A study as a page and as Markdown: the same sections, in the look of the page of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
+from tabulate import tabulate
 
-from nascommon.report.study import LEGEND, RANDOM, StudyRun, findings, study_table, written
-
-ROW, TOP, LEFT, WIDTH, RIGHT, TICKS = 34, 14, 132, 620, 24, 5
-"""Pixels: height of a method's row, margins, width of the whole; and at most so many steps of the axis."""
-CAPTION = (
-    "Test accuracy in percent: a dot for every run, the mean and its 95 % interval; dashed: mean of random search."
+from nascommon.report.next_step import RANDOM
+from nascommon.report.page.rendering import render
+from nascommon.report.page.section import Key, Picture, Row, Section, Table
+from nascommon.report.page.svg import Axes, Svg, padded
+from nascommon.report.study import ACCURACY, StudyRun, study_table
+from nascommon.report.study_tables import (
+    RANKED_LEGEND,
+    REST_LEGEND,
+    gaps_legend,
+    gaps_table,
+    ranked_table,
+    rest_table,
+    runs_table,
 )
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fff; --soft: #777; --line: #ddd; --dot: #1f6fb2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e6e6; --paper: #16181b; --soft: #9a9a9a; --line: #3a3d42; --dot: #6cb2f0; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 82rem;
-  margin: 2rem auto; padding: 0 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; } dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
-svg { width: 100%; max-width: 48rem; height: auto; } text { fill: var(--ink); font: 12px system-ui, sans-serif; }
-figure { margin: 1rem 0; max-width: 48rem; } figcaption { font-size: .85rem; color: var(--soft); }
-@media (max-width: 600px) { text { font-size: 19px; } h1 { font-size: 1.4rem; } }
-.axis { stroke: var(--line); } .tick { fill: var(--soft); } .run { fill: var(--dot); fill-opacity: .55; }
-.mean { stroke: var(--ink); stroke-width: 2.5; } .span { stroke: var(--ink); stroke-width: 1.2; }
-.random { stroke: var(--soft); stroke-dasharray: 4 3; }
-"""
+from nascommon.report.study_words import BADGES, findings, outcome
+
+HEIGHT, WIDTH, LEFT, TOP = 34.0, 460.0, 92.0, 10.0
+"""Units of the plot: a method's row, the whole width, and what is left of and above the rows."""
+RANKED = (
+    "By mean test accuracy after training from scratch; means that are equal as printed share a rank. A rank is no "
+    "finding: what is shown stands above. A seed changes all that is random at once, so the spread is of the whole run."
+)
+GAPS = (
+    "Mean over the seeds with its 95 % interval; of a method with one run the value with the run's own interval, if "
+    "there is one. n: architectures that each run has measured a tau on."
+)
+CAPTION = "The interval is Student's, of the mean over the seeds; a method with one run has none."
 
 
-def to_html(title: str, runs: Sequence[StudyRun], missing: Sequence[str] = ()) -> str:
-    """Write the page of a study; arguments as those of the Markdown report."""
-    sentences = [*findings(runs), *([f"Not finished: {', '.join(missing)}."] if missing else [])]
-    legend = "".join(f"<dt>{escape(column)}</dt><dd>{escape(meaning)}</dd>" for column, meaning in LEGEND.items())
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><h1>{escape(title)}</h1>\n"
-        + "".join(f"<p>{escape(sentence)}</p>\n" for sentence in sentences)
-        + (f"<figure>{drawn}<figcaption>{CAPTION}</figcaption></figure>" if (drawn := dot_plot(runs)) else "")
-        + f'\n<div class="wide">{_table(written(study_table(runs)))}</div>\n<dl>{legend}</dl></body></html>\n'
-    )
+@dataclass(frozen=True)
+class Facts:
+    """What a study was run with, each as names and values for a person.
 
-
-def dot_plot(runs: Sequence[StudyRun]) -> str:
-    """Draw test accuracy as SVG: a dot for each run, the mean with its interval for each method, best at the top.
-
-    A dashed line is the mean of random search. Empty where no accuracy is known.
+    Attributes:
+        figures: name, value and words of the few settings that stand at the top.
+        same: settings that were the same in all runs.
+        changed: key, value and default of those that are not the defaults, but for the methods' own.
+        own: the same of the methods' own.
+        birth: command, commit, hardware, torch and more of what the figures come from.
     """
-    table = study_table(runs).dropna(subset=["accuracy %"])
-    if table.empty:
-        return ""
-    low, high = _range(table, runs)
-    bottom = TOP + ROW * len(table)
-    marks = [
-        _tick(value, low, high, bottom) for value in MaxNLocator(TICKS).tick_values(low, high) if low <= value <= high
+
+    figures: Sequence[tuple[str, str, str]]
+    same: Mapping[str, str]
+    changed: Sequence[Row]
+    own: Sequence[Row]
+    birth: Mapping[str, str]
+
+
+def to_html(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Sequence[str] = ()) -> str:
+    """Write the page of a study: one file that needs nothing else.
+
+    Args:
+        title: of the study.
+        runs: that have finished.
+        facts: what they were run with.
+        missing: runs that have not finished, in words.
+    """
+    verdict, *more = told(runs, missing)
+    sentences = {"verdict": verdict} | {str(number): sentence for number, sentence in enumerate(more)}
+    kind = outcome(runs)
+    return render(
+        kind="report of a study", title=title, outcome=kind, badge=BADGES[kind], figures=facts.figures,
+        told=sentences, sections=sections(runs, facts), birth=facts.birth, step=None,
+    )  # fmt: skip
+
+
+def to_markdown(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Sequence[str] = ()) -> str:
+    """Write the same as Markdown, without the picture; arguments as those of the page."""
+    blocks = [f"# {title}", "\n".join(f"- {sentence}" for sentence in told(runs, missing))]
+    for section in sections(runs, facts):
+        blocks += [f"## {section.title}", *section.text]
+        for table in section.tables:
+            grid = tabulate(
+                [list(row) for row in table.rows], list(table.head), tablefmt="github", disable_numparse=True
+            )
+            blocks += [*([f"{table.caption}:"] if table.caption else []), grid]
+        blocks += ["\n".join(f"- {item}" for item in section.items)] if section.items else []
+    return "\n\n".join([*blocks, ""])
+
+
+def told(runs: Sequence[StudyRun], missing: Sequence[str]) -> list[str]:
+    """Return what the study shows, the verdict first, and what it lacks."""
+    return [*findings(runs), *([f"Not finished: {', '.join(missing)}."] if missing else [])]
+
+
+def sections(runs: Sequence[StudyRun], facts: Facts) -> list[Section]:
+    """Return the parts of the report in their order."""
+    table = study_table(runs)
+    same = Table(("setting", "here"), list(facts.same.items()), "The same in all runs")
+    changed = Table(("setting", "here", "default"), facts.changed, "The same in all runs, where not the default")
+    own = Table(("setting", "here", "default"), facts.own, "Of the methods, where not the papers'")
+    birth = Table(("what", "which"), [(name, value) for name, value in facts.birth.items()])
+    return [
+        Section("ranked", "Methods by test accuracy", (RANKED,), dot_plot(runs), (ranked_table(table),), RANKED_LEGEND),
+        Section("their-gaps", "Gaps", (GAPS,), (), (gaps_table(table),), gaps_legend(table)),
+        Section("rest", "Seeds, cost and size", (), (), (rest_table(table),), REST_LEGEND),
+        Section("settings", "Settings", tables=(same, *(one for one in (changed, own) if one.rows))),
+        Section("provenance", "Where the numbers come from", tables=(birth, runs_table(runs))),
     ]
-    random = table[table["method"] == RANDOM]["accuracy %"]
-    marks += [_line(x := _x(value, low, high), TOP, x, bottom, "random") for value in random]
-    marks += [_method(row, place, runs, low, high) for place, (_, row) in enumerate(table.iterrows())]
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + 28}" role="img" aria-label="Test accuracy of every run, by method">'
-        f"{''.join(marks)}</svg>"
-    )
 
 
-def _range(table: pd.DataFrame, runs: Sequence[StudyRun]) -> tuple[float, float]:
-    """Return what the axis must hold: every run and every interval."""
+def dot_plot(runs: Sequence[StudyRun]) -> tuple[Picture, ...]:
+    """Draw test accuracy: a dot for each run, the mean with its interval for each method, the best at the top.
+
+    A dashed line is the mean of random search. No picture where no accuracy is known.
+    """
+    table = study_table(runs).dropna(subset=[ACCURACY])
+    if table.empty:
+        return ()
+    height = HEIGHT * len(table)
     values = [run.accuracy for run in runs if not math.isnan(run.accuracy)]
     values += [*table["95 % low"].dropna(), *table["95 % high"].dropna()]
-    margin = 0.05 * (max(values) - min(values)) or 1.0
-    return min(values) - margin, max(values) + margin
+    svg = Svg(WIDTH, TOP + height + 34, "Test accuracy of every run, by method")
+    axes = Axes(svg, LEFT, TOP, WIDTH - LEFT - 14, height, padded(values), (len(table), 0.0))
+    axes.x_axis("test accuracy, %")
+    keys = [Key("ours", "a run"), Key("line mark", "mean over the seeds")]
+    keys += [Key("whisker", "its 95 % interval")] if table["95 % low"].notna().any() else []
+    for value in table[table["method"] == RANDOM][ACCURACY]:
+        svg.line(axes.across(value), TOP, axes.across(value), axes.bottom, "guide")
+        keys.append(Key("line guide", "mean of random search"))
+    for place, (_, row) in enumerate(table.iterrows()):
+        _draw_method(axes, place + 0.5, row, runs)
+    return (Picture(svg.markup(), caption=CAPTION, keys=tuple(keys)),)
 
 
-def _method(row: pd.Series[float], place: int, runs: Sequence[StudyRun], low: float, high: float) -> str:
-    method, y = str(row["method"]), TOP + ROW * (place + 0.5)
-    name = f'<text x="{LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">{escape(method)}</text>'
-    dots = "".join(
-        f'<circle class="run" cx="{_x(run.accuracy, low, high):.1f}" cy="{y:.1f}" r="5">'
-        f"<title>{escape(method)}, seed {run.seed}: {run.accuracy:.2f} %</title></circle>"
-        for run in runs
-        if run.method == method and not math.isnan(run.accuracy)
-    )
-    span = ""
+def _draw_method(axes: Axes, y: float, row: pd.Series[float], runs: Sequence[StudyRun]) -> None:
+    method = str(row["method"])
+    axes.svg.text(axes.left - 8, axes.up(y) + 4, method, "", "end")
     if not math.isnan(row["95 % low"]):
-        ends = (_x(row["95 % low"], low, high), _x(row["95 % high"], low, high))
-        span = _line(ends[0], y, ends[1], y, "span")
-    mean = _x(row["accuracy %"], low, high)
-    return name + span + dots + _line(mean, y - 9, mean, y + 9, "mean")
-
-
-def _tick(value: float, low: float, high: float, bottom: float) -> str:
-    x = _x(value, low, high)
-    number = f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{value:.4g}</text>'
-    return _line(x, TOP, x, bottom, "axis") + number
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _x(value: float, low: float, high: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low)
-
-
-def _table(table: pd.DataFrame) -> str:
-    head = "".join(f"<th>{escape(str(column))}</th>" for column in table.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.to_numpy().tolist()
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        axes.span(y, row["95 % low"], row["95 % high"])
+    for run in runs:
+        if run.method == method and not math.isnan(run.accuracy):
+            axes.dot(run.accuracy, y, "ours run", 4.5, f"{method}, seed {run.seed}: {run.accuracy:.2f} %")
+    mean = axes.across(row[ACCURACY])
+    axes.svg.line(mean, axes.up(y) - 9, mean, axes.up(y) + 9, "mark")

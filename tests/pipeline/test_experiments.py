@@ -103,6 +103,17 @@ def test_settings_and_code_of_a_commit_are_read_from_git(project: Path) -> None:
     assert experiments.recorded("HEAD", Path("data/inventory.json")) is None
 
 
+def test_an_experiment_ended_when_it_was_committed_and_its_log_names_its_stages(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-27T09:50:30 +0100")
+    experiments.git("commit", "--quiet", "--allow-empty", "--message", "other")
+    assert experiments.ended_at("HEAD") == "2026-11-27 09:50"
+    log = "'data/x.dvc' didn't change, skipping\nRunning stage 'inventory':\n> python\nStage 'prepare' is cached\n"
+    monkeypatch.setattr(experiments, "dvc", lambda *_: log)
+    assert experiments.stages_of("0") == ["inventory", "prepare"]
+
+
 def test_what_git_or_dvc_refuses_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"^git show nowhere:a failed: fatal: [^\n]*$"):
         experiments.git("show", "nowhere:a")

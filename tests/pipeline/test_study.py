@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ import pytest
 
 from nascommon.config import Params, load_params
 from nascommon.method import REGISTRY
+from nascommon.pipeline import experiments
 from nascommon.pipeline import study as module
 from nascommon.pipeline.experiments import Task
-from nascommon.pipeline.study import Cell, grids, plan_of, study
+from nascommon.pipeline.study import grids, study
+from nascommon.pipeline.study_plan import Cell, plan_of
 from nascommon.settings import UserError
 from tests.report.results import results
 from tests.stages.project import SMOKE
@@ -38,11 +41,16 @@ class World:
     dropped: list[str] = field(default_factory=list)
     untracked: list[str] = field(default_factory=list)
     dies: set[Cell] = field(default_factory=set)
+    slow: set[Cell] = field(default_factory=set)
 
     def tasks(self) -> list[Task]:
         if self.workers and (running := next((r for r, s in self.queue.items() if s in ("Queued", "Running")), None)):
             settings = self.settings[running]
             cell = Cell(settings.search.method, settings.seed)
+            if cell in self.slow:
+                self.slow.discard(cell)
+                self.queue[running] = "Running"
+                return [Task(rev, state) for rev, state in self.queue.items()]  # type: ignore[arg-type]
             self.queue[running] = "Running" if cell in self.dies else "Failed" if cell in self.fails else "Success"
             self.ended += [running] if self.queue[running] == "Success" else []
             self.workers = 0 if cell in self.dies else self.workers
@@ -91,8 +99,11 @@ class World:
     def untracked_code(self) -> list[str]:
         return self.untracked
 
-    def stages_of(self, rev: str) -> int:
-        return 3
+    def stages_of(self, rev: str) -> list[str]:
+        return ["inventory", "prepare", "search"]
+
+    def ended_at(self, rev: str) -> str:
+        return "2026-11-27 09:50"
 
     def last_words(self, rev: str) -> str:
         return "error: the disk is full"
@@ -108,7 +119,9 @@ PICTURES = plan_of(PARAMS, ["darts"], [0]).pictures
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(module, "experiments", made)
+    for name in vars(World):
+        if not name.startswith("_") and hasattr(experiments, name):
+            monkeypatch.setattr(experiments, name, getattr(made, name))
     monkeypatch.setattr(module, "LOOK", 0.0)
     monkeypatch.chdir(tmp_path)
     return made
@@ -129,9 +142,18 @@ def test_a_study_runs_the_grid_and_writes_table_page_and_words(
     assert list(table["seeds"]) == ["0, 1", "0, 1"]
     assert table["accuracy %"].tolist() == pytest.approx([91.5, 90.5])
     for name in ("report.md", "report.html"):
-        assert "da2s has the highest mean, 91.50 %" in (tmp_path / "data/study" / name).read_text(encoding="utf-8")
+        text = (tmp_path / "data/study" / name).read_text(encoding="utf-8")
+        assert "da2s has the highest mean, 91.50 %" in text
+        assert "presets/smoke.yaml" in text
+        assert "digits: 10 classes, 8 x 8 pixels, 1 channel" in text
+        assert "160; the search takes 80 for the weights and 80 for the architecture" in text
+        assert "space darts, 3 cells, 2 channels, 2 nodes, 3 epochs" in text
+        assert "3 cells, 4 channels, 3 epochs of 144 pictures in batches of 40; once in every run" in text
+        assert "2026-11-27 09:50" in text
     said = capsys.readouterr().out
+    assert said.startswith("study: darts, da2s with seeds 0, 1, settings of ")
     assert "study: 4 runs: 0 have finished, 0 waited, 4 were queued" in said
+    assert "3 cells, 2 channels" in said.rpartition("Study of 2 methods")[2]
     assert "study run 4/4" in said
     assert "eta" in said
 
@@ -187,9 +209,27 @@ def test_a_run_under_way_is_followed(world: World) -> None:
     assert world.dropped == []
 
 
-def test_a_run_that_fails_is_told_with_its_words_and_tried_again(world: World, tmp_path: Path) -> None:
+def test_a_run_under_way_is_named_with_the_command_that_shows_its_words_and_how_far_it_is(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slow = {Cell("darts", 0)}
+    monkeypatch.setattr("nascommon.runtime.progress._MINUTE", 0.0)
+    study(PARAMS, ["darts"], [0])
+    (rev,) = world.ended
+    lines = capsys.readouterr().out.splitlines()
+    begun = f"study: darts seed 0 is under way; to read along: dvc queue logs {rev} --follow"
+    assert lines.count(begun) == 1
+    assert re.search(
+        r"study run 1/1  darts seed 0, stage 3 of 9: search  [\d.]+s so far$", "\n".join(lines), re.MULTILINE
+    )
+
+
+def test_a_run_that_fails_is_told_with_its_words_and_tried_again(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     world.fails = {Cell("da2s", 1)}
     assert study(PARAMS, ["darts", "da2s"], [0, 1]) == ["da2s seed 1: error: the disk is full"]
+    assert capsys.readouterr().out.count("study: da2s seed 1 has failed: error: the disk is full\n") == 1
     assert "Not finished: da2s seed 1." in (tmp_path / "data/study/report.md").read_text(encoding="utf-8")
     world.fails = set()
     assert study(PARAMS, ["darts", "da2s"], [0, 1]) == []
@@ -205,7 +245,7 @@ def test_without_any_result_it_ends_in_one_line(world: World) -> None:
 def test_a_worker_that_ends_at_once_is_started_a_few_times_and_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(World, "start_worker", lambda self: None)
+    monkeypatch.setattr(experiments, "start_worker", lambda: None)
     with pytest.raises(UserError, match="DVC's worker ended 5 times"):
         study(PARAMS, ["darts"], [0])
 

@@ -51,7 +51,7 @@ def results(
         "stages": {
             "search": {"epochs": 12, "search_seconds": 60.0}, "discretize": DISCRETIZE, "retrain": {}, "transfer": {},
             "kendall_tau": KENDALL, "baseline": {},
-        },
+        }, "settings": [],
         "provenance": {"commit": "abc", "hardware": "a computer", "torch": "2", "command": "python -m stages.evaluate",
                        "method": "darts", "seed": 0, "precision": "float32"},
         **other,

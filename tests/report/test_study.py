@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from html.parser import HTMLParser
-from xml.etree import ElementTree as ET
-
 import pytest
 
-from nascommon.report.study import COLUMNS, LEGEND, StudyRun, findings, study_table, to_markdown, written
-from nascommon.report.study_page import dot_plot, to_html
-from tests.report.results import results
+from nascommon.report.study import StudyRun, study_table
+from nascommon.report.study_words import findings, outcome
+from tests.report.results import DISCRETIZE, KENDALL, results
 
 
 def runs(**accuracies: list[float]) -> list[StudyRun]:
@@ -45,11 +41,6 @@ def test_the_table_is_ranked_and_its_figures_are_those_of_the_runs() -> None:
     assert table["p"].isna().to_dict() == {"da2s": False, "darts": False, "random": True}
 
 
-def test_all_that_is_explained_is_a_column() -> None:
-    # Columns in which nothing is known are left out, under the names of COLUMNS.
-    assert set(LEGEND) <= {*written(study_table(SIX)).columns, *COLUMNS}
-
-
 def test_too_few_seeds_are_told_and_enough_show_a_difference() -> None:
     words = " ".join(findings(SIX))
     assert "No method is shown" in words
@@ -64,7 +55,7 @@ def test_too_few_seeds_are_told_and_enough_show_a_difference() -> None:
 def test_one_run_shows_no_spread_and_without_random_nothing_is_tested() -> None:
     words = findings(runs(darts=[0.9], da2s=[0.91]))
     assert words[0].endswith("add random to the methods.")
-    assert words[1].startswith("One run shows neither spread nor interval (da2s, darts)")
+    assert words[2].startswith("One run shows neither spread nor interval (da2s, darts)")
     table = study_table(runs(darts=[0.9]))
     assert table[["± sd", "95 % low", "p"]].isna().all(axis=None)
 
@@ -85,54 +76,62 @@ def test_pairs_are_of_the_same_seed_whatever_the_order() -> None:
 def test_what_is_not_retrained_has_no_rank_of_its_own() -> None:
     unknown = [StudyRun("darts", 0, results(accuracies=()))]
     assert [sentence[:31] for sentence in findings(unknown)] == ["No architecture was retrained a"]
-    assert dot_plot(unknown) == ""
     both = study_table([*unknown, *runs(da2s=[0.9])])
     assert list(both["method"]) == ["da2s", "darts"]
+    assert both["rank"].isna().tolist() == [False, True]
 
 
-def test_markdown_has_findings_table_and_what_is_missing() -> None:
-    text = to_markdown("A study", SIX, ["darts seed 7"])
-    assert text.startswith("# A study\n")
-    assert "Not finished: darts seed 7." in text
-    assert re.search(r"\| 1 +\| da2s +\| 0, 1, 2, 3, 4, 5 +\| 95.67 ", text)
-    assert "1m32s" in text
+def test_means_that_are_equal_as_printed_share_a_rank_and_are_called_equal() -> None:
+    tied = runs(darts=[0.10, 0.125], random=[0.125, 0.10], gdas=[0.1, 0.1])
+    assert study_table(tied)[["rank", "method"]].to_numpy().tolist() == [[1, "darts"], [1, "random"], [3, "gdas"]]
+    assert findings(tied)[1] == "darts and random have the same, highest mean, 11.25 %."
+    nearly = runs(darts=[0.900041], random=[0.900039])
+    assert list(study_table(nearly)["rank"]) == [1, 1]
+    assert findings(nearly)[1] == "darts and random have the same mean, 90.00 %."
 
 
-class Tags(HTMLParser):
-    """What a browser would load, and the tags that are open at the end."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.loads += [str(value) for name, value in attrs if name in {"src", "href"}]
-        if tag not in {"meta", "line", "circle"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in {"meta", "line", "circle"}:
-            assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_needs_no_network_and_escapes_names() -> None:
-    odd = [StudyRun("<b>&", run.seed, run.results) if run.method == "darts" else run for run in SIX]
-    page = to_html('"<script>"', odd)
-    tags = Tags(page)
-    assert (tags.open, tags.loads) == ([], [])
-    assert "<b>" not in page
-    assert "<script" not in page
-    assert "&lt;b&gt;&amp;" in page
+def test_no_order_is_claimed_that_the_paired_test_does_not_show() -> None:
+    two = runs(da2s=[0.91, 0.92], random=[0.90, 0.91])
+    assert outcome(two) == "unclear"
+    assert findings(two)[:2] == [
+        "No method is shown to be better or worse than random search with the same seeds.",
+        (
+            "da2s has the highest mean, 91.50 %, random the next, 90.50 %: no difference between them is shown "
+            "(p = 0.500 in pairs by seed, corrected for the number of tests)."
+        ),
+    ]
+    seven = runs(da2s=[0.95] * 7, random=[0.92] * 7)
+    assert outcome(seven) == "better"
+    assert "random the next, 92.00 %: the difference of 3.00 points is shown (p = 0.016" in findings(seven)[1]
+    alone = [StudyRun("random", seed, results(accuracies=(0.99,))) for seed in (7, 8, 9, 10, 11, 12)]
+    turned = findings([*seven, *alone])  # random search has the higher mean, by seeds that da2s lacks
+    assert turned[1].startswith("random has the highest mean, 95.23 %, da2s the next, 95.00 %: no difference between")
+    assert outcome(runs(da2s=[0.91] * 7, random=[0.92] * 7)) == "worse"
+    # Beside random search any two of four could have been held against each other: 2 / 2**7 times 6 pairs.
+    four = runs(da2s=[0.95] * 7, darts=[0.94] * 7, gdas=[0.93] * 7, random=[0.92] * 7)
+    assert "darts the next, 94.00 %: no difference between them is shown (p = 0.094" in findings(four)[1]
+    apart = [*runs(da2s=[0.95]), StudyRun("darts", 7, results(random=[90.0] * 40, accuracies=(0.9,)))]
+    assert outcome(apart) == "none"
+    assert "without a seed in common they are not tested, so this is no order" in findings(apart)[1]
 
 
-def test_every_run_is_a_dot_within_the_plot() -> None:
-    drawn = dot_plot([*SIX, *runs(gdas=[0.5])])
-    root = ET.fromstring(drawn)
-    dots = [element for element in root if element.get("class") == "run"]
-    assert len(dots) == 19
-    width = float(root.attrib["viewBox"].split()[2])
-    assert all(0 < float(dot.attrib["cx"]) < width for dot in dots)
-    assert re.findall(r"gdas, seed 0: 50.00 %", drawn)
-    assert len([element for element in root if element.get("class") == "random"]) == 1
+def test_gaps_and_taus_have_an_interval_over_the_seeds_or_that_of_the_only_run() -> None:
+    def run(seed: int, tau: float, count: int) -> StudyRun:
+        stages = {
+            "search": {"epochs": 12}, "discretize": DISCRETIZE, "retrain": {},
+            "kendall_tau": {**KENDALL, "tau_b": tau, "n": count, "depth_tau_b": None},
+        }  # fmt: skip
+        return StudyRun("darts", seed, results(random=[90.0] * 40, accuracies=(0.9,), stages=stages))
+
+    one = study_table([run(0, 0.1, 200)]).iloc[0]
+    assert one[["structure tau", "structure tau low", "structure tau high", "structure n"]].tolist() == [
+        0.1, KENDALL["tau_b_low"], KENDALL["tau_b_high"], 200,
+    ]  # fmt: skip
+    assert one[["gap, points low", "gap, points high"]].tolist() == pytest.approx([5.0, 13.0])
+    assert one[["depth tau", "depth n"]].isna().all()
+    two = study_table([run(0, 0.1, 3), run(1, 0.3, 2)]).iloc[0]
+    # t(0.975, 1) = 12.706 times 0.1414 / sqrt(2) leaves what a tau can be
+    assert two[["structure tau", "structure tau low", "structure tau high", "structure n"]].tolist() == pytest.approx(
+        [0.2, -1.0, 1.0, 2]
+    )
+    assert two["percentile n"] == 40

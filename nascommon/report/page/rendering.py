@@ -17,7 +17,7 @@ LONGEST: Final = 36
 
 
 def render(**content: Any) -> str:
-    """Return a page of a title, a verdict, figures and sections, by ``templates/report.html``, as HTML."""
+    """Return a page by ``templates/report.html``, which names its content, as HTML."""
     environment = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
