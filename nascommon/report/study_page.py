@@ -79,7 +79,7 @@ def to_markdown(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Seq
     """Write the same as Markdown, without the picture; arguments as those of the page."""
     blocks = [f"# {title}", "\n".join(f"- {sentence}" for sentence in told(runs, missing))]
     for section in sections(runs, facts):
-        blocks += [f"## {section.title}", *section.text]
+        blocks += [f"## {section.title}", *section.text, *filter(None, [section.missing])]
         for table in section.tables:
             grid = tabulate(
                 [list(row) for row in table.rows], list(table.head), tablefmt="github", disable_numparse=True
@@ -103,11 +103,18 @@ def sections(runs: Sequence[StudyRun], facts: Facts) -> list[Section]:
     birth = Table(("what", "which"), [(name, value) for name, value in facts.birth.items()])
     return [
         Section("ranked", "Methods by test accuracy", (RANKED,), dot_plot(runs), (ranked_table(table),), RANKED_LEGEND),
-        Section("their-gaps", "Gaps", (GAPS,), (), (gaps_table(table),), gaps_legend(table)),
+        gaps(table),
         Section("rest", "Seeds, cost and size", (), (), (rest_table(table),), REST_LEGEND),
         Section("settings", "Settings", tables=(same, *(one for one in (changed, own) if one.rows))),
         Section("provenance", "Where the numbers come from", tables=(birth, runs_table(runs))),
     ]
+
+
+def gaps(table: pd.DataFrame) -> Section:
+    """Return the gaps with their meaning, or say that there are none."""
+    if not (legend := gaps_legend(table)):
+        return Section("their-gaps", "Gaps", missing="No search trained a supernet, so there are none.")
+    return Section("their-gaps", "Gaps", (GAPS,), (), (gaps_table(table),), legend)
 
 
 def dot_plot(runs: Sequence[StudyRun]) -> tuple[Picture, ...]:

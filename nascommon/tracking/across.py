@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nascommon.tracking.names import original
 from nascommon.tracking.store import KEY, SQLITE, connected, database_of, log_metrics
+from nascommon.tracking.writing import cut_to_fit
 
 STUDY = "study"
 
@@ -67,7 +68,7 @@ def log_study(uri: str, root: Path, key: str, name: str, metrics: Mapping[str, f
     client, experiment = connected(uri, root)
     for run in client.search_runs([experiment], f"tags.stage = '{STUDY}' and tags.`{KEY}` = '{key}'"):
         client.delete_run(run.info.run_id)
-    note = files[0].read_text(encoding="utf-8")
+    note = cut_to_fit(files[0].read_text(encoding="utf-8"))
     tags = {"stage": STUDY, KEY: key, "mlflow.note.content": note}
     run = client.create_run(experiment, run_name=name, tags=tags)
     log_metrics(client, run.info.run_id, metrics, step=0)

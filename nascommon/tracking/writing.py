@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LONGEST_NOTE: Final = 7900
 """Characters of a description, a little less than MLflow takes."""
-OF_A_PROCESS: Final = ("hardware", "torch", "git", "mlflow.source.git.commit")
+OF_A_PROCESS: Final = ("hardware", "torch", "code", "git", "mlflow.source.git.commit")
 """Tags that are true of the process at work, and not of another that computed what the cache holds."""
 
 
@@ -35,7 +35,7 @@ def log_headline(run: OpenRun, metrics: Mapping[str, float]) -> None:
 def log_result(run: OpenRun, metrics: Mapping[str, float], description: str, files: Iterable[Path]) -> None:
     """Write what a pipeline came to onto its own run: figures, description (Markdown), files."""
     _log_new(run.client, run.parent_id, metrics)
-    run.client.set_tag(run.parent_id, "mlflow.note.content", _cut_to_fit(description))
+    run.client.set_tag(run.parent_id, "mlflow.note.content", cut_to_fit(description))
     for file in files:
         run.client.log_artifact(run.parent_id, str(file))
 
@@ -95,7 +95,7 @@ def _shown(metrics: Mapping[str, float]) -> dict[str, float]:
     return {names.shown(name): value for name, value in metrics.items()}
 
 
-def _cut_to_fit(description: str) -> str:
+def cut_to_fit(description: str) -> str:
     """Cut a text between its lines to what MLflow takes, and say so."""
     if len(description) <= LONGEST_NOTE:
         return description

@@ -94,6 +94,15 @@ def test_a_tau_is_given_with_its_interval_and_its_number_of_architectures() -> N
     assert "depth tau" not in tau(0), "nobody has measured it"
 
 
+def test_without_a_supernet_there_are_no_gaps_to_tell_of() -> None:
+    nothing = {"n": 0, "tau_b": None}
+    stages = {**SIX[0].results["stages"], "search": {"epochs": 0}, "kendall_tau": nothing}
+    drawn = [StudyRun("random", 0, results(random=[90.0] * 40, stages=stages))]
+    for text in (page(drawn), to_markdown("A study", drawn, FACTS)):
+        assert "No search trained a supernet" in text
+        assert "structure tau" not in text
+
+
 def test_markdown_has_findings_tables_and_what_is_missing() -> None:
     text = to_markdown("A study", SIX, FACTS, ["darts seed 7"])
     assert text.startswith("# A study\n\n- No method is shown")

@@ -281,7 +281,7 @@ def test_finished_runs_of_a_protocol_are_found_by_method_settings_and_seed(store
 def test_a_study_is_one_run_with_its_files_and_a_later_one_takes_its_place(store: Store, tmp_path: Path) -> None:
     note, page = tmp_path / "report.md", tmp_path / "report.html"
     page.write_text("<p>", encoding="utf-8")
-    for count, text in enumerate(("two seeds", "three seeds"), 2):
+    for count, text in enumerate(("two seeds", "three seeds" + 9000 * "\n"), 2):
         note.write_text(text, encoding="utf-8")
         track_study(URI, store.root, "aa", f"Study, {count} seeds", {"accuracy/darts": count / 10}, [note, page])
     track_study(URI, store.root, "bb", "Another", {}, [note])
@@ -290,7 +290,8 @@ def test_a_study_is_one_run_with_its_files_and_a_later_one_takes_its_place(store
     assert sorted(str(run.info.run_name) for run in runs) == ["Another", "Study, 3 seeds"]
     (run,) = [one for one in runs if one.info.run_name == "Study, 3 seeds"]
     assert run.data.metrics == {"accuracy/darts": 0.3}
-    assert run.data.tags["mlflow.note.content"] == "three seeds"
+    assert run.data.tags["mlflow.note.content"].startswith("three seeds\n")
+    assert run.data.tags["mlflow.note.content"].endswith("the rest is among the artefacts.")
     assert run.info.status == "FINISHED"
     assert {one.path for one in store.client.list_artifacts(run.info.run_id)} == {"report.md", "report.html"}
 
