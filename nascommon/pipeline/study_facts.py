@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,12 @@ from nascommon.pipeline.paths import ROOT, TARGET_DATA
 from nascommon.pipeline.protocol_evidence import CODE_FILES
 from nascommon.pipeline.run import protocol
 from nascommon.pipeline.unprepared import expected_shape
+from nascommon.report.next_step import RANDOM, SMALLEST_GAP, NextStep
 from nascommon.report.page.section import Row
 from nascommon.report.study import StudyRun
 from nascommon.report.study_page import Facts
 from nascommon.runtime.revision import revision
+from nascommon.statistics.paired import fewest_pairs
 
 OWN = "methods."
 """How keys begin that are a method's own settings."""
@@ -48,7 +51,23 @@ def facts(methods: Mapping[str, Params], seeds: Sequence[int], planned: int, run
         if params.retrain.skip
         else ("training", training, f"{network.cells} cells, {network.channels} channels"),
     ]
-    return Facts(figures, same(params, search_epochs(methods)), *_changed(methods), birth(methods, seeds, runs))
+    return Facts(
+        figures, same(params, search_epochs(methods)), *_changed(methods), birth(methods, seeds, runs),
+        next_study(methods, seeds),
+    )  # fmt: skip
+
+
+def next_study(methods: Mapping[str, Params], seeds: Sequence[int]) -> NextStep | None:
+    """Return the study that could show a difference; None if this one could."""
+    names = list(dict.fromkeys((*methods, RANDOM)))
+    names = names if len(names) > 1 else [SMALLEST_GAP, RANDOM]
+    needed, more = fewest_pairs(len(names) - 1), itertools.count()
+    if names == list(methods) and len(seeds) >= needed:
+        return None
+    enough = [*seeds, *itertools.islice((seed for seed in more if seed not in seeds), max(0, needed - len(seeds)))]
+    file = next(iter(methods.values())).file
+    command = f'make study METHODS="{" ".join(names)}" SEEDS="{" ".join(map(str, enough))}" PRESET={file}'
+    return NextStep(command, "as few runs as can show a difference; what has finished is not run again")
 
 
 def same(params: Params, epochs: str) -> dict[str, str]:

@@ -51,7 +51,8 @@ def report(plan: Plan, failed: Sequence[str]) -> None:
     ranked = ranked_table(table)
     print(f"\n{tabulate([list(row) for row in ranked.rows], list(ranked.head), disable_numparse=True)}")
     rows = {str(number): sentence for number, sentence in enumerate(told(runs, missing), 1)}
-    summary(plan.title, {**rows, **known.same, "commit": known.birth["commit"]}, list(files.values()))
+    step = {} if known.step is None else {"try next": f"{known.step.command}    # {known.step.why}"}
+    summary(plan.title, {**rows, **known.same, "commit": known.birth["commit"], **step}, list(files.values()))
 
 
 def accuracy_at(rev: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from tabulate import tabulate
 
-from nascommon.report.next_step import RANDOM
+from nascommon.report.next_step import RANDOM, NextStep
 from nascommon.report.page.rendering import render
 from nascommon.report.page.section import Key, Picture, Row, Section, Table
 from nascommon.report.page.svg import Axes, Svg, padded
@@ -48,6 +48,7 @@ class Facts:
         changed: key, value and default of those that are not the defaults, but for the methods' own.
         own: the same of the methods' own.
         birth: command, commit, hardware, torch and more of what the figures come from.
+        step: what to try next, if anything.
     """
 
     figures: Sequence[tuple[str, str, str]]
@@ -55,6 +56,7 @@ class Facts:
     changed: Sequence[Row]
     own: Sequence[Row]
     birth: Mapping[str, str]
+    step: NextStep | None = None
 
 
 def to_html(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Sequence[str] = ()) -> str:
@@ -71,13 +73,14 @@ def to_html(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Sequenc
     kind = outcome(runs)
     return render(
         kind="report of a study", title=title, outcome=kind, badge=BADGES[kind], figures=facts.figures,
-        told=sentences, sections=sections(runs, facts), birth=facts.birth, step=None,
+        told=sentences, sections=sections(runs, facts), birth=facts.birth, step=facts.step,
     )  # fmt: skip
 
 
 def to_markdown(title: str, runs: Sequence[StudyRun], facts: Facts, missing: Sequence[str] = ()) -> str:
     """Write the same as Markdown, without the picture; arguments as those of the page."""
     blocks = [f"# {title}", "\n".join(f"- {sentence}" for sentence in told(runs, missing))]
+    blocks += [f"Try next: `{facts.step.command}`, {facts.step.why}."] if facts.step is not None else []
     for section in sections(runs, facts):
         blocks += [f"## {section.title}", *section.text, *filter(None, [section.missing])]
         for table in section.tables:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nascommon.config import Params, load_params
-from nascommon.pipeline.study_facts import facts, search_epochs
+from nascommon.pipeline.study_facts import facts, next_study, search_epochs
 from nascommon.report.study import StudyRun
 from tests.report.results import results
 from tests.stages.project import SMOKE
@@ -44,6 +46,25 @@ def test_nothing_is_said_of_a_training_that_does_not_take_place() -> None:
     known = facts(skipped, [0], 2, RUNS)
     assert known.same["training"] == "none: retrain.skip is true"
     assert known.same["random architectures"] == "none trained beside it"
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "asked"),
+    [
+        (["darts", "random"], [0, 1], ("darts random", "0 1 2 3 4 5")),
+        (["random", "darts"], [7], ("random darts", "7 0 1 2 3 4")),
+        (["darts"], [0, 1, 2, 3, 4, 5], ("darts random", "0 1 2 3 4 5")),
+        (["darts", "gdas", "random"], [0, 1, 2, 3, 4, 5], ("darts gdas random", "0 1 2 3 4 5 6")),
+        (["random"], [0], ("da2s random", "0 1 2 3 4 5")),
+        (["darts", "random"], [0, 1, 2, 3, 4, 5], None),
+    ],
+)
+def test_what_to_try_next_is_the_fewest_runs_that_can_show_a_difference(
+    methods: list[str], seeds: list[int], asked: tuple[str, str] | None
+) -> None:
+    step = next_study({name: PARAMS.changed({"search.method": name}) for name in methods}, seeds)
+    command = None if asked is None else f'make study METHODS="{asked[0]}" SEEDS="{asked[1]}" PRESET={SMOKE}'
+    assert (None if step is None else step.command) == command
 
 
 def test_where_figures_come_from_is_named_with_the_command_that_makes_them_again() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from nascommon.report.next_step import NextStep
 from nascommon.report.study import StudyRun
 from nascommon.report.study_page import Facts, dot_plot, to_html, to_markdown
 from nascommon.report.study_words import findings
@@ -76,6 +78,13 @@ def test_the_page_tells_the_findings_first_and_each_section_has_its_part() -> No
     assert "95.67 ± 0.82" in texts["ranked"]
     assert "94.81 to 96.52" in texts["ranked"]
     assert "1m32s" in texts["rest"]
+
+
+@pytest.mark.parametrize("write", [to_html, to_markdown])
+def test_what_to_try_next_is_a_command_to_paste(write: object) -> None:
+    step = replace(FACTS, step=NextStep("make study SEEDS=1", "more seeds"))
+    assert "make study SEEDS=1" in write("A study", SIX, step, [])  # type: ignore[operator]
+    assert "Try next" not in write("A study", SIX, FACTS, [])  # type: ignore[operator]
 
 
 def test_a_tau_is_given_with_its_interval_and_its_number_of_architectures() -> None:
