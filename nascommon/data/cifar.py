@@ -9,14 +9,13 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
-from nascommon.data.layout import picture_root
+from nascommon.data.layout import DOWNLOADS, picture_root
 from nascommon.data.pictures import some
 from nascommon.data.samples import Pixels
 from nascommon.data.settings import DataSettings
 from nascommon.runtime.home import home
 from nascommon.settings import UserError
 
-DOWNLOADS = Path("data/downloads")
 CIFAR = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 

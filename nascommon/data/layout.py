@@ -20,6 +20,8 @@ WORDS = {
     "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
 }
 ROLES = {f"{word}{ending}": role for role, words in WORDS.items() for word in words for ending in ("", "set")}
+DOWNLOADS = Path("data/downloads")
+"""Place in the project for pictures that do not lie in a folder of the user's as they are read."""
 TEST_ROLES = ("test", "val")
 """The first that has labels is the test set."""
 FEWEST = 2

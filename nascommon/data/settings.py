@@ -18,7 +18,7 @@ ClassNames = Annotated[tuple[str, ...], Field(strict=False)]
 LARGEST_HUE = 0.5
 FOLDERS = ("image_folder", "imagenet")
 """Sources that are folders of the user's, with a folder per class."""
-PLACES = (*FOLDERS, "webdataset")
+PLACES = (*FOLDERS, "webdataset", "huggingface")
 """Sources that lie in a folder of the user's."""
 
 
@@ -58,10 +58,10 @@ BENCHMARK_HALVES = {
 class DataSettings(Settings):
     """The section ``data`` of ``params.yaml``."""
 
-    source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet", "webdataset"]
+    source: Literal["digits", "cifar10", "cifar100", "image_folder", "imagenet", "webdataset", "huggingface"]
     path: str | None = None
-    """Folder of the pictures, or of tar files of them (webdataset); for CIFAR empty = download into
-    ``data/downloads``. Looked up by ``prepare`` only."""
+    """Folder of the pictures, of tar files of them (webdataset) or of Parquet files (huggingface), which are unpacked
+    into ``data/downloads``; for CIFAR empty = download there. Looked up by ``prepare`` only."""
     train_folder: str | None = None
     """Place of the folders of the training classes, within ``path``; '.' is ``path`` itself. Empty = recognised by
     its name (train, Training, seg_train, ...), or ``path`` itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tarfile
 from collections import Counter
@@ -54,14 +55,35 @@ def read_shards(settings: DataSettings, report: Callable[[str], None]) -> tuple[
         UserError: a tar is damaged or compressed, labels are missing or contradictory, or there is nothing to train on.
     """
     root = picture_root(settings)
-    train, test, aside = _roles(root)
+    shards = sorted(filter(is_shard, files_below(root)))
+    if not shards:
+        packed = [name for name in files_below(root) if f"{SUFFIX}." in name.lower() or name.lower().endswith(".tgz")]
+        way = f"unpack {some(packed)} to plain .tar, which can be read at random" if packed else "check data.path"
+        raise UserError(f"{root}: holds no {SUFFIX} files; {way}")
+    train, test = shard_roles(root, shards, settings, report)
+    return read_tars(root, train, test, settings, report)
+
+
+def read_tars(
+    root: Path,
+    train: Sequence[str],
+    test: Sequence[str],
+    settings: DataSettings,
+    report: Callable[[str], None],
+    names: Sequence[str] = (),
+) -> tuple[tuple[str, ...], Paths, Paths | None]:
+    """Return what ``read_shards`` does, of tar files whose roles are known.
+
+    Args:
+        root: the folder of the tar files.
+        train: their names, relative to it, of those to train on.
+        test: of those to test on; none where the test pictures are to be split off.
+        settings: the section.
+        report: takes what the user should know, a line at a time.
+        names: of the classes that there may be, in their order; empty: numbers by their value, words by the alphabet.
+    """
     trained = _contents(root, train, report)
-    classes = _chosen(root, trained, settings.classes)
-    report(
-        f"{root}: trains on {len(train)} shards, tests on"
-        f" {f'{settings.test_fraction:.0%} of them' if not test else len(test)}"
-        f"{f'; left aside: {some(aside)}' if aside else ''}"
-    )
+    classes = _chosen(root, trained, settings.classes, names)
     if not test:
         return classes, _paths(root, trained, classes), None
     tested = _contents(root, test, report)
@@ -69,21 +91,28 @@ def read_shards(settings: DataSettings, report: Callable[[str], None]) -> tuple[
     return classes, _paths(root, trained, classes), _paths(root, tested, classes)
 
 
-def _roles(root: Path) -> tuple[list[str], list[str], list[str]]:
-    """Return the shards to train on, to test on, and the others."""
-    shards = sorted(filter(is_shard, files_below(root)))
-    if not shards:
-        packed = [name for name in files_below(root) if f"{SUFFIX}." in name.lower() or name.lower().endswith(".tgz")]
-        way = f"unpack {some(packed)} to plain .tar, which can be read at random" if packed else "check data.path"
-        raise UserError(f"{root}: holds no {SUFFIX} files; {way}")
-    role = {name: role_of(name.removesuffix(SUFFIX)) for name in shards}
+def shard_roles(
+    root: Path, shards: Sequence[str], settings: DataSettings, report: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    """Return the shards to train on and those to test on, by the words in their names, and tell of the others.
+
+    Raises:
+        UserError: there is one to test on and none to train on.
+    """
+    role = {name: role_of(os.path.splitext(name)[0]) for name in shards}  # noqa: PTH122 -- a name, no file
     train = [name for name in shards if role[name] == "train"]
     tests = [[name for name in shards if role[name] == word] for word in TEST_ROLES]
     test = next(filter(None, tests), [])
     if test and not train:
         raise UserError(f"{root}: has {some(test)} but no shard to train on; one has the word train in its path")
-    train = train or shards
-    return train, test, [name for name in shards if name not in {*train, *test}]
+    train = train or list(shards)
+    aside = [name for name in shards if name not in {*train, *test}]
+    report(
+        f"{root}: trains on {len(train)} shards, tests on"
+        f" {f'{settings.test_fraction:.0%} of them' if not test else len(test)}"
+        f"{f'; left aside: {some(aside)}' if aside else ''}"
+    )
+    return train, test
 
 
 def _contents(root: Path, shards: Sequence[str], report: Callable[[str], None]) -> Contents:
@@ -151,10 +180,11 @@ def _label(shard: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> st
     return sys.intern(label(text))  # one text for all pictures of a class
 
 
-def _chosen(root: Path, found: Contents, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+def _chosen(root: Path, found: Contents, wanted: tuple[str, ...] | None, names: Sequence[str]) -> tuple[str, ...]:
     known = Counter(found.labels)
     numbers = all(name.isascii() and name.isdecimal() for name in known)
-    ordered = sorted(known, key=(lambda name: (int(name), name)) if numbers else None)
+    alone = sorted(known, key=(lambda name: (int(name), name)) if numbers else None)
+    ordered = [name for name in names if name in known] if names else alone
     classes = tuple(ordered) if wanted is None else tuple(map(label, wanted))
     unknown = [name for name in classes if name not in known]
     if unknown:

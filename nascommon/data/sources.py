@@ -37,6 +37,10 @@ def read_source(settings: DataSettings, report: Callable[[str], None]) -> Source
         return Source(*read_folders(settings, report))
     if settings.source == "webdataset":
         return Source(*read_shards(settings, report))
+    if settings.source == "huggingface":
+        from nascommon.data.tables import read_tables
+
+        return Source(*read_tables(settings, report))
     if settings.source == "digits":
         source = _digits()
     else:

@@ -10,6 +10,8 @@ from nascommon.data.members import SUFFIX
 from nascommon.data.pictures import SUFFIXES
 from nascommon.settings import UserError
 
+TABLE = ".parquet"
+
 
 def folders_in(folder: Path) -> list[str]:
     """Names of the folders in ``folder``, sorted; hidden ones and links to a folder around it are left out."""
@@ -56,6 +58,11 @@ def is_picture(name: str) -> bool:
 def is_shard(name: str) -> bool:
     """Return whether a file of that name is taken for a tar of pictures."""
     return name.endswith(SUFFIX)
+
+
+def is_table(name: str) -> bool:
+    """Return whether a file of that name is taken for a Parquet file of pictures."""
+    return name.endswith(TABLE)
 
 
 def _around(folder: Path) -> frozenset[str]:

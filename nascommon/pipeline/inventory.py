@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nascommon.data.inventory import inventory
-from nascommon.data.walk import is_picture, is_shard
+from nascommon.data.walk import is_picture, is_shard, is_table
 from nascommon.runtime.atomic import atomic
 from nascommon.runtime.home import at_home
 from nascommon.runtime.yaml_lines import read_yaml
@@ -22,7 +22,7 @@ from nascommon.settings import UserError
 INVENTORY, GIVEN, BANK = Path("data/inventory.json"), Path("data/given.json"), Path("data/bank.json")
 SECTIONS = {"data": ("data",), "transfer.data": ("transfer", "data")}
 METHODS = Path(__file__).parents[1] / "methods"
-COUNTS = {"image_folder": is_picture, "imagenet": is_picture, "webdataset": is_shard}
+COUNTS = {"image_folder": is_picture, "imagenet": is_picture, "webdataset": is_shard, "huggingface": is_table}
 """Files that count, by source, where pictures may change; others come with a library or are guarded by checksums."""
 
 

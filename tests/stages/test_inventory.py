@@ -42,6 +42,17 @@ def test_folders_of_both_sections_are_counted_and_hashed_by_content() -> None:
     assert counted("{source: image_folder, path: same}")["data"]["sha256"] != found["data"]["sha256"]
 
 
+@pytest.mark.parametrize(("source", "ending"), [("webdataset", "tar"), ("huggingface", "parquet")])
+def test_of_files_with_many_pictures_those_count(source: str, ending: str) -> None:
+    section = f"{{source: {source}, path: pictures}}"
+    assert counted(section)["data"]["files"] == 0
+    (Path("pictures") / f"train.{ending}").write_bytes(b"many")
+    found = counted(section)["data"]
+    assert found["files"] == 1
+    (Path("pictures") / f"train.{ending}").write_bytes(b"others")
+    assert counted(section)["data"]["sha256"] != found["sha256"]
+
+
 def test_what_cannot_change_is_not_looked_at() -> None:
     assert counted("{source: digits}") == {"data": None, "transfer.data": None}
     assert counted("{source: cifar10, path: pictures}") == {"data": None, "transfer.data": None}
