@@ -19,6 +19,8 @@ def comparison(params: Path) -> str:
         UserError: the file is not valid.
     """
     settings = load_params(params)
+    if settings.tracking == "none":
+        return f"{params} says `tracking: none`, so no run is known; `dvc exp show` knows those that DVC keeps"
     tracked = finished_runs(settings.tracking, ROOT, "evaluate")
     runs = [run for run in tracked if run.protocol == protocol(settings)]
     if not runs:
@@ -36,7 +38,7 @@ def comparison(params: Path) -> str:
             "",
             "Their gaps, by method: one run with its interval, several with mean ± standard deviation.",
             "",
-            to_markdown(gaps, kind),
+            to_markdown(gaps, kind, column_per_method=True),
         )
     ).rstrip()
 

@@ -132,8 +132,9 @@ def meanings(kind: str) -> dict[str, str]:
     return {gap.column: gap.meaning for gap in (*gap_columns(kind), *TRUTH_COLUMNS)}
 
 
-def to_markdown(table: pd.DataFrame, kind: str) -> str:
-    """Write the table as Markdown with what its columns mean."""
-    written = tabulate(table.to_numpy().tolist(), list(table.columns), tablefmt="github", disable_numparse=True)
+def to_markdown(table: pd.DataFrame, kind: str, *, column_per_method: bool = False) -> str:
+    """Write the table as Markdown with what its columns mean; of few methods a column each is narrower."""
+    shown = table.set_index("method").T.rename_axis("gap").reset_index() if column_per_method else table
+    written = tabulate(shown.to_numpy().tolist(), list(shown.columns), tablefmt="github", disable_numparse=True)
     legend = [f"- {column}: {meaning}" for column, meaning in meanings(kind).items() if column in table.columns]
     return "\n".join([written, "", *legend, ""])

@@ -273,8 +273,11 @@ def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finish
         tracker.headline({"test_accuracy": 0.5})
     assert written() == untracked
     table = finished.stage("compare")
-    assert re.search(r"\| da2s +\| +0 \| +12\.50 % \|", table)
+    assert re.search(r"\| da2s +\| +\d+ \| +12\.50 % \|", table)
     assert "(1 with other settings is not shown)" in table
+    assert re.search(r"\| … old batch norm +\| 50\.0 +\|", table)
+    finished.change(tracking="none")
+    assert "`tracking: none`" in finished.stage("compare")
     assert "make compare" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
 
 
