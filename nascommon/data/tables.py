@@ -92,10 +92,10 @@ def _table(path: Path) -> Table:
     """Find the columns of a file, by the name that they usually have or else by what they alone are."""
     with _named(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-    features = _features(path, schema)
+    features = _features(path, schema)  # of columns that somebody may have removed since
     pictures = [field.name for field in schema if pa.types.is_struct(field.type) and _has_bytes(field.type)]
-    labels = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
-    usual = [field.name for field in schema if field.name == "label"]
+    labels = [name for name in schema.names if features.get(name, {}).get("_type") == "ClassLabel"]
+    usual = [name for name in schema.names if name == "label"]
     column = _one(path, schema, "image", "of pictures, structures of bytes and path", pictures)
     chosen = _one(path, schema, "label", "of labels", usual or labels)
     kind = schema.field(chosen).type
@@ -187,7 +187,7 @@ def _unpacked(folder: Path, root: Path, tables: dict[str, tuple[Table, list[str]
 
 
 def _unpack(table: Table, labels: Sequence[str], tar: Path) -> None:
-    """Write the pictures that have a label, each beside it, called by their row."""
+    """Write every picture that has a label, and the label beside it, called by their row."""
     with atomic(tar) as part, tarfile.open(part, "w") as archive:
         for row, (text, picture) in enumerate(zip(labels, _pictures(table), strict=True)):
             if not text:

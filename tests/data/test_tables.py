@@ -191,6 +191,11 @@ def test_what_is_wrong_is_named(folder: Path, tmp_path: Path) -> None:
     def columns(**others: Any) -> None:
         pq.write_table(pa.table(others), file)
 
+    def dropped() -> None:
+        write(file, [{"image": row["image"], "kind": row["label"]} for row in rows], label="kind")
+        table = pq.read_table(file)
+        pq.write_table(table.drop_columns("kind").replace_schema_metadata(table.schema.metadata), file)
+
     def noted(text: str) -> None:
         pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"huggingface": text}), file)
 
@@ -209,6 +214,7 @@ def test_what_is_wrong_is_named(folder: Path, tmp_path: Path) -> None:
         (torn, r"a\.parquet: is no whole Parquet file"),
         (lambda: columns(label=[0, 1]), r"needs one column of pictures.*got none.*its columns are label"),
         (lambda: columns(image=[b"x"], label=[0]), r"needs one column of pictures.*its columns are image; label"),
+        (dropped, r"needs one column of labels.*got none.*its columns are image"),
         (lambda: columns(image=pa.array([bad], IMAGE)), r"needs one column of labels, or one of the name label"),
         (
             lambda: columns(image=pa.array([bad], IMAGE), label=[0.5]),
