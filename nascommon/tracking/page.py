@@ -19,6 +19,7 @@ from typing import IO, Final
 from nascommon.settings import UserError
 from nascommon.tracking import store, view
 from nascommon.tracking.across import finished_runs
+from nascommon.tracking.identity import sigterm_unwinds
 
 HOST: Final = "127.0.0.1"
 """Nobody else may read, or delete, what is tracked."""
@@ -87,7 +88,8 @@ def served(uri: str, root: Path) -> Iterator[Page]:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     # Six more processes, which judge answers of language models.
     environment = {**os.environ, **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with tempfile.TemporaryFile() as said:  # a line for every request, which would bury the address
+    # A line for every request would bury the address.
+    with sigterm_unwinds(), tempfile.TemporaryFile() as said:
         server = subprocess.Popen([*command, "--workers", "1"], env=environment, stdout=said, stderr=said)
         try:
             _wait(server, port, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import sys
 from contextlib import closing
@@ -90,6 +91,21 @@ def test_the_page_is_that_of_the_working_directory_as_the_command_asks_for_it(
     assert home() == Path()
     with pytest.raises(UserError, match="MLflow's server did not start"), served(URI, home()):
         pass
+
+
+def test_whoever_ends_the_command_ends_the_server_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = store.root / "waits"
+    waits.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    waits.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(waits))
+    monkeypatch.setattr("nascommon.tracking.page._wait", lambda *_: None)
+    with store.follow("one"):
+        pass
+    with pytest.raises(SystemExit), served(URI, store.root) as shown:
+        signal.raise_signal(signal.SIGTERM)
+    assert shown.server is not None
+    assert shown.server.poll() is not None
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.slow  # MLflow's server takes half a minute to start
