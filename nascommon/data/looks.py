@@ -36,7 +36,8 @@ class Looks:
         )
         for row, seen in enumerate(pictures):
             looks.sides[row], looks.gray[row] = seen.sides, seen.gray
-            looks.digests[row] = np.frombuffer(seen.digest or bytes(DIGEST_BYTES), np.uint8)
+            if seen.digest:  # zeros that are never written take no memory
+                looks.digests[row] = np.frombuffer(seen.digest, np.uint8)
             looks.oddities.update([seen.oddity] if seen.oddity else [])
         return looks
 
