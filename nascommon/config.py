@@ -78,7 +78,8 @@ class Params(Settings):
     """Processes that share every batch of search, retrain and transfer, on this machine: one for each of its GPUs.
     Batch norm sees a process's share, as with so many ``pieces``. ``torchrun`` starts them on several machines."""
     sync_batch_norm: bool = False
-    """Whether batch norm sees the whole batch, where ``launch`` or ``torchrun`` share it, at two messages for each."""
+    """Whether batch norm sees the batch of all processes, where ``launch`` or ``torchrun`` share it, as if one computed
+    it in the same ``pieces``, at two messages for each."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the convolutions; auto: bfloat16 on a GPU that has it, float32 elsewhere."""
     tracking: str = "sqlite:///mlflow.db"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nascommon.data.task import CLASSIFICATION, Reduction, Task
-from nascommon.settings import FEWEST_IN_BATCH_NORM
+from nascommon.runtime.ranks import WHOLE, Share
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,8 @@ class Batch:
     task: Task = CLASSIFICATION
     whole: int | None = None
     """Images of the batch that this is a share of; None where it is no share."""
+    share: Share = WHOLE
+    """Which share of it."""
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.images
@@ -44,13 +46,15 @@ class Batch:
         return replace(self, images=self.images[:count], labels=self.labels[:count])
 
     def pieces(self, count: int) -> list[tuple[Batch, float]]:
-        """Cut into pieces of equal size, or sizes that differ by one, each with its share of the whole batch.
+        """Cut into pieces of equal size, or sizes that differ by one, each with its part of the whole batch.
 
         Args:
             count: number of pieces; fewer where batch norm would see a single image, as in a small set's only batch.
         """
-        count = max(1, min(count, len(self.labels) // FEWEST_IN_BATCH_NORM))
-        parts = zip(self.images.tensor_split(count), self.labels.tensor_split(count), strict=True)
+        # Batch norm sees a piece of the share, or the piece of the batch that all ranks have some images of.
+        share, rows = (self.share, self.count) if self.share.dealt else (WHOLE, len(self.labels))
+        cuts = share.cuts(count, rows)
+        parts = zip(self.images.tensor_split(cuts), self.labels.tensor_split(cuts), strict=True)
         return [(replace(self, images=images, labels=labels), len(labels) / self.count) for images, labels in parts]
 
     # What a recorded step needs of its inputs (nascommon.runtime.replay), under the names that tensors have.

@@ -19,7 +19,7 @@ from nascommon.data.streaming import View, evaluation_pictures, stream, training
 from nascommon.data.task import Task
 from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.runtime.seeding import derive, generator
-from nascommon.settings import FEWEST_IN_BATCH_NORM, UserError
+from nascommon.settings import UserError
 
 Normalise = Callable[[Tensor], Tensor]
 
@@ -175,7 +175,7 @@ class _MemoryTraining:
                 images = on_device.flip(images, flips[rows])
             normal = self.normalise(images)
             cut = on_device.cutout(normal, centres[rows], self.cutout) if self.cutout else normal
-            yield Batch(cut, self.labels[order[rows]], self.task, whole)
+            yield Batch(cut, self.labels[order[rows]], self.task, whole, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ class _FileTraining:
             normal = normalise(images)
             centres = _centres(images, len(chunk), draws)[rows]
             cut = on_device.cutout(normal, centres, self.cutout) if self.cutout else normal
-            yield Batch(cut, labels, self.task, whole)
+            yield Batch(cut, labels, self.task, whole, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,10 +268,11 @@ def _rows(share: Share, start: int, count: int) -> tuple[slice, int | None]:
     """Return the share of so many rows of a batch, counted from ``start`` on, and the ``whole`` of its ``Batch``."""
     if share == WHOLE:
         return slice(start, start + count), None
-    if count // share.count < FEWEST_IN_BATCH_NORM:
+    if count // share.count < share.fewest:
+        need = "1 image" if share.dealt else f"{share.fewest} images for batch norm"
         raise UserError(
-            f"launch: {share.count} processes cannot share a batch of {count} images, of which batch norm must see at "
-            f"least {FEWEST_IN_BATCH_NORM} in each; start fewer, or set a larger batch_size"
+            f"launch: {share.count} processes cannot share a batch of {count} images, as each needs {need}; start "
+            "fewer, or set a larger batch_size"
         )
     return share.rows(start, start + count), count
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nascommon.settings import UserError
+from nascommon.settings import FEWEST_IN_BATCH_NORM, UserError
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -27,16 +27,45 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Share:
-    """Which of so many equal shares of every batch."""
+    """Which of so many equal shares of every batch.
+
+    Attributes:
+        index: of this one.
+        count: of all.
+        dealt: whether rows are dealt one by one, so that any stretch of a batch is shared by all; where they are not,
+            a share is such a stretch.
+    """
 
     index: int = 0
     count: int = 1
+    dealt: bool = field(default=False, compare=False)
 
     def rows(self, start: int, stop: int) -> slice:
-        """Return the share of these rows, as ``torch.tensor_split`` divides them: sizes differ by at most one."""
+        """Return the share of these rows; sizes differ by at most one, and are those of ``torch.tensor_split``."""
+        if self.dealt:
+            return slice(start + self.index, stop, self.count)
         size, more = divmod(stop - start, self.count)
         begin = start + self.index * size + min(self.index, more)
         return slice(begin, begin + size + (self.index < more))
+
+    @property
+    def fewest(self) -> int:
+        """Rows that a share needs, as batch norm sees it alone, or that of all at once."""
+        return 1 if self.dealt else FEWEST_IN_BATCH_NORM
+
+    def cuts(self, count: int, rows: int) -> list[int]:
+        """Return where to cut a share of so many rows that are dealt, for the batch to fall into pieces of neighbours.
+
+        So it is the batch that is cut, as one process would, and every rank has some rows of each piece: ranks wait for
+        each other in every batch norm that sees the whole batch, so all of them must compute as many.
+
+        Args:
+            count: pieces; fewer where batch norm would see a single row, or a rank none.
+            rows: of the batch.
+        """
+        count = max(1, min(count, rows // max(FEWEST_IN_BATCH_NORM, self.count)))
+        stops = [Share(piece, count).rows(0, rows).stop for piece in range(count - 1)]
+        return [len(range(self.index, stop, self.count)) for stop in stops]
 
     def largest(self, count: int) -> int:
         """Return how many of so many rows the largest share has."""
@@ -72,7 +101,9 @@ def while_waiting(context: Callable[[], AbstractContextManager[None]]) -> None:
 
 def share() -> Share:
     """Return which share of every batch is this process's."""
-    return Share(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else WHOLE
+    if not (dist.is_available() and dist.is_initialized()):
+        return WHOLE
+    return Share(dist.get_rank(), dist.get_world_size(), dealt=_state.synchronised)
 
 
 def first() -> bool:

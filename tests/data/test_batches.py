@@ -58,10 +58,26 @@ def test_shares_make_up_every_batch_and_know_its_size(batches: Batches, count: i
         assert sum(share for part in parts for _, share in part.pieces(2)) == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("count", "pieces"), [(2, 1), (3, 2), (3, 4), (5, 7), (16, 2)])
+def test_shares_that_are_dealt_make_up_the_pieces_of_the_batch(batches: Batches, count: int, pieces: int) -> None:
+    shares = [list(batches.epoch(3, Share(index, count, dealt=True))) for index in range(count)]
+    for whole, *parts in zip(batches.epoch(3), *shares, strict=True):
+        # At most so many that every rank has an image of each.
+        expected = whole.pieces(min(pieces, 16 // count))
+        for (piece, weight), *mine in zip(expected, *[part.pieces(pieces) for part in parts], strict=True):
+            assert all(len(batch.labels) for batch, _ in mine)
+            assert sum(share for _, share in mine) == pytest.approx(weight)
+            ours = torch.cat([batch.images.flatten(1) for batch, _ in mine])
+            assert sorted(ours.tolist()) == sorted(piece.images.flatten(1).tolist())
+
+
 def test_a_batch_is_shared_by_no_more_than_batch_norm_allows(batches: Batches) -> None:
     assert [len(batch.labels) for batch in batches.epoch(0, Share(7, 8))] == [2, 2]
     with pytest.raises(UserError, match="launch: 9 processes cannot share a batch of 16 images"):
         next(iter(batches.epoch(0, Share(0, 9))))
+    assert [len(batch.labels) for batch in batches.epoch(0, Share(15, 16, dealt=True))] == [1, 1]
+    with pytest.raises(UserError, match="launch: 17 processes cannot share a batch of 16 images"):
+        next(iter(batches.epoch(0, Share(0, 17, dealt=True))))
 
 
 @pytest.mark.parametrize("settings", [{}, FILES], ids=["memory", "files"])

@@ -55,7 +55,7 @@ class TinyBatches:
         for start in starts if self.shuffled else starts[share.index :: share.count]:
             count = min(self.batch_size, len(order) - start)
             rows = order[(share if self.shuffled else WHOLE).rows(start, start + count)]
-            yield Batch(self.images[rows], self.labels[rows], whole=None if share == WHOLE else count)
+            yield Batch(self.images[rows], self.labels[rows], whole=None if share == WHOLE else count, share=share)
 
 
 class NoNumbersFrom(TinyBatches):

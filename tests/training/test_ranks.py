@@ -65,11 +65,22 @@ def test_ranks_come_to_what_one_process_does_in_as_many_pieces(count: int) -> No
         torch.testing.assert_close(trained(), twin)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3])
-def test_with_synchronised_batch_norm_ranks_come_to_what_one_process_does_with_whole_batches(count: int) -> None:
-    for each in on_ranks(count, synchronised, 1):
-        assert_same(each, trained(1, drop_path=0.0))
+@pytest.mark.parametrize(
+    ("count", "pieces", "alone"),
+    [
+        pytest.param(2, 1, 1, marks=pytest.mark.slow),
+        pytest.param(3, 1, 1, marks=pytest.mark.slow),
+        (3, 2, 2),  # shares of 4, 3 and 3, which fall into 2, 1 and 1 pieces by themselves
+        pytest.param(3, 5, 3, marks=pytest.mark.slow),  # pieces of two images would leave a rank without any
+        pytest.param(7, 2, 1, marks=pytest.mark.slow),  # shares of one image
+    ],
+)
+def test_with_synchronised_batch_norm_ranks_come_to_what_one_process_does_in_the_same_pieces(
+    count: int, pieces: int, alone: int
+) -> None:
+    twin = trained(alone, drop_path=0.0)
+    for each in on_ranks(count, synchronised, pieces):
+        assert_same(each, twin)
 
 
 @pytest.mark.slow
