@@ -43,6 +43,8 @@ def run_stage(command: Callable[..., None]) -> None:
             error.show()
             sys.exit(2)
         if not (message := _mendable(error)):
+            if not _speaks():
+                sys.exit(1)
             raise
         sys.exit(_fail(f"error: {message}", 2))
     if status == INTERRUPTED:  # also what typer makes of Ctrl-C outside of its standalone mode

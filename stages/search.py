@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from nascommon.config import load_params
+from nascommon.pipeline.run import shared_settings
 from nascommon.pipeline.search import search
 from nascommon.runtime.launching import on_ranks
 from stages.cli import PARAMS, ParamsFile, run_stage
@@ -16,7 +17,7 @@ def main(params: ParamsFile = PARAMS) -> None:
     One line per epoch. Killed at any moment, the next run continues after the last finished epoch.
     """
     loaded = load_params(params)
-    on_ranks(loaded.launch, partial(search, loaded))
+    on_ranks(loaded.launch, partial(search, loaded), shared_settings(loaded))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from nascommon.config import load_params
+from nascommon.pipeline.run import shared_settings
 from nascommon.pipeline.transfer import transfer
 from nascommon.runtime.launching import on_ranks
 from stages.cli import PARAMS, ParamsFile, run_stage
@@ -17,7 +18,7 @@ def main(params: ParamsFile = PARAMS) -> None:
     transfer.data null nothing is trained.
     """
     loaded = load_params(params)
-    on_ranks(loaded.launch, partial(transfer, loaded))
+    on_ranks(loaded.launch, partial(transfer, loaded), shared_settings(loaded))
 
 
 if __name__ == "__main__":

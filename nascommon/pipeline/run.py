@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from nascommon.runtime.home import home
 from nascommon.runtime.joining import on_this_machine
 from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
-from nascommon.settings import UserError
+from nascommon.settings import UserError, leaves
 from nascommon.space.precision import Precision
 from nascommon.tracking.identity import StageRun
 from nascommon.tracking.tracker import Tracker, tracked
@@ -107,6 +107,7 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     began = time.perf_counter()
     device = prepare_device(params)
     identity = identify(stage, params, device)
+    ranks.require_alike(asdict(identity), "the same data, code and PyTorch, and GPUs of one kind")
     fingerprint = identity.fingerprint(stage)
     born = birth(stage, params)
     alone = ranks.first()
@@ -197,6 +198,12 @@ def method_tree(params: Params) -> dict[str, Any]:
     """Return the selected method's settings as plain values."""
     tree: dict[str, Any] = params.method_settings().model_dump(mode="json")
     return tree
+
+
+def shared_settings(params: Params) -> dict[str, Any]:
+    """Return by dotted key what ranks must have read alike: all but what a machine may have of its own."""
+    tree = params.model_dump(mode="json", exclude={*MACHINE} - {"sync_batch_norm"})
+    return {key: value for key, value in leaves(tree) if not key.endswith("data.workers")}
 
 
 def tracked_params(params: Params) -> dict[str, Any]:

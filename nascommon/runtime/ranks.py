@@ -192,6 +192,25 @@ def from_first(make: Callable[[], Made]) -> Made:
     return cast("Made", made[0])
 
 
+def require_alike(held: Mapping[str, Any], what: str) -> None:
+    """Compare plain values that every rank must hold alike with those of the first one.
+
+    Args:
+        held: by the name that the message gives them.
+        what: all ranks need alike, for the message.
+
+    Raises:
+        UserError: on all ranks, if one of them holds something else.
+    """
+    if odd := _odd(held):
+        rank, its, firsts = odd
+        name, more = next(iter(its)), f", and {len(its) - 1} more differ" if len(its) > 1 else ""
+        raise UserError(
+            f"{name}: rank {rank} of {share().count} has {its[name]} where rank 0 has {firsts[name]}{more}; give all "
+            f"ranks {what}"
+        )
+
+
 def require_equal(when: str, tensors: Mapping[str, Iterable[Tensor]]) -> None:
     """Compare what every rank must hold alike with what the first one holds, bit by bit.
 
@@ -202,20 +221,25 @@ def require_equal(when: str, tensors: Mapping[str, Iterable[Tensor]]) -> None:
     Raises:
         UserError: on all ranks, if one of them holds something else.
     """
-    team = share()
-    if team == WHOLE:
-        return
-    mine = {name: _digest(held) for name, held in tensors.items()}
-    theirs: list[Any] = [None] * team.count
+    if share() != WHOLE and (odd := _odd({name: _digest(held) for name, held in tensors.items()})):
+        raise UserError(
+            f"rank {odd[0]} of {share().count} has other {' and '.join(odd[1])} than rank 0 {when}: they do not train "
+            "the same network. Give all of them GPUs of one kind and the same PyTorch; the checkpoint of the epoch "
+            "before is kept, and the next run goes on from there"
+        )
+
+
+def _odd(mine: Mapping[str, Any]) -> tuple[int, dict[str, Any], dict[str, Any]] | None:
+    """Return the first rank that holds something else than rank 0, and what differs, as both have it."""
+    if share() == WHOLE:
+        return None
+    theirs: list[Any] = [None] * share().count
     with _state.waiting():
         dist.all_gather_object(theirs, mine)
     for rank, its in enumerate(theirs):
-        if other := [name for name in mine if its[name] != theirs[0][name]]:
-            raise UserError(
-                f"rank {rank} of {team.count} has other {' and '.join(other)} than rank 0 {when}: they do not train "
-                "the same network. Give all of them GPUs of one kind and the same PyTorch; the checkpoint of the epoch "
-                "before is kept, and the next run goes on from there"
-            )
+        if other := [name for name in {**theirs[0], **its} if its.get(name) != theirs[0].get(name)]:
+            return rank, {name: its.get(name) for name in other}, {name: theirs[0].get(name) for name in other}
+    return None
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

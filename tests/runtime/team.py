@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from nascommon.runtime.joining import joined
+from nascommon.runtime.joining import joined, started
 
 
 def on_ranks(count: int, work: Callable[..., Any], *arguments: Any, patience: float = 60) -> list[Any]:
@@ -39,8 +39,10 @@ def _rank(
 ) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(count), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    told = started()
+    assert told is not None
     try:
-        with joined(timedelta(seconds=patience)):
+        with joined(told, timedelta(seconds=patience)):
             found = work(*arguments)
     except Exception as error:  # noqa: BLE001 -- the test looks at it
         found = error

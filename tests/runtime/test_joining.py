@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
+from datetime import timedelta
 
 import pytest
 
 from nascommon.runtime import joining, ranks
-from nascommon.runtime.joining import LostError, expected, on_this_machine, speaks
+from nascommon.runtime.joining import LostError, Started, joined, on_this_machine, speaks, started
+from nascommon.settings import UserError
 from tests.runtime.team import on_ranks
+
+ENVIRONMENT = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "head", "MASTER_PORT": "29500"}
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +54,84 @@ def test_one_of_all_ranks_speaks() -> None:
 
 
 def test_a_process_that_nobody_started_as_a_rank_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not expected()
+    assert started() is None
     assert on_this_machine() == (0, 1)
-    monkeypatch.setenv("WORLD_SIZE", "2")  # as other programs set it, without saying where the others are
-    assert not expected()
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as other programs set it, without saying which rank it is
+    assert started() is None
     assert speaks()
+
+
+def test_a_rank_is_told_which_one_it_is_in_the_variables_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert started() == Started(rank=1, count=4, host="head", port=29500, local_rank=0, local_count=1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert started() == Started(rank=1, count=4, host="head", port=29500, local_rank=1, local_count=2)
+    assert on_this_machine() == (0, 1)  # it has not joined the others, and need not
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert started() is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE: must be a whole number from 1 to 1000000 (got 'many'); "),
+        ({"RANK": "4"}, "RANK: must be a whole number from 0 to 3 (got '4'); "),
+        ({"RANK": "-1"}, "RANK: must be a whole number from 0 to 3 (got '-1'); "),
+        ({"MASTER_PORT": "http"}, "MASTER_PORT: must be a whole number from 1 to 65535 (got 'http'); "),
+        ({"MASTER_ADDR": ""}, "MASTER_ADDR: not set, beside RANK and WORLD_SIZE=4; "),
+        (
+            {"MASTER_ADDR": "", "MASTER_PORT": ""},
+            "MASTER_ADDR and MASTER_PORT: not set, beside RANK and WORLD_SIZE=4; ",
+        ),
+        ({"LOCAL_RANK": "1"}, "LOCAL_RANK: must be 0 (got '1'); "),  # all would take the first GPU
+        ({"LOCAL_WORLD_SIZE": "5"}, "LOCAL_WORLD_SIZE: must be a whole number from 1 to 4 (got '5'); "),
+    ],
+)
+def test_variables_that_contradict_each_other_are_told_by_name(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
+) -> None:
+    for name, value in {**ENVIRONMENT, **changed}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as told:
+        started()
+    assert str(told.value).startswith(message)
+    assert "for one process unset them" in str(told.value)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["localhost", "no.such.host.invalid"])
+def test_a_rank_does_not_wait_for_the_store_of_a_starter_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], host: str
+) -> None:
+    monkeypatch.setattr(joining, "STARTER_SECONDS", 0.5)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    told, began = Started(0, 2, host, free_port(), 0, 1), time.monotonic()
+    with pytest.raises(UserError, match=rf"rank 0 of 2 does not find the others at {host}:\d+, where"), joined(told):
+        pytest.fail("joined nobody")
+    assert time.monotonic() - began < 60
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_nobody_joins_says_meanwhile_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], rank: int
+) -> None:
+    told = Started(rank, 2, "localhost", free_port(), 0, 1)
+    monkeypatch.setattr(joining, "SILENT_SECONDS", 0.1)
+    for name, value in (("RANK", rank), ("WORLD_SIZE", 2), ("MASTER_ADDR", told.host), ("MASTER_PORT", told.port)):
+        monkeypatch.setenv(name, str(value))
+    message = f"rank {rank} of 2 does not find the others at localhost:{told.port}, where"
+    with pytest.raises(UserError, match=message), joined(told, timedelta(seconds=1)):
+        pytest.fail("joined nobody")
+    waits = f"rank {rank} of 2 waits for the others, as WORLD_SIZE=2 says, at localhost:{told.port}\n"
+    assert capfd.readouterr().err == waits
 
 
 def printed() -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nascommon.runtime import ranks
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.ranks import WHOLE, Share
+from nascommon.settings import UserError
 from tests.runtime.team import on_ranks
 
 
@@ -54,6 +55,20 @@ def test_what_ranks_do_together() -> None:
         }  # fmt: skip
 
 
+def alike(odd: int) -> None:
+    held = {"seed": 0, "lr": 0.1, "pieces": 1}
+    ranks.require_alike(held | {"lr": 0.2, "pieces": 2} if ranks.share().index == odd else held, "the same params.yaml")
+
+
+def test_what_one_rank_has_of_its_own_is_told_by_all() -> None:
+    assert on_ranks(3, alike, 3) == [None] * 3
+    for error in on_ranks(3, alike, 1):
+        assert isinstance(error, UserError)
+        assert str(error) == (
+            "lr: rank 1 of 3 has 0.2 where rank 0 has 0.1, and 1 more differ; give all ranks the same params.yaml"
+        )
+
+
 def test_alone_tensors_come_back_as_they_are() -> None:
     tensor = torch.ones(2)
     assert ranks.share() == WHOLE
@@ -61,6 +76,7 @@ def test_alone_tensors_come_back_as_they_are() -> None:
     assert ranks.differentiable_sum([tensor])[0] is tensor
     assert ranks.totals(1.0, 2.0) == (1.0, 2.0)
     ranks.require_equal("", {"": [tensor]})
+    ranks.require_alike({"": tensor}, "")
     assert list(ranks.apart(["batch"], 1, torch.device("cpu"))) == ["batch"]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from nascommon.config import load_params
 from nascommon.runtime import launching
 from nascommon.runtime.launching import on_ranks
 from tests.stages import project as projects
-from tests.stages.project import ROOT, Project, lines_until
+from tests.stages.project import ROOT, CommandResult, Project, lines_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 300
@@ -27,20 +29,29 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projects, "PATIENCE", PATIENCE)
 
 
-def torchrun(project: Project, stage: str, count: int = 2) -> subprocess.CompletedProcess[str]:
-    """Run a stage on so many ranks."""
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "-m", f"stages.{stage}"],
-        cwd=project.folder, env=project.environment(ROOT), capture_output=True, text=True, timeout=PATIENCE,
-        check=False,
+def started(project: Project, stage: str, count: int = 2) -> subprocess.Popen[str]:
+    """Start a stage on so many ranks by torchrun."""
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
+            "-m", f"stages.{stage}",
+        ],
+        cwd=project.folder, env=project.environment(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def torchrun(project: Project, stage: str, count: int = 2) -> CommandResult:
+    """Run a stage on so many ranks by torchrun."""
+    process = started(project, stage, count)
+    out, err = process.communicate(timeout=PATIENCE)
+    return CommandResult(process.returncode, out, err)
 
 
 @pytest.mark.parametrize("stage", ["search", "retrain", "transfer"])
 def test_torchrun_shares_a_stage(searched: Project, stage: str) -> None:
     ended = torchrun(searched, stage)
-    assert ended.returncode == 0, ended.stderr
-    epochs = [line.split("  ")[0] for line in ended.stdout.splitlines() if line.startswith(f"{stage} epoch ")]
+    assert ended.status == 0, ended.err
+    epochs = [line.split("  ")[0] for line in ended.out.splitlines() if line.startswith(f"{stage} epoch ")]
     params = load_params(searched.params)
     of = params.method().epochs if stage == "search" else getattr(params, stage).training.epochs
     assert epochs == [f"{stage} epoch {epoch}/{of}" for epoch in range(1, of + 1)]
@@ -90,8 +101,42 @@ def test_ranks_end_with_who_started_them(searched: Project) -> None:
     assert alive == []
 
 
+@pytest.mark.parametrize("by", ["launch", "torchrun"])
+def test_ranks_end_with_who_started_them_before_they_have_met(searched: Project, by: str) -> None:
+    searched.change(launch=2)
+    with searched.start("retrain") if by == "launch" else started(searched, "retrain") as process:
+        starter, ends = psutil.Process(process.pid), time.monotonic() + PATIENCE
+        while len(ranks := starter.children()) < 2:
+            assert time.monotonic() < ends, "no ranks were started"
+            time.sleep(0.005)
+        starter.kill()
+    _, alive = psutil.wait_procs(ranks, timeout=60)
+    for left in alive:
+        left.kill()
+    assert alive == []
+
+
+def test_ranks_with_other_settings_are_told_which(searched: Project, tmp_path: Path) -> None:
+    other = searched.copy(tmp_path / "other").change(retrain__training__lr=0.5)
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(probe.getsockname()[1])}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "stages.retrain"], cwd=project.folder,
+            env=project.environment(ROOT, RANK=str(rank), **meeting), stderr=subprocess.PIPE, text=True,
+        )
+        for rank, project in enumerate((searched, other))
+    ]  # fmt: skip
+    told = "".join(rank.communicate(timeout=PATIENCE)[1] for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [2, 2]
+    assert {*told.splitlines()} == {
+        "error: retrain.training.lr: rank 1 of 2 has 0.5 where rank 0 has 0.025; give all ranks the same params.yaml"
+    }
+
+
 def test_one_process_is_started_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launching, "_launch", lambda _: pytest.fail("started"))
     done = []
-    on_ranks(1, lambda: done.append(time.monotonic()))
+    on_ranks(1, lambda: done.append(time.monotonic()), {})
     assert len(done) == 1
