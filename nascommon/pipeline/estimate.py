@@ -31,12 +31,14 @@ from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.pipeline.side_by_side import threads_of_each
 from nascommon.pipeline.unprepared import expected_shape
 from nascommon.runtime.hardware import resolve_precision
+from nascommon.runtime.ranks import Share
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec, check_image_size
 from nascommon.space.supernet import SupernetSpec
+from nascommon.training import many
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
 MIB = 2**20
@@ -83,7 +85,7 @@ class Trainings:
     images: int
     origin: str = "data.size"
     one_by_one: bool = False
-    """Whether one is trained after the other, whatever ``jobs`` says."""
+    """Whether one is trained after the other, whatever ``jobs`` says, and shared by ``launch`` processes."""
 
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
@@ -92,10 +94,10 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     process = process_bytes(device, tracked=params.tracking != "none")
     seen = round(target.images * params.data.search_fraction)
     half = round(seen * (1 - params.data.architecture_fraction))
-    search, step = search_estimate(params, method, target, (half, seen - half), device)
+    search, image = search_estimate(params, method, target, (half, seen - half), device)
     yield with_process(search, process, target)
     if search.trouble is None:
-        seconds, how = cutting_cost(params, method, seen - half, EVALUATION_SHARE * step / method.batch_size)
+        seconds, how = cutting_cost(params, method, seen - half, EVALUATION_SHARE * image)
         yield Estimate("discretize", seconds, how=how)
     seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
     known = known_cost(params, method, target, (half, seen - half), device) if search.trouble is None else None
@@ -115,7 +117,7 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     if transfer.data is not None:
         shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
         one = ((transfer.network, 1),)
-        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin)
+        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin, one_by_one=True)
     ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]
     if kendall.deep_network is not None:
         ranked.append((kendall.deep_network, kendall.architectures))
@@ -127,7 +129,7 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
 def trainings_estimate(
     work: Trainings, params: Params, device: torch.device, seconds_of: Callable[..., float]
 ) -> Estimate:
-    """Estimate all networks of a stage; the memory is that of each of those that are trained at a time.
+    """Estimate all networks of a stage; the memory is that of each of those that are trained at a time, or of a rank.
 
     Args:
         work: what the stage trains.
@@ -145,29 +147,36 @@ def trainings_estimate(
     how = f"{counts[0]} x {training.epochs} epochs of {steps_in_words(steps)}{in_pieces(training.pieces)}"
     if not any(counts):
         return Estimate(work.stage, how="trains nothing")
+    share = Share(count=params.launch if work.one_by_one else 1)
+    computed = training.model_copy(update={"batch_size": share.largest(training.batch_size)})
     key = f"{work.section}.training.pieces"
+    # As the stage refuses: ranks on a CPU have one memory.
+    fitting = computed if device.type == "cuda" else training
     at_a_time, trouble = trainings_that_fit(
-        key, training, specs, shape, params, device, 1 if work.one_by_one else sum(counts)
+        key, fitting, specs, shape, params, device, 1 if work.one_by_one else sum(counts)
     )
     if trouble is not None:
         return Estimate(work.stage, trouble=trouble)
-    threads, genotype = threads_of_each(params, at_a_time), stand_in(params.search.chosen_space())
+    threads, genotype = threads_of_each(params, max(at_a_time, share.count)), stand_in(params.search.chosen_space())
     seconds = sum(
-        count * training.epochs * steps * seconds_of(training, spec, shape, device, threads, genotype)
+        count * training.epochs * steps * seconds_of(computed, spec, shape, device, threads, genotype, share.count)
         for spec, count in zip(specs, counts, strict=True)
     )
     how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
     how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
-    memory = max(training_peak(training, spec, shape, device, genotype) for spec in specs)
+    how += of_ranks(share.count)
+    memory = max(training_peak(computed, spec, shape, device, genotype) for spec in specs)
     return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
 
 
 def step_seconds(
-    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int, genotype: Genotype
-) -> float:
-    """Measure a training step of a network of that size."""
+    training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int,
+    genotype: Genotype, ranks: int,
+) -> float:  # fmt: skip
+    """Measure a training step of a network of that size, or what one of several ranks computes of it."""
+    step = training_program(training, spec, device, genotype)
     with threads_set(threads):
-        return measure(training_program(training, spec, device, genotype), shape, training.batch_size, device)
+        return measure(step, shape, training.batch_size, device, lambda: ranks == 1)
 
 
 @contextmanager
@@ -196,31 +205,37 @@ def search_estimate(
     """Estimate all phases of the method on so many images for the weights and for the architecture.
 
     Returns:
-        The estimate, and the seconds of a weight step of the last phase.
+        The estimate, and the seconds of an image in a weight step of the last phase.
     """
     check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
     space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision, affine=params.search.affine)
-    trouble = search_trouble(method, base, shape, params.search, device)
+    share = Share(count=params.launch)
+    computed = replace(method, batch_size=share.largest(method.batch_size))
+    # As the stage refuses: ranks on a CPU have one memory.
+    trouble = search_trouble(computed if device.type == "cuda" else method, base, shape, params.search, device)
     if trouble is not None:
         return Estimate("search", trouble=trouble), 0.0
     seconds = plain = 0.0
     for phase, spec in zip(method.phases, supernets(method, base), strict=True):
         state = new_state(method, spec, seed=0, phase=0, device=device)
         state.pieces = params.search.pieces
-        plain = measure(partial(weight_step, state), shape, method.batch_size, device, partial(steady, state))
-        both = plain
-        if method.arch_gradient is not None:
-            both = measure(partial(bilevel_step, state), shape, method.batch_size, device, partial(steady, state))
+        replays = partial(steady, state, share.count)
+        with threads_set(many.threads_of_each(params.threads, share.count)):
+            plain = measure(partial(weight_step, state), shape, computed.batch_size, device, replays)
+            both = plain
+            if method.arch_gradient is not None:
+                both = measure(partial(bilevel_step, state), shape, computed.batch_size, device, replays)
         steps = max(halves[0] // method.batch_size, 1)
         check = halves[1] / method.batch_size * plain * EVALUATION_SHARE
         warm = min(phase.warmup, phase.epochs)
         training = steps * (warm * plain + (phase.epochs - warm) * both) + phase.epochs * check
         seconds += len(method.passes) * training
     steps = halves[0] // method.batch_size
-    how = f"{method.epochs} epochs of {steps_in_words(steps)}{in_pieces(params.search.pieces)}"
-    return Estimate("search", seconds, search_peak(method, base, shape, params.search, device) / MIB, how), plain
+    how = f"{method.epochs} epochs of {steps_in_words(steps)}{in_pieces(params.search.pieces)}{of_ranks(share.count)}"
+    memory = search_peak(computed, base, shape, params.search, device) / MIB
+    return Estimate("search", seconds, memory, how), plain / computed.batch_size
 
 
 def steps_in_words(steps: int) -> str:
@@ -234,15 +249,20 @@ def in_pieces(pieces: int) -> str:
     return f", each in {pieces} pieces to save memory" if pieces > 1 else ""
 
 
+def of_ranks(count: int) -> str:
+    """Say what the figures of a stage that ranks share are those of."""
+    return f", shared by {count} processes: time and memory of one, without the messages between them" * (count > 1)
+
+
 def bilevel_step(state: SearchState, batch: Batch) -> tuple[Tensor, ...]:
     """Take one architecture step and one weight step."""
     architecture_step(state, batch, batch)
     return weight_step(state, batch)
 
 
-def steady(state: SearchState) -> bool:
-    """Return whether a GPU may replay the steps of a search."""
-    return not state.varies
+def steady(state: SearchState, ranks: int) -> bool:
+    """Return whether a GPU may replay the steps of a search, which ranks wait for each other in."""
+    return ranks == 1 and not state.varies
 
 
 def measure(

@@ -192,6 +192,36 @@ def test_what_varies_from_step_to_step_is_told_to_the_replay() -> None:
     assert told == {"darts": {True}, "gdas": {False}}
 
 
+@pytest.mark.usefixtures("four_threads")
+def test_of_a_stage_that_ranks_share_the_share_of_one_is_measured_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[int, bool, int]] = []
+    counted: list[int] = []
+
+    def once(_step: Any, _shape: Shape, size: int, _device: torch.device, steady: Any) -> float:
+        measured.append((size, steady(), torch.get_num_threads()))
+        return 1.0
+
+    monkeypatch.setattr(estimate, "measure", once)
+    monkeypatch.setattr(estimate, "search_peak", lambda method, *_: counted.append(method.batch_size) or 1)
+    monkeypatch.setattr(estimate, "training_peak", lambda training, *_: counted.append(training.batch_size) or 1)
+    monkeypatch.setattr(estimate, "expected_shape", lambda *_: Shape(1000, 1, 32, 32, 10))
+    monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
+    alone, shared = ({line.stage: line for line in estimate.estimates(params, params.method(), CPU)}
+                     for params in (smoke(launch=1), smoke(launch=3)))  # fmt: skip
+    params = smoke()
+    batches = [params.method().batch_size, params.retrain.training.batch_size, params.transfer.training.batch_size]
+    thirds = [-(-batch // 3) for batch in batches]
+    assert [one for one in measured if not one[1]] == [(third, False, 1) for third in (thirds[0], *thirds)]
+    assert counted[len(counted) // 2 :][:3] == thirds
+    for stage in ("search", "retrain", "transfer"):
+        # As many steps as of the whole batch, each of a third of its images.
+        assert shared[stage].seconds == alone[stage].seconds
+        assert shared[stage].how == f"{alone[stage].how}{estimate.of_ranks(3)}"
+    for stage in ("kendall_tau", "baseline"):
+        assert shared[stage] == alone[stage]
+    assert shared["discretize"].seconds == pytest.approx(alone["discretize"].seconds * batches[0] / thirds[0])
+
+
 def test_so_few_steps_that_they_teach_little_are_named() -> None:
     few = "; with so few a smaller batch_size learns more"
     assert [estimate.steps_in_words(count) for count in (1, 4, 5)] == [f"1 step{few}", f"4 steps{few}", "5 steps"]
