@@ -78,6 +78,10 @@ def _mendable(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in NO_ROOM_ERRORS:
         where = error.filename2 or error.filename or "the output"
         return one_line(f"{where}: cannot be written ({error.strerror}); mend that, then {RESUMED}")
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # PyTorch's optimisers ask for one
+        return one_line(
+            f"no folder takes temporary files ({error.strerror}); make room, or set TMPDIR to one that does"
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
         reason = str(error).partition("\n")[0] or "no more is to be had"
         return one_line(

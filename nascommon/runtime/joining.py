@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -155,7 +156,7 @@ def joined(told: Started, patience: timedelta = PATIENCE) -> Iterator[None]:
     # What is told, such as a checkpoint, lies on the CPU; gradients are where they were computed.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        with _saying_that_it_waits(told):
+        with _saying_that_it_waits(told), _ended_by_interrupt():
             _find_store(told, patience)
             store, rank, count = next(iter(rendezvous("env://", timeout=patience)))
             dist.init_process_group(
@@ -196,6 +197,20 @@ def _find_store(told: Started, patience: timedelta) -> None:
             time.sleep(BEAT_SECONDS)
         else:
             return
+
+
+@contextmanager
+def _ended_by_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end this process at once: PyTorch waits without looking at signals, and there is nothing to lose."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -132,6 +134,29 @@ def test_a_rank_that_nobody_joins_says_meanwhile_what_it_waits_for(
         pytest.fail("joined nobody")
     waits = f"rank {rank} of 2 waits for the others, as WORLD_SIZE=2 says, at localhost:{told.port}\n"
     assert capfd.readouterr().err == waits
+
+
+def alone(told: Started) -> None:
+    os.environ |= {"RANK": str(told.rank), "WORLD_SIZE": str(told.count)}
+    os.environ |= {"MASTER_ADDR": told.host, "MASTER_PORT": str(told.port)}
+    with joined(told):
+        pytest.fail("joined nobody")
+
+
+def test_ctrl_c_ends_a_rank_that_waits_for_the_first_meeting() -> None:
+    told, ends = Started(0, 2, "localhost", free_port(), 0, 1), time.monotonic() + 60
+    rank = multiprocessing.get_context("fork").Process(target=alone, args=(told,))
+    rank.start()
+    while time.monotonic() < ends:  # until it has opened the store in which it waits
+        with suppress(ConnectionRefusedError), socket.create_connection((told.host, told.port)):
+            break
+    time.sleep(0.5)
+    assert rank.pid is not None
+    os.kill(rank.pid, signal.SIGINT)
+    rank.join(20)
+    status = rank.exitcode
+    rank.kill()
+    assert status == -signal.SIGINT
 
 
 def printed() -> str:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def test_a_file_that_takes_no_more_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert status == 2
     assert result.startswith(r"error: data/x\n.bin: cannot be written (Disk quota exceeded); ")
     assert len(result.splitlines()) == 1
+
+
+def test_no_folder_for_temporary_files_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    status, result = ended(tempfile.gettempdir, monkeypatch, io.StringIO())
+    assert status == 2
+    assert result == (
+        "error: no folder takes temporary files (No usable temporary directory found in []); make room, or set TMPDIR "
+        "to one\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.stages.project import ROOT, CommandResult, Project, lines_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 300
 """Seconds; several processes load PyTorch at the same time."""
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +30,26 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projects, "PATIENCE", PATIENCE)
 
 
-def started(project: Project, stage: str, count: int = 2) -> subprocess.Popen[str]:
-    """Start a stage on so many ranks by torchrun."""
+def started(project: Project, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a module with arguments."""
     return subprocess.Popen(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
-            "-m", f"stages.{stage}",
-        ],
-        cwd=project.folder, env=project.environment(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-u", "-m", *words], cwd=project.folder, env=project.environment(ROOT, **environment),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+def children(starter: subprocess.Popen[str], count: int = 2) -> list[psutil.Process]:
+    """Return so many children of a process as soon as it has them."""
+    ends = time.monotonic() + PATIENCE
+    while len(found := psutil.Process(starter.pid).children()) < count:
+        assert time.monotonic() < ends, "no ranks were started"
+        time.sleep(0.005)
+    return found
 
 
 def torchrun(project: Project, stage: str, count: int = 2) -> CommandResult:
     """Run a stage on so many ranks by torchrun."""
-    process = started(project, stage, count)
+    process = started(project, *TORCHRUN, str(count), "-m", f"stages.{stage}")
     out, err = process.communicate(timeout=PATIENCE)
     return CommandResult(process.returncode, out, err)
 
@@ -104,12 +111,10 @@ def test_ranks_end_with_who_started_them(searched: Project) -> None:
 @pytest.mark.parametrize("by", ["launch", "torchrun"])
 def test_ranks_end_with_who_started_them_before_they_have_met(searched: Project, by: str) -> None:
     searched.change(launch=2)
-    with searched.start("retrain") if by == "launch" else started(searched, "retrain") as process:
-        starter, ends = psutil.Process(process.pid), time.monotonic() + PATIENCE
-        while len(ranks := starter.children()) < 2:
-            assert time.monotonic() < ends, "no ranks were started"
-            time.sleep(0.005)
-        starter.kill()
+    words = ["stages.retrain"] if by == "launch" else [*TORCHRUN, "2", "-m", "stages.retrain"]
+    with started(searched, *words) as process:
+        ranks = children(process)
+        process.kill()
     _, alive = psutil.wait_procs(ranks, timeout=60)
     for left in alive:
         left.kill()
@@ -122,17 +127,58 @@ def test_ranks_with_other_settings_are_told_which(searched: Project, tmp_path: P
         probe.bind(("localhost", 0))
         meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(probe.getsockname()[1])}
     ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "stages.retrain"], cwd=project.folder,
-            env=project.environment(ROOT, RANK=str(rank), **meeting), stderr=subprocess.PIPE, text=True,
-        )
-        for rank, project in enumerate((searched, other))
-    ]  # fmt: skip
+        started(project, "stages.retrain", RANK=str(rank), **meeting) for rank, project in enumerate((searched, other))
+    ]
     told = "".join(rank.communicate(timeout=PATIENCE)[1] for rank in ranks)
     assert [rank.returncode for rank in ranks] == [2, 2]
     assert {*told.splitlines()} == {
-        "error: retrain.training.lr: rank 1 of 2 has 0.5 where rank 0 has 0.025; give all ranks the same params.yaml"
+        "error: retrain.training.lr: rank 1 of 2 has 0.5 where rank 0 has 0.1; give all ranks the same params.yaml"
     }
+
+
+@pytest.mark.parametrize(
+    ("fault", "rank", "lines"),
+    [
+        ("diverges", 1, ["error: params.yaml: retrain diverged, train_loss is nan after epoch 2; lower "]),
+        ("full disk", 0, ["error: .checkpoints/retrain/", "state.ckpt: cannot be written (File too large); mend that"]),
+    ],
+)
+def test_what_one_rank_alone_meets_ends_all_in_one_line(
+    searched: Project, fault: str, rank: int, lines: list[str]
+) -> None:
+    searched.change(launch=2)
+    process = started(searched, "tests.stages.faulty_rank", FAULT=fault, FAULTY=str(rank))
+    ranks = children(process)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, len(err.splitlines())) == (2, 1), err
+    assert all(part in err for part in lines)
+    assert psutil.wait_procs(ranks, timeout=20)[1] == []
+    assert len([path for path in searched.checkpoints() if path.suffix == ".ckpt"]) == 1
+
+
+def test_a_fault_of_one_rank_is_one_traceback(searched: Project) -> None:
+    searched.change(launch=2)
+    process = started(searched, "tests.stages.faulty_rank", FAULT="raises", FAULTY="1")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err.count("Traceback (most recent call last)") == err.count("a fault of this rank alone") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (signal.SIGINT, 130, "stopped; `dvc repro` continues from the last finished epoch\n"),
+        (signal.SIGTERM, 2, "error: ended by SIGTERM. What is finished is kept, and the next run goes on from there\n"),
+    ],
+)
+def test_a_signal_ends_all_ranks_in_one_line(searched: Project, number: int, status: int, said: str) -> None:
+    process = searched.change(launch=2, retrain__training__epochs=400).start("retrain")
+    lines_until(process, "retrain epoch   1/400")
+    ranks = psutil.Process(process.pid).children()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (status, said)
+    assert psutil.wait_procs(ranks, timeout=20)[1] == []
 
 
 def test_one_process_is_started_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
