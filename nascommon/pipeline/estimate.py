@@ -171,7 +171,7 @@ def trainings_estimate(
 
 def step_seconds(
     training: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, threads: int,
-    genotype: Genotype, ranks: int,
+    genotype: Genotype, ranks: int = 1,
 ) -> float:  # fmt: skip
     """Measure a training step of a network of that size, or what one of several ranks computes of it."""
     step = training_program(training, spec, device, genotype)

@@ -201,9 +201,13 @@ def test_of_a_stage_that_ranks_share_the_share_of_one_is_measured_and_said(monke
         measured.append((size, steady(), torch.get_num_threads()))
         return 1.0
 
+    def peak(of: Any, *_sizes: Any) -> int:
+        counted.append(of.batch_size)
+        return 1
+
     monkeypatch.setattr(estimate, "measure", once)
-    monkeypatch.setattr(estimate, "search_peak", lambda method, *_: counted.append(method.batch_size) or 1)
-    monkeypatch.setattr(estimate, "training_peak", lambda training, *_: counted.append(training.batch_size) or 1)
+    monkeypatch.setattr(estimate, "search_peak", peak)
+    monkeypatch.setattr(estimate, "training_peak", peak)
     monkeypatch.setattr(estimate, "expected_shape", lambda *_: Shape(1000, 1, 32, 32, 10))
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     alone, shared = ({line.stage: line for line in estimate.estimates(params, params.method(), CPU)}

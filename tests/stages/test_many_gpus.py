@@ -41,9 +41,10 @@ def started(project: Project, *words: str, **environment: str) -> subprocess.Pop
 def children(starter: subprocess.Popen[str], count: int = 2) -> list[psutil.Process]:
     """Return so many children of a process as soon as it has them."""
     ends = time.monotonic() + PATIENCE
-    while len(found := psutil.Process(starter.pid).children()) < count:
+    found: list[psutil.Process] = []
+    while len(found) < count:
         assert time.monotonic() < ends, "no ranks were started"
-        time.sleep(0.005)
+        found = psutil.Process(starter.pid).children()
     return found
 
 
