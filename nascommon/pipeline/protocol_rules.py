@@ -151,7 +151,8 @@ def several_runs(evidence: Evidence) -> Answer:
     if len(seeds) < 2:  # noqa: PLR2004
         methods = [evidence.params.search.method, *(run.method for run in evidence.alike)]
         advice = f'{study_of(methods)} SEEDS="0 1 2"'
-        return broken(f"{evidence.whose_runs}: {len(seeds)} seed with these settings", advice)
+        count = "no seed" if not seeds else "one seed"
+        return broken(f"{evidence.whose_runs}: {count} with these settings", advice)
     few = f"; {FEWEST_PAIRS} are needed to show a difference in pairs" if len(seeds) < FEWEST_PAIRS else ""
     return kept(f"seeds {some(seeds)} are tracked{few}")
 

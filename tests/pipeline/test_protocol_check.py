@@ -229,6 +229,8 @@ def test_before_the_first_run_what_needs_one_asks_for_it_and_for_no_other_settin
         needs_a_run, ("broken", "run `dvc repro`")
     )
     assert verdict(fresh, "2020, 10")[1] == "there are no results yet"
+    assert verdict(fresh, "2020, 9")[1] == "this run alone: no seed with these settings"
+    assert verdict(replace(G, runs=()), "2020, 9")[1] == "this run alone: one seed with these settings"
 
 
 def test_where_no_bank_applies_the_space_is_called_one_and_the_reason_is_named() -> None:
