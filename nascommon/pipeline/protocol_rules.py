@@ -94,7 +94,7 @@ def confounders(evidence: Evidence) -> Answer:
         return broken(
             "; ".join(differing), f"on one machine, from one commit: {study_of(run.method for run in evidence.alike)}"
         )
-    same = ", ".join(values[0] for values in found.values())
+    same = ", ".join(f"{name} {values[0]}" for name, values in found.items())
     return kept(f"{len(evidence.alike)} runs, {same}, the same code (commit {some(commits)})")
 
 

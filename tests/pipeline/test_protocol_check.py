@@ -148,7 +148,7 @@ def test_params_that_an_experiment_has_rewritten_are_no_other_code() -> None:
     random = PARAMS.changed({"search.method": "random"})
     pair = [run_of(PARAMS, tags=first), run_of(random, tags=second)]
     judged, evidence, _ = verdict(replace(G, runs=pair), "2020, 11")
-    assert (judged, evidence) == ("kept", "2 runs, a CPU, 2, the same code (commit 13c1, 13c1-dirty)")
+    assert (judged, evidence) == ("kept", "2 runs, hardware a CPU, torch 2, the same code (commit 13c1, 13c1-dirty)")
     edited = [pair[0], run_of(random, tags={**second, "code": "beef"})]
     judged, evidence, advice = verdict(replace(G, runs=edited), "2020, 11")
     assert (judged, evidence) == ("broken", "2 different codes: commit 13c1, 13c1-dirty")
