@@ -80,7 +80,7 @@ def ticks(limits: Range, count: int = 5, *, whole: bool = False) -> list[float]:
 def padded(values: Sequence[float], share: float = 0.06) -> Range:
     """Return limits with some room around the values; a single value has some, too."""
     low, high = min(values), max(values)
-    room = share * (high - low) or max(abs(high) * share, FINE)
+    room = share * (high - low) or abs(high) * share or 1.0
     return low - room, high + room
 
 
