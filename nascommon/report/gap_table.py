@@ -79,8 +79,7 @@ def gap_figures(stages: Mapping[str, Mapping[str, float | None]], kind: str) -> 
     }
     for name, source in (("structure_tau", "tau_b"), ("depth_tau", "depth_tau_b")):
         figures |= {f"{name}{end}": kendall.get(f"{source}{end}") for end in ("", "_low", "_high")}
-    if kendall.get("known"):
-        figures["structure_tau_n"] = kendall["n"]
+        figures[f"{name}_n"] = kendall["n"] if kendall.get(source) is not None else None
     return {name: value for name, value in figures.items() if value is not None}
 
 
@@ -119,12 +118,17 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
         return ""
     if len(known) > 1:
         total = summarise([gap.scale * value for value in known])
-        return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}"
+        return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}{_of(gap, knowing)}"
     low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
     interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
     digits = 0 if gap.whole else digits
-    count = knowing[0].get(f"{gap.metric}_n")
-    return f"{gap.scale * known[0]:.{digits}f}{interval}{'' if count is None else f', n = {count:,.0f}'}"
+    return f"{gap.scale * known[0]:.{digits}f}{interval}{_of(gap, knowing)}"
+
+
+def _of(gap: Gap, runs: Sequence[Figures]) -> str:
+    """Write what a tau was measured on: the architectures of a run, the fewest of several."""
+    counts = [count for run in runs if (count := run.get(f"{gap.metric}_n")) is not None]
+    return f", n = {min(counts):,.0f}" if counts else ""
 
 
 def meanings(kind: str) -> dict[str, str]:

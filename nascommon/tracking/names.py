@@ -32,6 +32,7 @@ SHOWN: Final = {
     "n": "count/ranked", "diverged": "count/diverged", "architectures": "count/architectures",
     "epochs": "count/epochs", "best_epoch": "count/best epoch", "trainings": "count/trainings", "phase": "count/phase",
     "top_tenth": "count/top tenth", "retest": "count/retest", "structure_tau_n": "count/structure",
+    "depth_tau_n": "count/depth",
     "known": "count/known", "known_trainings": "count/known trainings", "known_repeats": "count/known repeats",
 }  # fmt: skip
 _GROUPS: Final = {f"{group}_": f"{group}/" for group in ("skips", "entropy", "watch", "truth", "sampled")}

@@ -43,9 +43,18 @@ def test_figures_come_from_the_stages_by_their_names() -> None:
     }
     assert gap_figures(stages, "normal") == {
         "discretization_gap": 0.2, "operation_gap_excess": 0.1, "structure_tau": 0.4, "structure_tau_low": 0.1,
-        "structure_tau_high": 0.7, "depth_tau": 0.5,
+        "structure_tau_high": 0.7, "structure_tau_n": 6, "depth_tau": 0.5, "depth_tau_n": 6,
     }  # fmt: skip
     assert gap_figures({"discretize": {}, "kendall_tau": {"n": 0}}, "normal") == {}
+
+
+def test_a_tau_says_of_how_many_architectures_it_is() -> None:
+    few = gap_figures({"discretize": {}, "kendall_tau": {"tau_b": -0.82, "depth_tau_b": -0.5, "n": 3}}, "normal")
+    more = {"structure_tau": -0.8, "structure_tau_n": 8}
+    (alone,) = gap_table([("darts", "a1", few)], "normal").to_dict("records")
+    assert (alone["structure: τ"], alone["depth: τ"]) == ("-0.82, n = 3", "-0.50, n = 3")
+    (several,) = gap_table([("darts", "a1", few), ("darts", "a1", more)], "normal").to_dict("records")
+    assert several["structure: τ"] == "-0.81 ± 0.01, n = 3"
 
 
 def test_the_structure_gap_says_of_how_many_known_architectures_it_is() -> None:
