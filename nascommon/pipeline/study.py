@@ -53,7 +53,7 @@ def queue_missing(plan: Plan) -> None:
     waiting = {cell for task, cell in ours.items() if task not in over and task.state in OPEN}
     missing = [cell for cell in plan.cells if cell not in done and cell not in waiting]
     add(plan, missing)
-    counts = f"{len(done)} have finished, {len(waiting)} waited, {len(missing)} were queued"
+    counts = f"{len(done)} finished before, {len(waiting)} waiting, {len(missing)} queued now"
     print(f"study: {plan.size}: {counts}", flush=True)
     if waiting or missing:
         print("study: one runs at a time, and goes on after Ctrl-C; `dvc queue status` lists them", flush=True)
@@ -155,7 +155,7 @@ def run_on_ray(plan: Plan) -> list[str]:
     """Let Ray do what is missing; return the runs that failed, in words."""
     done, failed = plan.done(), list[str]()
     missing = [(cell.method, cell.seed) for cell in plan.cells if cell not in done]
-    print(f"study: {plan.size}: {len(done)} have finished, {len(missing)} are left for Ray", flush=True)
+    print(f"study: {plan.size}: {len(done)} finished before, {len(missing)} left for Ray", flush=True)
     with progress("study", len(plan.cells), unit="run") as shown:
         if done:
             shown.resume(len(done))

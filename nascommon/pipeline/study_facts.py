@@ -18,6 +18,7 @@ from nascommon.report.next_step import RANDOM, SMALLEST_GAP, NextStep
 from nascommon.report.page.section import Row
 from nascommon.report.study import StudyRun
 from nascommon.report.study_page import Facts
+from nascommon.report.study_tables import MADE_BY
 from nascommon.runtime.revision import revision
 from nascommon.statistics.paired import fewest_pairs
 
@@ -116,7 +117,7 @@ def birth(methods: Mapping[str, Params], seeds: Sequence[int], runs: Sequence[St
     code = revision(ROOT, CODE_FILES)
     made_by = {
         name: ", ".join(sorted({str(run.results["provenance"].get(name, "not recorded")) for run in runs}))
-        for name in ("hardware", "torch")
+        for name in MADE_BY
     }
     ended = sorted(run.ended for run in runs if run.ended)
     return {

@@ -51,8 +51,9 @@ def report(plan: Plan, failed: Sequence[str]) -> None:
     ranked = ranked_table(table)
     print(f"\n{tabulate([list(row) for row in ranked.rows], list(ranked.head), disable_numparse=True)}")
     rows = {str(number): sentence for number, sentence in enumerate(told(runs, missing), 1)}
-    step = {} if known.step is None else {"try next": f"{known.step.command}    # {known.step.why}"}
-    summary(plan.title, {**rows, **known.same, "commit": known.birth["commit"], **step}, list(files.values()))
+    summary(plan.title, {**rows, **known.same, "commit": known.birth["commit"]}, list(files.values()))
+    if known.step is not None:  # on a line of its own, however long: to be pasted
+        print(f"\ntry next: {known.step.why}\n  {known.step.command}", flush=True)
 
 
 def accuracy_at(rev: str) -> str:

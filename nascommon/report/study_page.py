@@ -32,8 +32,8 @@ RANKED = (
     "finding: what is shown stands above. A seed changes all that is random at once, so the spread is of the whole run."
 )
 GAPS = (
-    "Mean over the seeds with its 95 % interval; of a method with one run the value with the run's own interval, if "
-    "there is one. n: architectures that each run has measured a tau on."
+    "Mean over the seeds with its 95 % interval; of what one run alone has measured, the value with that run's own "
+    "interval, if there is one. n: architectures that a run has measured a tau on."
 )
 CAPTION = "The interval is Student's, of the mean over the seeds; a method with one run has none."
 

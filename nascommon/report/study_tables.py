@@ -13,6 +13,8 @@ from nascommon.report.verdict import GAP_MEANING
 from nascommon.runtime.progress import duration, share_worse
 
 UNKNOWN = "–"
+MADE_BY = ("hardware", "precision", "torch")
+"""Parts of a run's birth certificate that may differ within a study."""
 RANKED_LEGEND = (
     "±: standard deviation over the seeds; the 95 % interval is Student's, of their mean.",
     "minus random: mean difference to random search with the same seeds, in points.",
@@ -74,19 +76,20 @@ def rest_table(table: pd.DataFrame) -> Table:
 
 
 def runs_table(runs: Sequence[StudyRun]) -> Table:
-    """Return every run with its accuracy, and of what commit of DVC's, when, where and by what it was made."""
+    """Return every run with its accuracy, commit of DVC's and end, and those of ``MADE_BY`` in which they differ."""
+    births = [run.results["provenance"] for run in runs]
+    differing = [name for name in MADE_BY if len({birth.get(name) for birth in births}) > 1]
     rows = [
         (
             f"{run.method} seed {run.seed}",
             _number(run.accuracy, DIGITS),
             run.rev[:7],
             run.ended,
-            *(str(run.results["provenance"].get(name, UNKNOWN)) for name in ("hardware", "precision", "torch")),
+            *(str(run.results["provenance"].get(name, UNKNOWN)) for name in differing),
         )
         for run in sorted(runs, key=lambda run: (run.method, run.seed))
     ]
-    head = ("run", ACCURACY, "experiment", "ended", "hardware", "precision", "torch")
-    return Table(head, rows, "Runs", frozenset({1}))
+    return Table(("run", ACCURACY, "experiment", "ended", *differing), rows, "Runs", frozenset({1}))
 
 
 def _gap(row: pd.Series[float], name: str) -> str:

@@ -39,6 +39,7 @@ class Lines:
     def print(self, line: str) -> None:
         """Print a line that stays."""
         if self._live is None:
+            self._refreshed = time.monotonic()
             print(line, flush=True)
             return
         self._live.update(Text(""))

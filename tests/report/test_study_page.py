@@ -64,8 +64,19 @@ def test_settings_and_provenance_stand_in_the_report(write: object) -> None:
     ended = [StudyRun(run.method, run.seed, run.results, "0123456789", "2026-11-27 09:50") for run in SIX]
     text = write("A study", ended, FACTS, [])  # type: ignore[operator]
     for words in ("presets/smoke.yaml", "3 cells, 2 channels", "search.cells", "methods.darts.epochs", "13c1898a",
-                  "a computer", "2026-11-27 10:00 UTC", "0123456", "2026-11-27 09:50", "float32"):  # fmt: skip
+                  "a computer", "2026-11-27", "10:00 UTC", "0123456", "09:50"):  # fmt: skip
         assert words in text, words
+
+
+def test_a_run_names_its_machine_where_not_all_runs_are_of_one() -> None:
+    first, second = (
+        StudyRun("darts", seed, results(provenance={"hardware": name, "torch": "2", "precision": "float32"}))
+        for seed, name in enumerate(("an old one", "a new one"))
+    )
+    assert "precision" not in page([first, second])
+    assert "hardware</th>" in page([first, second])
+    assert "an old one" in page([first, second])
+    assert "hardware</th>" not in page([first, first])
 
 
 def test_the_page_tells_the_findings_first_and_each_section_has_its_part() -> None:

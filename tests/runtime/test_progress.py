@@ -86,6 +86,8 @@ def test_long_units_are_told_of_every_minute_and_later_rarer_with_what_is_left_b
         for run, seconds in enumerate((60, 120), 1):
             wait(seconds)
             show.step(run, {})
+            wait(0)
+            show.under_way(what)  # a line was just printed
         wait(70)
         show.under_way(what)
         wait(3600)

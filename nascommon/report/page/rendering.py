@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 CODE: Final = re.compile(r"`([^`\n]+)`")
-OPTION: Final = re.compile(r"[(\"']*--?[a-z]")
-"""How a word of a sentence begins that is an option of a command."""
+OPTION: Final = re.compile(r"[(\"']*(--?[a-z]|\d{4}-\d\d-)")
+"""How a word of a sentence begins that is an option of a command, or a date."""
 LONGEST: Final = 36
 """Letters of the longest word that is never broken: a phone is hardly wider."""
 

@@ -17,6 +17,7 @@ CPU = "presets/nasbench201-cpu.yaml"
             "python -m stages.check --protocol judges",
             'python <span class="whole">-m</span> stages.check <span class="whole">--protocol</span> judges',
         ),
+        ("ended 2026-11-27 10:00", 'ended <span class="whole">2026-11-27</span> 10:00'),
         ("(--table), too", '<span class="whole">(--table),</span> too'),
         ("run `dvc repro`.", "run <code>dvc repro</code>."),
         (f"`cp {CPU} params.yaml`", f'<code>cp <span class="whole">{CPU}</span> params.yaml</code>'),
