@@ -52,8 +52,6 @@ KERNELS = {
     "bank_kernel_gradient": ("bank_triton_kernels", "kernel_kernel"),
 }
 """Module and name of the kernel that an operator launches."""
-FUSED = {"enable_fp_fusion": True}
-"""As by default up to Triton 3.9, which warns that this will change."""
 MEASURED = Path(__file__).parents[1] / "results/device/depthwise_h200_373f5fa.json"
 """Times of the kernels before these."""
 
@@ -81,7 +79,7 @@ def _compiled(operator: str, types: tuple[str, ...], static: tuple[tuple[str, An
     from triton.compiler import ASTSource
 
     function, constants = _kernel(operator), dict(static)
-    warps = constants.pop("num_warps")
+    options = {name: constants.pop(name) for name in bank_launch.options()}
     names = function.arg_names
     given = iter(types)
     signature = {name: "constexpr" if name in constants else next(given) for name in names}
@@ -90,7 +88,7 @@ def _compiled(operator: str, types: tuple[str, ...], static: tuple[tuple[str, An
         fn=function, signature=signature, constexprs={places[name]: value for name, value in constants.items()},
         attrs={places[name]: [["tt.divisibility", 16]] for name, of in signature.items() if of.startswith("*")},
     )  # fmt: skip
-    made = triton.compile(source, target=GPUTarget("cuda", 90, LANES), options={"num_warps": warps, **FUSED})
+    made = triton.compile(source, target=GPUTarget("cuda", 90, LANES), options=options)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
         file.flush()

@@ -34,6 +34,11 @@ def test_those_of_real_steps_do_not_either(case: Case) -> None:
     check(case)
 
 
+def test_products_are_added_in_one_rounding_whatever_triton_does_unasked() -> None:
+    banks = [work.static for works in sass.works_of(SMALL).values() for work in works]
+    assert all(static["enable_fp_fusion"] is True for static in banks)
+
+
 def test_products_are_those_of_the_convolution() -> None:
     products = 9 * 64 * 32 * 32 * 2 * 16
     assert {name: [work.products for work in works] for name, works in sass.works_of(SMALL).items()} == {

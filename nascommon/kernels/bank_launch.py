@@ -56,6 +56,11 @@ class Cut:
 CUT = Cut()
 
 
+def options() -> dict[str, Any]:
+    """Return how kernels are compiled: a product is added in one rounding, which Triton 3.10 no longer does unasked."""
+    return {"num_warps": CUT.warps, "enable_fp_fusion": True}
+
+
 @cache
 def triton_is_there() -> bool:
     """Return whether Triton is installed, as it is with PyTorch for Linux."""
@@ -149,7 +154,7 @@ class _Launch:
         )  # fmt: skip
         self.static = {
             "STRIDE": stride, "VEC": vec, "RELU": relu, "SHARED": shared, "TIMES": CUT.times, "BLOCK": CUT.vectors,
-            "WIDEST": max(side for side, _, _ in self.kinds), "num_warps": CUT.warps,
+            "WIDEST": max(side for side, _, _ in self.kinds), **options(),
         }  # fmt: skip
 
     def programs(self, apart: Iterable[int], split: int = 1) -> int:

@@ -100,7 +100,7 @@ class _Launch:
         self.geometry = (self.units, H, W, *pools.shape[2:], pools.stride(3) // self.vec, *starts)
         self.static = {
             "STRIDE": stride, "VEC": self.vec, "MAX": False in averages, "MEAN": True in averages,
-            "BLOCK": bank_launch.CUT.vectors, "num_warps": bank_launch.CUT.warps,
+            "BLOCK": bank_launch.CUT.vectors, **bank_launch.options(),
         }  # fmt: skip
 
     def over(self, map_BCHW: Tensor) -> tuple[tuple[int], int]:
