@@ -11,6 +11,7 @@ Suffixes: ``B`` batch, ``C`` channels of a kind's input, ``D`` of all outputs, `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,10 +115,11 @@ def beside(sources: Sequence[Source], pooled: Pooled | None = None) -> Tensor:
         pooled: pools of the same size of output.
     """
     banks, pools = tuple(bank for bank, _, _ in sources), None if pooled is None else pooled[0]
-    tensors = [each for _, x, kernels in sources for each in (x, kernels)]
+    tensors = [each for _, x, kernels in sources for each in (x, kernels.contiguous())]
     tensors += [] if pooled is None else [pooled[1]]
     launched = [bank_launch.launches(bank, x) for bank, x, _ in sources]
-    if all(launched) and (pooled is None or pooled[0].launches(pooled[1])):
+    numbers = sum(math.prod(size) for size in _sizes(banks, pools, tensors))
+    if all(launched) and (pooled is None or pooled[0].launches(pooled[1])) and numbers < bank_launch.LARGEST:
         out: Tensor = _Beside.apply(banks, pools, *tensors)[0]
         return out
     return _plain(banks, pools, tensors)

@@ -82,14 +82,17 @@ def takes(x_BCHW: Tensor, times: int) -> bool:
 
 
 def pitched(x_BCHW: Tensor) -> Tensor:
-    """Return the map as it is if its pixels lie one after the other at equal distances, or else a copy."""
+    """Return the map as it is if its pixels lie one after the other at equal distances, or else a copy.
+
+    Part of so wide a map that its places do not fit into 32 bits is copied, too.
+    """
     B, C, H, W = x_BCHW.shape
     pitch = x_BCHW.stride(3)
     strides = (H * W * pitch, 1, W * pitch, pitch)
     same = all(
         size == 1 or is_ == wanted for size, is_, wanted in zip(x_BCHW.shape, x_BCHW.stride(), strides, strict=True)
     )
-    if same and pitch >= C:
+    if same and pitch >= C and B * H * W * pitch < LARGEST:
         return x_BCHW
     # Not ``contiguous``: a map of a single pixel is that in every layout, and its stride says nothing.
     return x_BCHW.new_empty(B, H, W, C).permute(0, 3, 1, 2).copy_(x_BCHW)

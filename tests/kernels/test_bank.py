@@ -89,6 +89,33 @@ def test_a_gpu_takes_the_kernels_for_what_they_know(monkeypatch: pytest.MonkeyPa
         assert not bank_launch.launches(bank, meta())
 
 
+def test_places_that_do_not_fit_into_32_bits_are_not_given_to_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether several outputs lie beside each other in one map, or a map is part of a wider one."""
+    x, bank, kernels = meta(), Bank((Kind(3, 1, 2),)), torch.empty(54, device="meta", requires_grad=True)
+    part = torch.empty(2, 8, 8, 15, device="meta", dtype=x.dtype).permute(0, 3, 1, 2)[:, :3]
+    assert bank_launch.pitched(part) is part
+    monkeypatch.setattr(bank_launch, "LARGEST", 4 * x.numel())
+    assert bank_launch.pitched(part).is_contiguous(memory_format=torch.channels_last)
+    with meta_stands_for("cuda"):
+        for count, launched in ((1, True), (2, False)):
+            out = beside([(bank, x, kernels)] * count)
+            assert (type(out.grad_fn).__name__ == "_BesideBackward") == launched
+
+
+def test_kernels_need_not_lie_one_after_the_other(as_if_launched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = Bank(KINDS)
+    x, kernels = given(bank)
+    launched = bank_launch.forward
+
+    def forward(bank: Bank, x: Tensor, kernels: Tensor, out: Tensor, start: int) -> None:
+        assert kernels.is_contiguous()
+        launched(bank, x, kernels, out, start)
+
+    monkeypatch.setattr(bank_launch, "forward", forward)
+    apart = torch.stack([kernels, kernels], dim=1)[:, 0]
+    assert torch.equal(beside([(bank, x, apart)]), beside([(bank, x, kernels)]))
+
+
 @pytest.fixture
 def as_if_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let float64 on a CPU take the way of the kernels, whose passes plain operators compute."""
