@@ -46,7 +46,9 @@ BYTES_PER_SECOND = 4.3e12
 """Bandwidth of an H200's memory."""
 PRODUCTS_PER_SECOND = 4e12
 """Products that our depthwise kernels add up: some three instructions each on all lanes of an H200, half the time."""
-READINGS = {"native_batch_norm": 2, "native_batch_norm_backward": 1.5}
+READINGS = {
+    "native_batch_norm": 2, "native_batch_norm_backward": 1.5, "batch_norm_forward": 1.5, "batch_norm_backward": 5 / 3,
+}  # fmt: skip
 """Times that an operator moves its bytes, where it reads them for its sums and again for its result."""
 FIRST = 12
 """Kinds of operators that the command prints, those that are most."""

@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_leaves
 KERNELS = {
     "native_batch_norm": 3,
     "native_batch_norm_backward": 2,
+    "batch_norm_forward": 2,
+    "batch_norm_backward": 2,
     "diag_embed": 2,
     "slice_backward": 2,
 }

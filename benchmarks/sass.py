@@ -18,7 +18,8 @@ import math
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -47,11 +48,13 @@ LAUNCH_SECONDS = 2.5e-6
 """From the last instructions of a kernel to the first ones of the next in a graph."""
 POINTERS = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32"}
 KERNELS = {
-    "bank_forward": ("bank_triton", "forward_kernel"),
-    "bank_input_gradient": ("bank_triton", "input_kernel"),
-    "bank_kernel_gradient": ("bank_triton_kernels", "kernel_kernel"),
+    "bank_forward": [("bank_triton", "forward_kernel")],
+    "bank_input_gradient": [("bank_triton", "input_kernel")],
+    "bank_kernel_gradient": [("bank_triton_kernels", "kernel_kernel")],
+    "batch_norm_forward": [("batch_norm_triton", name) for name in ("statistics_kernel", "apply_kernel")],
+    "batch_norm_backward": [("batch_norm_triton", name) for name in ("reduce_kernel", "gradient_kernel")],
 }
-"""Module and name of the kernel that an operator launches."""
+"""Module and name of every kernel that an operator launches."""
 MEASURED = Path(__file__).parents[1] / "results/device/depthwise_h200_373f5fa.json"
 """Times of the kernels before these."""
 
@@ -61,6 +64,7 @@ class Launch:
     """A kernel with its grid and its arguments."""
 
     operator: str
+    kernel: tuple[str, str]
     grid: tuple[int, ...]
     arguments: tuple[Any, ...]
     static: Mapping[str, Any]
@@ -68,17 +72,20 @@ class Launch:
     @property
     def code(self) -> Code:
         """What it is compiled to."""
-        types = tuple(POINTERS[each.dtype] if isinstance(each, Tensor) else "i32" for each in self.arguments)
-        return _compiled(self.operator, types, tuple(self.static.items()))
+        numbers = {int: "i32", float: "fp32"}
+        types = tuple(
+            POINTERS[each.dtype] if isinstance(each, Tensor) else numbers[type(each)] for each in self.arguments
+        )
+        return _compiled(self.kernel, types, tuple(self.static.items()))
 
 
 @cache
-def _compiled(operator: str, types: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> Code:
+def _compiled(kernel: tuple[str, str], types: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> Code:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    function, constants = _kernel(operator), dict(static)
+    function, constants = _function(kernel), dict(static)
     options = {name: constants.pop(name) for name in bank_launch.options()}
     names = function.arg_names
     given = iter(types)
@@ -96,8 +103,8 @@ def _compiled(operator: str, types: tuple[str, ...], static: tuple[tuple[str, An
         return Listing(_tool("nvdisasm", "-c", file.name)).code(int(usage.split("REG:")[1].split()[0]))
 
 
-def _kernel(operator: str) -> Any:
-    module, name = KERNELS[operator]
+def _function(kernel: tuple[str, str]) -> Any:
+    module, name = kernel
     return getattr(import_module(f"nascommon.kernels.{module}"), name)
 
 
@@ -109,19 +116,21 @@ def _tool(name: str, *arguments: str) -> str:
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes what operators launch that are given tensors without data."""
+    """Notes what operators launch that are given tensors without data, by default those of banks."""
 
-    def __init__(self) -> None:
+    def __init__(self, operators: Mapping[str, tuple[str, Callable[..., None]]] = bank_launch.OPERATORS) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.launches: list[Launch] = []
+        self.operators, self.launches = operators, list[Launch]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if (operator := func.overloadpacket.__name__) in KERNELS:
-            module, name = KERNELS[operator]
-            with patch.object(import_module(f"nascommon.kernels.{module}"), name, _Noting(operator, self.launches)):
-                bank_launch.OPERATORS[operator][1](*args)
+        if (operator := func.overloadpacket.__name__) in self.operators:
+            with ExitStack() as stack:
+                for kernel in KERNELS[operator]:
+                    module, name = import_module(f"nascommon.kernels.{kernel[0]}"), kernel[1]
+                    stack.enter_context(patch.object(module, name, _Noting(operator, kernel, self.launches)))
+                self.operators[operator][1](*args)
         return laid_out(func, func(*args, **(kwargs or {})))
 
 
@@ -130,10 +139,11 @@ class _Noting:
     """Stands for a kernel."""
 
     operator: str
+    kernel: tuple[str, str]
     launches: list[Launch]
 
     def __getitem__(self, grid: tuple[int, ...]) -> Any:
-        return lambda *given, **static: self.launches.append(Launch(self.operator, grid, given, static))
+        return lambda *given, **static: self.launches.append(Launch(self.operator, self.kernel, grid, given, static))
 
 
 class Work:
@@ -142,7 +152,7 @@ class Work:
     def __init__(self, launch: Launch) -> None:
         """Compile it."""
         self.code, self.operator, self.grid, self.static = launch.code, launch.operator, launch.grid, launch.static
-        names = (name for name in _kernel(launch.operator).arg_names if name not in launch.static)
+        names = (name for name in _function(launch.kernel).arg_names if name not in launch.static)
         self.given = dict(zip(names, launch.arguments, strict=True))
         self.programs = math.prod(launch.grid)
         self.groups = self.static.get("GROUPS", self.static.get("SPLIT"))

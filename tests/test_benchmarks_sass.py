@@ -8,9 +8,13 @@ from typer.testing import CliRunner
 
 pytest.importorskip("triton")
 
-from benchmarks import sass
+import torch
+
+from benchmarks import counts, sass
 from benchmarks.depthwise import Case, cases
+from nascommon.kernels import batch_norm_launch
 from nascommon.kernels.bank import Bank, Kind
+from nascommon.kernels.batch_norm import normalised
 
 SMALL = Case("darts", Bank((Kind(3, 1, 2),)), 64, 16, 32)
 
@@ -34,9 +38,42 @@ def test_those_of_real_steps_do_not_either(case: Case) -> None:
     check(case)
 
 
+def launches_of_batch_norm(shape: tuple[int, int, int, int], dtype: torch.dtype, *, affine: bool) -> list[sass.Launch]:
+    recorder = sass.Recorder(batch_norm_launch.OPERATORS)
+    with counts.as_on_a_gpu(), recorder:
+        x = torch.empty(shape, device="meta", dtype=dtype).contiguous(memory_format=torch.channels_last)
+        scale, shift = (torch.ones(shape[1], device="meta") if affine else None for _ in range(2))
+        out = normalised(x.requires_grad_(), scale, shift, 1e-5)[0]
+        torch.autograd.grad(out, x, torch.empty_like(out))
+    return recorder.launches
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "affine"),
+    [
+        ((64, 288, 32, 32), torch.bfloat16, False),
+        pytest.param((64, 288, 32, 32), torch.float32, False, marks=pytest.mark.slow),
+        pytest.param((256, 8, 32, 32), torch.bfloat16, False, marks=pytest.mark.slow),
+        pytest.param((96, 180, 32, 32), torch.bfloat16, True, marks=pytest.mark.slow),
+        pytest.param((96, 3, 5, 5), torch.float32, True, marks=pytest.mark.slow),
+    ],
+)
+def test_those_of_batch_norm_do_not_either(shape: tuple[int, int, int, int], dtype: torch.dtype, affine: bool) -> None:
+    launches = launches_of_batch_norm(shape, dtype, affine=affine)
+    assert [launch.kernel[1] for launch in launches] == [
+        "statistics_kernel", "apply_kernel", "reduce_kernel", "gradient_kernel",
+    ]  # fmt: skip
+    for launch in launches:
+        code = launch.code
+        assert code.loops
+        assert not any(each[kind] for each in code.loops for kind in ("LDL", "STL", "BAR")), launch.kernel
+        assert code.registers <= 128
+
+
 def test_products_are_added_in_one_rounding_whatever_triton_does_unasked() -> None:
     banks = [work.static for works in sass.works_of(SMALL).values() for work in works]
-    assert all(static["enable_fp_fusion"] is True for static in banks)
+    norms = [launch.static for launch in launches_of_batch_norm((2, 4, 8, 8), torch.float32, affine=False)]
+    assert all(static["enable_fp_fusion"] is True for static in (*banks, *norms))
 
 
 def test_products_are_those_of_the_convolution() -> None:

@@ -167,7 +167,7 @@ class _Launch:
             apart: of each kind.
             split: threads that share a vector.
         """
-        return _parts(self.lines * max(map(self._spans, apart)) * self.units * split, CUT.vectors)
+        return pieces(self.lines * max(map(self._spans, apart)) * self.units * split, CUT.vectors)
 
     def split(self, apart: int) -> int:
         """Return how many threads share a vector for the gradient of the input, which needs enough of them."""
@@ -178,17 +178,17 @@ class _Launch:
         return split
 
     def _spans(self, apart: int) -> int:
-        return _parts(self.columns, CUT.times * apart) * apart
+        return pieces(self.columns, CUT.times * apart) * apart
 
     @property
     def groups(self) -> int:
         """Kernels of a channel that a thread takes: as many each, if possible."""
         most = max(groups for _, _, groups in self.kinds)
-        return _parts(most, _parts(most, CUT.groups))
+        return pieces(most, pieces(most, CUT.groups))
 
     def parts(self, *, by_line: bool) -> int:
         """Return the number of parts that the kinds are cut into: so many kernels, of all their taps or of a line."""
-        return sum(_parts(groups, self.groups) * (side if by_line else 1) for side, _, groups in self.kinds)
+        return sum(pieces(groups, self.groups) * (side if by_line else 1) for side, _, groups in self.kinds)
 
     @property
     def width(self) -> int:
@@ -201,14 +201,14 @@ class _Launch:
     @property
     def chunks(self) -> int:
         """Chunks that the pixels are cut into for it."""
-        others = _parts(self.units, self.width) * self.parts(by_line=True)
+        others = pieces(self.units, self.width) * self.parts(by_line=True)
         spans = self.lines * min(self._spans(dilation) for _, dilation, _ in self.kinds)
-        blocks = _parts(spans, CUT.vectors // self.width)
-        rounds = _parts(blocks, max(CUT.programs // others, 1))
-        return _parts(blocks, rounds)
+        blocks = pieces(spans, CUT.vectors // self.width)
+        rounds = pieces(blocks, max(CUT.programs // others, 1))
+        return pieces(blocks, rounds)
 
 
-def _parts(whole: int, size: int) -> int:
+def pieces(whole: int, size: int) -> int:
     """Return into how many parts of a size, the last perhaps smaller, something falls."""
     return -(-whole // size)
 
@@ -252,7 +252,7 @@ def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank:
 
     launch = _Launch(x, slope, start, *bank)
     taps = sum(side * side * groups for side, _, groups in launch.kinds)
-    grid = len(parts), _parts(launch.units, launch.width), launch.parts(by_line=True)
+    grid = len(parts), pieces(launch.units, launch.width), launch.parts(by_line=True)
     kernel_kernel[grid](
         slope, x, parts, *launch.numbers, taps, GROUPS=launch.groups, WIDTH=launch.width, **launch.static
     )

@@ -1,5 +1,7 @@
 """Batch norms of one or several edges; on a CPU also where the channels do not fill its vector registers.
 
+On a GPU of NVIDIA kernels of our own normalise (``batch_norm_launch``).
+
 ATen computes a batch norm in channels-last layout pixel by pixel, and of 36 or 4 channels most of a register stays
 empty. Several pixels are therefore taken for one of as many times the channels, whose statistics are then combined
 exactly (2 to 10 times faster).
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.kernels import batch_norm_launch
 from nascommon.kernels.home import on_cpu
 from nascommon.runtime import ranks
 
@@ -52,11 +55,13 @@ class BatchNorm(nn.BatchNorm2d):
                 scale_D = weight_D
             else:
                 scale_D, shift_D = scale_D * weight_D, scale_D * shift_D
-        # ATen updates running statistics in place, so it may only be given those of a norm itself: a concatenation of
+        # Running statistics are moved in place, so only those of a norm itself may be given away: a concatenation of
         # several is a copy, whose update would be lost.
         if not first.training or (len(norms) == 1 and not folds(x_BDHW) and not ranks.batch_norm_is_shared()):
             running = _stacked(norms, "running_mean"), _stacked(norms, "running_var")
             momentum = first.next_momentum() if first.training else 0.0
+            if first.training and batch_norm_launch.launches(x_BDHW):
+                return batch_norm_launch.normalised(x_BDHW, scale_D, shift_D, first.eps, (*running, momentum))[0]
             return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
         out, mean_D, variance_D = normalised(x_BDHW, scale_D, shift_D, first.eps)
         update_running_statistics(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
@@ -109,6 +114,8 @@ def normalised(
     """
     if ranks.batch_norm_is_shared():
         return _normalised_by_all(x_BCHW, scale_C, shift_C, eps)
+    if batch_norm_launch.launches(x_BCHW):
+        return batch_norm_launch.normalised(x_BCHW, scale_C, shift_C, eps)
     if folds(x_BCHW):
         mean_C, variance_C = _statistics(x_BCHW.detach())
         out: Tensor = _Normalised.apply(x_BCHW, scale_C, shift_C, mean_C, variance_C, eps)

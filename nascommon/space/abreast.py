@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nascommon.kernels.bank import Bank, Pooled, beside
-from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
+from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
 from nascommon.kernels.concatenation import with_first
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.nodes import Nodes
@@ -166,35 +166,24 @@ class Statistics:
     """Batch norms of a cell in training mode, whose running statistics are moved in one go at the end."""
 
     def __init__(self) -> None:
-        self.norms: list[list[BatchNorm]] = []
-        self.batches: list[tuple[Tensor, Tensor]] = []
-        self.pixels = 0
+        self.seen: list[tuple[BatchNorm, Tensor, Tensor]] = []
 
     def normalised(self, norms: Sequence[list[BatchNorm]], x_BDHW: Tensor) -> Tensor:
         """Return x normalised by its own statistics [B, D, H, W].
 
         Args:
             norms: those that see each equal part of the channels, without affine parameters.
-            x_BDHW: a training batch; every call brings as many pixels.
+            x_BDHW: a training batch.
         """
-        out, mean_D, inverse_D = torch.native_batch_norm(x_BDHW, None, None, None, None, True, 0.0, norms[0][0].eps)
-        self.norms += norms
-        self.batches.append((mean_D, inverse_D))
-        self.pixels = x_BDHW.numel() // x_BDHW.shape[1]
+        out, mean_D, variance_D = normalised(x_BDHW, None, None, norms[0][0].eps)
+        parts = zip(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)), strict=True)
+        self.seen += [(norm, mean, variance) for alike, mean, variance in parts for norm in alike]
         return out
 
-    @torch.no_grad()
     def remember(self) -> None:
         """Let every batch norm take the statistics of its batch into its running ones."""
-        if not self.norms:
-            return
-        first, kept = self.norms[0][0], cast("Tensor", self.norms[0][0].running_mean)
-        means, inverses = (torch.cat(each).to(kept.dtype) for each in zip(*self.batches, strict=True))
-        # The running variance is the unbiased one (Bessel), as in torch.
-        variances = (inverses**-2 - first.eps).clamp_(min=0).mul_(self.pixels / (self.pixels - 1))
-        parts = zip(self.norms, means.chunk(len(self.norms)), variances.chunk(len(self.norms)), strict=True)
-        each = [(norm, mean, variance) for norms, mean, variance in parts for norm in norms]
-        update_running_statistics(*zip(*each, strict=True))
+        if self.seen:
+            update_running_statistics(*zip(*self.seen, strict=True))
 
 
 def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
-from nascommon.kernels.batch_norm import BatchNorm, update_running_statistics
+from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
 from nascommon.kernels.pointwise import product
 from nascommon.kernels.pools import Pools
 from nascommon.space.abreast import gathered, matrices
@@ -192,15 +192,14 @@ class Waves:
             factors_PB111: what drops the paths of all cells in some samples; None drops nothing.
         """
         self.plan = plan
-        self.norms = [norm for _, _, norm in plan.halves]
         self.factors = None if factors_PB111 is None else factors_PB111.index_select(0, plan.drops_P)
         self.taken = 0
-        self.batches: list[tuple[Tensor, Tensor, int]] = []
+        self.seen: list[tuple[BatchNorm, Tensor, Tensor]] = []
         if not plan.stages:
             return
-        depthwise, pointwise, _ = zip(*plan.halves, strict=True)
+        depthwise, pointwise, norms = zip(*plan.halves, strict=True)
         convolved = [[each.weight for each in same] for same in (depthwise, pointwise)]
-        affine = [[norm.weight for norm in self.norms], [norm.bias for norm in self.norms]]
+        affine = [[norm.weight for norm in norms], [norm.bias for norm in norms]]
         wide = depthwise[0].weight
         taps_M, kernels_M, *both = gathered([*convolved, *affine], wide, wide.dtype)
         self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
@@ -223,8 +222,8 @@ class Waves:
             first += len(choices)
             states[state] = State(sum(own[1:], own[0]) if own else torch.zeros_like(entering[0][:, :, ::step, ::step]))
             terms |= self._terms(waves, state, states)
-        if index == len(self.plan.cells) - 1:
-            self._remember()
+        if index == len(self.plan.cells) - 1 and self.seen:
+            update_running_statistics(*zip(*self.seen, strict=True))
         return torch.cat([states[state].x_BCHW for state in waves.genotype.concat], dim=1)
 
     def _terms(self, waves: CellWaves, start: int, states: Mapping[int, State]) -> dict[int, Tensor]:
@@ -255,8 +254,8 @@ class Waves:
         sources = [(each.bank, x, next(self.kernels)) for each, x in zip(stage, maps, strict=True)]
         x_BDHW = product(beside(sources), next(self.blocks))
         gain_D, shift_D = next(self.affine)
-        out, mean_D, inverse_D = torch.native_batch_norm(x_BDHW, gain_D, shift_D, None, None, True, 0.0, norms[0].eps)
-        self.batches.append((mean_D, inverse_D, x_BDHW.numel() // x_BDHW.shape[1]))
+        out, mean_D, variance_D = normalised(x_BDHW, gain_D, shift_D, norms[0].eps)
+        self.seen += zip(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)), strict=True)
         return out
 
     def _kept(self, paths: Sequence[Path], x_BDHW: Tensor, parts: int) -> dict[int, Tensor]:
@@ -277,17 +276,3 @@ class Waves:
         kept_BDHW = kept_BHWD.permute(0, 3, 1, 2)
         outs = [kept_BDHW] if len(paths) == 1 else kept_BDHW.chunk(len(paths), dim=1)
         return {path.place: out for path, out in zip(paths, outs, strict=True)}
-
-    @torch.no_grad()
-    def _remember(self) -> None:
-        """Let every batch norm take the statistics of its batch into its running ones."""
-        if not self.norms:
-            return
-        kept = cast("Tensor", self.norms[0].running_mean)
-        *both, pixels = zip(*self.batches, strict=True)
-        means, inverses = (torch.cat(each).to(kept.dtype) for each in both)
-        # The running variance is the unbiased one (Bessel), as in torch.
-        variances = (inverses**-2 - self.norms[0].eps).clamp_(min=0)
-        torch._foreach_mul_(torch.split(variances, self.plan.sizes), [count / (count - 1) for count in pixels])
-        features = [norm.num_features for norm in self.norms]
-        update_running_statistics(self.norms, torch.split(means, features), torch.split(variances, features))
