@@ -44,10 +44,10 @@ def study_of(methods: Iterable[str]) -> str:
 
 def _other_method(results: Results, method: str) -> NextStep:
     if method == RANDOM:
-        return _study(method, SMALLEST_GAP, "does learning find more than drawing? three seeds of each")
+        return _study(method, SMALLEST_GAP, "does learning find more than drawing? 3 seeds each")
     if method != SMALLEST_GAP and searched(results) and results["stages"]["discretize"][f"{GAP}_low"] > WIDE:
-        return _study(method, SMALLEST_GAP, "the method whose gap is narrowest, three seeds of each")
-    return _study(method, RANDOM, f"does {method} find more than drawing? three seeds of each")
+        return _study(method, SMALLEST_GAP, "the method whose gap is narrowest; 3 seeds each")
+    return _study(method, RANDOM, "is it more than drawing finds? 3 seeds each")
 
 
 def _too_few(results: Results) -> bool:

@@ -49,11 +49,11 @@ def test_all_that_counts_stands_in_about_ten_lines(folder: Path, capsys: pytest.
         "cost 1m32s: search 1m00s, selection 2.0s, retrain 30s (`seconds` in DVC and MLflow)",
         "time 1m30s in all: search 1m10s, kendall_tau 20s (whole processes;",
         "report data/evaluate/report.md",
-        "try next dvc exp run -S search.method=da2s # the method whose gap is narrowest",
+        'try next make study METHODS="darts da2s" # the method whose gap is narrowest; 3 seeds each',
     ):
         assert words in text, textwrap.fill(text)
     assert "transfer" not in text
-    assert lines[-1].endswith("narrowest"), "a command stands on one line"
+    assert lines[-1].endswith("3 seeds each"), "a command stands on one line"
 
 
 def test_the_page_is_named_where_there_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,6 +137,7 @@ def test_a_rank_that_nobody_joins_says_meanwhile_what_it_waits_for(
 
 
 def alone(told: Started) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
     os.environ |= {"RANK": str(told.rank), "WORLD_SIZE": str(told.count)}
     os.environ |= {"MASTER_ADDR": told.host, "MASTER_PORT": str(told.port)}
     with joined(told):

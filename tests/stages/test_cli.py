@@ -79,7 +79,7 @@ def test_no_folder_for_temporary_files_is_one_line(monkeypatch: pytest.MonkeyPat
     assert status == 2
     assert result == (
         "error: no folder takes temporary files (No usable temporary directory found in []); make room, or set TMPDIR "
-        "to one\n"
+        "to one that does\n"
     )
 
 
