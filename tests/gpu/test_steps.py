@@ -18,15 +18,17 @@ from nascommon.data.batch import Batch
 from nascommon.kernels.average import AveragePool
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import Recording, Replay, Step
+from nascommon.space import abreast
 from nascommon.space.operations import CANDIDATES
 from nascommon.space.precision import Precision
 from nascommon.space.space import Space
 from nascommon.training.loop import train_step
 from nascommon.training.settings import TrainingSettings
-from tests.gpu.faults import average_without_padding
+from tests.gpu.faults import average_without_padding, norm_without_last_chunk
 from tests.gpu.small import VARYING, network_on, on_devices, pairs, smoke, state_of
 from tests.methods.smoke import METHODS, SIZE, TOPOLOGY
 from tests.runtime.rehearsal import Rehearsal
+from tests.space.gpu import as_on_a_gpu
 from tests.space.kinds import space_of
 
 CPU = torch.device("cpu")
@@ -150,6 +152,17 @@ def test_the_gate_is_shut_to_a_kernel_that_is_wrong_in_float32_alone(monkeypatch
         lambda pool, x: (right if x.dtype == torch.float64 else average_without_padding)(pool, x),
     )
     found = verdict("pcdarts", CPU, Rehearsal, ALL)
+    assert found.twin < gate.TWIN_TOLERANCE
+    assert found.rounded > gate.ROUNDING_TOLERANCE
+    assert not found.passed
+
+
+@pytest.mark.slow
+def test_the_gate_is_shut_to_a_batch_norm_that_forgets_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_on_a_gpu(monkeypatch)
+    assert verdict("darts", CPU, Rehearsal).passed
+    monkeypatch.setattr(abreast, "normalised", norm_without_last_chunk)
+    found = verdict("darts", CPU, Rehearsal)
     assert found.twin < gate.TWIN_TOLERANCE
     assert found.rounded > gate.ROUNDING_TOLERANCE
     assert not found.passed
