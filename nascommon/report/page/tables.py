@@ -123,7 +123,8 @@ def pictures(files: Files) -> Section:
     """Show what was searched on: classes and numbers of pictures."""
     manifest = files.json(MANIFEST)
     counts = pd.DataFrame(manifest["counts"]).reindex(manifest["classes"]).fillna(0).astype(int)
-    size = f"{manifest['height']} x {manifest['width']} pixels, {manifest['channels']} channels"
+    channels = manifest["channels"]
+    size = f"{manifest['height']} x {manifest['width']} pixels, {channels} channel{'s' * (channels > 1)}"
     totals = ", ".join(f"{total:,} for {part}" for part, total in counts.sum().items())
     text = (
         f"{manifest['source']}: {len(counts)} classes, {size}; {totals}. Fingerprint {manifest['content_hash'][:12]}."
