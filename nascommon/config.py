@@ -16,6 +16,7 @@ from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.executor import LOCAL_RAY, PROCESSES
+from nascommon.runtime.ranks import Share
 from nascommon.runtime.reading import Complaint, checked, keys_at, value_at
 from nascommon.runtime.yaml_lines import Position, read_yaml
 from nascommon.search.settings import SearchSettings
@@ -115,6 +116,7 @@ class Params(Settings):
     def _misfits(self) -> Iterator[str]:
         """Yield what only shows when one section meets another, a line each."""
         yield from self._nothing_to_compare()
+        yield from self._too_many_processes()
         if self.executor != PROCESSES and re.fullmatch(r"cuda:[1-9]\d*", self.device):
             yield f"device: Ray gives each piece of work a GPU of its own; set device: cuda (got {self.device})"
         networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
@@ -134,6 +136,24 @@ class Params(Settings):
                 check_image_size(side or 0, side or 0, max(seen_by, key=TOTAL_STRIDE.__getitem__), key)
             except ValueError as error:
                 yield str(error)
+
+    def _too_many_processes(self) -> Iterator[str]:
+        """Yield the batches that are too small to be shared by ``launch`` processes."""
+        name, fewest = self.search.method, Share(dealt=self.sync_batch_norm).fewest
+        try:
+            batches = {f"methods.{name}": self.method().batch_size}
+        except ValueError:  # told elsewhere
+            batches = {}
+        if not self.retrain.skip:
+            batches["retrain.training"] = self.retrain.training.batch_size
+        if self.transfer.data is not None:
+            batches["transfer.training"] = self.transfer.training.batch_size
+        for section, batch_size in batches.items():
+            if 1 < self.launch > batch_size // fewest:
+                yield (
+                    f"launch: must leave each process at least {fewest} of the images of {section}.batch_size "
+                    f"{batch_size}, so be at most {batch_size // fewest} (got {self.launch})"
+                )
 
     def _nothing_to_compare(self) -> Iterator[str]:
         """Yield what asks for a comparison with a network that is not trained."""

@@ -128,6 +128,24 @@ def test_pieces_are_done_in_processes_on_ray_or_on_a_cluster_by_its_address(leas
             loaded(tmp_path, f"executor: {where}\n{LEAST}")
 
 
+def test_a_batch_is_shared_by_no_more_processes_than_batch_norm_allows(tmp_path: Path) -> None:
+    small = LEAST.replace("{darts: {}}", "{darts: {batch_size: 9}}")
+    assert loaded(tmp_path, f"launch: 4\n{small}").launch == 4
+    said = (
+        "params.yaml:1: launch: must leave each process at least 2 of the images of methods.darts.batch_size 9, so be "
+        "at most 4 (got 5)"
+    )
+    with pytest.raises(UserError) as told:
+        loaded(tmp_path, f"launch: 5\n{small}")
+    assert str(told.value).endswith(said)
+    assert loaded(tmp_path, f"launch: 9\nsync_batch_norm: true\n{small}").launch == 9
+    with pytest.raises(UserError, match=r"at least 1 of the images of methods\.darts\.batch_size 9, so be at most 9"):
+        loaded(tmp_path, f"launch: 10\nsync_batch_norm: true\n{small}")
+    with pytest.raises(UserError, match=r"the images of retrain\.training\.batch_size 96, so be at most 48 \(got 49\)"):
+        loaded(tmp_path, f"launch: 49\n{LEAST}")
+    assert loaded(tmp_path, f"launch: 1\n{small}").launch == 1
+
+
 def test_where_ray_shares_out_gpus_none_is_named(tmp_path: Path) -> None:
     said = r"device: Ray gives each piece of work a GPU of its own; set device: cuda \(got cuda:1\)"
     with pytest.raises(UserError, match=said):
