@@ -90,18 +90,25 @@ def stream(
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done: a loader half made or half ended complains when it is freed."""
+    """Hold Ctrl-C and SIGTERM back until the block is done.
+
+    A loader half made or half ended complains when it is freed; and what a handler raises while Python forks is lost.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    previous = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    previous = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     if came:
-        raise KeyboardInterrupt
+        signal.raise_signal(came[0])
 
 
 def _training_view(image: Image.Image, crop: Any, flip: bool, colors: Any, fit: Fit) -> tuple[Tensor, Tensor]:

@@ -109,17 +109,18 @@ def test_bytes_travel_and_lie_in_the_same_order_wherever_they_were_stacked(make:
             assert images.is_contiguous()
 
 
-def test_ctrl_c_waits_for_the_end_of_the_block_and_then_comes() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_block_and_then_comes(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.default_int_handler)  # a job in the background starts with Ctrl-C ignored
     done = []
 
     def interrupted() -> None:
         with interrupts_wait():
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             time.sleep(0.01)
             done.append("the block")
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert done == ["the block"]
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert signal.signal(number, before) is signal.default_int_handler

@@ -173,9 +173,11 @@ def test_a_fault_of_one_rank_is_one_traceback(searched: Project) -> None:
     ],
 )
 def test_a_signal_ends_all_ranks_in_one_line(searched: Project, number: int, status: int, said: str) -> None:
+    # The signal comes to the loader processes of each rank, too, which begin anew with every epoch.
+    searched.change(data__storage="files", data__size=8, data__workers=2).stage("prepare")
     process = searched.change(launch=2, retrain__training__epochs=400).start("retrain")
     lines_until(process, "retrain epoch   1/400")
-    ranks = psutil.Process(process.pid).children()
+    ranks = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (status, said)
