@@ -47,7 +47,7 @@ def _run(project: Path, rev: str, cell: tuple[str, int], _tell: Tell) -> str:
         words = ["dvc", "exp", "run", "--name", name, *(word for change in changes for word in ("-S", change))]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         done = subprocess.run(
-            words, cwd=copy, env={**os.environ, "PATH": path, "DVC_ROOT": str(project)}, check=False, text=True,
+            words, cwd=copy, env={**os.environ, "PATH": path}, check=False, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 COPIES = Path(".dvc", "tmp", "exps")
-"""Folder of the project below which DVC makes the copies."""
+"""Folder of the project below which the copies are."""
 
 
 def home() -> Path:
-    """Return the folder of the project: the working directory, or that whose copy by DVC it is.
+    """Return the folder of the project: the working directory, or that whose copy it is.
 
-    DVC names the project in ``DVC_ROOT`` (`dvc exp run --queue` and `--temp`).
+    The place alone tells: DVC names the project in ``DVC_ROOT`` for its own copies, and the copy itself in others.
     """
-    root = Path(os.environ.get("DVC_ROOT", "")).resolve()
-    return root if Path.cwd().is_relative_to(root / COPIES) else Path()
+    here = Path.cwd()
+    return next((root for root in here.parents if here.is_relative_to(root / COPIES)), Path())
 
 
 def at_home(path: str) -> Path:
