@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
+
 from nascommon.config import load_params
 from stages.cli import run_stage
 
@@ -144,6 +146,14 @@ def command(main: Callable[..., None], folder: Path, *arguments: str) -> Command
 def repeatable(figures: dict[str, Any]) -> dict[str, Any]:
     """Return the figures that every run of the same seed repeats."""
     return {name: value for name, value in figures.items() if not name.endswith(MEASURED)}
+
+
+def held(file: Path) -> dict[str, Any]:
+    """Return the state that a checkpoint holds, as a process that works may write and remove it; empty is none."""
+    with contextlib.suppress(FileNotFoundError):
+        state = torch.load(io.BytesIO(file.read_bytes().partition(b"\n")[2]), weights_only=True)
+        return dict(state)
+    return {}
 
 
 def lines_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
