@@ -128,7 +128,7 @@ def check_outliers() -> None:
         _, mean, variance = normalised(flat.view(2, 32, 16, 8).permute(0, 3, 1, 2), None, None, EPS)
         right, spread = flat.double().mean(0), flat.double().var(0)
         torch.testing.assert_close(variance.double(), spread, rtol=1e-5, atol=0)
-        assert ((mean - right).abs() < 1e-6 * spread.sqrt()).all()
+        assert ((mean - right).abs() < OF_SUMS * spread.sqrt()).all()
 
 
 def check_norms() -> None:
@@ -168,6 +168,7 @@ def interpreted() -> Iterator[None]:
 
 def main() -> None:
     """Check all cases."""
+    torch.manual_seed(0)
     with interpreted():
         assert batch_norm_launch.launches(torch.zeros(2, 3, 1, 1))
         check_odd_numbers()
