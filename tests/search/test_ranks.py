@@ -97,7 +97,7 @@ def test_with_synchronised_batch_norm_ranks_come_to_what_one_process_does_in_the
     twin = searched(METHODS[name], pieces)
     for each in on_ranks(count, synchronised, METHODS[name], pieces):
         assert not isinstance(each, Exception), each
-        torch.testing.assert_close(each, twin, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(each, twin, rtol=1e-10, atol=1e-12)
 
 
 def test_ranks_with_other_alphas_are_told_apart_after_the_first_epoch() -> None:
