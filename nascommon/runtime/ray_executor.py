@@ -44,6 +44,7 @@ LOSSES: Final = 3
 STORE_BYTES: Final = 2**28
 """Memory for results of a Ray of one machine; what is more goes to the disk."""
 KNOCK_SECONDS: Final = 10.0
+KEPT: Final = "What is finished is kept, and the next run goes on from there"
 _log = logging.getLogger(__name__)
 
 
@@ -82,12 +83,12 @@ class OnRay:
         """Do all pieces; see ``Executor``.
 
         Raises:
-            UserError: what a piece raised as such, its workers were lost again and again, or Ray is not there; the
-                message names the piece.
+            UserError: what a piece raised as such, its workers were lost again and again, or Ray is not there or goes
+                away; the message names the piece or the setting.
             RuntimeError: a piece raised anything else; its traceback is a note.
         """
         ray, results = connected(self.where), dict[int, Result]()
-        with _work(ray, pieces, self) as work:
+        with _naming_the_end_of_ray(ray, self.where), _work(ray, pieces, self) as work:
             while work.goes_on():
                 for index, kind, content in work.news():
                     if kind == "message":
@@ -144,13 +145,28 @@ class _Work(Generic[Result]):
         Raises:
             UserError: that has been tried often enough.
         """
-        name, reason = self.pieces[index].name, str(lost).partition("\n")[0].partition(". ")[0]
+        name, reason = self.pieces[index].name, _reason(lost)
         self.losses[index] += 1
         if self.losses[index] == LOSSES:
-            kept = "What is finished is kept, and the next run goes on from there"
-            raise UserError(f"{name}: {LOSSES} workers in a row were lost ({reason}). {kept}")
+            raise UserError(f"{name}: {LOSSES} workers in a row were lost ({reason}). {KEPT}")
         _log.warning(one_line(f"{name}: its worker was lost ({reason}); another takes it up from its checkpoint"))
         self.waiting.appendleft(index)
+
+
+@contextmanager
+def _naming_the_end_of_ray(ray: Any, where: str) -> Iterator[None]:
+    """Say in one line that not a worker but Ray itself was lost: its head, or the desk."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as lost:
+        raise UserError(one_line(f"executor: {where}: Ray was lost ({_reason(lost)}). {KEPT}")) from lost
+
+
+def _reason(lost: Exception) -> str:
+    """Return the first sentence of what Ray says of a loss."""
+    return str(lost).partition("\n")[0].partition(". ")[0]
 
 
 @contextmanager

@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -149,6 +151,22 @@ def test_a_piece_whose_worker_is_lost_is_taken_up_in_the_same_folder(
     assert results == [(number**2, str(tmp_path / "project")) for number in range(3)]
     assert sorted(told) == ["0 begins", *["1 begins"] * LOSSES, "2 begins"]
     assert [record.message.partition(" (")[0] for record in caplog.records] == ["piece 1: its worker was lost"] * 2
+
+
+def loses_the_desk(_number: int, tell: Tell) -> None:
+    """Kill the process that takes what pieces tell; it has the same parent."""
+    tell("begun")
+    (desk,) = [one for one in psutil.Process(os.getppid()).children() if "ray::Desk" in "".join(one.cmdline())]
+    desk.kill()
+    time.sleep(60)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_that_ray_itself_is_lost_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"^executor: ray: Ray was lost \(.*\)\. What is finished is kept") as raised:
+        on_ray(loses_the_desk, 1)
+    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.slow
