@@ -39,8 +39,8 @@ def random_part(count: int, side: int = SIDE) -> Part:
     names = tuple(map(str, range(CLASSES)))
     manifest = Manifest(
         source="random", storage="memory", classes=names, channels=3, height=side, width=side, mean=MEAN, std=STD,
-        fit="crop", augment=Augment(), counts={key: dict.fromkeys(names, count) for key in PARTS}, content_hash="",
-        copies=NO_COPIES, seed=0, workers=WORKERS,
+        fit="crop", augment=Augment(), counts={key: dict.fromkeys(names, count) for key in PARTS},
+        content_hash="", pictures_hash="", copies=NO_COPIES, seed=0, workers=WORKERS,
     )  # fmt: skip
     return Part(manifest, Pixels(pixels, torch.arange(count) % CLASSES))
 

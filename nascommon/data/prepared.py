@@ -54,6 +54,8 @@ class Manifest(Settings):
     """Pictures per part (weights, architecture, test, and rest where the search does not see all) and class."""
     content_hash: str
     """SHA-256 of pixels (files: their bytes and how they are seen), labels, class names and split."""
+    pictures_hash: str
+    """The same without the split of the search: what training from scratch and testing see, the same for all seeds."""
     copies: Copies
     seed: Seed
     workers: Processes

@@ -14,7 +14,7 @@ from nascommon.data.benchmark_split import read_halves
 from nascommon.data.normalisation import moments
 from nascommon.data.pictures import some
 from nascommon.data.prepared import MANIFEST, ROLES, SETS, SPLIT, Manifest, class_counts
-from nascommon.data.samples import Samples, content_hash
+from nascommon.data.samples import Samples, content_hashes
 from nascommon.data.settings import DataSettings
 from nascommon.data.sources import Source, read_source
 from nascommon.data.split import balanced, pick, stratified
@@ -25,6 +25,8 @@ from nascommon.settings import UserError
 
 ASKED = "settings.json"
 """Settings as asked for; apart from the manifest, so that what changes no picture changes nothing that stages read."""
+ALL_SEEDS = 0
+"""Seed of what is the same for every seed of params.yaml: which pictures there are, and which are for testing."""
 
 
 def prepare(settings: DataSettings, seed: int, destination: Path, report: Callable[[str], None] = print) -> Manifest:
@@ -37,15 +39,15 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
         UserError: pictures or settings that cannot be used; the message names the offenders.
     """
     _clear(destination)
-    source, train, test = look(settings, seed, report)
+    source, train, test = look(settings, report)
     stored = store(train, test, source.classes, settings, destination, report)
     _refuse_small(source, stored.train.labels, 2)  # again: copies may have been left out
     split = _split(stored.train.strata, settings, seed)
-    mean, std = moments(
-        settings.source, stored.train, stored.channels, stored.height, settings.fit, generator(seed, "data", "moments")
-    )
+    drawn = generator(ALL_SEEDS, "data", "moments")
+    mean, std = moments(settings.source, stored.train, stored.channels, stored.height, settings.fit, drawn)
     view = stored.train.view(stored.channels, stored.height, settings.fit)
     labels = {role: stored.train.labels[indices] for role, indices in split.items()} | {"test": stored.test.labels}
+    whole, pictures = content_hashes(stored.train, stored.test, source.classes, split, view)
     manifest = Manifest(
         source=settings.source,
         storage=stored.train.storage,
@@ -61,7 +63,8 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
             part: dict(zip(source.classes, class_counts(of, len(source.classes)), strict=True))
             for part, of in labels.items()
         },
-        content_hash=content_hash(stored.train, stored.test, source.classes, split, view),
+        content_hash=whole,
+        pictures_hash=pictures,
         copies=stored.copies,
         seed=seed,
         workers=settings.workers,
@@ -75,14 +78,14 @@ def prepare(settings: DataSettings, seed: int, destination: Path, report: Callab
     return manifest
 
 
-def look(settings: DataSettings, seed: int, report: Callable[[str], None] = print) -> tuple[Source, Samples, Samples]:
+def look(settings: DataSettings, report: Callable[[str], None] = print) -> tuple[Source, Samples, Samples]:
     """Return what there is, with training and test samples; of a folder nothing but names is read.
 
     Raises:
         UserError: something is missing or contradictory; the message names it.
     """
     source = read_source(settings, report)
-    return source, *_divide(source, settings, seed)
+    return source, *_divide(source, settings)
 
 
 def is_prepared(settings: DataSettings, folder: Path) -> bool:
@@ -119,12 +122,15 @@ def _refuse_unsplittable(labels_N: Tensor, seen_N: Tensor, share: float) -> None
         )
 
 
-def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples, Samples]:
-    """Training and test samples, the test set split off where the source has none, both cut down to the limit."""
+def _divide(source: Source, settings: DataSettings) -> tuple[Samples, Samples]:
+    """Training and test samples, the test set split off where the source has none, both cut down to the limit.
+
+    All seeds are trained and tested on the same pictures, or else their accuracies could not be compared.
+    """
     train, test = source.train, source.test
     _refuse_small(source, train.labels, 3 if test is None else 2)
     if test is None:
-        kept, held_out = stratified(train.strata, settings.test_fraction, generator(seed, "data", "test"))
+        kept, held_out = stratified(train.strata, settings.test_fraction, generator(ALL_SEEDS, "data", "test"))
         train, test = train.take(kept), train.take(held_out)
         _refuse_small(source, train.labels, 2)
     if settings.limit is None or settings.limit >= len(train):
@@ -135,12 +141,12 @@ def _divide(source: Source, settings: DataSettings, seed: int) -> tuple[Samples,
             f" one of each class in either half (got {settings.limit})"
         )
     test_limit = max(round(len(test) * settings.limit / len(train)), len(source.classes))
-    return _limited(train, settings.limit, seed, "train"), _limited(test, test_limit, seed, "test")
+    return _limited(train, settings.limit, "train"), _limited(test, test_limit, "test")
 
 
-def _limited(samples: Samples, limit: int, seed: int, name: str) -> Samples:
+def _limited(samples: Samples, limit: int, name: str) -> Samples:
     quotas = balanced(torch.bincount(samples.strata), limit)
-    return samples.take(pick(samples.strata, quotas, generator(seed, "data", "limit", name))[0])
+    return samples.take(pick(samples.strata, quotas, generator(ALL_SEEDS, "data", "limit", name))[0])
 
 
 def _refuse_small(source: Source, labels: Tensor, fewest: int) -> None:

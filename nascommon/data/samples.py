@@ -237,10 +237,10 @@ def pixels_of(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
 
 
-def content_hash(
+def content_hashes(
     train: Samples, test: Samples, classes: tuple[str, ...], split: dict[str, list[int]], view: str
-) -> str:
-    """SHA-256 (hex) of everything that decides a result.
+) -> tuple[str, str]:
+    """Return SHA-256 (hex) of everything that decides a result, and of the same without the split of the search.
 
     Args:
         train: training pictures.
@@ -254,5 +254,7 @@ def content_hash(
         digest.update(type(samples).__name__.encode())
         for chunk in samples.content():
             digest.update(chunk)
+    pictures = digest.copy()
+    pictures.update(repr((classes, view)).encode())
     digest.update(repr((classes, sorted(split.items()), view)).encode())
-    return digest.hexdigest()
+    return digest.hexdigest(), pictures.hexdigest()

@@ -87,7 +87,7 @@ def listed_folder(settings: DataSettings) -> tuple[Source, Paths] | None:
         if settings.path is not None:
             picture_root(settings)
         return None
-    source, train, _ = look(settings, seed=0, report=lambda _line: None)
+    source, train, _ = look(settings, report=lambda _line: None)
     assert isinstance(train, Paths)
     return source, train
 

@@ -15,7 +15,7 @@ from nascommon.space.space import Space
 from nascommon.training.settings import FromScratchSettings, NetworkSettings, TrainingSettings
 
 HASHES = {
-    "data.content_hash": "the pictures or their split differ (section data, and seed, which decides the split)",
+    "data.content_hash": "the pictures, or which of them are for testing, differ (section data)",
     "space.content_hash": "nodes, kept edges or candidates of the space differ",
 }
 """What it means that two hashes differ, which themselves say nothing to a person."""
@@ -31,7 +31,7 @@ class Pictures(Settings):
     test: Count
     """Number of test pictures."""
     content_hash: str
-    """That of the prepared set: pixels, labels and split."""
+    """That of the prepared set without the split of the search: pixels and labels for training, and for testing."""
     augment: Augment
 
 
@@ -68,7 +68,7 @@ class TrainingProtocol(Settings):
             classes=len(manifest.classes),
             train=sum(counts.values()),
             test=test,
-            content_hash=manifest.content_hash,
+            content_hash=manifest.pictures_hash,
             augment=manifest.augment,
         )
         return TrainingProtocol.on(pictures, retrain, space, precision)

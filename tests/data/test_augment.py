@@ -25,7 +25,7 @@ def part_of(images: torch.Tensor) -> Part:
     count, channels, height, width = images.shape
     manifest = Manifest(
         source="test", storage="memory", classes=("a", "b"), channels=channels, height=height, width=width,
-        mean=(0.0,) * channels, std=(1.0,) * channels, fit="crop", augment=Augment(), content_hash="",
+        mean=(0.0,) * channels, std=(1.0,) * channels, fit="crop", augment=Augment(), content_hash="", pictures_hash="",
         counts={key: {"a": 0, "b": 0} for key in PARTS},
         copies=NO_COPIES, seed=0, workers=0,
     )  # fmt: skip

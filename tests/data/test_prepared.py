@@ -69,6 +69,18 @@ def test_the_architecture_fraction_moves_the_cut(make: Make) -> None:
     assert len(prepared.part("architecture")) == round(0.2 * 1438)
 
 
+@pytest.mark.parametrize("limit", [None, 100])
+def test_every_seed_trains_and_tests_on_the_same_pictures_and_divides_them_otherwise_for_the_search(
+    make: Make, limit: int | None
+) -> None:
+    first, other = (make(source="digits", limit=limit, seed=seed) for seed in (0, 1))
+    for part in ("train", "test"):
+        assert torch.equal(*(prepared.part(part).samples.images for prepared in (first, other)))  # type: ignore[attr-defined]
+    assert first.manifest.pictures_hash == other.manifest.pictures_hash
+    assert (first.manifest.mean, first.manifest.std) == (other.manifest.mean, other.manifest.std)
+    assert not torch.equal(*(prepared.part("weights").labels for prepared in (first, other)))
+
+
 def test_the_content_hash_follows_content_and_split_only(make: Make, folder: Path) -> None:
     settings = {"source": "image_folder", "path": str(folder)}
     first = make(**settings).manifest.content_hash

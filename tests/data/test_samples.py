@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nascommon.data.listing import Names
-from nascommon.data.samples import KINDS, Paths, Pixels, Samples, Storage, content_hash
+from nascommon.data.samples import KINDS, Paths, Pixels, Samples, Storage, content_hashes
 from nascommon.data.task import Classification
 
 
@@ -21,15 +21,18 @@ def test_pixels_labels_shape_names_split_and_place_all_count() -> None:
     other_shape = Pixels(images.reshape(4, 1, 4, 1), labels)
     names, split = ("a", "b"), {"weights": [0, 1], "architecture": [2, 3]}
     hashes = [
-        content_hash(train, train, names, split, ""),
-        *(content_hash(other, train, names, split, "") for other in (other_labels, other_pixels, other_shape)),
-        *(content_hash(train, other, names, split, "") for other in (other_labels, other_pixels, other_shape)),
-        content_hash(train, train, ("a", "c"), split, ""),
-        content_hash(train, train, names, split, "crop"),
-        content_hash(train, train, names, {"weights": [0, 3], "architecture": [2, 1]}, ""),
+        content_hashes(train, train, names, split, ""),
+        *(content_hashes(other, train, names, split, "") for other in (other_labels, other_pixels, other_shape)),
+        *(content_hashes(train, other, names, split, "") for other in (other_labels, other_pixels, other_shape)),
+        content_hashes(train, train, ("a", "c"), split, ""),
+        content_hashes(train, train, names, split, "crop"),
+        content_hashes(train, train, names, {"weights": [0, 3], "architecture": [2, 1]}, ""),
     ]
-    assert len(set(hashes)) == len(hashes)
-    assert content_hash(Pixels(images.clone(), labels.clone()), train, names, split, "") == hashes[0]
+    whole, pictures = zip(*hashes, strict=True)
+    assert len(set(whole)) == len(hashes)
+    assert pictures[-1] == pictures[0], "the split of the search alone differs"
+    assert len(set(pictures)) == len(hashes) - 1
+    assert content_hashes(Pixels(images.clone(), labels.clone()), train, names, split, "") == hashes[0]
 
 
 LABELS = torch.tensor([0, 1, 0])
