@@ -126,9 +126,9 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
 
 
 def _of(gap: Gap, runs: Sequence[Figures]) -> str:
-    """Write what a tau was measured on: the architectures of a run, the fewest of several."""
-    counts = [count for run in runs if (count := run.get(f"{gap.metric}_n")) is not None]
-    return f", n = {min(counts):,.0f}" if counts else ""
+    """Write what a tau was measured on: the architectures of a run, the fewest and the most of several."""
+    counts = sorted({count for run in runs if (count := run.get(f"{gap.metric}_n")) is not None})
+    return f", n = {' to '.join(f'{count:,.0f}' for count in dict.fromkeys((counts[0], counts[-1])))}" if counts else ""
 
 
 def meanings(kind: str) -> dict[str, str]:

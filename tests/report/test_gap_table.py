@@ -54,7 +54,7 @@ def test_a_tau_says_of_how_many_architectures_it_is() -> None:
     (alone,) = gap_table([("darts", "a1", few)], "normal").to_dict("records")
     assert (alone["structure: τ"], alone["depth: τ"]) == ("-0.82, n = 3", "-0.50, n = 3")
     (several,) = gap_table([("darts", "a1", few), ("darts", "a1", more)], "normal").to_dict("records")
-    assert several["structure: τ"] == "-0.81 ± 0.01, n = 3"
+    assert several["structure: τ"] == "-0.81 ± 0.01, n = 3 to 8"
 
 
 def test_the_structure_gap_says_of_how_many_known_architectures_it_is() -> None:

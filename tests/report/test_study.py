@@ -135,3 +135,9 @@ def test_gaps_and_taus_have_an_interval_over_the_seeds_or_that_of_the_only_run()
         [0.2, -1.0, 1.0, 2]
     )
     assert two["percentile n"] == 40
+
+
+def test_a_percentile_that_some_seeds_lack_is_not_that_of_the_seeds() -> None:
+    compared, alone = runs(darts=[0.91])[0], StudyRun("darts", 1, results(accuracies=(0.91,)))
+    assert study_table([compared, alone]).iloc[0][["percentile"]].isna().all()
+    assert study_table([compared]).iloc[0]["percentile"] == 100
