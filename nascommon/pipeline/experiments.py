@@ -116,10 +116,11 @@ def words_of(log: str) -> str:
     return one_line((errors or lines or ["it left no words"])[0].strip())
 
 
-def stages_of(rev: str) -> list[str]:
-    """Return the stages that a running task has begun, in order."""
+def stages_of(rev: str, *, run_alone: bool = False) -> list[str]:
+    """Return the stages that a task has begun, in order; if asked so, without those that came from DVC's cache."""
+    said = "Running stage" if run_alone else "(?:Running stage|Stage)"
     try:
-        return re.findall(r"^(?:Running stage|Stage) '(\w+)'", dvc("queue", "logs", rev), re.MULTILINE)
+        return re.findall(rf"^{said} '(\w+)'", dvc("queue", "logs", rev), re.MULTILINE)
     except UserError:
         return []
 

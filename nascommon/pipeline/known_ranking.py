@@ -129,13 +129,13 @@ def by_epoch(ranked: RankingSetup, scored: Scored, scorer: Scorer) -> pd.DataFra
     with progress("kendall_tau", len(sources), unit="snapshot") as bar:
         for index, source in enumerate(sources):
             scores_TN.append(list(scorer.scores(source.open(), scored.genotypes[:count])))
-            bar.step(index, {"scored": f"{count} architectures"}, note=f"of {source.name}")
+            bar.step(index, {"scored": f"{count} architectures"}, note=f"of epoch {epoch_of(source) + 1}")
     table = trajectory(scores_TN, scored.known_N[:count], epochs=[epoch_of(source) for source in sources])
     return table.assign(n=count)
 
 
 def epoch_of(source: SavedSupernet) -> int:
-    """Return the epoch of a snapshot."""
+    """Return the epoch of a snapshot, the first being 0, as in files; a person is told one more."""
     return int(source.name.removeprefix("epoch "))
 
 

@@ -57,6 +57,8 @@ def queue_missing(plan: Plan) -> None:
     print(f"study: {plan.size}: {counts}", flush=True)
     if waiting or missing:
         print("study: one runs at a time, and goes on after Ctrl-C; `dvc queue status` lists them", flush=True)
+    if missing:
+        print("study: what `dvc repro` has done of these already comes from DVC's cache", flush=True)
 
 
 def running(ours: Mapping[Task, Cell]) -> list[Task]:
@@ -97,13 +99,16 @@ def watch(plan: Plan) -> list[str]:
             shown.resume(len(done))
         told = Told(shown)
         if running(plan.tasks()):
-            shown.began_before()
+            shown.tells_nothing()
         while True:
             lives, ours = experiments.worker_lives(), plan.tasks()
             new = {cell: rev for cell, rev in plan.done().items() if cell not in done}
             for cell, rev in new.items():
                 done[cell] = rev
-                shown.step(len(done) - 1, {str(cell): accuracy_at(rev)})
+                cached = from_cache(cell, ours)
+                if cached or len(new) > 1:  # of several that ended between two looks the time of none is known
+                    shown.tells_nothing()
+                shown.step(len(done) - 1, {str(cell): accuracy_at(rev)}, "from DVC's cache" if cached else "")
             told.changes(ours)
             if all(cell in done for task, cell in ours.items() if task.state in OPEN):
                 return failures(ours, done)
@@ -113,6 +118,12 @@ def watch(plan: Plan) -> list[str]:
                 starts = start(0 if new else starts)
             told.course(ours)
             time.sleep(LOOK)
+
+
+def from_cache(cell: Cell, ours: Mapping[Task, Cell]) -> bool:
+    """Return whether most stages of a run that has ended were in DVC's cache: its time tells nothing of others."""
+    revs = [task.rev for task, of in ours.items() if of == cell and task.state != "Failed"]
+    return all(2 * len(experiments.stages_of(rev, run_alone=True)) < STAGES for rev in revs)
 
 
 @dataclass

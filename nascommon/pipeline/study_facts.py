@@ -7,6 +7,7 @@ import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nascommon.config import Params
 from nascommon.pipeline.differing import differing
@@ -67,7 +68,8 @@ def next_study(methods: Mapping[str, Params], seeds: Sequence[int]) -> NextStep 
         return None
     enough = [*seeds, *itertools.islice((seed for seed in more if seed not in seeds), max(0, needed - len(seeds)))]
     file = next(iter(methods.values())).file
-    command = f'make study METHODS="{" ".join(names)}" SEEDS="{" ".join(map(str, enough))}" PRESET={file}'
+    preset = "" if file.resolve() == Path(ROOT, "params.yaml").resolve() else f" PRESET={file}"
+    command = f'make study METHODS="{" ".join(names)}" SEEDS="{" ".join(map(str, enough))}"{preset}'
     return NextStep(command, "as few runs as can show a difference; what has finished is not run again")
 
 

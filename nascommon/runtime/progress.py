@@ -122,8 +122,8 @@ class Progress:
 
         self._lines.show(words, max(_MINUTE, _RARER * spent))
 
-    def began_before(self) -> None:
-        """Note that the unit under way began before this process: how long it takes will not be known."""
+    def tells_nothing(self) -> None:
+        """Note that the time of the unit under way says nothing of others, as when an earlier process began it."""
         self._whole = False
 
     def _head(self, count: int) -> str:
@@ -135,7 +135,10 @@ class Progress:
         if not seconds:
             return ""
         left = [each * (self._total - self._done - part) - spent for each in self._each(seconds)]
-        return f"eta {' to '.join(dict.fromkeys(duration(max(0.0, one)) for one in left))}" if left[-1] > 0 else ""
+        words = list(dict.fromkeys(duration(one) for one in left if one > 0))
+        if not words:
+            return ""
+        return f"eta {'' if left[0] > 0 else 'up to ' * (len(left) > 1)}{' to '.join(words)}"
 
 
 class Pieces:

@@ -112,6 +112,7 @@ def test_an_experiment_ended_when_it_was_committed_and_its_log_names_its_stages(
     log = "'data/x.dvc' didn't change, skipping\nRunning stage 'inventory':\n> python\nStage 'prepare' is cached\n"
     monkeypatch.setattr(experiments, "dvc", lambda *_: log)
     assert experiments.stages_of("0") == ["inventory", "prepare"]
+    assert experiments.stages_of("0", run_alone=True) == ["inventory"]
 
 
 def test_what_git_or_dvc_refuses_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ def test_a_bank_is_ranked_by_without_training(searched: Project, monkeypatch: py
     assert metrics["icc"] == found["icc"]["value"]
     assert "trained from scratch on" in said
     assert "scored 12 of 12 architectures" in said
+    assert re.findall(r"of epoch (\d)$", said, re.MULTILINE) == ["1", "2", "3"]
+    assert re.search(r"by epoch +1: \S+, 2: \S+, 3: ", said)
 
 
 def test_fewer_are_drawn_uniformly_and_a_trajectory_scores_all_of_them(searched: Project) -> None:

@@ -42,6 +42,7 @@ class World:
     untracked: list[str] = field(default_factory=list)
     dies: set[Cell] = field(default_factory=set)
     slow: set[Cell] = field(default_factory=set)
+    cached: set[str] = field(default_factory=set)
 
     def tasks(self) -> list[Task]:
         if self.workers and (running := next((r for r, s in self.queue.items() if s in ("Queued", "Running")), None)):
@@ -99,8 +100,10 @@ class World:
     def untracked_code(self) -> list[str]:
         return self.untracked
 
-    def stages_of(self, rev: str) -> list[str]:
-        return ["inventory", "prepare", "search"]
+    def stages_of(self, rev: str, *, run_alone: bool = False) -> list[str]:
+        if not run_alone:
+            return ["inventory", "prepare", "search"]
+        return ["evaluate"] if self.settings[rev].search.method in self.cached else ["a stage"] * module.STAGES
 
     def ended_at(self, rev: str) -> str:
         return "2026-11-27 09:50"
@@ -153,6 +156,7 @@ def test_a_study_runs_the_grid_and_writes_table_page_and_words(
     said = capsys.readouterr().out
     assert said.startswith("study: darts, da2s with seeds 0, 1, settings of ")
     assert "study: 4 runs: 0 finished before, 0 waiting, 4 queued now" in said
+    assert "study: what `dvc repro` has done of these already comes from DVC's cache" in said
     step = next(number for number, line in enumerate(said.splitlines()) if line.startswith("try next: "))
     assert said.splitlines()[step + 1].startswith(
         '  make study METHODS="darts da2s random" SEEDS="0 1 2 3 4 5 6" PRESET='
@@ -227,6 +231,16 @@ def test_a_run_under_way_is_named_with_the_command_that_shows_its_words_and_how_
     assert re.search(
         r"study run 1/1  darts seed 0, stage 3 of 9: search  [\d.]+s so far$", "\n".join(lines), re.MULTILINE
     )
+
+
+def test_the_time_of_a_run_that_came_from_the_cache_gives_no_eta(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.cached = {"darts"}
+    study(PARAMS, ["darts", "da2s"], [0, 1])
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"study run \d/4  d\w+ seed", line)]
+    assert [line.endswith("%  from DVC's cache") for line in lines] == [True, True, False, False]
+    assert ["eta" in line for line in lines] == [False, False, True, False]
 
 
 def test_a_run_that_fails_is_told_with_its_words_and_tried_again(

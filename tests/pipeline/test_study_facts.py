@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from nascommon.config import Params, load_params
 from nascommon.pipeline.study_facts import facts, next_study, search_epochs
 from nascommon.report.study import StudyRun
 from tests.report.results import results
-from tests.stages.project import SMOKE
+from tests.stages.project import ROOT, SMOKE
 
 PARAMS = load_params(SMOKE)
 METHODS = {name: PARAMS.changed({"search.method": name}) for name in ("darts", "random")}
@@ -65,6 +67,13 @@ def test_what_to_try_next_is_the_fewest_runs_that_can_show_a_difference(
     step = next_study({name: PARAMS.changed({"search.method": name}) for name in methods}, seeds)
     command = None if asked is None else f'make study METHODS="{asked[0]}" SEEDS="{asked[1]}" PRESET={SMOKE}'
     assert (None if step is None else step.command) == command
+
+
+def test_what_to_try_next_names_no_preset_where_it_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    step = next_study({"random": load_params(Path("params.yaml")).changed({"search.method": "random"})}, [0])
+    assert step is not None
+    assert step.command == 'make study METHODS="da2s random" SEEDS="0 1 2 3 4 5"'
 
 
 def test_where_figures_come_from_is_named_with_the_command_that_makes_them_again() -> None:

@@ -78,7 +78,7 @@ def test_long_units_are_told_of_every_minute_and_later_rarer_with_what_is_left_b
         return "stage 3 of 9"
 
     with progress("study", 4, unit="run", each=fastest_to_slowest) as show:
-        show.began_before()
+        show.tells_nothing()
         for _ in range(8):
             wait(15)
             show.under_way(what)
@@ -100,7 +100,7 @@ def test_long_units_are_told_of_every_minute_and_later_rarer_with_what_is_left_b
         "study run 1/4",
         "study run 2/4  1m00s/run  eta 2m00s",
         "study run 3/4  2m00s/run  eta 1m00s to 2m00s",
-        "study run 4/4  stage 3 of 9  1m10s so far  eta 0.0s to 50s",
+        "study run 4/4  stage 3 of 9  1m10s so far  eta up to 50s",
         "study run 4/4  stage 3 of 9  1h01m so far",
     ]
     assert len(asked) == 4, "a look at the log of a run costs a second"
