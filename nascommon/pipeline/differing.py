@@ -1,4 +1,4 @@
-"""Which settings of a run are not the defaults: those of the method, which are its paper's, and the others."""
+"""Which settings of a run are not the defaults: the method's, which are its paper's, and this program's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ def differing(params: Params) -> list[dict[str, str]]:
     name = params.search.method
     sections: dict[str, BaseModel] = {f"methods.{name}": params.method_settings()}
     sections |= {section: getattr(params, section) for section in SECTIONS}
+    spaces_own = params.search.model_copy(update={"nodes": None}).chosen_space().cells.main.topology.nodes
+    same = {("search.nodes", spaces_own)}  # what the default, null, comes to
     return [
         {"key": key, "here": _written(value), "default": _written(default)}
         for prefix, section in sections.items()
         for key, value, default in _compared(section, prefix)
-        if value != default and key not in CHOICES
+        if value != default and key not in CHOICES and (key, value) not in same
     ]
 
 

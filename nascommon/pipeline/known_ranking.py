@@ -62,7 +62,8 @@ def in_words(tree: dict[str, Any]) -> dict[str, str]:
     lines = {}
     if top := tree["top_tenth"]:
         words = tau_in_words(top["n"], top["tau_b"], *(top["interval"] or (None, None)))
-        lines["the best tenth"] = f"tau-b {words}, n = {top['n']}"
+        chance = "" if top["p_value"] is None else f"p = {top['p_value']:.2g} by permutation, "
+        lines["the best tenth"] = f"tau-b {words}, {chance}n = {top['n']}"
     if correlation := tree["icc"]:
         lines["noise of the truth"] = (
             f"{correlation['value']:.2f} of the variance of one training lies between architectures"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from nascommon.method import REGISTRY
-from nascommon.pipeline.protocol_evidence import Evidence
+from nascommon.pipeline.protocol_evidence import UNJUDGED, Evidence
 from nascommon.report.next_step import RANDOM, study_of
 from nascommon.runtime.progress import duration
 from nascommon.settings import leaves
@@ -202,7 +202,8 @@ def whole_setup(evidence: Evidence) -> Answer:
         return broken(f"dvc.lock lacks {some(missing)}", f"{AGAIN} and commit dvc.lock")
     if stale := sorted(stage for stage in evidence.stages if evidence.changed(stage)):
         return broken(f"dvc.lock has other settings of {some(stale)}", f"{AGAIN} and commit dvc.lock")
-    return kept(f"dvc.lock has code, data and settings of {len(evidence.stages)} stages by content")
+    judged = f"{len(evidence.stages)} stages (all but {' and '.join(UNJUDGED)})"
+    return kept(f"dvc.lock has code, data and settings of {judged} by content")
 
 
 def training_tricks(evidence: Evidence) -> Answer:

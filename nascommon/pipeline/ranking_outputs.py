@@ -80,7 +80,9 @@ def headline(tree: dict[str, Any]) -> dict[str, float | None]:
         if "retest" in tree:  # of those with a second training, which may be fewer than all
             metrics["retest_n"] = tree["retest"]["n"]
         metrics["known_repeats"] = known["repeats"]
-        metrics |= {"top_tenth_n": (tree["top_tenth"] or {}).get("n"), "icc": (tree["icc"] or {}).get("value")}
+        top = tree["top_tenth"] or {}
+        metrics |= {"top_tenth_n": top.get("n"), "top_tenth_p_value": top.get("p_value")}
+        metrics["icc"] = (tree["icc"] or {}).get("value")
     if "sampled" in tree:
         metrics |= sampled_figures(tree["sampled"])
     return metrics

@@ -57,7 +57,13 @@ def gap_columns(kind: str) -> tuple[Gap, ...]:
         Gap(
             "structure: τ", "structure_tau", 1, "Kendall τ of search score and training alone, same depth; 1 is no gap"
         ),
-        Gap("depth: τ", "depth_tau", 1, "Kendall τ of training at search depth and deeper; 1 is no gap"),
+        Gap(
+            "depth: τ",
+            "depth_tau",
+            1,
+            "Kendall τ of training at search depth and deeper; 1 is no gap; "
+            "not measured where a bank or a table has the accuracies, since nothing is trained then",
+        ),
         Gap("test accuracy", "test_accuracy", 100, "percent, retrained, last epoch"),
     )
 

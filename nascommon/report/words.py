@@ -118,7 +118,7 @@ def cut_sentence(gap: dict[str, Any]) -> str:
     """Say what cutting costs by the measures that are not the headline gap."""
     raw, weighted = points(gap["discretization_gap"]), points(gap["discretization_gap_weighted"])
     return (
-        f"With the batch norm of the mixture, which is wrong for any part of it, the supernet goes from "
+        f"With the old batch norm, that of the mixture, which is wrong for any part of it, the supernet goes from "
         f"{percent(gap['soft'])} to {percent(gap['kept'])} ({raw} lost); to {percent(gap['kept_weighted'])} "
         f"({weighted} lost) if what is kept has its learned weights."
     )
@@ -126,11 +126,12 @@ def cut_sentence(gap: dict[str, Any]) -> str:
 
 def operation_gap_sentence(gap: dict[str, Any], kind: str) -> str:
     """Say whether weight follows worth, and how many skips the main kind of cell has."""
+    skips = gap[f"skips_{kind}"]
     excess = (
         f"Operation gap: {points(gap['operation_gap_excess'])} of weight on operations without weights against their "
         f"uniform share (95 % interval {100 * gap['operation_gap_excess_low']:+.1f} to "
         f"{100 * gap['operation_gap_excess_high']:+.1f}), "
-        f"{gap[f'skips_{kind}']} skip connections in the {cell_of(kind)}"
+        f"{skips} skip connection{'s' * (skips != 1)} in the {cell_of(kind)}"
     )
     tau = gap["weight_loss_worth_tau"]
     return excess + (f"; Kendall tau-b of weight and worth {tau:.2f}." if tau is not None else ".")
@@ -152,7 +153,11 @@ def ranking_sentence(kendall: dict[str, Any]) -> str:
     best = ""
     if kendall.get("top_tenth_tau_b") is not None:
         of_best = tau_in_words(kendall["top_tenth_n"], *(kendall.get(f"top_tenth_tau_b{end}") for end in ENDS))
-        best = f" Among the best tenth: {of_best}."
+        p_value = kendall.get("top_tenth_p_value")
+        chance = "" if p_value is None else f"p = {p_value:.2g}, "
+        best = f" Among the best tenth: Kendall tau-b {of_best}, {chance}n = {kendall['top_tenth_n']}."
+        if p_value is not None:
+            best += " Intervals come from resampling, p from permutations: of few architectures they can disagree."
     return f"Search score against {what}: Kendall tau-b {tau_with_interval(kendall)}{chance}.{best}"
 
 

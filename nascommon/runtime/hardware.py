@@ -113,7 +113,8 @@ def describe(device: torch.device) -> str:
     """Return a line for the birth certificate of a figure, such as ``NVIDIA H200`` or ``x86_64, 2 threads``."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{_cpu_model()}, {threads} thread{'s' * (threads != 1)}"
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -14,8 +14,14 @@ def test_settings_are_told_with_their_defaults_and_those_of_the_method_come_firs
     assert told["search.channels"] == ("4", "16")
     assert told["retrain.network.auxiliary"] == ("false", "true")
     assert not {"search.method", "methods.darts.epochs", "data.source"} & told.keys()
+    assert "search.nodes" not in told, "4 are what the default, null, comes to"
     of_method = [one["key"].startswith("methods.") for one in found]
     assert of_method == sorted(of_method, reverse=True)
+
+
+def test_other_nodes_than_the_spaces_own_are_told() -> None:
+    found = differing(load_params(ROOT / "params.yaml").changed({"search.nodes": 3}))
+    assert {"key": "search.nodes", "here": "3", "default": "null"} in found
 
 
 def test_what_is_as_in_the_paper_is_not_told() -> None:

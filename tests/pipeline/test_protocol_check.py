@@ -212,6 +212,8 @@ def test_evidence_is_read_from_the_folder_and_equal_files_judge_equally(
         verdict(evidence_of(params), f"2020, {place}")[0] for place in ("1: settings", "12: settings", 7, 13, 14)
     ] == ["kept"] * 5
     assert verdict(evidence_of(params), "2020, 2")[1] == "the code is in no git repository"
+    stages = "settings of 7 stages (all but inventory and evaluate) by content"
+    assert stages in verdict(evidence_of(params), "2020, 14")[1]
     of_another_seed = evidence_of(params.changed({"seed": 1}))
     assert verdict(of_another_seed, "2020, 13") == (
         "broken", "there are no results yet of darts, seed 1: data/evaluate has those of darts, seed 0",

@@ -62,11 +62,15 @@ def test_an_unknown_device_is_an_error_that_says_which_are_known(name: str) -> N
     assert repr(name) in str(caught.value)
 
 
-def test_the_description_of_a_cpu_is_one_line_with_its_threads() -> None:
+@pytest.mark.parametrize(("threads", "words"), [(1, ", 1 thread"), (2, ", 2 threads")])
+def test_the_description_of_a_cpu_is_one_line_with_its_threads(
+    threads: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     output = describe(CPU)
-    assert output.endswith(f", {torch.get_num_threads()} threads")
+    assert output.endswith(words)
     assert "\n" not in output
-    assert len(output) > len(f", {torch.get_num_threads()} threads")
+    assert len(output) > len(words)
 
 
 GROWS = """

@@ -54,7 +54,7 @@ def _draw_journey(results: dict[str, Any], row: dict[str, Any] | None, images: i
     axes = Axes(svg, 34, 34, 416, 200, (0.4, 4.7), FULL)
     axes.y_axis("accuracy, %")
     svg.line(axes.left, axes.up(100 / classes), axes.left + axes.width, axes.up(100 / classes), "chance")
-    steps = {1: ("soft_recalibrated", "soft", "supernet"), 2: ("kept", "cut,", "old", "batch norm"),
+    steps = {1: ("soft_recalibrated", "soft,", "batch norm", "anew"), 2: ("kept", "cut,", "old", "batch norm"),
              3: ("kept_recalibrated", "cut,", "batch norm", "anew")}  # fmt: skip
     axes.path(list(steps), [100 * gap[name] for name, *_ in steps.values()], "journey")
     for x, (name, *words) in steps.items():
@@ -133,7 +133,8 @@ def _cloud_of(results: dict[str, Any], source: str, random: pd.DataFrame) -> Pic
     axes.x_axis("test accuracy, %")
     gone = len(accuracies) - len(shown)
     caption = f"{gone:,} of them are further left." if gone else ""
-    return Picture(svg.markup(), _heading(source, len(accuracies), truth), caption, _keys(marks, own, each))
+    keys = _keys(marks, own, each, many=len(shown) > FEW)
+    return Picture(svg.markup(), _heading(source, len(accuracies), truth), caption, keys)
 
 
 def _heading(source: str, count: int, truth: Any) -> str:
@@ -170,8 +171,9 @@ def _winner(axes: Axes, own: float, each: Sequence[float], sd: float | None) -> 
     axes.star(own, height, f"{own:.2f} %")
 
 
-def _keys(marks: dict[str, float], own: float, each: Sequence[float]) -> tuple[Key, ...]:
+def _keys(marks: dict[str, float], own: float, each: Sequence[float], *, many: bool) -> tuple[Key, ...]:
     bar = ", ± one standard deviation of its trainings (small dots)" if len(each) > 1 else ""
     words = {"mean": "mean of these", "linear": "linear classifier on raw pixels", "count": "cell with most parameters"}
     marked = [Key(f"line {name}", f"{words[name]}, {value:.2f} %") for name, value in marks.items()]
-    return (Key("star", f"the winner, {percent(own)}{bar}"), Key("cloud", "the others"), *marked)
+    others = Key("bar part" if many else "cloud", "the others")
+    return (Key("star", f"the winner, {percent(own)}{bar}"), others, *marked)

@@ -92,7 +92,7 @@ def film(files: Files) -> Section:
         ),
     )
     accuracy = dict(zip(history["epoch"] + 1, history["valid_accuracy"], strict=True))
-    shots = [f"epoch {epoch}, validation accuracy of the supernet {percent(accuracy[epoch])}"
+    shots = [f"epoch {epoch}, validation accuracy of the supernet {percent(accuracy[epoch])}, old batch norm"
              for epoch in found[0].epochs]  # fmt: skip
     pictures = tuple(Picture(_arcs(course).markup(), f"{cell_of(course.kind)}", shape="wide") for course in found)
     return replace(head, text=text, pictures=pictures, film={"shots": shots, "cells": [_data(c) for c in found]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +55,7 @@ def _scatter(pairs: pd.DataFrame, found: dict[str, Any], results: dict[str, Any]
         axes.dot(float(x), float(y), "cloud", 4 if len(pairs) <= FEW else 2.4, f"{name}: {x:.2f} %, {y:.2f} %")
     keys = [Key("cloud", "an architecture")]
     if (spread := _spread(each)) is not None:
-        keys.append(Key("whisker", _error_bars(axes, each, xs, spread)))
+        keys.append(Key("whisker", _error_bars(axes, each, xs, spread, of_mean=truth == "known")))
     if winner:
         axes.star(100 * winner[0], 100 * winner[1], "the winner")
         keys.append(Key("star", "the winner of this search"))
@@ -83,16 +84,20 @@ def _spread(each_NT: np.ndarray[Any, Any]) -> float | None:
     return 100 * float(np.sqrt(variance / (count_N[several_N] - 1).sum()))
 
 
-def _error_bars(axes: Axes, each: np.ndarray[Any, Any], xs: pd.Series[float], spread: float) -> str:
-    """Draw the range of each architecture's trainings, or of many one bar for all; say which."""
+def _error_bars(axes: Axes, each: np.ndarray[Any, Any], xs: pd.Series[float], spread: float, *, of_mean: bool) -> str:
+    """Draw the range of each architecture's trainings, or of many one bar for all, that of what is drawn; say which."""
     if len(xs) <= FEW:
         for x, trainings in zip(xs, each, strict=True):
             axes.whisker(float(x), 100 * float(np.nanmin(trainings)), 100 * float(np.nanmax(trainings)))
         return "from its worst to its best training"
+    counts = set((~np.isnan(each)).sum(axis=1).tolist()) if of_mean else {1}
+    count = counts.pop() if len(counts) == 1 else 1
+    spread /= math.sqrt(count)
+    what = "one training" if count == 1 else f"the mean of {count} trainings"
     x = axes.x[0] + 0.04 * (axes.x[1] - axes.x[0])
     middle = axes.y[0] + 0.12 * (axes.y[1] - axes.y[0]) + spread
     axes.whisker(x, middle - spread, middle + spread)
-    return f"± one standard deviation of one training, {spread:.2f} points"
+    return f"± one standard deviation of {what}, {spread:.2f} points"
 
 
 ROWS = {

@@ -51,14 +51,18 @@ def behind(files: Files) -> Section:
 
 
 def settings(files: Files) -> Section:
-    """Show the settings that are not the method's own, or not the papers'."""
+    """Show the settings that are not the defaults of the method or of this program."""
     found = files.json(RESULTS)["settings"]
     rows = [(one["key"], one["here"], one["default"]) for one in found]
-    head = Section("settings", "Settings that differ from the method's defaults")
+    head = Section("settings", "Settings that differ from the defaults")
     if not rows:
-        return replace(head, missing="All are as the papers have them.")
+        return replace(
+            head, missing="All are the defaults: the method's are its paper's, the others are this program's."
+        )
     own = sum(key.startswith("methods.") for key, _, _ in rows)
-    text = (f"{own} of the method and {len(rows) - own} others; the defaults are the papers' values.",)
+    rest = len(rows) - own
+    counts = f"{own} of the method, whose defaults are its paper's, and {rest} other{'s' * (rest != 1)}"
+    text = (f"{counts}, whose defaults are this program's.",)
     return replace(head, text=text, tables=(Table(("setting", "here", "default"), rows),))
 
 

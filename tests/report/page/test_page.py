@@ -96,6 +96,7 @@ def test_what_to_try_next_stands_below_as_in_the_terminal(tmp_path: Path) -> Non
 def test_the_way_of_the_supernet_begins_and_ends_where_the_headline_gap_does(tmp_path: Path) -> None:
     text = Page(page(made_up(tmp_path))).texts["journey"]
     assert "89.0" in text, "the soft supernet, recalibrated"
+    assert text.count("anew") == 3, "in the sentence on the gap, and at both its ends"
     assert "90.0" not in text, "the same with the mixture's batch norm, which no part of the gap is"
     assert text.index("89.0") < text.index("30.0") < text.index("80.0") < text.index("+9.0")
 
@@ -148,7 +149,7 @@ def test_the_film_has_a_shot_per_epoch_and_marks_what_the_genotype_keeps(tmp_pat
     (data,) = re.findall(r'<script type="application/json" class="film">(.*?)</script>', page(made_up(tmp_path)))
     film = json.loads(data)
     assert len(film["shots"]) == 5
-    assert film["shots"][-1] == "epoch 5, validation accuracy of the supernet 90.00 %"
+    assert film["shots"][-1] == "epoch 5, validation accuracy of the supernet 90.00 %, old batch norm"
     for cell, kind in zip(film["cells"], GENOTYPE, strict=True):
         assert [len(frame) for frame in cell["kept"]] == [len(EDGES)] * 5
         kept = {
@@ -196,7 +197,7 @@ def test_a_search_that_trained_nothing_leaves_sections_with_the_reason(tmp_path:
     for section in ("journey", "film", "weights", "ranking", "collapse"):
         assert "trained no supernet" in texts[section], section
     assert "Not compared with random architectures" in texts["cloud"]
-    assert "All are as the papers have them." in texts["settings"]
+    assert "All are the defaults: the method's are its paper's" in texts["settings"]
     assert "Not judged" in texts["protocol"]
 
 
@@ -232,6 +233,32 @@ def test_every_kept_edge_of_a_cell_has_an_arrowhead_and_its_operation(tmp_path: 
     outputs = sum(len(cell.concat) for cell in GENOTYPE.values())
     assert cells.count('class="op-name') == edges
     assert cells.count('class="head') == edges + outputs
+
+
+def test_the_error_bar_among_many_is_that_of_the_means_that_are_drawn(tmp_path: Path) -> None:
+    made_up(tmp_path, architectures=100)
+    pairs = pd.DataFrame({"architecture": [f"known {i}" for i in range(100)], "search_score": 0.9, "known": 0.92})
+    trainings = {"known_0": 0.91, "known_1": 0.92, "known_2": 0.93}  # one training: 1 point
+    write(tmp_path, "data/kendall_tau/architectures.csv", pairs.assign(**trainings))
+    text = Page(page(Files(tmp_path))).texts["ranking"]
+    assert "± one standard deviation of the mean of 3 trainings, 0.58 points" in text
+    once = pairs.rename(columns={"known": "retrain_first"}).assign(retrain_first=0.91, retrain_second=0.93)
+    write(tmp_path, "data/kendall_tau/architectures.csv", once)
+    text = Page(page(Files(tmp_path))).texts["ranking"]
+    assert "± one standard deviation of one training, 1.41 points" in text
+
+
+def test_a_wide_table_says_that_it_can_be_pushed_and_a_histogram_has_bars_in_its_legend(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path))
+    assert '</table>\n  </div>\n  <p class="push">The table can be pushed sideways.</p>' in html
+    (cloud,) = re.findall(r'<section id="cloud">.*?</section>', html, re.DOTALL)
+    assert 'class="bar part"' in cloud
+    assert 'class="cloud"' not in cloud
+
+
+def test_settings_are_said_to_differ_from_defaults_of_the_paper_only_where_these_are(tmp_path: Path) -> None:
+    text = Page(page(made_up(tmp_path))).texts["settings"]
+    assert "0 of the method, whose defaults are its paper's, and 1 other, whose defaults are this program's." in text
 
 
 def test_a_tail_far_below_all_others_is_left_out_and_counted(tmp_path: Path) -> None:
