@@ -23,6 +23,8 @@ SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff",
 })  # fmt: skip
 SHOWN = 5
+PICTURE_ADVICE = "; replace or remove the file"
+"""What to do about a broken picture of a data set; a picture that somebody asks about is told without it."""
 DIGEST_BYTES = 16
 """Bytes of a hash that tells pictures apart; two of 10**7 different ones agree by chance in one of 10**24 cases."""
 GRAY, COLOUR = 1, 3
@@ -108,7 +110,7 @@ def decode_picture(path: Path) -> Decoded:
             oddity = "; ".join(word for word in (oddity, complaint) if word)
             return Decoded(picture if turn is None else picture.transpose(turn), oddity)
         except BROKEN as error:
-            raise UserError(f"{path}: cannot be decoded ({_said(error)}); replace or remove the file") from error
+            raise UserError(f"{path}: cannot be decoded ({_said(error)}){PICTURE_ADVICE}") from error
 
 
 def open_picture(path: Path, channels: int) -> Image.Image:
@@ -136,12 +138,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         member = member_of(str(path))
         if (path.stat().st_size if member is None else member.size) == 0:
-            raise UserError(f"{path}: is empty (0 bytes); replace or remove the file")
+            raise UserError(f"{path}: is empty (0 bytes){PICTURE_ADVICE}")
         image = Image.open(path if member is None else BytesIO(member.read()))
     except UserError:
         raise
     except BROKEN as error:
-        raise UserError(f"{path}: is not a readable picture ({_said(error)}); replace or remove the file") from error
+        raise UserError(f"{path}: is not a readable picture ({_said(error)}){PICTURE_ADVICE}") from error
     with image:
         _refuse(path, image)
         yield image

@@ -112,14 +112,14 @@ def read_picture(path: str | Path, channels: int) -> Tensor:
     try:
         image = Image.open(path)
     except Exception as error:
-        raise ValueError(f"{path}: is not a readable picture ({_said(error)}); replace or remove the file") from error
+        raise ValueError(f"{path}: is not a readable picture ({_said(error)})") from error
     with image:
         if fault := _refused(image):
             raise ValueError(f"{path}: {fault}")
         try:
             return _levels(image, channels)
         except Exception as error:  # which one depends on the decoder
-            raise ValueError(f"{path}: cannot be decoded ({_said(error)}); replace or remove the file") from error
+            raise ValueError(f"{path}: cannot be decoded ({_said(error)})") from error
 
 
 def fault_of(path: str | Path) -> str:
@@ -134,7 +134,7 @@ def fault_of(path: str | Path) -> str:
         return f"cannot be read ({error})"
     if not Path(path).is_file():
         return "is not a file"
-    return "" if size else "is empty (0 bytes); replace or remove the file"
+    return "" if size else "is empty (0 bytes)"
 
 
 def _said(error: Exception) -> str:

@@ -69,6 +69,9 @@ def load(weights: str | Path = Path(__file__).with_suffix(".safetensors")) -> Cl
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        print("usage: python classifier.py PICTURE...", file=sys.stderr)
+        sys.exit(2)
     classifier, status = load(), 0
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     for name in sys.argv[1:]:

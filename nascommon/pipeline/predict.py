@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nascommon.data.fitting import evaluation_view, square_view
-from nascommon.data.pictures import open_picture
+from nascommon.data.pictures import PICTURE_ADVICE, open_picture
 from nascommon.data.samples import pixels_of
 from nascommon.export.given import fault_of, pictures_in
 from nascommon.export.trained import TrainedNetwork, load_trained, resize_of
@@ -99,7 +99,7 @@ def _seen(name: str, told: PicturesRecord) -> Tensor | str:
     try:
         image = open_picture(Path(name), told.channels)
     except UserError as error:
-        return str(error).removeprefix(one_line(f"{name}: "))
+        return str(error).removeprefix(one_line(f"{name}: ")).removesuffix(PICTURE_ADVICE)
     if told.height != told.width:  # pictures of one size, which were not resized
         resized: Tensor = resize_of(told)(pixels_of(image)[None].float())
         return resized[0]

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from nascommon.data import pictures, walk
+from nascommon.data.pictures import PICTURE_ADVICE
 from nascommon.data.samples import pixels_of
 from nascommon.export.given import SUFFIXES, as_batch, fault_of, pictures_in, read_picture
 
@@ -145,7 +146,7 @@ def test_a_file_is_read_or_refused_as_prepare_does(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         for channels in (1, 3):
             found, expected = (answer(reader, path, channels) for reader in (taken_home, prepared))
-            assert found == expected, path.name
+            assert found == (expected.removesuffix(PICTURE_ADVICE) if isinstance(expected, str) else expected), path
             refused |= {path.name} if isinstance(found, str) else set()
     assert refused == {
         "16.png", "16.tif", "32.tif", "float.tif", "16 rgb.png", "moves.gif", "moves.webp", "moves.png", "moves.tif",
@@ -181,7 +182,7 @@ def answer(reader: Callable[[Path, int], Tensor], path: Path, channels: int) -> 
         ("a\0.png", "cannot be read (embedded null byte)"),
         (".", "is not a file"),
         ("pipe.png", "is not a file"),
-        ("empty.png", "is empty (0 bytes); replace or remove the file"),
+        ("empty.png", "is empty (0 bytes)"),
         ("a.png", ""),
     ],
 )

@@ -137,6 +137,11 @@ def test_the_python_file_names_files_in_a_shell_as_predict_does(
     share, best = trained.classifier(orange)[0].max(0)
     assert lines[0].startswith(f"1.png  {CLASSES[best]} {share:.1%}")
     assert lines[3] == lines[0].replace("1.png", "3.png")
+    monkeypatch.setattr("sys.argv", ["home/classifier.py"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path("home/classifier.py", run_name="__main__")
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", "usage: python classifier.py PICTURE...\n")
 
 
 def test_a_folder_of_exports_that_is_a_file_or_in_one_is_named(trained: TrainedNetwork) -> None:

@@ -61,6 +61,7 @@ def test_a_folder_is_walked_and_a_broken_picture_stops_nobody(finished: Project)
         "photos/broken.png", "photos/gray.png", "photos/below/colour.jpg", "absent.png",
     ]  # fmt: skip
     assert "is not a readable picture" in lines[0]
+    assert "remove the file" not in lines[0], "advice for training sets"
     assert lines[3] == "absent.png: no such file"
     assert [line.count("%") for line in lines[1:3]] == [3, 3]
     whose, error = result.err.splitlines()
