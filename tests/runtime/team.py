@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,17 +22,27 @@ def on_ranks(count: int, work: Callable[..., Any], *arguments: Any, patience: fl
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, str(rank)) for rank in range(count)]
-        # Held by this process, as by torchrun's: it outlives all of them.
-        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        port = free_port()
         ranks = [
-            context.Process(target=_rank, args=(file, rank, count, store.port, patience, work, arguments))
+            context.Process(target=_rank, args=(file, rank, count, port, patience, work, arguments))
             for rank, file in enumerate(files)
         ]
         for rank in ranks:
             rank.start()
+        # Held by this process, as by torchrun's: it outlives all of them. Its thread looks up names, and a process that
+        # is forked in the middle of that waits for the lock for ever: it begins when all are there.
+        store = TCPStore("localhost", port, is_master=True, wait_for_workers=False)
         for rank in ranks:
             rank.join()
+        del store
         return [torch.load(file, weights_only=False) if file.exists() else None for file in files]
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("localhost", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
 
 
 def _rank(

@@ -15,7 +15,7 @@ import pytest
 from nascommon.runtime import joining, ranks
 from nascommon.runtime.joining import LostError, Started, joined, on_this_machine, speaks, started
 from nascommon.settings import UserError
-from tests.runtime.team import on_ranks
+from tests.runtime.team import free_port, on_ranks
 
 ENVIRONMENT = {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "head", "MASTER_PORT": "29500"}
 
@@ -100,12 +100,6 @@ def test_variables_that_contradict_each_other_are_told_by_name(
         started()
     assert str(told.value).startswith(message)
     assert "for one process unset them" in str(told.value)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("host", ["localhost", "no.such.host.invalid"])
