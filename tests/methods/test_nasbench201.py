@@ -9,24 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
-from nascommon.method import REGISTRY, ArchOptimiser, Method, SearchSize, WeightOptimiser
-from nascommon.methods.darts import DartsSettings, darts
+from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.discretizer import keep_edges
 from nascommon.parts.penalty import edge_entropy
 from nascommon.search.choose import choose_genotype
 from nascommon.search.loop import Hooks, Outcome, run_search
-from nascommon.search.passes import Epoch, SearchData, induced_pass
+from nascommon.search.passes import Epoch, induced_pass
 from nascommon.search.state import new_state
 from nascommon.space.genotype import genotype_from_json
 from nascommon.space.mixing import CellMixing, Mixing, one_hot
-from nascommon.space.nasbench201 import OPERATION_ORDER
 from nascommon.space.nasbench201_text import to_digits, to_string
 from nascommon.space.space import SPACES
-from nascommon.space.supernet import SupernetSpec
 from tests.methods.smoke import METHODS, each_method, smoke_settings, smoke_spec
-from tests.search.small import CPU, TinyBatches, tiny_data
+from tests.search.small import CPU, tiny_data
 
 SPACE = SPACES["nasbench201"]
 SIZE = SearchSize(channels=4, cells=3, space=SPACE)
@@ -133,32 +129,3 @@ def test_pcdarts_mixes_a_part_of_the_channels_and_weighs_edges() -> None:
 def test_another_number_of_kept_edges_is_refused() -> None:
     with pytest.raises(ValueError, match="kept_edges: 6 of 14 edges need"):
         method_of("da2s", kept_edges=6)
-
-
-class Digits(TinyBatches):
-    """Handwritten digits in batches of 32."""
-
-    def __init__(self, first: int, last: int, seed: int, *, shuffled: bool = True) -> None:
-        bunch = load_digits()
-        pixels = torch.from_numpy(bunch.images[first:last]).float()[:, None] / 16
-        self.images, self.labels = (pixels - 0.3) / 0.38, torch.from_numpy(bunch.target[first:last]).long()
-        self.batch_size, self.seed, self.shuffled = 32, seed, shuffled
-
-
-@pytest.mark.slow
-def test_darts_first_order_leans_to_skip_connections_as_published() -> None:
-    """By the benchmark's protocol it ends in the cell of skips alone; in little, three cells a third are enough."""
-    settings = DartsSettings(
-        epochs=15,
-        batch_size=32,
-        weights=WeightOptimiser(lr=0.05, weight_decay=5e-4),
-        architecture=ArchOptimiser(lr=0.1),
-    )
-    method = darts(settings, SearchSize(4, 9, SPACE))
-    data = SearchData(Digits(0, 400, 1), Digits(400, 800, 2), Digits(400, 800, 1, shuffled=False))
-    spec = SupernetSpec(4, 9, 10, SPACE, image_channels=1)
-    state = run_search(method, spec, data, seed=1, device=CPU, hooks=Hooks()).state
-    share_O = state.mixing().detach().main.weights_EO.mean(dim=0)
-    assert OPERATION_ORDER[int(share_O.argmax())] == "skip_connect"
-    assert float(share_O.max()) > 0.4  # 0.2 at the start; with five other seeds 0.31 to 0.83, always the largest
-    assert state.genotype().main.skips >= 3
