@@ -17,7 +17,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.counts import BYTES_PER_SECOND
-from benchmarks.depthwise import CLOSE, MICRO, Table, microseconds
+from benchmarks.depthwise import CLOSE, MICRO, Table, microseconds, on_a_gpu
 from benchmarks.timing import synchronise
 from nascommon.kernels.batch_norm_launch import forward, gradients
 
@@ -136,10 +136,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="after which nothing new begins")] = 30,
 ) -> None:
     """Compare our batch norms with PyTorch's; the status is 1 where a result is wrong."""
-    if not torch.cuda.is_available():
-        raise typer.BadParameter("there is no GPU to measure")
-    if not run(seconds, out, torch.device("cuda")):
-        raise typer.Exit(1)
+    on_a_gpu(run, seconds, out)
 
 
 if __name__ == "__main__":

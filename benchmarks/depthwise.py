@@ -264,15 +264,20 @@ def run(seconds: float, out: Path | None, device: torch.device) -> bool:
     return all(right)
 
 
+def on_a_gpu(run: Callable[[float, Path | None, torch.device], bool], seconds: float, out: Path | None) -> None:
+    """Run a benchmark on the GPU; the status is 1 where a result is wrong, and 2 where there is no GPU."""
+    if not torch.cuda.is_available():
+        raise typer.BadParameter("there is no GPU to measure")
+    if not run(seconds, out, torch.device("cuda")):
+        raise typer.Exit(1)
+
+
 def main(
     out: Annotated[Path | None, typer.Option(help="JSON file of all figures")] = None,
     seconds: Annotated[float, typer.Option(help="after which nothing new begins")] = 60,
 ) -> None:
     """Compare our depthwise kernels with cuDNN's; the status is 1 where a result is wrong."""
-    if not torch.cuda.is_available():
-        raise typer.BadParameter("there is no GPU to measure")
-    if not run(seconds, out, torch.device("cuda")):
-        raise typer.Exit(1)
+    on_a_gpu(run, seconds, out)
 
 
 if __name__ == "__main__":
