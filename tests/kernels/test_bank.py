@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +12,7 @@ from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.home import meta_stands_for
 from nascommon.kernels.pools import Pools
+from tests.kernels.in_interpreter import passes_in_interpreter
 
 KINDS = (Kind(3, 1, 2), Kind(5, 2, 1))
 
@@ -63,12 +60,7 @@ def test_banks_and_pools_stand_beside_each_other(stride: int) -> None:
 
 @pytest.mark.parametrize("every", [pytest.param("--all", marks=pytest.mark.slow), "--few"])
 def test_the_kernels_of_a_gpu_equal_plain_operators_in_float64(every: str) -> None:
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "tests.kernels.interpreted", every]
-    done = subprocess.run(
-        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    passes_in_interpreter("tests.kernels.interpreted", every)
 
 
 def meta(dtype: torch.dtype = torch.bfloat16, side: int = 8) -> Tensor:

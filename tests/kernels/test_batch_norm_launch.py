@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +10,7 @@ from nascommon.kernels import bank_launch, batch_norm_launch
 from nascommon.kernels.batch_norm import BatchNorm, normalised
 from nascommon.kernels.batch_norm_launch import Running
 from nascommon.kernels.home import meta_stands_for
+from tests.kernels.in_interpreter import passes_in_interpreter
 from tests.kernels.test_batch_norm import SCALES, inputs, plain
 
 EPS = 1e-3
@@ -21,12 +18,7 @@ EPS = 1e-3
 
 @pytest.mark.parametrize("every", [pytest.param("--all", marks=pytest.mark.slow), "--few"])
 def test_the_kernels_of_a_gpu_equal_the_definition_in_float64(every: str) -> None:
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "tests.kernels.interpreted_batch_norm", every]
-    done = subprocess.run(
-        command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    passes_in_interpreter("tests.kernels.interpreted_batch_norm", every)
 
 
 def meta(dtype: torch.dtype = torch.bfloat16, shape: tuple[int, ...] = (2, 3, 4, 4)) -> Tensor:
