@@ -21,12 +21,12 @@ def differing(params: Params) -> list[dict[str, str]]:
     sections: dict[str, BaseModel] = {f"methods.{name}": params.method_settings()}
     sections |= {section: getattr(params, section) for section in SECTIONS}
     spaces_own = params.search.model_copy(update={"nodes": None}).chosen_space().cells.main.topology.nodes
-    same = {("search.nodes", spaces_own)}  # what the default, null, comes to
+    same = {"search.nodes": spaces_own}  # what the default, null, comes to
     return [
         {"key": key, "here": _written(value), "default": _written(default)}
         for prefix, section in sections.items()
         for key, value, default in _compared(section, prefix)
-        if value != default and key not in CHOICES and (key, value) not in same
+        if key not in CHOICES and value not in (default, same.get(key, default))
     ]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nascommon.config import load_params
+from nascommon.method import REGISTRY
 from nascommon.pipeline.differing import differing
+from tests.methods.smoke import smoke_settings
 from tests.stages.project import ROOT
 
 
@@ -27,3 +31,14 @@ def test_other_nodes_than_the_spaces_own_are_told() -> None:
 def test_what_is_as_in_the_paper_is_not_told() -> None:
     params = load_params(ROOT / "presets" / "cifar10.yaml").changed({"search.method": "darts"})
     assert [one for one in differing(params) if one["key"].startswith(("methods.", "retrain.network"))] == []
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_settings_of_any_kind_are_told_lists_too(name: str) -> None:
+    small = smoke_settings(name).model_dump(mode="json")
+    usual = REGISTRY[name].settings().model_dump(mode="json")
+    params = load_params(ROOT / "params.yaml").changed({"search.method": name, f"methods.{name}": small})
+    told = {one["key"] for one in differing(params)}
+    assert {
+        f"methods.{name}.{key}" for key in small if small[key] != usual[key] and not isinstance(small[key], dict)
+    } <= told
