@@ -23,6 +23,8 @@ NO_ROOM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 """Errors of the system where a file or the output takes no more."""
 OUT_OF_MEMORY = "OutOfMemoryError"
 """PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
+LOADER_DIED = "DataLoader worker"
+"""How PyTorch's message begins where a process that decodes pictures has died."""
 PARAMS = Path("params.yaml")
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
 RESUMED = "`dvc repro` continues from the last finished epoch"
@@ -81,6 +83,12 @@ def _mendable(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # PyTorch's optimisers ask for one
         return one_line(
             f"no folder takes temporary files ({error.strerror}); make room, or set TMPDIR to one that does"
+        )
+    if isinstance(error, RuntimeError) and str(error).startswith(LOADER_DIED):
+        reason = str(error).partition(". ")[0].rstrip(" .")
+        return one_line(
+            f"a process that decodes pictures has died ({reason}), as happens when memory or /dev/shm runs out; make "
+            f"some free, or set fewer data.workers, and {RESUMED}"
         )
     if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
         reason = str(error).partition("\n")[0] or "no more is to be had"

@@ -31,6 +31,9 @@ _Sample = tuple[Tensor, Tensor, int]
 
 NO_STEPS = torch.empty(0, 2)
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a program to end."""
+
 
 def training_pictures(size: int, augment: Augment, fit: Fit) -> View:
     """ImageNet's training view: random resized crop, mirror, colour jitter, all drawn as torchvision draws them.
@@ -93,18 +96,19 @@ def interrupts_wait() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back until the block is done.
 
     A loader half made or half ended complains when it is freed; and what a handler raises while Python forks is lost.
+    Processes begun here never see the two signals: sent to all processes of a job they are the trainer's to obey, and
+    PyTorch takes a loader process that obeys first for a fault. They end with the loader, or with the trainer.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    previous = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in ENDINGS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # which processes inherit
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)
     if came:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from nascommon.data.settings import Augment
 from nascommon.data.streaming import evaluation_pictures, interrupts_wait, stream, training_pictures
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
+from stages.cli import LOADER_DIED
 
 CPU = torch.device("cpu")
 Make = Callable[..., Prepared]
@@ -124,3 +126,30 @@ def test_a_signal_waits_for_the_end_of_the_block_and_then_comes(number: signal.S
         interrupted()
     assert done == ["the block"]
     assert signal.signal(number, before) is signal.default_int_handler
+
+
+def test_loader_processes_leave_signals_to_the_trainer(make: Make) -> None:
+    part = make(source="digits", limit=60, storage="files", size=8).part("weights")
+    alone, helped = (training_batches(part, 4, Augment(), seed=3, device=CPU, workers=workers) for workers in (0, 2))
+    running = set(psutil.Process().children())
+    batches = helped.epoch(0)
+    seen = [next(batches)]
+    loaders = set(psutil.Process().children()) - running
+    assert len(loaders) == 2
+    for loader in loaders:
+        loader.terminate()
+    seen += batches
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(alone.epoch(0), seen, strict=True))
+    _, alive = psutil.wait_procs(loaders, timeout=10)
+    assert alive == []
+
+
+def test_a_loader_process_that_dies_is_an_error_of_pytorch_that_the_commands_know(make: Make) -> None:
+    part = make(source="digits", limit=60, storage="files", size=8).part("weights")
+    running = set(psutil.Process().children())
+    batches = training_batches(part, 4, Augment(), seed=3, device=CPU, workers=2).epoch(0)
+    next(batches)
+    for loader in set(psutil.Process().children()) - running:
+        loader.kill()
+    with pytest.raises(RuntimeError, match=f"^{LOADER_DIED}"):
+        list(batches)

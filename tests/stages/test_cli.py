@@ -101,6 +101,19 @@ def test_full_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Excepti
     assert len(result.splitlines()) == 1
 
 
+def test_a_loader_process_that_died_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible \nthat ")
+
+    status, result = ended(work, monkeypatch, io.StringIO())
+    assert status == 2
+    assert result == (
+        "error: a process that decodes pictures has died (DataLoader worker (pid 7) is killed by signal: Bus error), "
+        "as happens when memory or /dev/shm runs out; make some free, or set fewer data.workers, and `dvc repro` "
+        "continues from the last finished epoch\n"
+    )
+
+
 def test_any_other_failure_of_the_system_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
