@@ -7,8 +7,9 @@
 ``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and a training step, with
 ``--against`` in turns with those of the released code; ``profile`` counts kernels and the gaps between them; ``ladder``
 is a step of DARTS in turns with that of plain PyTorch and our own rung by rung; ``memory`` compares what is predicted
-with what is taken; ``search`` is one whole search of PC-DARTS. Sizes and settings are those of ``presets/cifar10.yaml``
-or of another params file. What fails or finds no time is a line of the report.
+with what is taken; ``many`` trains several small networks at a time; ``search`` is one whole search of PC-DARTS. Sizes
+and settings are those of ``presets/cifar10.yaml`` or of another params file. What fails or finds no time is a line of
+the report.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import typer
 
 from benchmarks import measured, released
 from benchmarks.images import HALF, SIDE
+from benchmarks.many import many
 from benchmarks.markdown import markdown
 from benchmarks.measured import RETRAIN, Bench, Deadline, Tell
 from nascommon.config import load_params
@@ -43,6 +45,7 @@ TIMED = MEMORY_MEASURED = ("darts", "pcdarts", RETRAIN, "pdarts", "da2s", "ecdar
 PROFILED = {"darts", "pcdarts", RETRAIN}
 LADDERS = ("darts",)
 SEARCHED = "pcdarts"
+MANY = "kendall_tau"
 LEAST_SECONDS = 2.0
 """Time that must be left for a part to be begun."""
 SUMMED_UP = ("passed", "ms", "epochs")
@@ -72,6 +75,7 @@ def measurements(bench: Bench) -> Iterator[Measurement]:
         yield from each("profile", PROFILED & {name}, lambda name, _tell: measured.profile(bench, name))
     yield from each("ladder", LADDERS, partial(measured.ladder, bench))
     yield from each("memory", MEMORY_MEASURED, lambda name, _tell: measured.memory(bench, name))
+    yield Measurement("many", MANY, partial(many, bench, MANY))
     yield Measurement("search", SEARCHED, partial(measured.search, bench, SEARCHED))
 
 

@@ -87,6 +87,18 @@ def _memory(rows: Sequence[Row]) -> list[str]:
     return table(heads, [(row["case"], row["batch"], *(row.get(key) for key in keys)) for row in rows])
 
 
+def _many(rows: Sequence[Row]) -> list[str]:
+    heads = ("networks of", "batch", "at a time", "ms a step of each", "peak, MiB", "from where one ends alone")
+    return table(
+        heads,
+        [
+            (row["case"], row["batch"], count, ms, row["peak_mib"][count], row["apart"][count])
+            for row in rows
+            for count, ms in row["ms"].items()
+        ],
+    )
+
+
 def _search(rows: Sequence[Row]) -> list[str]:
     keys = ("images", "batch", "search_seconds", "predicted_seconds", "train_accuracy", "valid_accuracy")
     heads = (
@@ -110,5 +122,6 @@ def _search(rows: Sequence[Row]) -> list[str]:
 
 
 PARTS: dict[str, Callable[[Sequence[Row]], list[str]]] = {
-    "gate": _gate, "steps": _steps, "profile": _profile, "ladder": _steps, "memory": _memory, "search": _search,
+    "gate": _gate, "steps": _steps, "profile": _profile, "ladder": _steps, "memory": _memory, "many": _many,
+    "search": _search,
 }  # fmt: skip

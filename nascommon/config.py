@@ -71,7 +71,7 @@ class Params(Settings):
     Small networks gain nothing from more than one."""
     jobs: Annotated[Annotated[int, Field(ge=1, le=MOST_JOBS)] | Literal["auto"], BeforeValidator(_jobs)] = "auto"
     """Retrainings, and searches of multi_run, that run at a time; with a number of ``threads`` changes no result. auto:
-    as many as fill the cores, one where threads is null; on a GPU up to 4; in either case as memory allows."""
+    as many as fill the cores and memory allows, one where threads is null; on a GPU one."""
     executor: Annotated[str, AfterValidator(_executor)] = PROCESSES
     """Where these are done: ``processes`` of this machine, ``ray`` on this machine, or a cluster of Ray by its address,
     as head:6379. With a number of ``threads`` it changes no result."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import device, kernels, measured
+from benchmarks import device, kernels, many, measured
 from benchmarks.cases import SHIPPED, TWIN
 from benchmarks.device import Measurement, Report
 from benchmarks.markdown import markdown
@@ -21,14 +21,14 @@ from tests.test_benchmarks import call
 
 CPU = torch.device("cpu")
 GATE = ("twin", "rounded", "replayed", "bfloat16", "astray", "recordings")
-PARTS = ["gate", "steps", "steps", "profile", "ladder", "memory", "search"]
+PARTS = ["gate", "steps", "steps", "profile", "ladder", "memory", "many", "search"]
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
     project = new_project(tmp_path / "project").change(
         search__channels=4, search__nodes=1, search__watch_every=1, methods__pcdarts__batch_size=4,
-        retrain__training__batch_size=4, retrain__network__auxiliary=False,
+        retrain__training__batch_size=4, retrain__network__auxiliary=False, kendall_tau__training__batch_size=4,
     )  # fmt: skip
     return project.params
 
@@ -41,6 +41,8 @@ def bench(params: Path) -> Bench:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "CASE_SECONDS", 0.0)
+    monkeypatch.setattr(many, "COUNTS", (1, 2, 3))
+    monkeypatch.setattr(many, "BATCHES", 2)
     monkeypatch.setattr(device, "METHODS", ("pcdarts",))
     monkeypatch.setattr(device, "TIMED", ("pcdarts", RETRAIN))
     monkeypatch.setattr(device, "PROFILED", {RETRAIN})
@@ -65,7 +67,7 @@ def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tm
     assert report["machine"]["torch"] == torch.__version__
     rows = report["rows"]
     assert [row["part"] for row in rows] == PARTS
-    gate, steps, retrain, profile, ladder, memory, search = rows
+    gate, steps, retrain, profile, ladder, memory, many_at_once, search = rows
     assert gate["passed"]
     assert list(steps["ms"]) == list(retrain["ms"]) == [SHIPPED]
     assert list(ladder["ms"]) == [TWIN, EAGER, SHIPPED]
@@ -73,6 +75,9 @@ def test_every_part_is_a_row_of_the_file_and_a_table_for_people(params: Path, tm
     assert profile["eager"]["kernels"] > 100
     assert profile["repeated"]["bandwidth_share"] > 0
     assert memory["predicted_mib"] == pytest.approx(memory["eager_mib"], rel=0.5)
+    assert list(many_at_once["ms"]) == ["1", "2", "3"]
+    assert all(ms > 0 for ms in many_at_once["ms"].values())
+    assert set(many_at_once["apart"].values()) == {0.0}, "on a CPU to the bit"
     assert (search["epochs"], search["of_epochs"], search["images"]) == (3, 3, 8)
     assert search["predicted_seconds"] == search["search_seconds"] == pytest.approx(sum(search["epoch_seconds"]))
     assert all(f"## {part}" in result.output for part in PARTS)

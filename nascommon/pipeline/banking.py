@@ -15,8 +15,8 @@ from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.paths import BASELINE, ROOT
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import prepare_device
+from nascommon.pipeline.side_by_side import trainer_of
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import executor
 from nascommon.runtime.hardware import describe, resolve_precision
 from nascommon.runtime.progress import epoch_figures, pieces
 from nascommon.runtime.revision import revision
@@ -25,7 +25,7 @@ from nascommon.space.draws import random_genotype
 from nascommon.space.precision import Precision
 from nascommon.space.space import Space
 from nascommon.training.loop import Trained, predict
-from nascommon.training.many import Job, ManyHooks, threads_of_each, train_many
+from nascommon.training.many import Job, ManyHooks, train_many
 from nascommon.truth.bank import Bank, Head, Row, add_rows, read_bank
 from nascommon.truth.protocol import TrainingProtocol
 
@@ -93,7 +93,7 @@ def fill_bank(params: Params, prepared: Path, bank: Path, plan: Plan, *, workers
             partial(kept.training, training.batch_size, "baseline", cutout=training.cutout),
             device=device,
             validation=None,
-            executor=executor(workers, threads_of_each(params.threads, workers)),
+            executor=trainer_of(params, device, workers),
             hooks=ManyHooks(
                 on_epoch=lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job=on_job
             ),

@@ -10,7 +10,7 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.pipeline.paths import BASELINE, SEARCH, TARGET_DATA
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.pipeline.side_by_side import executor_of, threads_of_each
+from nascommon.pipeline.side_by_side import threads_of_each, trainer_of
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import epoch_figures, pieces, summary
@@ -95,6 +95,6 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
             device=run.device,
             validation=partial(held_out.evaluation, training.batch_size) if held_out else None,
             checkpoints=run.checkpoints,
-            executor=executor_of(run.params, run.device, at_a_time),
+            executor=trainer_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(bar.resume, lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job),
         )

@@ -20,7 +20,7 @@ from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.pipeline.side_by_side import executor_of, threads_of_each
+from nascommon.pipeline.side_by_side import threads_of_each, trainer_of
 from nascommon.pipeline.truths import find_truth
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
@@ -117,7 +117,7 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
             device=run.device,
             validation=partial(valid.evaluation, training.batch_size),
             checkpoints=run.checkpoints,
-            executor=executor_of(run.params, run.device, at_a_time),
+            executor=trainer_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(
                 on_resume=bar.resume,
                 on_epoch=lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs),

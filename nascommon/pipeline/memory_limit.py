@@ -126,7 +126,7 @@ def trainings_that_fit(
     if (least := max(map(_lower_bound, specs))) > free:
         network = f"{key.partition('.')[0]}.network.channels"
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
-    # A second training is a second process with torch and the images of its own; the first is counted as used already.
+    # A second training has images of its own, and on a CPU a process with torch; the first is counted as used already.
     process = process_bytes(shape, device, wanted)
     bound = max(_training_bound(settings, spec, shape) for spec in specs)
     if wanted * (bound + process) < USABLE_SHARE * free * places.memories:
@@ -169,8 +169,10 @@ def require_searches(
 
 
 def process_bytes(shape: Shape, device: torch.device, wanted: int) -> int:
-    """Return what each of several processes takes beside its steps: on a CPU torch, and the images that it opens."""
-    return resident_bytes() + shape.resident_bytes() if wanted > 1 and device.type == "cpu" else 0
+    """Return what each of several takes beside its steps: images of its own, and on a CPU a process with torch."""
+    if wanted <= 1:
+        return 0
+    return shape.resident_bytes() + (resident_bytes() if device.type == "cpu" else 0)
 
 
 def _as_many_as_fit(

@@ -6,6 +6,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.runtime.executor import PROCESSES, Executor, executor
+from nascommon.runtime.interleaved import Interleaved
 from nascommon.runtime.ray_executor import Capacity, capacity
 from nascommon.training import many
 from nascommon.training.many import simultaneous
@@ -38,3 +39,10 @@ def gpus_of_each(device: torch.device) -> int:
 def executor_of(params: Params, device: torch.device, at_a_time: int) -> Executor:
     """Return what does so many pieces at a time."""
     return executor(at_a_time, threads_of_each(params, at_a_time), params.executor, gpus_of_each(device))
+
+
+def trainer_of(params: Params, device: torch.device, at_a_time: int) -> Executor:
+    """Return what trains so many networks at a time: on one GPU in this process, a step of each in turn."""
+    if params.executor == PROCESSES and device.type == "cuda" and at_a_time > 1:
+        return Interleaved(at_a_time, device)
+    return executor_of(params, device, at_a_time)

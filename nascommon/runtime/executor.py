@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import torch
 
+from nascommon.runtime.steps import Steps, finished
 from nascommon.settings import UserError
 
 Result = TypeVar("Result")
@@ -98,13 +99,19 @@ class Piece(Generic[Result]):
 
     Attributes:
         name: what it is called when it fails.
-        function: called with the arguments and then with a ``Tell``; of a module that can be imported.
+        function: called with the arguments and then with a ``Tell``; of a module that can be imported. It returns the
+            result, or the ``Steps`` that come to it.
         arguments: picklable and small. What is large, such as pictures, is named, and opened by whoever does the work.
     """
 
     name: str
-    function: Callable[..., Result]
+    function: Callable[..., Result] | Callable[..., Steps[Result]]
     arguments: tuple[Any, ...] = ()
+
+    def steps(self, tell: Tell) -> Steps[Result]:
+        """Do it, with a pause after each step if it has any."""
+        done = self.function(*self.arguments, tell)
+        return (yield from done) if isinstance(done, Generator) else done
 
 
 class Executor(Protocol):
@@ -136,7 +143,7 @@ class InLine:
         """Do all pieces; see ``Executor``."""
         results = []
         for index, piece in enumerate(pieces):
-            results.append(piece.function(*piece.arguments, partial(on_message, index)))
+            results.append(finished(piece.steps(partial(on_message, index))))
             on_result(index, results[-1])
         return results
 
@@ -277,8 +284,8 @@ def attempt(packed: bytes, tell: Tell) -> tuple[str, Any]:
         tell: takes what it tells.
     """
     try:
-        piece = pickle.loads(packed)  # noqa: S301 -- our own parent wrote it
-        return "result", piece.function(*piece.arguments, tell)
+        piece: Piece[Any] = pickle.loads(packed)  # noqa: S301 -- our own parent wrote it
+        return "result", finished(piece.steps(tell))
     except torch.OutOfMemoryError as error:
         text = f"the memory of the GPU is full ({error}); set jobs to a lower number"
         return "failure", Failure(type(error).__name__, text, traceback.format_exc(), mendable=True)

@@ -22,6 +22,7 @@ from nascommon.runtime import ranks
 from nascommon.runtime.optimisers import rate_of, set_rate
 from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import derive
+from nascommon.runtime.steps import finished
 from nascommon.search.gradients import arch_gradient
 from nascommon.search.scores import recalibrate, supernet_scores
 from nascommon.search.state import InducedModel, SearchState, weight_optimiser
@@ -156,12 +157,14 @@ def _sweep(
     kind = (architecture_steps, state.supernet.skip_dropout > 0, state.arch_rates())
     repeat = recordings.repeated(one_step, device, kind, steady=lambda: not state.varies)
     valid_batches = endless(data.architecture, key)
-    loss, score, _ = sweep(
-        data.weights.epoch(key, ranks.share()),
-        len(data.weights),
-        lambda train: repeat(train, *islice(valid_batches, int(architecture_steps))),
-        device=device,
-        on_batch=on_batch,
+    loss, score, _ = finished(
+        sweep(
+            data.weights.epoch(key, ranks.share()),
+            len(data.weights),
+            lambda train: repeat(train, *islice(valid_batches, int(architecture_steps))),
+            device=device,
+            on_batch=on_batch,
+        )
     )
     return loss, score
 

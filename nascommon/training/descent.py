@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nascommon.data.batch import Batch
 from nascommon.runtime import ranks
+from nascommon.runtime.steps import Steps
 
 OnBatch = Callable[[int, int], None]
 """(batches done, batches in all) of a sweep."""
@@ -82,8 +83,8 @@ def sweep(
     *,
     device: torch.device,
     on_batch: OnBatch,
-) -> tuple[float, float, int]:
-    """Take a step on each of ``count`` batches; return (mean loss, mean score, images), the device waited for once.
+) -> Steps[tuple[float, float, int]]:
+    """Take a step on each of ``count`` batches; come to (mean loss, mean score, images), the device waited for once.
 
     Args:
         batches: those of an epoch.
@@ -99,5 +100,6 @@ def sweep(
         score_sum += score
         images += batch.count
         on_batch(done, count)
+        yield
     loss_total, score_total = ranks.totals(float(loss_sum), float(score_sum))
     return loss_total / images, score_total / images, images

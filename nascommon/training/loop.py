@@ -22,6 +22,7 @@ from nascommon.runtime.hardware import choose_kernels, peak_memory_bytes, second
 from nascommon.runtime.optimisers import load_optimiser, set_rate, sgd
 from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import seed_globals
+from nascommon.runtime.steps import Steps, finished
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.training.descent import TrainingHooks, descend, sweep
@@ -74,7 +75,28 @@ def train_network(
     checkpoint: Checkpoint | None = None,
     hooks: TrainingHooks = TrainingHooks(),
 ) -> Trained:
-    """Train the network of a genotype from scratch.
+    """Train the network of a genotype from scratch, without a pause; see ``training_steps``."""
+    return finished(
+        training_steps(
+            genotype, spec, settings, batches,
+            seed=seed, device=device, validation=validation, checkpoint=checkpoint, hooks=hooks,
+        )
+    )  # fmt: skip
+
+
+def training_steps(
+    genotype: Genotype,
+    spec: NetworkSpec,
+    settings: TrainingSettings,
+    batches: Batches,
+    *,
+    seed: int,
+    device: torch.device,
+    validation: Batches | None = None,
+    checkpoint: Checkpoint | None = None,
+    hooks: TrainingHooks = TrainingHooks(),
+) -> Steps[Trained]:
+    """Train the network of a genotype from scratch, with a pause after every batch.
 
     Every epoch is a pure function of the state before it, the seed and its index, so a training that was killed and
     taken up from its checkpoint ends bit-identical (on a CPU) to one that was not.
@@ -111,7 +133,7 @@ def train_network(
         lr = learning_rate(epoch, settings.epochs)
         set_rate(optimiser.param_groups[0], lr)
         network.drop_probability = drop_path_probability(settings.drop_path, epoch, settings.epochs)
-        row = train_epoch(network, optimiser, settings, batches, epoch, hooks, recordings)
+        row = yield from train_epoch(network, optimiser, settings, batches, epoch, hooks, recordings)
         if validation is not None:
             row |= figures(validation.task, "valid", *network_scores(network, validation))
         refuse_divergence(row, epoch, ("training.lr",), network)
@@ -133,10 +155,11 @@ def train_epoch(
     epoch: int,
     hooks: TrainingHooks,
     recordings: Recordings | None = None,
-) -> dict[str, float]:
-    """Train one epoch; return mean loss without the auxiliary head and mean score on the augmented images.
+) -> Steps[dict[str, float]]:
+    """Train one epoch, with a pause after every batch.
 
-    ``recordings`` are those of the optimiser, if epochs went before; None begins anew.
+    Comes to mean loss without the auxiliary head and mean score on the augmented images. ``recordings`` are those of
+    the optimiser, if epochs went before; None begins anew.
     """
     network.train()
     device = next(network.parameters()).device
@@ -145,7 +168,7 @@ def train_epoch(
     )
     with ranks.shared_statistics(network):
         mine = batches.epoch(epoch, ranks.share())
-        loss, score, images = sweep(mine, len(batches), step, device=device, on_batch=hooks.on_batch)
+        loss, score, images = yield from sweep(mine, len(batches), step, device=device, on_batch=hooks.on_batch)
     return {**figures(batches.task, "train", loss, score), "images": images}
 
 

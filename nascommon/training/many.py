@@ -1,7 +1,7 @@
 """Retrain several architectures alike, each from its own seed and with its own checkpoint, one by one or side by side.
 
 Every job is a function of its own seed alone, so how many run at a time changes no bit of what comes out (on a CPU,
-where every process computes with as many threads).
+where every process computes with as many threads; on a GPU where all take the same kernels).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from nascommon.runtime.checkpoint import Address, Checkpoint, CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import IN_LINE, Executor, Piece, Tell
 from nascommon.runtime.hardware import cores, tune
+from nascommon.runtime.interleaved import MOST_STREAMS
+from nascommon.runtime.steps import Steps
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec, build_network
 from nascommon.training.descent import TrainingHooks, ignore
-from nascommon.training.loop import Trained, train_network
+from nascommon.training.loop import Trained, training_steps
 from nascommon.training.settings import TrainingSettings
 
 
@@ -73,15 +75,15 @@ def simultaneous(jobs: int | Literal["auto"], device: torch.device, threads: int
     """Return how many trainings to run at a time where memory suffices.
 
     Args:
-        jobs: the setting; a number is taken as it is.
-        device: ``auto`` on a CPU fills the cores. On a GPU it is one after the other in this process: each process more
-            loads the libraries for 10 to 40 seconds, and recorded steps leave a GPU no gap that another could fill.
+        jobs: the setting; a number is taken as it is, on a GPU up to its streams.
+        device: ``auto`` on a CPU fills the cores. On a GPU it is one after the other: what several gain there has not
+            been measured.
         threads: number for each training; None means all cores, so one training at a time.
     """
+    if device.type == "cuda":
+        return 1 if jobs == "auto" else min(jobs, MOST_STREAMS)
     if jobs != "auto":
         return jobs
-    if device.type == "cuda":
-        return 1
     return max(1, cores() // (threads or cores()))
 
 
@@ -116,8 +118,8 @@ def train_many(
         device: where to compute.
         validation: makes the batches that score a network after every epoch.
         checkpoints: where the state of each job is kept until the stage is done.
-        executor: trains them. In processes ``peak_memory`` of a result is that of the process it was trained in: what
-            several at a time take together is so many times as much.
+        executor: trains them. ``peak_memory`` of a result is that of the process it was trained in: what several take
+            together in one process, or a part of what they take in several.
         hooks: who is told.
 
     Returns:
@@ -174,11 +176,11 @@ def piece(course: SharedSetup, job: Job, file: Checkpoint | None) -> Piece[_Repo
     return Piece(job.name, _train, (course, job, file.address if file else None))
 
 
-def _train(course: SharedSetup, job: Job, address: Address | None, tell: Tell) -> _Report | DivergenceError:
+def _train(course: SharedSetup, job: Job, address: Address | None, tell: Tell) -> Steps[_Report | DivergenceError]:
     """Train one job where the piece of work is done."""
     tune(course.device)
     try:
-        trained = train_network(
+        trained = yield from training_steps(
             job.genotype,
             job.spec,
             course.settings,

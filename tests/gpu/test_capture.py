@@ -23,6 +23,7 @@ from nascommon.runtime import replay as replay_module
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import WARM_UP, CudaRecording, Input, Recording, Replay, Step
+from nascommon.runtime.steps import finished
 from nascommon.search.loop import Hooks, Outcome, run_search
 from nascommon.search.passes import Epoch, run_pass
 from nascommon.search.state import new_state
@@ -301,8 +302,8 @@ def test_nor_does_anything_in_an_epoch_of_retraining(
         training_batches(part, BATCH, Augment(), seed=0, device=device, cutout=16), switch.at_first()
     )
     optimiser = sgd(network, 0.1, 0.9, 3e-4)
-    train_epoch(network, optimiser, TrainingSettings(), batches.batches, 0, TrainingHooks())
-    row = train_epoch(network, optimiser, TrainingSettings(), batches, 1, TrainingHooks(on_batch=switch.stop))
+    finished(train_epoch(network, optimiser, TrainingSettings(), batches.batches, 0, TrainingHooks()))
+    row = finished(train_epoch(network, optimiser, TrainingSettings(), batches, 1, TrainingHooks(on_batch=switch.stop)))
     assert row["images"] == len(part)
     assert switch.modes[1:] == ["error", "default"]
     assert recordings == [(BATCH, 3, 32, 32)] * 2

@@ -40,7 +40,7 @@ def test_a_piece_of_work_is_small_however_large_the_prepared_set(
     images = open_prepared(searched.folder / TARGET_DATA).part("train").samples.images  # type: ignore[attr-defined]
     assert images.numel() > 30 * MOST_BYTES
     weighed = Weighed()
-    monkeypatch.setattr("nascommon.pipeline.baseline.executor_of", lambda *_: weighed)
+    monkeypatch.setattr("nascommon.pipeline.baseline.trainer_of", lambda *_: weighed)
     with pytest.raises(ReachedError):
         searched.stage("baseline")
     assert len(weighed.sizes) == 3

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from nascommon.data.batch import Batch
 from nascommon.data.task import Reduction
+from nascommon.runtime.steps import finished
 from nascommon.training.descent import descend, sweep
 from nascommon.training.scoring import evaluate
 
@@ -77,9 +78,10 @@ def test_the_gradient_followed_may_be_that_of_more_than_the_loss_reported() -> N
 def test_a_sweep_weighs_every_image_alike_and_tells_after_each_step() -> None:
     batches, told = [bright(2), bright(4)], list[tuple[int, int]]()
     made = iter([(torch.tensor(1.0), torch.tensor(2)), (torch.tensor(4.0), torch.tensor(1))])
-    loss, score, images = sweep(
-        batches, 2, lambda _batch: next(made), device=CPU, on_batch=lambda *done: told.append(done)
-    )
+    steps = sweep(batches, 2, lambda _batch: next(made), device=CPU, on_batch=lambda *done: told.append(done))
+    next(steps)
+    assert told == [(1, 2)], "it pauses after a step"
+    loss, score, images = finished(steps)
     assert loss == pytest.approx((2 * 1 + 4 * 4) / 6)
     assert (score, images) == (3 / 6, 6)
     assert told == [(1, 2), (2, 2)]

@@ -16,6 +16,7 @@ from nascommon.data.batches import Batches
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import seed_globals
+from nascommon.runtime.steps import Steps, finished
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.training import loop
@@ -148,7 +149,7 @@ def one_step(
     before = copy.deepcopy(network).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     batches = TinyBatches(6, 6, dtype=torch.float64)
-    metrics = train_epoch(network, optimiser, settings, batches, int(second), TrainingHooks())
+    metrics = finished(train_epoch(network, optimiser, settings, batches, int(second), TrainingHooks()))
     images, labels = next(iter(batches.epoch(int(second))))
     return before, network, images, labels, metrics
 
@@ -186,7 +187,7 @@ def test_figures_are_means_over_images_of_uneven_batches() -> None:
     network = Network(GENOTYPE, SPEC).double()
     batches = TinyBatches(7, 5, dtype=torch.float64)
     frozen = torch.optim.SGD(network.parameters(), lr=0.0)
-    metrics = train_epoch(network, frozen, TrainingSettings(), batches, 0, TrainingHooks())
+    metrics = finished(train_epoch(network, frozen, TrainingSettings(), batches, 0, TrainingHooks()))
     pairs = [(network(images), labels) for images, labels in batches.epoch(0)]
     loss = (
         sum(float(functional.cross_entropy(logits, labels, reduction="sum").detach()) for logits, labels in pairs) / 7
@@ -202,7 +203,7 @@ def test_drop_path_and_learning_rate_are_set_before_every_epoch(monkeypatch: pyt
     real = loop.train_epoch
 
     def watching(network: Network, optimiser: torch.optim.Optimizer, settings: TrainingSettings, batches: Batches,
-                 epoch: int, *more: Any) -> dict[str, float]:  # fmt: skip
+                 epoch: int, *more: Any) -> Steps[dict[str, float]]:  # fmt: skip
         seen.append((network.drop_probability, optimiser.param_groups[0]["lr"], epoch))
         return real(network, optimiser, settings, batches, epoch, *more)
 
@@ -222,7 +223,7 @@ def test_momentum_and_weight_decay_reach_the_optimiser() -> None:
     seed_globals(0, "network")
     twin = Network(GENOTYPE, SPEC)
     optimiser = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.7, weight_decay=0.05)
-    train_epoch(twin, optimiser, settings, batches, 0, TrainingHooks())
+    finished(train_epoch(twin, optimiser, settings, batches, 0, TrainingHooks()))
     for mine, other in zip(ours.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 

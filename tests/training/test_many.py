@@ -17,7 +17,8 @@ from nascommon.data.batches import Batches
 from nascommon.runtime import ray_executor
 from nascommon.runtime.checkpoint import CheckpointFolder
 from nascommon.runtime.divergence import DivergenceError
-from nascommon.runtime.executor import PROCESSES, executor
+from nascommon.runtime.executor import PROCESSES, Executor, executor
+from nascommon.runtime.interleaved import Interleaved
 from nascommon.runtime.ranks import WHOLE, Share
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
@@ -75,9 +76,17 @@ def run(folder: Path | None = None, processes: int = 1, **hooks: Any) -> list[Tr
 def run_all(
     of: SeededBatches, folder: Path | None = None, processes: int = 1, where: str = PROCESSES, **hooks: Any
 ) -> list[Trained | DivergenceError]:
+    return run_on(executor(processes, where=where), of, folder, **hooks)
+
+
+def run_on(
+    does: Executor, of: SeededBatches = batches, folder: Path | None = None, **hooks: Any
+) -> list[Trained | DivergenceError]:
     checkpoints = CheckpointFolder(folder, "kendall_tau", "f") if folder else None
-    return train_many(JOBS, SETTINGS, of, device=CPU, validation=valid, checkpoints=checkpoints,
-                      executor=executor(processes, where=where), hooks=ManyHooks(**hooks))  # fmt: skip
+    return train_many(
+        JOBS, SETTINGS, of, device=CPU, validation=valid, checkpoints=checkpoints, executor=does,
+        hooks=ManyHooks(**hooks),
+    )  # fmt: skip
 
 
 def kill_at(index: int, epoch: int) -> Callable[[int, dict[str, Any]], None]:
@@ -170,6 +179,40 @@ def test_a_job_that_diverges_is_reported_and_the_others_are_trained_as_ever(
         assert equal(whole.network.state_dict(), alone[index].network.state_dict())
 
 
+# --- a step of each in turn, in one process
+
+
+def test_interleaved_trainings_end_bit_identical_and_take_up_what_is_finished_and_what_is_begun(
+    alone: list[Trained], tmp_path: Path
+) -> None:
+    def until(job: int, row: dict[str, Any]) -> None:
+        if (job, row["epoch"]) == (1, 1):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run_on(Interleaved(3, CPU), folder=tmp_path, on_epoch=until)
+    epochs: list[tuple[int, int]] = []
+    finished: list[int] = []
+    results = run_on(
+        Interleaved(2, CPU), folder=tmp_path, on_resume=finished.append,
+        on_epoch=lambda index, row: epochs.append((index, row["epoch"])),
+    )  # fmt: skip
+    assert finished == [2], "the first in turn, and the one at whose end the stage was killed"
+    assert epochs == [(2, 1)]
+    whole = [result for result in results if isinstance(result, Trained)]
+    assert equal(states(whole), states(alone))
+    assert equal(rows(whole), rows(alone))
+
+
+def test_of_interleaved_trainings_one_that_diverges_ends_alone(alone: list[Trained]) -> None:
+    results = run_on(Interleaved(3, CPU), batches_of_which_the_second_job_gets_no_numbers)
+    assert isinstance(results[1], DivergenceError)
+    for index in (0, 2):
+        whole = results[index]
+        assert isinstance(whole, Trained)
+        assert equal(whole.network.state_dict(), alone[index].network.state_dict())
+
+
 # --- on Ray
 
 
@@ -244,3 +287,5 @@ def test_on_a_gpu_one_runs_after_the_other_unless_told_otherwise(monkeypatch: py
     monkeypatch.setattr(many, "cores", lambda: 16)
     assert simultaneous("auto", torch.device("cuda"), 1) == 1
     assert simultaneous(3, torch.device("cuda"), None) == 3
+    assert simultaneous(40, torch.device("cuda"), None) == 15
+    assert simultaneous(40, CPU, None) == 40
