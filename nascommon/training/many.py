@@ -192,7 +192,7 @@ def _train(course: SharedSetup, job: Job, address: Address | None, tell: Tell) -
             hooks=TrainingHooks(on_epoch=tell),
         )
     except DivergenceError as diverged:
-        return diverged
+        return diverged.with_traceback(None)  # it would hold network, pictures and recorded steps until the stage ends
     buffer = io.BytesIO()
     torch.save(trained.network.state_dict(), buffer)
     return _Report(buffer.getvalue(), trained.rows, trained.peak_memory)

@@ -207,6 +207,7 @@ def test_interleaved_trainings_end_bit_identical_and_take_up_what_is_finished_an
 def test_of_interleaved_trainings_one_that_diverges_ends_alone(alone: list[Trained]) -> None:
     results = run_on(Interleaved(3, CPU), batches_of_which_the_second_job_gets_no_numbers)
     assert isinstance(results[1], DivergenceError)
+    assert results[1].__traceback__ is None, "through its frames the network and its pictures would stay in memory"
     for index in (0, 2):
         whole = results[index]
         assert isinstance(whole, Trained)
