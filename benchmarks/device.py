@@ -4,7 +4,7 @@
     python -m benchmarks.device --out h100.json --against path/to/checkout --data data/prepared/target
     python -m benchmarks.device --out h100.json --only steps:darts --only profile:darts
 
-``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and a training step, with
+``gate`` asks whether the results of a method are right; ``steps`` times bilevel steps and training steps, with
 ``--against`` in turns with those of the released code; ``profile`` counts kernels and the gaps between them; ``ladder``
 is a step of DARTS in turns with that of plain PyTorch and our own rung by rung; ``memory`` compares what is predicted
 with what is taken; ``many`` trains several small networks at a time; ``search`` is one whole search of PC-DARTS. Sizes
@@ -32,7 +32,7 @@ from benchmarks import measured, released
 from benchmarks.images import HALF, SIDE
 from benchmarks.many import many
 from benchmarks.markdown import markdown
-from benchmarks.measured import RETRAIN, Bench, Deadline, Tell
+from benchmarks.measured import IMAGENET, RETRAIN, Bench, Deadline, Tell
 from nascommon.config import load_params
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.hardware import choose_kernels, cores, describe, resolve_device, tune
@@ -41,8 +41,8 @@ from nascommon.settings import UserError
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("darts", "pcdarts", "pdarts", "da2s", "ecdarts")
-TIMED = MEMORY_MEASURED = ("darts", "pcdarts", RETRAIN, "pdarts", "da2s", "ecdarts")
-PROFILED = {"darts", "pcdarts", RETRAIN}
+TIMED = MEMORY_MEASURED = ("darts", "pcdarts", RETRAIN, "pdarts", "da2s", "ecdarts", IMAGENET)
+PROFILED = {"darts", "pcdarts", RETRAIN, IMAGENET}
 LADDERS = ("darts",)
 SEARCHED = "pcdarts"
 MANY = "kendall_tau"

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks import cases, released, timing
-from benchmarks.cases import NCHW, PLAIN_NETWORK, REPLAYED, RUNGS, SHIPPED, TWIN, Search, Sizes, Ways
+from benchmarks import cases, plain, released, timing
+from benchmarks.cases import NCHW, REPLAYED, RUNGS, SHIPPED, TWIN, Search, Sizes, Ways, network_spec, new_network
 from benchmarks.gate import STEPS, judge
 from benchmarks.images import random_batch, random_halves
 from benchmarks.kernels import profile_of
@@ -23,7 +23,7 @@ from benchmarks.plain import twin_forward
 from benchmarks.released import Released
 from benchmarks.search import pictures
 from benchmarks.timing import MEBIBYTE, MILLI, Step
-from nascommon.config import Params
+from nascommon.config import Params, load_params
 from nascommon.cost.live_bytes import META, peak_bytes
 from nascommon.data.batches import evaluation_batches, training_batches
 from nascommon.method import REGISTRY, Method, SearchSize
@@ -31,10 +31,16 @@ from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.search.loop import Hooks, run_search
 from nascommon.search.passes import SearchData
+from nascommon.space.network import NetworkSpec
 from nascommon.space.precision import Precision
 from nascommon.space.supernet import SupernetSpec
+from nascommon.training.settings import TrainingSettings
 
-RETRAIN = "retrain"
+ROOT = Path(__file__).parents[1]
+RETRAIN, IMAGENET = "retrain", "imagenet"
+"""Training steps of a stand-alone network: on CIFAR-10 as the params file says, on ImageNet as its preset does."""
+IMAGENET_BATCH, IMAGENET_CLASSES, IMAGENET_SIDE = 128, 1000, 224
+"""Pictures in a GPU's share of a batch, their classes, and their pixels."""
 EAGER = "eager, float32"
 JUDGED_IMAGES, JUDGED_CELLS = 8, 3
 """Size of a step of the gate. Rounding grows from cell to cell: a change of the pictures by eight units in the last
@@ -60,6 +66,16 @@ class Deadline:
     def left(self) -> float:
         """Return the seconds that are left; infinity where there is no limit."""
         return float("inf") if self._ends is None else self._ends - time.monotonic()
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """A training of a stand-alone network, of which a step is taken on so many pictures of so many pixels."""
+
+    spec: NetworkSpec
+    settings: TrainingSettings
+    batch: int
+    side: int
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,19 @@ class Bench:
 
     def batch(self, name: str) -> int:
         """Return the images in a step."""
-        return self.params.retrain.training.batch_size if name == RETRAIN else self.method(name).batch_size
+        case = self.training(name)
+        return self.method(name).batch_size if case is None else case.batch
+
+    def training(self, name: str) -> TrainingCase | None:
+        """Return the training whose step it is, or None for a method."""
+        if name == RETRAIN:
+            settings, batch = TrainingSettings(drop_path=cases.DROP_PATH), self.params.retrain.training.batch_size
+            return TrainingCase(network_spec(self.sizes), settings, batch, self.side)
+        if name == IMAGENET:
+            retrain = load_params(ROOT / "presets" / "imagenet.yaml").retrain
+            spec = retrain.network.spec(classes=IMAGENET_CLASSES, image_channels=3)
+            return TrainingCase(spec, retrain.training, IMAGENET_BATCH, IMAGENET_SIDE)
+        return None
 
     def search(self, name: str, device: torch.device | None = None) -> Search:
         """Return the bilevel step of a method on random images, on the bench's device or another."""
@@ -115,16 +143,17 @@ class Bench:
 
     def step(self, name: str, device: torch.device, *, replay: bool) -> Step:
         """Return a step as it is shipped for this bench's device, maybe on another, recorded or not."""
-        if name == RETRAIN:
-            images = random_batch(self.batch(name), device, self.side)
-            return cases.training_way(self.sizes, images, self.precision, replay=replay)
+        if case := self.training(name):
+            spec = replace(case.spec, precision=self.precision)
+            return cases.network_way(spec, case.settings, random_batch(case.batch, device, case.side), replay=replay)
         return cases.library_way(self.search(name, device), precision=self.precision, replay=replay)
 
     def plain_step(self, name: str) -> Step:
         """Return the step of nothing but PyTorch."""
-        if name == RETRAIN:
-            images = random_batch(self.batch(name), self.device, self.side)
-            return cases.retrain_ways(self.sizes, images, None)[PLAIN_NETWORK]()
+        if case := self.training(name):
+            images = random_batch(case.batch, self.device, case.side)
+            network, optimiser = new_network(case.spec, case.settings, self.device, NCHW)
+            return plain.retrain_step(network, optimiser, images, case.settings)
         return cases.plain_way(self.search(name), twin_forward, NCHW)
 
 

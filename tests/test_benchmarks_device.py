@@ -14,12 +14,13 @@ from benchmarks import device, kernels, many, measured
 from benchmarks.cases import SHIPPED, TWIN
 from benchmarks.device import Measurement, Report
 from benchmarks.markdown import markdown
-from benchmarks.measured import EAGER, RETRAIN, Bench, Deadline
+from benchmarks.measured import EAGER, IMAGENET, RETRAIN, Bench, Deadline
 from nascommon.config import load_params
+from nascommon.cost.live_bytes import peak_bytes
 from tests.stages.project import new_project
 from tests.test_benchmarks import call
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 GATE = ("twin", "rounded", "replayed", "bfloat16", "astray", "recordings")
 PARTS = ["gate", "steps", "steps", "profile", "ladder", "memory", "many", "search"]
 
@@ -54,6 +55,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def options(params: Path, out: Path) -> list[str]:
     return ["--device", "cpu", "--params", str(params), "--out", str(out), "--side", "8", "--pictures", "8",
             "--commit", "abc"]  # fmt: skip
+
+
+def test_a_training_step_on_imagenet_is_that_of_its_preset_at_a_gpu_s_share_of_a_batch(bench: Bench) -> None:
+    case = bench.training(IMAGENET)
+    assert case is not None
+    assert (case.spec.channels, case.spec.cells, case.spec.classes, case.spec.stem) == (48, 14, 1000, "imagenet")
+    assert (case.batch, bench.batch(IMAGENET), case.side) == (128, 128, 224)
+    assert case.settings.label_smoothing == 0.1
+    assert peak_bytes(bench.step(IMAGENET, META, replay=False)) > 2**32, "of tensors without data"
 
 
 @pytest.mark.slow
