@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -15,19 +14,12 @@ from typing import Annotated
 
 import typer
 
+from nascommon.runtime.mendable import RESUMED, mendable
 from nascommon.secrets import masked
-from nascommon.settings import UserError, one_line
 from stages import INTERRUPTED, exit_on_interrupt
 
-NO_ROOM_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EPIPE}
-"""Errors of the system where a file or the output takes no more."""
-OUT_OF_MEMORY = "OutOfMemoryError"
-"""PyTorch's, of a GPU; known by its name, since PyTorch is imported later."""
-LOADER_DIED = "DataLoader worker"
-"""How PyTorch's message begins where a process that decodes pictures has died."""
 PARAMS = Path("params.yaml")
 ParamsFile = Annotated[Path, typer.Option("--params", help="The params file.", show_default=True)]
-RESUMED = "`dvc repro` continues from the last finished epoch"
 
 
 def run_stage(command: Callable[..., None]) -> None:
@@ -44,7 +36,7 @@ def run_stage(command: Callable[..., None]) -> None:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
             sys.exit(2)
-        if not (message := _mendable(error)):
+        if not (message := mendable(error)):
             if not _speaks():
                 sys.exit(1)
             raise
@@ -71,31 +63,6 @@ def _prepare() -> None:
         sys.stdout = io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text; standard error does so by itself
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _mendable(error: Exception) -> str:
-    """Say what the user can mend; nothing where it is a fault of this program."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in NO_ROOM_ERRORS:
-        where = error.filename2 or error.filename or "the output"
-        return one_line(f"{where}: cannot be written ({error.strerror}); mend that, then {RESUMED}")
-    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # PyTorch's optimisers ask for one
-        return one_line(
-            f"no folder takes temporary files ({error.strerror}); make room, or set TMPDIR to one that does"
-        )
-    if isinstance(error, RuntimeError) and str(error).startswith(LOADER_DIED):
-        reason = str(error).partition(". ")[0].rstrip(" .")
-        return one_line(
-            f"a process that decodes pictures has died ({reason}), as happens when memory or /dev/shm runs out; make "
-            f"some free, or set fewer data.workers, and {RESUMED}"
-        )
-    if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
-        reason = str(error).partition("\n")[0] or "no more is to be had"
-        return one_line(
-            f"the memory is full ({reason}); make some free, and {RESUMED}; or set more pieces or a smaller batch_size"
-        )
-    return ""
 
 
 def _speaks() -> bool:

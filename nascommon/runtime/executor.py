@@ -27,6 +27,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import torch
 
+from nascommon.runtime.mendable import mendable
 from nascommon.runtime.steps import Steps, finished
 from nascommon.settings import UserError
 
@@ -290,8 +291,8 @@ def attempt(packed: bytes, tell: Tell) -> tuple[str, Any]:
         text = f"the memory of the GPU is full ({error}); set jobs to a lower number"
         return "failure", Failure(type(error).__name__, text, traceback.format_exc(), mendable=True)
     except Exception as error:  # noqa: BLE001 -- who wants it raises it
-        mendable = isinstance(error, UserError)
-        return "failure", Failure(type(error).__name__, str(error), traceback.format_exc(), mendable)
+        words = mendable(error)
+        return "failure", Failure(type(error).__name__, words or str(error), traceback.format_exc(), bool(words))
 
 
 def _listen(line: Connection, heard: SimpleQueue[bytes]) -> None:

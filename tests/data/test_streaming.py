@@ -19,9 +19,9 @@ from nascommon.data.prepared import Prepared
 from nascommon.data.samples import Paths
 from nascommon.data.settings import Augment
 from nascommon.data.streaming import evaluation_pictures, interrupts_wait, stream, training_pictures
+from nascommon.runtime.mendable import LOADER_DIED
 from nascommon.runtime.seeding import derive
 from nascommon.settings import UserError
-from stages.cli import LOADER_DIED
 
 CPU = torch.device("cpu")
 Make = Callable[..., Prepared]

@@ -147,6 +147,25 @@ def test_a_piece_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None
         Processes(1).run(pieces(fills_the_memory_of_the_gpu, 1))
 
 
+def runs_short_of_memory(_number: int, _tell: Tell) -> None:
+    raise MemoryError
+
+
+def loses_its_loader(_number: int, _tell: Tell) -> None:
+    raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [(runs_short_of_memory, "the memory is full"), (loses_its_loader, "a process that decodes pictures")],
+)
+def test_what_the_user_can_mend_in_the_machine_is_told_as_if_it_were_done_here(
+    work: Callable[[int, Tell], None], said: str
+) -> None:
+    with pytest.raises(UserError, match=rf"^piece 0: {said}"):
+        Processes(1).run(pieces(work, 1))
+
+
 def test_an_exception_names_the_piece_and_shows_where_it_was_raised() -> None:
     with pytest.raises(RuntimeError) as raised:
         do(fails, 2)
