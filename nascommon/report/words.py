@@ -154,8 +154,8 @@ def ranking_sentence(kendall: dict[str, Any]) -> str:
     if kendall.get("top_tenth_tau_b") is not None:
         of_best = tau_in_words(kendall["top_tenth_n"], *(kendall.get(f"top_tenth_tau_b{end}") for end in ENDS))
         p_value = kendall.get("top_tenth_p_value")
-        chance = "" if p_value is None else f"p = {p_value:.2g}, "
-        best = f" Among the best tenth: Kendall tau-b {of_best}, {chance}n = {kendall['top_tenth_n']}."
+        of_best += "" if p_value is None else f", p = {p_value:.2g}"
+        best = f" Among the best tenth: Kendall tau-b {of_best}, n = {kendall['top_tenth_n']}."
         if p_value is not None:
             best += " Intervals come from resampling, p from permutations: of few architectures they can disagree."
     return f"Search score against {what}: Kendall tau-b {tau_with_interval(kendall)}{chance}.{best}"
