@@ -156,7 +156,7 @@ class _MemoryTraining:
         )
 
     def __len__(self) -> int:
-        return _full_batches(len(self.labels), self.batch_size)
+        return full_batches(len(self.labels), self.batch_size)
 
     def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         device, total, padding = self.labels.device, len(self.labels), self.augment.crop_padding
@@ -217,7 +217,7 @@ class _FileTraining:
         return self.paths.task
 
     def __len__(self) -> int:
-        return _full_batches(len(self.part), self.batch_size)
+        return full_batches(len(self.part), self.batch_size)
 
     def epoch(self, key: int, share: Share = WHOLE) -> Iterator[Batch]:
         total = len(self.part)
@@ -277,7 +277,8 @@ def _rows(share: Share, start: int, count: int) -> tuple[slice, int | None]:
     return share.rows(start, start + count), count
 
 
-def _full_batches(total: int, batch_size: int) -> int:
+def full_batches(total: int, batch_size: int) -> int:
+    """Return the batches of an epoch of training: what fills none is left out, but of fewer than one, one is made."""
     return max(total // batch_size, 1)
 
 

@@ -23,6 +23,7 @@ from nascommon.cost.footprint import DRAWING_BYTES, DRAWING_STAGES, Shape
 from nascommon.cost.live_bytes import resident_bytes
 from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak, training_program
 from nascommon.data.batch import Batch
+from nascommon.data.batches import full_batches
 from nascommon.method import Method
 from nascommon.pipeline.cutting_cost import cutting_cost
 from nascommon.pipeline.known_cost import known_cost
@@ -143,7 +144,7 @@ def trainings_estimate(
     sizes = [network.spec(classes=shape.classes, image_channels=shape.channels) for network, _ in work.networks]
     specs = [replace(spec, precision=precision) for spec in sizes]
     counts = [count for _, count in work.networks]
-    steps = max(work.images // training.batch_size, 1)
+    steps = full_batches(work.images, training.batch_size)
     how = f"{counts[0]} x {training.epochs} epochs of {steps_in_words(steps)}{in_pieces(training.pieces)}"
     if not any(counts):
         return Estimate(work.stage, how="trains nothing")
@@ -217,6 +218,7 @@ def search_estimate(
     trouble = search_trouble(computed if device.type == "cuda" else method, base, shape, params.search, device)
     if trouble is not None:
         return Estimate("search", trouble=trouble), 0.0
+    steps = full_batches(halves[0], method.batch_size)
     seconds = plain = 0.0
     for phase, spec in zip(method.phases, supernets(method, base), strict=True):
         state = new_state(method, spec, seed=0, phase=0, device=device)
@@ -227,12 +229,10 @@ def search_estimate(
             both = plain
             if method.arch_gradient is not None:
                 both = measure(partial(bilevel_step, state), shape, computed.batch_size, device, replays)
-        steps = max(halves[0] // method.batch_size, 1)
         check = halves[1] / method.batch_size * plain * EVALUATION_SHARE
         warm = min(phase.warmup, phase.epochs)
         training = steps * (warm * plain + (phase.epochs - warm) * both) + phase.epochs * check
         seconds += len(method.passes) * training
-    steps = halves[0] // method.batch_size
     how = f"{method.epochs} epochs of {steps_in_words(steps)}{in_pieces(params.search.pieces)}{of_ranks(share.count)}"
     memory = search_peak(computed, base, shape, params.search, device) / MIB
     return Estimate("search", seconds, memory, how), plain / computed.batch_size

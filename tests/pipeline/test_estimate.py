@@ -229,3 +229,12 @@ def test_of_a_stage_that_ranks_share_the_share_of_one_is_measured_and_said(monke
 def test_so_few_steps_that_they_teach_little_are_named() -> None:
     few = "; with so few a smaller batch_size learns more"
     assert [estimate.steps_in_words(count) for count in (1, 4, 5)] == [f"1 step{few}", f"4 steps{few}", "5 steps"]
+
+
+def test_a_half_that_fills_no_batch_is_searched_in_one_step_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "measure", lambda *_: 1.0)
+    monkeypatch.setattr(estimate, "search_peak", lambda *_: 1)
+    params = smoke()
+    fewer = params.method().batch_size - 1
+    line, _ = estimate.search_estimate(params, params.method(), Shape(100, 1, 8, 8, 10), (fewer, fewer), CPU)
+    assert f"{params.method().epochs} epochs of 1 step; with so few" in line.how
