@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from nascommon.config import Params
-from nascommon.settings import leaves
 
 SECTIONS = ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate", "data")
-CHOICES = frozenset({"search.method"})
-"""Keys that are a choice and no deviation from anything."""
 
 
 def differing(params: Params) -> list[dict[str, str]]:
-    """Return key, value and default of every setting that differs from its default, the method's first."""
+    """Return key, value and default of every setting that differs from its default, the method's first.
+
+    A section that is left out, or of another kind than the default's, is told as a whole.
+    """
     name = params.search.method
     sections: dict[str, BaseModel] = {f"methods.{name}": params.method_settings()}
     sections |= {section: getattr(params, section) for section in SECTIONS}
@@ -25,27 +26,30 @@ def differing(params: Params) -> list[dict[str, str]]:
     return [
         {"key": key, "here": _written(value), "default": _written(default)}
         for prefix, section in sections.items()
-        for key, value, default in _compared(section, prefix)
-        if key not in CHOICES and value not in (default, same.get(key, default))
+        for key, value, default in _compared(section.model_dump(mode="json"), _defaults(section), f"{prefix}.")
+        if value not in (default, same.get(key, default))
     ]
 
 
-def _compared(section: BaseModel, prefix: str) -> list[tuple[str, Any, Any]]:
-    """Return (key, value, default) of what has a default."""
-    defaults = dict(leaves(_defaults(type(section)), f"{prefix}."))
-    return [(key, value, defaults[key]) for key, value in leaves(section.model_dump(mode="json"), f"{prefix}.")
-            if key in defaults]  # fmt: skip
+def _compared(here: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (key, value, default); mappings of the same keys are compared key by key."""
+    for name, value in here.items():
+        default = defaults[name]
+        if isinstance(value, dict) and isinstance(default, dict) and value.keys() == default.keys():
+            yield from _compared(value, default, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, default
 
 
-def _defaults(section: type[BaseModel]) -> dict[str, Any]:
-    """Return the defaults of a section as plain values, without those of keys that must be given."""
-    given = {
-        name: field.get_default(call_default_factory=True)
-        for name, field in section.model_fields.items()
-        if not field.is_required()
+def _defaults(section: BaseModel) -> dict[str, Any]:
+    """Return the defaults of a section as plain values; what must be given is a choice, and stands for its own."""
+    usual = {
+        name: getattr(section, name) if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in type(section).model_fields.items()
     }
-    tree: dict[str, Any] = section.model_construct(**given).model_dump(mode="json", include=set(given))
-    return tree
+    tree: dict[str, Any] = type(section).model_construct(**usual).model_dump(mode="json")
+    given = {name: usual[name] for name, field in type(section).model_fields.items() if field.is_required()}
+    return tree | {name: _defaults(value) for name, value in given.items() if isinstance(value, BaseModel)}
 
 
 def _written(value: Any) -> str:

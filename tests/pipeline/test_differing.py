@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from nascommon.config import load_params
@@ -42,3 +44,30 @@ def test_settings_of_any_kind_are_told_lists_too(name: str) -> None:
     assert {
         f"methods.{name}.{key}" for key in small if small[key] != usual[key] and not isinstance(small[key], dict)
     } <= told
+
+
+def test_a_section_that_one_side_lacks_is_told_as_a_whole() -> None:
+    changes = {
+        "search.method": "darts",
+        "methods.darts.arch_gradient": {"kind": "unrolled", "radius": 0.02},
+        "kendall_tau.deep_network": None,
+    }
+    found = differing(load_params(ROOT / "params.yaml").changed(changes))
+    told = {one["key"]: (one["here"], one["default"]) for one in found}
+    assert told["methods.darts.arch_gradient"] == ('{"kind": "unrolled", "radius": 0.02}', '{"kind": "first_order"}')
+    here, default = told["kendall_tau.deep_network"]
+    assert here == "null"
+    assert json.loads(default)["cells"] == 20
+    entropy = load_params(ROOT / "params.yaml").changed(
+        {"search.method": "custom", "methods.custom.penalty.entropy": {}}
+    )
+    assert "methods.custom.penalty.entropy" in {one["key"] for one in differing(entropy)}
+
+
+def test_pictures_of_the_transfer_are_told_as_those_of_the_search_are() -> None:
+    params = load_params(ROOT / "params.yaml")
+    told = {one["key"]: (one["here"], one["default"]) for one in differing(params)}
+    assert told["transfer.data.workers"] == ("2", "4")
+    assert told["transfer.data.augment.flip"] == ("false", "true")
+    assert "transfer.data.source" not in told, "it has no default"
+    assert not any(one["key"].startswith("transfer.data") for one in differing(params.changed({"transfer.data": None})))
