@@ -51,6 +51,9 @@ from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.truth.bank import Bank
 from nascommon.truth.table import load_table
 
+Rows = list[dict[str, Any]]
+"""Rows of the table of results, by column."""
+
 
 def evaluate(params: Params) -> None:
     """Test the last-epoch networks of retrain, transfer and baseline, and write data/evaluate.
@@ -68,17 +71,18 @@ def evaluate(params: Params) -> None:
         random = random_ones(trained, bank, found_genotype())
         judged = judge(run, ours, random)
         truth = known_truth(run, found_genotype(), search_cost(run))
+        linear, transferred = linear_row(run, target), transfer_row(run)
         rows = [
             *searched_row(run, ours, judged),
             *truth_rows(truth, origin_in_words(run), cost_in_words(run)),
             *random_row(run, random),
-            *linear_row(run, target),
-            *transfer_row(run),
+            *linear,
+            *transferred,
         ]
         # Other people's results say something beside ours only where they come from the same protocol.
         published = published_results() if params.evaluate.published_protocol else published_results().head(0)
         table = comparison_table(rows, published)
-        results = collect_results(run, ours, random, rows, judged, truth)
+        results = collect_results(run, ours, random, (linear, transferred), judged, truth)
         results["no_bank"] = None if isinstance(bank, Bank) else bank
         kind = genotype_from_json(results["genotype"]).main_kind
         gaps = own_gaps(params, results["metrics"], kind)
@@ -152,15 +156,23 @@ def collect_results(
     run: Run,
     ours: Measured | None,
     random: list[RandomOnes],
-    rows: list[dict[str, Any]],
+    beside: tuple[Rows, Rows],
     judged: list[Judged],
     truth: Truth | None,
 ) -> dict[str, Any]:
-    """Return everything that the report says, with all figures under ``metrics``."""
+    """Return everything that the report says, with all figures under ``metrics``.
+
+    Args:
+        run: of ``evaluate``.
+        ours: the searched network, if it was retrained.
+        random: random architectures, by source.
+        beside: rows of the table of the linear classifier and of the transferred network; none where there is none.
+        judged: what came of comparing ours with each of ``random``.
+        truth: what a table knows of the architecture.
+    """
     stages = {name: figures(name) for name in
               ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")}  # fmt: skip
-    linear = next((row["test error %"] for row in rows if row["what"].startswith("linear")), None)
-    transferred = next((row["test error %"] for row in rows if "transferred" in row["what"]), None)
+    linear, transferred = (rows[0]["test error %"] if rows else None for rows in beside)
     seconds = {
         "search": stages["search"]["search_seconds"],
         "selection": stages["discretize"]["selection_seconds"],

@@ -256,6 +256,16 @@ def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> N
     assert pd.read_csv(finished.folder / "data/evaluate/gaps.csv")["test accuracy"].isna().all()
 
 
+def test_a_genotype_whose_file_is_called_like_a_row_of_the_table_is_taken_for_no_other(finished: Project) -> None:
+    errors = ("test_error_percent", "linear_error_percent", "transfer_error_percent")
+    before = [finished.metrics("evaluate")["evaluate"][name] for name in errors]
+    assert len(set(before)) == 3
+    tree = (finished.folder / "data/discretize/genotype.json").read_text(encoding="utf-8")
+    (finished.folder / "linear, transferred.json").write_text(tree, encoding="utf-8")
+    finished.change(discretize__genotype="linear, transferred.json").stage("evaluate")
+    assert [finished.metrics("evaluate")["evaluate"][name] for name in errors] == before
+
+
 @pytest.mark.slow  # an MLflow database of its own
 def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finished: Project) -> None:
     def written() -> dict[Path, bytes]:
