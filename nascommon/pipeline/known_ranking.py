@@ -131,8 +131,7 @@ def by_epoch(ranked: RankingSetup, scored: Scored, scorer: Scorer) -> pd.DataFra
         for index, source in enumerate(sources):
             scores_TN.append(list(scorer.scores(source.open(), scored.genotypes[:count])))
             bar.step(index, {"scored": f"{count} architectures"}, note=f"of epoch {epoch_of(source) + 1}")
-    table = trajectory(scores_TN, scored.known_N[:count], epochs=[epoch_of(source) for source in sources])
-    return table.assign(n=count)
+    return trajectory(scores_TN, scored.known_N[:count], epochs=[epoch_of(source) for source in sources])
 
 
 def epoch_of(source: SavedSupernet) -> int:

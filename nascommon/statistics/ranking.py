@@ -117,7 +117,7 @@ def rank_correlation(
 def trajectory(scores_TN: ArrayLike, retrain_N: ArrayLike, *, epochs: Sequence[int] | None = None) -> pd.DataFrame:
     """Return per epoch how well its search scores [T, N] rank the retrained accuracies [N].
 
-    Columns `epoch`, `tau_a`, `tau_b`, `p_value`; NaN where an epoch scores all architectures alike.
+    Columns `epoch`, `tau_a`, `tau_b`, `p_value`, `n` architectures; NaN where an epoch scores all of them alike.
     """
     table_TN = np.asarray(scores_TN, dtype=np.float64)
     if table_TN.shape[1:] != np.shape(retrain_N):
@@ -129,7 +129,7 @@ def trajectory(scores_TN: ArrayLike, retrain_N: ArrayLike, *, epochs: Sequence[i
     rows = [
         (epoch, *_epoch_row(*_checked(scores_N, retrain_N))) for epoch, scores_N in zip(numbers, table_TN, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["epoch", "tau_a", "tau_b", "p_value"])
+    return pd.DataFrame(rows, columns=["epoch", "tau_a", "tau_b", "p_value"]).assign(n=np.size(retrain_N))
 
 
 def tau_a_and_b(x_N: Floats, y_N: Floats) -> tuple[float, float]:

@@ -383,11 +383,12 @@ def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Proj
 
 
 @pytest.mark.slow
-def test_trajectory_follows_tau_over_the_snapshots(searched: Project) -> None:
-    searched.change(kendall_tau__mode="trajectory").stage("kendall_tau")
-    rows = searched.json("data/kendall_tau/ranking.json")["trajectory"]
+def test_trajectory_follows_tau_over_the_snapshots_into_the_report(finished: Project) -> None:
+    finished.change(kendall_tau__mode="trajectory").stages("kendall_tau", "evaluate")
+    rows = finished.json("data/kendall_tau/ranking.json")["trajectory"]
     assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert (searched.folder / "data/kendall_tau/trajectory.csv").is_file()
+    report = (finished.folder / "data/evaluate/report.html").read_text(encoding="utf-8")
+    assert "The same 3 architectures, ranked by each snapshot." in report
 
 
 @pytest.mark.slow

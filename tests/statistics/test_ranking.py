@@ -368,8 +368,9 @@ def test_fifty_architectures_take_less_than_a_second_of_work() -> None:
 def test_trajectory_has_a_row_per_epoch_equal_to_the_single_comparison() -> None:
     retrain = [1, 2, 3, 4, 5]
     table = trajectory([[1, 2, 3, 5, 4], [5, 4, 3, 2, 1]], retrain, epochs=[3, 7])
-    assert list(table.columns) == ["epoch", "tau_a", "tau_b", "p_value"]
+    assert list(table.columns) == ["epoch", "tau_a", "tau_b", "p_value", "n"]
     assert table["epoch"].tolist() == [3, 7]
+    assert table["n"].tolist() == [5, 5]
     assert table["tau_b"].tolist() == pytest.approx([0.8, -1.0])
     assert table["p_value"][0] == rank_correlation([1, 2, 3, 5, 4], retrain).p_value
 

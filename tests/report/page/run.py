@@ -11,6 +11,7 @@ import pandas as pd
 
 from nascommon.report.page.files import Files
 from nascommon.space.published import PUBLISHED
+from nascommon.statistics.ranking import trajectory
 from tests.report.results import results
 
 OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3")
@@ -101,4 +102,5 @@ def _write_ranking(root: Path, architectures: int) -> None:
     pairs = pd.DataFrame({"architecture": [f"known {i}" for i in range(architectures)], "known": 0.93})
     scores = {name: draw.uniform(0.8, 0.95, architectures) for name in ("search_score", "known_0", "known_1")}
     write(root, "data/kendall_tau/architectures.csv", pairs.assign(**scores))
-    write(root, "data/kendall_tau/trajectory.csv", pd.DataFrame({"epoch": [1, 3], "tau_b": [0.1, 0.2], "n": 20}))
+    course = trajectory(draw.random((2, 20)), draw.random(20), epochs=[1, 3])
+    write(root, "data/kendall_tau/trajectory.csv", course)
