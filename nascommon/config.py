@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,7 +24,6 @@ from nascommon.search.settings import SearchSettings
 from nascommon.settings import Seed, Settings, Threads, UserError, check_pieces
 from nascommon.space.network import TOTAL_STRIDE, check_image_size
 from nascommon.space.space import Space
-from nascommon.space.stem import Stem
 from nascommon.training.settings import BaselineSettings, RetrainSettings, TransferSettings
 
 KEYS_DVC_NEEDS = ("seed", "precision", "discretize", "retrain", "kendall_tau", "baseline", "evaluate")
@@ -119,23 +119,38 @@ class Params(Settings):
         yield from self._too_many_processes()
         if self.executor != PROCESSES and re.fullmatch(r"cuda:[1-9]\d*", self.device):
             yield f"device: Ray gives each piece of work a GPU of its own; set device: cuda (got {self.device})"
-        networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
-        stems = {network.stem for network in networks if network is not None}
         try:
             space = self.search.chosen_space()
         except ValueError as error:
             yield f"search.{error}"
         else:
-            yield from self._method_misfits(space, stems)
+            yield from self._method_misfits(space)
             yield from self._network_misfits(space)
-        sides = {"data.size": (self.data.size, stems)}
-        if self.transfer.data is not None:
-            sides["transfer.data.size"] = (self.transfer.data.size, {self.transfer.network.stem})
-        for key, (side, seen_by) in sides.items():
+        sides = {"data": self.data.size, "transfer.data": self.transfer.data and self.transfer.data.size}
+        for section, side in sides.items():
             try:
-                check_image_size(side or 0, side or 0, max(seen_by, key=TOTAL_STRIDE.__getitem__), key)
+                self.check_image_size(section, side or 0, side or 0)
             except ValueError as error:
                 yield str(error)
+
+    def check_image_size(self, section: str, height: int, width: int) -> None:
+        """Refuse pictures of a section that one of the networks that see them cannot halve as often as it does.
+
+        Args:
+            section: ``data``, which search, retraining and ranking see, or ``transfer.data``.
+            height: of the pictures, in pixels.
+            width: of the pictures, in pixels.
+
+        Raises:
+            UserError: naming the key, height x width got and what is allowed.
+        """
+        networks = (self.retrain.network, self.kendall_tau.network, self.kendall_tau.deep_network)
+        stems = {network.stem for network in networks if network is not None}
+        with suppress(ValueError):  # of a method that cannot be is told elsewhere
+            stems.add(self.method().mixed_op.stem)
+        if section == "transfer.data":
+            stems = {self.transfer.network.stem}
+        check_image_size(height, width, max(stems, key=TOTAL_STRIDE.__getitem__), f"{section}.size")
 
     def _too_many_processes(self) -> Iterator[str]:
         """Yield the batches that are too small to be shared by ``launch`` processes."""
@@ -180,15 +195,14 @@ class Params(Settings):
         if self.transfer.data is not None and self.transfer.network.stem not in skeleton.stems:
             yield f"transfer.data: networks of {skeleton.name} are not made for large images; set data: null"
 
-    def _method_misfits(self, space: Space, stems: set[Stem]) -> Iterator[str]:
-        """Yield what does not fit between the method and the space; add the method's stem to ``stems``."""
+    def _method_misfits(self, space: Space) -> Iterator[str]:
+        """Yield what does not fit between the method and the space."""
         name = self.search.method
         try:
             method = self.method()
         except ValueError as error:
             yield f"methods.{name}.{error}"
             return
-        stems.add(method.mixed_op.stem)
         skeleton = space.skeleton
         for cells in sorted({phase.cells for phase in method.phases}):
             key = "search" if cells == self.search.cells else f"methods.{name}"

@@ -14,7 +14,7 @@ from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.protocol_check import rulings, to_text
 from nascommon.pipeline.protocol_evidence import tracked_evidence
 from nascommon.pipeline.run import prepare_device
-from nascommon.pipeline.unprepared import complaints
+from nascommon.pipeline.unprepared import check_sizes, complaints
 from nascommon.report.methods import method_table, record
 from nascommon.runtime.hardware import describe
 from nascommon.runtime.progress import summary
@@ -43,6 +43,7 @@ def main(
         return
     settings = load_params(params, look=complaints)
     given_genotype(settings)  # a cell of another space is told by its settings alone
+    check_sizes(settings)
     device = prepare_device(settings)
     method = settings.method()
     print(f"{params}: no mistakes found")

@@ -37,7 +37,7 @@ from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.genotype import Genotype
-from nascommon.space.network import NetworkSpec, check_image_size
+from nascommon.space.network import NetworkSpec
 from nascommon.space.supernet import SupernetSpec
 from nascommon.training import many
 from nascommon.training.settings import NetworkSettings, TrainingSettings
@@ -84,7 +84,6 @@ class Trainings:
     networks: tuple[tuple[NetworkSettings, int], ...]
     shape: Shape
     images: int
-    origin: str = "data.size"
     one_by_one: bool = False
     """Whether one is trained after the other, whatever ``jobs`` says, and shared by ``launch`` processes."""
 
@@ -116,9 +115,8 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     ours = ((retrain.network, 0 if retrain.skip else retrain.seeds),)
     yield Trainings("retrain", "retrain", retrain.training, ours, target, images, one_by_one=True)
     if transfer.data is not None:
-        shape, origin = expected_shape(transfer.data, TRANSFER_DATA), "transfer.data.size"
-        one = ((transfer.network, 1),)
-        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, origin, one_by_one=True)
+        shape, one = expected_shape(transfer.data, TRANSFER_DATA), ((transfer.network, 1),)
+        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, one_by_one=True)
     ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]
     if kendall.deep_network is not None:
         ranked.append((kendall.deep_network, kendall.architectures))
@@ -139,7 +137,6 @@ def trainings_estimate(
         seconds_of: ``step_seconds``, which may remember.
     """
     shape, training = work.shape, work.training
-    check_image_size(shape.height, shape.width, work.networks[0][0].stem, work.origin)
     precision = resolve_precision(params.precision, device)
     sizes = [network.spec(classes=shape.classes, image_channels=shape.channels) for network, _ in work.networks]
     specs = [replace(spec, precision=precision) for spec in sizes]
@@ -208,7 +205,6 @@ def search_estimate(
     Returns:
         The estimate, and the seconds of an image in a weight step of the last phase.
     """
-    check_image_size(shape.height, shape.width, method.mixed_op.stem, "data.size")
     space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision, affine=params.search.affine)

@@ -27,7 +27,7 @@ from nascommon.runtime.artefacts import read_json, write_json, write_table, writ
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.space.genotype import Genotype, genotype_from_json
-from nascommon.space.network import AUXILIARY_MAP, NetworkSpec, check_image_size
+from nascommon.space.network import AUXILIARY_MAP, NetworkSpec
 from nascommon.space.precision import Precision
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.statistics.intervals import summarise
@@ -49,14 +49,8 @@ class Retraining:
     folder: Path
 
     def spec(self, precision: Precision) -> NetworkSpec:
-        """Return the network's size on this data.
-
-        Raises:
-            UserError: the images do not fit the stem.
-        """
+        """Return the network's size on this data."""
         manifest = self.data.prepared.manifest
-        origin = "transfer.data.size" if self.folder == TRANSFER else "data.size"
-        check_image_size(manifest.height, manifest.width, self.settings.network.stem, origin)
         spec = self.settings.network.spec(classes=len(manifest.classes), image_channels=manifest.channels)
         return replace(spec, precision=precision)
 

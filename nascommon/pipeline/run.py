@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import torch
 from nascommon.config import Params
 from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.birth import birth
-from nascommon.pipeline.paths import METRICS, ROOT, TIMES
+from nascommon.pipeline.paths import METRICS, ROOT, TIMES, TRANSFER_DATA
 from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import digest, write_json
 from nascommon.runtime.checkpoint import CheckpointFolder, Identity
@@ -33,6 +34,9 @@ from nascommon.tracking.tracker import Tracker, tracked
 
 MACHINE = ("device", "threads", "jobs", "executor", "launch", "sync_batch_norm", "tracking")
 """Keys of params.yaml that say where and how to compute, and change no number."""
+
+KEY = re.compile(rf"({'|'.join(Params.model_fields)})(\.\w+)*: ")
+"""How a message begins that says of a key of params.yaml what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,13 @@ class Run:
         """Open a prepared set.
 
         Raises:
-            UserError: it is missing, torn or of an incompatible version.
+            UserError: it is missing, torn or of an incompatible version, or its pictures do not fit a network that is
+                to see them, in this stage or in a later one.
         """
-        return open_data(folder, self.params.seed, self.device)
+        data = open_data(folder, self.params.seed, self.device)
+        manifest, section = data.prepared.manifest, "transfer.data" if folder == TRANSFER_DATA else "data"
+        self.params.check_image_size(section, manifest.height, manifest.width)
+        return data
 
     @property
     def pieces(self) -> int | None:
@@ -104,6 +112,25 @@ def stage_run(stage: str, params: Params) -> Iterator[Run]:
     Raises:
         UserError: an input is missing, another process is at the same work, or the training diverges inside.
     """
+    with naming(params.file), _opened(stage, params) as run:
+        yield run
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Put the params file before what is said inside of one of its keys, as ``data.size: ``.
+
+    Raises:
+        UserError: what was said.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(*(f"{file}: {line}" if KEY.match(line) else line for line in error.args)) from error
+
+
+@contextmanager
+def _opened(stage: str, params: Params) -> Iterator[Run]:
     began = time.perf_counter()
     device = prepare_device(params)
     identity = identify(stage, params, device)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nascommon.config import Params
 from nascommon.cost import footprint as memory
 from nascommon.cost.footprint import Shape
 from nascommon.data.layout import picture_root
@@ -21,6 +22,8 @@ from nascommon.data.samples import Paths
 from nascommon.data.settings import PLACES, DataSettings
 from nascommon.data.sources import Source
 from nascommon.data.storing import LARGEST_IN_MEMORY
+from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
+from nascommon.pipeline.run import naming
 from nascommon.runtime.home import at_home
 from nascommon.runtime.reading import Complaint, value_at
 from nascommon.search.choose import find_genotype
@@ -63,6 +66,22 @@ def _bank_complaints(tree: dict[str, Any]) -> Iterator[Complaint]:
             read_bank(path)
     except (UserError, RuntimeError) as error:  # RuntimeError: the home of a user who is not there
         yield ("baseline", "bank"), str(error)
+
+
+def check_sizes(params: Params) -> None:
+    """Refuse pictures whose size, where the settings leave it to them, does not fit a network.
+
+    Raises:
+        UserError: naming file and key, height x width got and what is allowed.
+    """
+    for section, settings, folder in (
+        ("data", params.data, TARGET_DATA),
+        ("transfer.data", params.transfer.data, TRANSFER_DATA),
+    ):
+        if settings is not None and settings.size is None:
+            shape = expected_shape(settings, folder)
+            with naming(params.file):
+                params.check_image_size(section, shape.height, shape.width)
 
 
 def expected_shape(settings: DataSettings, folder: Path) -> Shape:

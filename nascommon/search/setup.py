@@ -7,18 +7,12 @@ from nascommon.data.prepared import Manifest
 from nascommon.method import Method
 from nascommon.search.passes import SearchData
 from nascommon.search.settings import SearchSettings
-from nascommon.space.network import check_image_size
 from nascommon.space.precision import Precision
 from nascommon.space.supernet import SupernetSpec
 
 
 def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precision: Precision) -> SupernetSpec:
-    """Return what the data and the section ``search`` say of the supernet.
-
-    Raises:
-        ValueError: the images do not fit the stem.
-    """
-    check_image_size(manifest.height, manifest.width, method.mixed_op.stem, "data.size")
+    """Return what the data and the section ``search`` say of the supernet."""
     return SupernetSpec(
         search.channels,
         search.cells,
