@@ -239,7 +239,7 @@ def test_every_long_stage_refuses_before_its_first_step(
     free(monkeypatch, 2 * MIB)
     result = searched.command(stage)
     assert result.status == 2
-    assert re.match(rf"error: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes about ", result.err)
+    assert re.match(rf"error: params\.yaml: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes", result.err)
     assert len(result.err.splitlines()) == 1
     assert searched.checkpoints() == []
 
@@ -262,6 +262,7 @@ def test_what_is_far_too_large_is_refused_without_counting_it(searched: Project)
     ):  # fmt: skip
         result = searched.change(**change).command(stage)
         assert result.status == 2
-        assert re.match(rf"error: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about", result.err)
+        said = rf"error: params\.yaml: {stage}(\.network)?\.channels: the (super)?net\w* alone takes about"
+        assert re.match(said, result.err)
         assert len(result.err.splitlines()) == 1
     assert time.monotonic() - began < 30  # it took minutes
