@@ -90,7 +90,8 @@ class Evidence:
     @property
     def whose_runs(self) -> str:
         """Where runs were looked for."""
-        return "this run alone" if not self.runs else f"{len(self.runs)} tracked runs"
+        count = len(self.runs)
+        return f"{count} tracked run{'s' * (count != 1)}" if count else "this run alone"
 
     @property
     def no_results(self) -> str:

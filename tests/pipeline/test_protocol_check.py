@@ -235,6 +235,12 @@ def test_before_the_first_run_what_needs_one_asks_for_it_and_for_no_other_settin
     assert verdict(replace(G, runs=()), "2020, 9")[1] == "this run alone: one seed with these settings"
 
 
+def test_one_tracked_run_is_one() -> None:
+    assert [replace(G, runs=G.runs[:count]).whose_runs for count in (0, 1, 2)] == [
+        "this run alone", "1 tracked run", "2 tracked runs"
+    ]  # fmt: skip
+
+
 def test_where_no_bank_applies_the_space_is_called_one_and_the_reason_is_named() -> None:
     assert verdict(BREAKS["2020, 10"], "2020, 10")[1] == (
         "no table knows the space darts on digits, and no bank: the bank is of another protocol"
