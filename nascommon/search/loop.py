@@ -111,8 +111,10 @@ def run_search(
         else:
             history.candidates.append(space.candidates)
             first_epoch = 0
-        _run_phase(search, state, index, first_epoch)
-        state.recordings.drop()
+        try:
+            _run_phase(search, state, index, first_epoch)
+        finally:
+            state.recordings.drop()  # a step refers to its state, so that both would stay until Python looks for cycles
     assert state is not None, "a method has at least one phase"
     return Outcome(state, history)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +124,32 @@ def test_a_search_that_was_killed_records_anew_and_ends_where_an_unbroken_one_do
     assert [row["epoch"] for row in outcome.history.rows] == [row["epoch"] for row in unbroken.history.rows]
     assert {tensor.device.type for snapshot in outcome.history.architecture for tensor in snapshot.values()} == {"cpu"}
     assert not outcome.history.architecture_table(outcome.state.spec.space).empty
+
+
+def test_a_search_that_is_ended_gives_its_recording_back_at_once(
+    device: torch.device, recordings: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    kind: Any = CudaRecording if device.type == "cuda" else Rehearsal
+    begin = kind.__init__
+
+    def noted(self: Any, step: Step, inputs: tuple[Tensor, ...]) -> None:
+        begin(self, step, inputs)
+        made.append(weakref.ref(self))
+
+    def end(_row: dict[str, Any]) -> None:
+        assert made[0]() is not None
+        raise KilledError
+
+    monkeypatch.setattr(kind, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(KilledError):
+            search(smoke("darts"), device, on_epoch=end)
+        assert [each() for each in made] == [None] * len(recordings) == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.fixture
