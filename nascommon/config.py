@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, create
 
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.data.settings import DataSettings
-from nascommon.gaps.settings import DiscretizeSettings, KendallSettings
+from nascommon.gaps.settings import FEWEST_TO_RANK, DiscretizeSettings, KendallSettings
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.executor import LOCAL_RAY, PROCESSES
@@ -116,6 +116,7 @@ class Params(Settings):
     def _misfits(self) -> Iterator[str]:
         """Yield what only shows when one section meets another, a line each."""
         yield from self._nothing_to_compare()
+        yield from self._too_few_snapshots()
         yield from self._too_many_processes()
         if self.executor != PROCESSES and re.fullmatch(r"cuda:[1-9]\d*", self.device):
             yield f"device: Ray gives each piece of work a GPU of its own; set device: cuda (got {self.device})"
@@ -179,6 +180,23 @@ class Params(Settings):
             yield f"baseline.architectures: {what}; set it to 0 (got {self.baseline.architectures})"
         if self.evaluate.published_protocol:
             yield f"evaluate.published_protocol: {what}; set it to false (got true)"
+
+    def _too_few_snapshots(self) -> Iterator[str]:
+        """Yield what of ``kendall_tau`` asks for snapshots that no search of these settings keeps."""
+        ranked, kept = self.kendall_tau, self.search.snapshots
+        if ranked.mode == "multi_run" or (ranked.truth != "retrain" and ranked.knowable):
+            return
+        with suppress(ValueError):  # of a method that cannot be is told elsewhere
+            if (epochs := self.method().epochs) == 0:
+                return
+            kept = min(kept, epochs)
+        if ranked.source == "epochs" and kept < FEWEST_TO_RANK:
+            yield (
+                f"kendall_tau.source: epochs ranks the cells of at least {FEWEST_TO_RANK} snapshots, and this search "
+                f"keeps {kept}; set search.snapshots and epochs of the method so, or source: sampled (got epochs)"
+            )
+        elif ranked.mode == "trajectory" and kept == 0:
+            yield "search.snapshots: must be at least 1 where kendall_tau.mode is trajectory (got 0)"
 
     def _network_misfits(self, space: Space) -> Iterator[str]:
         """Yield what the networks of the space cannot be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -99,7 +100,9 @@ def by_kind(*sections: type[Settings]) -> BeforeValidator:
         if tree is not value:
             raise ValueError(allowed)
         raise ValueError(
-            f"kind: {allowed} (got {tree.get('kind')!r})" if "kind" in tree else f"kind: is missing; {allowed}"
+            f"kind: {allowed} (got {json.dumps(tree['kind'], default=str)})"
+            if "kind" in tree
+            else f"kind: is missing; {allowed}"
         )
 
     return BeforeValidator(spelled_out)

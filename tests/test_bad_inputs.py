@@ -115,6 +115,37 @@ def test_what_needs_the_retrained_network_is_refused_where_it_is_left_out(tmp_pa
     ]
 
 
+RANKED = "mode: single_run\n  architectures: 3\n  source: sampled"
+
+
+FEW_SNAPSHOTS = (
+    "kendall_tau.source: epochs ranks the cells of at least 3 snapshots, and this search keeps 2; set search.snapshots "
+    "and epochs of the method so, or source: sampled (got epochs)"
+)
+NO_SNAPSHOTS = "search.snapshots: must be at least 1 where kendall_tau.mode is trajectory (got 0)"
+
+
+@pytest.mark.parametrize(
+    ("kept", "ranked", "said"),
+    [
+        (2, "architectures: 3\n  source: epochs\n  truth: retrain", FEW_SNAPSHOTS),
+        (0, "mode: trajectory\n  architectures: 3\n  source: sampled\n  truth: retrain", NO_SNAPSHOTS),
+    ],
+)
+def test_a_ranking_by_more_snapshots_than_a_search_keeps_is_refused_before_it(
+    tmp_path: Path, kept: int, ranked: str, said: str
+) -> None:
+    assert told(tmp_path, ("snapshots: 3", f"snapshots: {kept}"), (RANKED, ranked)) == [said]
+
+
+def test_snapshots_that_nothing_ranks_by_may_be_few(tmp_path: Path) -> None:
+    text = SMOKE.read_text(encoding="utf-8").replace("snapshots: 3", "snapshots: 0")
+    for mode in ("multi_run\n  truth: retrain", "single_run\n  truth: auto", "single_run\n  truth: bank"):
+        other = RANKED.replace("single_run", mode).replace("sampled", "epochs")
+        (tmp_path / "params.yaml").write_text(text.replace(RANKED, other), encoding="utf-8")
+        assert load_params(tmp_path / "params.yaml").search.snapshots == 0
+
+
 @pytest.mark.parametrize(
     "edit",
     [

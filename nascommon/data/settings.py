@@ -105,13 +105,15 @@ class DataSettings(Settings):
     @model_validator(mode="after")
     def _places(self) -> Self:
         if self.source in PLACES and not self.path:
-            raise ValueError(f"path: source {self.source} needs the folder of the pictures (got {self.path!r})")
+            raise ValueError(
+                f"path: source {self.source} needs the folder of the pictures (got {json.dumps(self.path)})"
+            )
         if self.source not in FOLDERS and (self.train_folder or self.test_folder):
             raise ValueError(f"train_folder: only for source {' or '.join(FOLDERS)} (got source {self.source})")
         if self.train_folder is not None and self.train_folder == self.test_folder:
             raise ValueError(f"test_folder: must be another than train_folder (got {self.test_folder})")
         if self.source == "digits" and self.path is not None:
-            raise ValueError(f"path: the digits come with scikit-learn; leave it empty (got {self.path!r})")
+            raise ValueError(f"path: the digits come with scikit-learn; leave it empty (got {json.dumps(self.path)})")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from functools import partial
 from nascommon.config import Params
 from nascommon.data.preparing import prepare as prepare_folder
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
-from nascommon.pipeline.run import write_seconds
+from nascommon.pipeline.run import KEY, write_seconds
 from nascommon.runtime.artefacts import write_json
 from nascommon.settings import UserError
 
@@ -34,10 +34,16 @@ def prepare(params: Params) -> None:
         try:
             prepare_folder(data, params.seed, folder, partial(_report, key))
         except UserError as error:
-            raise UserError(f"{params.file}: section {key}: {error}") from error
+            told = _of_section(key, str(error))
+            raise UserError(f"{params.file}: {told}" if KEY.match(told) else f"{params.file}: {key}: {told}") from error
     write_seconds("prepare", time.perf_counter() - began)
 
 
 def _report(key: str, line: str) -> None:
-    """Print what is said of a set; ``data`` in it is the section that the set comes from."""
-    print(f"{key}{line[len('data') :]}" if line.startswith(("data:", "data.")) else line)
+    """Print what is said of a set."""
+    print(_of_section(key, line))
+
+
+def _of_section(key: str, line: str) -> str:
+    """Return a line with the section that the set comes from in place of ``data``."""
+    return f"{key}{line[len('data') :]}" if line.startswith(("data:", "data.")) else line

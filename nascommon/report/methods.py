@@ -27,6 +27,8 @@ def words(value: Any) -> str:
     """Return one choice in words; those that stand for what it leaves out are left out."""
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, frozenset | tuple):
         return "; ".join(map(words, value) if isinstance(value, tuple) else sorted(value))
     if not isinstance(value, Settings) and not dataclasses.is_dataclass(value):

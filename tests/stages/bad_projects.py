@@ -155,7 +155,7 @@ REFUSALS = (
             r"transfer\.network\.channels.*even"),
     # pictures
     Refusal("folder of pictures missing", "prepared", change(data={"source": "image_folder", "path": "nowhere"}), "prepare",
-            r"section data: data\.path: nowhere is not a folder"),
+            r"params\.yaml: data\.path: nowhere is not a folder"),
     Refusal("folder of nobody", "prepared", change(data={"source": "image_folder", "path": "~nobody-of-that-name/x"}), "prepare",
             r"data\.path: ~nobody-of-that-name/x is not a folder"),
     Refusal("path longer than allowed", "prepared", change(data={"source": "image_folder", "path": "a" * 5000}), "prepare",
