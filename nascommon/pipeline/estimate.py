@@ -29,7 +29,7 @@ from nascommon.pipeline.cutting_cost import cutting_cost
 from nascommon.pipeline.known_cost import known_cost
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
-from nascommon.pipeline.side_by_side import threads_of_each
+from nascommon.pipeline.side_by_side import share_a_gpu, threads_of_each
 from nascommon.pipeline.unprepared import expected_shape
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.ranks import Share
@@ -162,9 +162,12 @@ def trainings_estimate(
     )
     how += f", and {counts[1]} of another depth" if len(counts) > 1 else ""
     how += f", {at_a_time} at a time with as much memory each" if at_a_time > 1 else ""
+    # How much of each other's time they take on one GPU is not known.
+    one_by_one = share_a_gpu(params, device)
+    how += "; their time is taken to be that of one by one" if at_a_time > 1 and one_by_one else ""
     how += of_ranks(share.count)
     memory = max(training_peak(computed, spec, shape, device, genotype) for spec in specs)
-    return Estimate(work.stage, seconds / at_a_time, memory / MIB, how)
+    return Estimate(work.stage, seconds if one_by_one else seconds / at_a_time, memory / MIB, how)
 
 
 def step_seconds(

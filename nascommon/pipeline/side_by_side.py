@@ -41,8 +41,13 @@ def executor_of(params: Params, device: torch.device, at_a_time: int) -> Executo
     return executor(at_a_time, threads_of_each(params, at_a_time), params.executor, gpus_of_each(device))
 
 
+def share_a_gpu(params: Params, device: torch.device) -> bool:
+    """Return whether pieces that are under way together compute on the same GPU."""
+    return params.executor == PROCESSES and device.type == "cuda"
+
+
 def trainer_of(params: Params, device: torch.device, at_a_time: int) -> Executor:
     """Return what trains so many networks at a time: on one GPU in this process, a step of each in turn."""
-    if params.executor == PROCESSES and device.type == "cuda" and at_a_time > 1:
+    if share_a_gpu(params, device) and at_a_time > 1:
         return Interleaved(at_a_time, device)
     return executor_of(params, device, at_a_time)

@@ -130,6 +130,20 @@ def test_the_winner_is_trained_once_after_the_other_and_random_architectures_at_
     assert found["baseline"].seconds == 4 * steps / 2
 
 
+def test_networks_that_share_a_gpu_are_not_promised_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "training_peak", lambda *_: 1)
+    monkeypatch.setattr(estimate, "trainings_that_fit", lambda *_: (2, None))
+    params = smoke(jobs=2).changed({"precision": "float32", "baseline.architectures": 4})
+    works = {work.stage: work for work in estimate.all_trainings(params, Shape(100, 1, 32, 32, 10), 40)}
+    steps, seconds = params.retrain.training.epochs * 2, dict[str, float]()
+    for device in ("cpu", "cuda"):
+        found = estimate.trainings_estimate(works["baseline"], params, torch.device(device), lambda *_: 1.0)
+        seconds[device] = found.seconds
+        assert "2 at a time" in found.how
+        assert ("one by one" in found.how) == (device == "cuda")
+    assert seconds == {"cpu": 4 * steps / 2, "cuda": 4 * steps}
+
+
 class Counted:
     """Stands for a CUDA graph of a step."""
 
