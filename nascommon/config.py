@@ -219,13 +219,14 @@ class Params(Settings):
         try:
             method = self.method()
         except ValueError as error:
-            yield f"methods.{name}.{error}"
+            yield self._of_method(str(error))
             return
         skeleton = space.skeleton
         for cells in sorted({phase.cells for phase in method.phases}):
-            key = "search" if cells == self.search.cells else f"methods.{name}"
-            yield from (f"{key}.{misfit}" for misfit in skeleton.misfits(cells, skeleton.stems[0]))
-        yield from (f"methods.{name}.{misfit}" for misfit in skeleton.misfits(skeleton.step, method.mixed_op.stem))
+            first = next(index for index, phase in enumerate(method.phases) if phase.cells == cells)
+            for misfit in skeleton.misfits(cells, skeleton.stems[0]):
+                yield f"search.{misfit}" if cells == self.search.cells else self._of_method(misfit, first)
+        yield from map(self._of_method, skeleton.misfits(skeleton.step, method.mixed_op.stem))
         yield from _too_many_pieces(self.search.pieces, method.batch_size)
         try:
             operations = max(phase.cells for phase in method.phases) * method.searched(space).largest
@@ -237,6 +238,17 @@ class Params(Settings):
                 f"search.nodes: cells, edges and candidates make {operations:,} operations, and a supernet may "
                 f"have at most {MOST_OPERATIONS:,} (the papers' largest has 1,904); take fewer cells or nodes"
             )
+
+    def _of_method(self, complaint: str, phase: int = 0) -> str:
+        """Return a complaint that begins with a setting of the method, with the whole key of where that stands."""
+        settings, key = self.method_settings(), complaint.partition(":")[0].partition(".")[0]
+        where = f"methods.{self.search.method}"
+        for name, value in settings:
+            parts = value if isinstance(value, tuple) else (value,)
+            part = parts[phase] if phase < len(parts) else None
+            if key not in type(settings).model_fields and isinstance(part, Settings) and key in type(part).model_fields:
+                where += f".{name}" + (f".{phase}" if parts is value else "")
+        return f"{where}.{complaint}"
 
     def changed(self, changes: Mapping[str, Any]) -> Params:
         """Return other params, checked as a file is.

@@ -464,6 +464,27 @@ def test_changed_params_are_checked_as_a_file_is(least: Params) -> None:
         least.changed({"seed.x": 3})
 
 
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"search.nodes": 2, "methods.custom.discretize.kept_edges": 4}, "methods.custom.discretize.kept_edges"),
+        ({"search.nodes": 2, "methods.darts.kept_edges": 4, "search.method": "darts"}, "methods.darts.kept_edges"),
+        ({"methods.custom.mixed_op.channel_divisor": 3}, "methods.custom.mixed_op.channel_divisor"),
+        ({"search.space": "nasbench201", "methods.custom.mixed_op.stem": "imagenet"}, "methods.custom.mixed_op.stem"),
+        ({"search.space": "nasbench201", "methods.custom.phases": [{"cells": 3}, {"cells": 5}]},
+         "methods.custom.phases.1.cells"),
+        ({"search.space": "nasbench201", "methods.custom.phases": [{"cells": 3}, {"cells": None}]}, "search.cells"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_does_not_fit_the_space_is_told_by_the_key_that_the_method_has(
+    least: Params, changes: dict[str, Any], key: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        least.changed({"search.method": "custom", "search.cells": 4, "search.nodes": None, **changes})
+    assert key in [line.partition(": ")[0] for line in caught.value.args]
+
+
 def test_a_key_of_another_kind_of_choice_is_not_called_unknown(least: Params) -> None:
     with pytest.raises(UserError, match=r"radius: is a key of another kind"):
         least.changed({"methods.darts.arch_gradient": {"kind": "first_order", "radius": 0.1}})
