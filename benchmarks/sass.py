@@ -46,13 +46,15 @@ ISSUED, ENOUGH_WARPS = 0.8, 22
 """Share of its time that a scheduler issues where a multiprocessor has so many warps; with fewer in proportion less."""
 LAUNCH_SECONDS = 2.5e-6
 """From the last instructions of a kernel to the first ones of the next in a graph."""
-POINTERS = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32"}
+POINTERS = {torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.float32: "*fp32", torch.uint8: "*u8"}
 KERNELS = {
     "bank_forward": [("bank_triton", "forward_kernel")],
     "bank_input_gradient": [("bank_triton", "input_kernel")],
     "bank_kernel_gradient": [("bank_triton_kernels", "kernel_kernel")],
     "batch_norm_forward": [("batch_norm_triton", name) for name in ("statistics_kernel", "apply_kernel")],
     "batch_norm_backward": [("batch_norm_triton", name) for name in ("reduce_kernel", "gradient_kernel")],
+    "pools_forward": [("pools_triton", "forward_kernel")],
+    "pools_gradient": [("pools_triton", "gradient_kernel")],
 }
 """Module and name of every kernel that an operator launches."""
 MEASURED = Path(__file__).parents[1] / "results/device/depthwise_h200_373f5fa.json"

@@ -9,11 +9,13 @@ from typer.testing import CliRunner
 pytest.importorskip("triton")
 
 import torch
+from torch import nn
 
 from benchmarks import counts, sass
 from benchmarks.depthwise import Case, cases
-from nascommon.kernels import batch_norm_launch
-from nascommon.kernels.bank import Bank, Kind
+from nascommon.kernels import batch_norm_launch, pools
+from nascommon.kernels.average import AveragePool
+from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.batch_norm import normalised
 
 SMALL = Case("darts", Bank((Kind(3, 1, 2),)), 64, 16, 32)
@@ -68,6 +70,21 @@ def test_those_of_batch_norm_do_not_either(shape: tuple[int, int, int, int], dty
         assert code.loops
         assert not any(each[kind] for each in code.loops for kind in ("LDL", "STL", "BAR")), launch.kernel
         assert code.registers <= 128
+
+
+@pytest.mark.parametrize(("channels", "dtype", "stride"), [(16, torch.bfloat16, 1), (3, torch.float32, 2)])
+def test_nor_do_pools(channels: int, dtype: torch.dtype, stride: int) -> None:
+    recorder, both = sass.Recorder(pools.OPERATORS), (nn.MaxPool2d(3, stride, 1), AveragePool(3, stride, 1))
+    with counts.as_on_a_gpu(), recorder:
+        x = torch.empty(64, 32, 32, channels, device="meta", dtype=dtype).permute(0, 3, 1, 2).requires_grad_()
+        bank = (Bank((Kind(3, 1),), stride), x, torch.empty(9 * channels, device="meta"))
+        for sources in ([], [bank]):  # the gradient of a bank is added to
+            out = beside(sources, (pools.Pools(both), x))
+            torch.autograd.grad(out, x, torch.empty_like(out))
+    assert [launch.kernel[1] for launch in recorder.launches] == ["forward_kernel", "gradient_kernel"] * 2
+    for launch in recorder.launches:
+        assert not any(each[kind] for each in launch.code.loops for kind in ("LDL", "STL", "BAR")), launch.kernel
+        assert launch.code.registers <= 128
 
 
 def test_products_are_added_in_one_rounding_whatever_triton_does_unasked() -> None:
