@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # imported where used: most tests need no stage, and stages a
     from tests.stages.project import Project
 
 
+SLOW_SECONDS = 900
+"""Limit for a slow test; a minute is what most of them take where nothing else runs."""
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Let the settings of pytest-timeout stand where it is not installed, as on a borrowed machine with a GPU."""
     if not pluginmanager.hasplugin("timeout"):
@@ -27,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Know the marker of pytest-timeout where the plugin is not installed."""
     if not config.pluginmanager.hasplugin("timeout"):
         config.addinivalue_line("markers", "timeout: seconds that the test may take")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests the time that they take on a machine that does much else."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
 
 @pytest.fixture(scope="session")

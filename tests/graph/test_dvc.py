@@ -19,7 +19,7 @@ import pytest
 from nascommon.config import load_params
 from tests.stages.project import ROOT, SMOKE, Project, lines_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.pipeline, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 TRACKED = (
     "stages",

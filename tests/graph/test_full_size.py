@@ -42,7 +42,6 @@ def few_steps(folder: Path) -> dict[str, Any]:
     return params
 
 
-@pytest.mark.timeout(600)
 def test_every_stage_takes_real_steps_at_the_papers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run([sys.executable, SHARED / "cifar10" / "restore_cifar10.py", tmp_path / "cifar"], check=True)
     with tarfile.open(SHARED / "imagenet" / "imagenette_224_train200_val50.tar") as archive:

@@ -12,7 +12,7 @@ from PIL import Image
 from nascommon.data.inventory import SETTLED
 from tests.graph.test_dvc import Pipeline, new_pipeline, ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.pipeline, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.pipeline]
 
 
 def draw(path: Path, number: int) -> None:

@@ -256,14 +256,12 @@ def mean_cost_of_cutting(name: str) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_cutting_costs_da2s_little_and_darts_most_of_its_accuracy_with_learned_weights() -> None:
     assert mean_cost_of_cutting("da2s")[0] < 0.15
     assert mean_cost_of_cutting("darts")[0] > 0.4
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_cutting_costs_da2s_much_less_than_darts_with_weight_one_and_recalibration() -> None:
     assert mean_cost_of_cutting("da2s")[1] < mean_cost_of_cutting("darts")[1] - 0.15
 

@@ -21,7 +21,7 @@ from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.training.artefact import load_network
 from tests.stages.project import PATIENCE, CommandResult, Project, lines_until, repeatable
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 EPOCHS = 6
 LINE = {name: f"{name} epoch" for name in ("search", "retrain", "transfer")} | {

@@ -19,7 +19,7 @@ from nascommon.runtime.launching import on_ranks
 from tests.stages import project as projects
 from tests.stages.project import ROOT, CommandResult, Project, lines_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 PATIENCE = 300
 """Seconds; several processes load PyTorch at the same time."""
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node")

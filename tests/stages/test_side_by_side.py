@@ -17,7 +17,7 @@ from tests.stages import project as projects
 from tests.stages.project import Project, held, lines_until
 from tests.stages.test_kill import assert_continues, assert_same_outputs, figures, kill
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("stage", ["kendall_tau", "baseline"])
@@ -42,7 +42,6 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if child.cmdline() and child.cmdline()[0].startswith("ray::random")]
 
 
-@pytest.mark.timeout(600)
 def test_on_ray_with_a_worker_killed_in_the_middle_a_stage_ends_as_one_by_one(
     searched_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +87,6 @@ def pieces_at(raylet: int) -> dict[str, psutil.Process]:
     return {name.removeprefix("ray::"): one for name, one in names.items() if name.startswith("ray::random")}
 
 
-@pytest.mark.timeout(600)
 def test_on_ray_with_a_machine_lost_in_the_middle_a_stage_ends_as_one_by_one(
     cluster: Any, searched_once: Project, tmp_path: Path
 ) -> None:
@@ -128,7 +126,6 @@ def test_on_ray_with_a_machine_lost_in_the_middle_a_stage_ends_as_one_by_one(
     assert project.checkpoints() == []
 
 
-@pytest.mark.timeout(600)
 def test_on_ray_the_searches_of_multi_run_end_as_one_by_one(
     searched_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

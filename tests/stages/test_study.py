@@ -68,7 +68,6 @@ STUDY = (sys.executable, "-u", "-m", "stages.study", "--methods", "darts random"
 
 @pytest.mark.slow
 @pytest.mark.pipeline
-@pytest.mark.timeout(900)
 def test_on_ray_with_a_worker_killed_in_a_search_a_study_ends_as_one_by_one(
     tmp_path: Path, dvc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
