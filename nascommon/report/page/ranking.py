@@ -33,7 +33,7 @@ def ranking(files: Files) -> Section:
     if pairs is None or "ranking" not in found:
         return replace(head, missing=sentences(results)["truth"])
     text = (sentences(results)["truth"], *retest_sentences(kendall), *sampled_sentences(kendall))
-    pictures = [_scatter(pairs, found, results), _forest(kendall)]
+    pictures = [_scatter(pairs, found, results), *_forest(kendall)]
     course = files.table("data/kendall_tau/trajectory.csv")
     if course is not None:
         pictures.append(_trajectory(course))
@@ -48,18 +48,26 @@ def _scatter(pairs: pd.DataFrame, found: dict[str, Any], results: dict[str, Any]
     xs, ys = (100 * pairs[name] for name in ("search_score", truth))
     own = [[100 * value] for value in winner] if winner else [[], []]
     low = min([in_sight(ys), *own[1]])
-    axes = Axes(svg, 40, 30, 408, 250, padded([*xs, *own[0]]), padded([*ys[ys >= low], *own[1]]))
+    shown = (ys >= low).to_numpy()
+    few = np.column_stack([ys, 100 * each])[shown if len(pairs) <= FEW else []]  # a table has the mean alone
+    ends = np.stack([np.nanmin(few, axis=1), np.nanmax(few, axis=1)], axis=1)
+    axes = Axes(svg, 40, 30, 408, 250, padded([*xs, *own[0]]), padded([*ys[shown], *ends.flat, *own[1]]))
     axes.y_axis("accuracy after training from scratch, %")
     axes.x_axis("search score: validation accuracy in the supernet, %")
-    for name, x, y in zip(pairs["architecture"][ys >= low], xs[ys >= low], ys[ys >= low], strict=True):
+    for name, x, y in zip(pairs["architecture"][shown], xs[shown], ys[shown], strict=True):
         axes.dot(float(x), float(y), "cloud", 4 if len(pairs) <= FEW else 2.4, f"{name}: {x:.2f} %, {y:.2f} %")
     keys = [Key("cloud", "an architecture")]
-    if (spread := _spread(each)) is not None:
-        keys.append(Key("whisker", _error_bars(axes, each, xs, spread, of_mean=truth == "known")))
+    spread = _spread(each)
+    if spread is not None and len(ends):
+        for x, (worst, best) in zip(xs[shown], ends, strict=True):
+            axes.whisker(float(x), float(worst), float(best))
+        keys.append(Key("whisker", "from its worst to its best training"))
+    elif spread is not None:
+        keys.append(Key("whisker", _error_bar(axes, each, spread, of_mean=truth == "known")))
     if winner:
         axes.star(100 * winner[0], 100 * winner[1], "the winner")
         keys.append(Key("star", "the winner of this search"))
-    protocol, gone = found.get("known", {}).get("protocol"), int((ys < low).sum())
+    protocol, gone = found.get("known", {}).get("protocol"), int((~shown).sum())
     caption = [f"Accuracies: {protocol}."] if protocol else []
     caption += [f"{gone:,} architectures are further down."] if gone else []
     return Picture(svg.markup(), "Search score against truth", " ".join(caption), tuple(keys))
@@ -84,12 +92,8 @@ def _spread(each_NT: np.ndarray[Any, Any]) -> float | None:
     return 100 * float(np.sqrt(variance / (count_N[several_N] - 1).sum()))
 
 
-def _error_bars(axes: Axes, each: np.ndarray[Any, Any], xs: pd.Series[float], spread: float, *, of_mean: bool) -> str:
-    """Draw the range of each architecture's trainings, or of many one bar for all, that of what is drawn; say which."""
-    if len(xs) <= FEW:
-        for x, trainings in zip(xs, each, strict=True):
-            axes.whisker(float(x), 100 * float(np.nanmin(trainings)), 100 * float(np.nanmax(trainings)))
-        return "from its worst to its best training"
+def _error_bar(axes: Axes, each: np.ndarray[Any, Any], spread: float, *, of_mean: bool) -> str:
+    """Draw one bar for many architectures, that of what is drawn, and say of what it is."""
     counts = set((~np.isnan(each)).sum(axis=1).tolist()) if of_mean else {1}
     count = counts.pop() if len(counts) == 1 else 1
     spread /= math.sqrt(count)
@@ -107,8 +111,11 @@ ROWS = {
 }  # fmt: skip
 
 
-def _forest(kendall: dict[str, Any]) -> Picture:
+def _forest(kendall: dict[str, Any]) -> list[Picture]:
+    """Show every tau that there is; of none, nothing."""
     shown = {words: name for name, words in ROWS.items() if kendall.get(f"{name}tau_b") is not None}
+    if not shown:
+        return []
     svg = Svg(460, 74 + 34 * len(shown), "Kendall tau-b with 95 % intervals")
     axes = Axes(svg, 180, 18, 264, 16 + 34 * len(shown), (-1, 1), (len(shown) + 0.0, -0.3))
     axes.x_axis("Kendall tau-b")
@@ -130,7 +137,7 @@ def _forest(kendall: dict[str, Any]) -> Picture:
     caption = "1 is the same order, 0 none, −1 the opposite. "
     if ceiling is not None:
         caption += "The ceiling is what a perfect score would reach, since trainings do not repeat their own order."
-    return Picture(svg.markup(), "Agreement, with 95 % intervals", caption)
+    return [Picture(svg.markup(), "Agreement, with 95 % intervals", caption)]
 
 
 def _trajectory(course: pd.DataFrame) -> Picture:

@@ -248,6 +248,30 @@ def test_the_error_bar_among_many_is_that_of_the_means_that_are_drawn(tmp_path: 
     assert "± one standard deviation of one training, 1.41 points" in text
 
 
+def test_error_bars_of_a_few_stay_within_the_picture_and_none_is_drawn_of_what_is_left_out(tmp_path: Path) -> None:
+    made_up(tmp_path, architectures=0)
+    scores = [0.8, 0.85, 0.9, 0.95]
+    pairs = pd.DataFrame({"architecture": [*"abcd"], "search_score": scores, "retrain_first": [0.33, 0.33, 0.34, 0.1]})
+    write(tmp_path, "data/kendall_tau/architectures.csv", pairs.assign(retrain_second=[0.2, 0.33, 0.5, 0.1]))
+    (svg,) = re.findall(
+        r'<svg[^>]*aria-label="Search score and accuracy of 4 .*?</svg>', page(Files(tmp_path)), re.DOTALL
+    )
+    bars = re.findall(r'<line x1="[\d.]+" y1="([\d.-]+)" x2="[\d.]+" y2="([\d.-]+)" class="whisker"', svg)
+    assert len(bars) == 3 * 3  # a line and two ends for each but d, which is further down
+    assert all(30 <= float(end) <= 280 for bar in bars for end in bar)
+    write(tmp_path, "data/kendall_tau/architectures.csv", pairs.rename(columns={"retrain_first": "known"}))
+    assert "from its worst to its best" not in Page(page(Files(tmp_path))).texts["ranking"]
+
+
+def test_where_no_tau_is_defined_no_empty_picture_of_them_is_shown(tmp_path: Path) -> None:
+    found = made_up(tmp_path)
+    assert "Agreement, with 95 % intervals" in page(found)
+    tree = json.loads((tmp_path / "data/evaluate/results.json").read_text(encoding="utf-8"))
+    tree["stages"]["kendall_tau"] |= {"tau_b": None, "tau_b_low": None, "tau_b_high": None, "p_value": None}
+    write(tmp_path, "data/evaluate/results.json", tree)
+    assert "Agreement, with 95 % intervals" not in page(Files(tmp_path))
+
+
 def test_a_wide_table_says_that_it_can_be_pushed_and_a_histogram_has_bars_in_its_legend(tmp_path: Path) -> None:
     html = page(made_up(tmp_path))
     assert '</table>\n  </div>\n  <p class="push">The table can be pushed sideways.</p>' in html
