@@ -164,7 +164,7 @@ def weighted_tau(x_N: Floats, y_N: Floats) -> float:
 def tau_in_words(n: int, tau: float | None, low: float | None, high: float | None, *, confidence: float = 0.95) -> str:
     """Write a tau of ``n`` architectures with its interval, or why there is none."""
     if tau is None:
-        return f"undefined, since a score is the same for all {n} architectures"
+        return f"undefined, since one of the two is the same for all {n} architectures"
     if low is not None and high is not None:
         interval = f"{100 * confidence:g} % interval {low:.2f} to {high:.2f}"
     elif n < FEWEST_FOR_INTERVAL:

@@ -191,7 +191,7 @@ def test_a_tau_is_written_with_its_interval_or_as_undefined() -> None:
     assert (
         rank_correlation([1, 2, 3, 4, 5, 6], [1, 3, 2, 4, 6, 5], confidence=0.9).in_words().startswith("0.73 (90 % in")
     )
-    assert tau_in_words(3, None, None, None) == "undefined, since a score is the same for all 3 architectures"
+    assert tau_in_words(3, None, None, None) == "undefined, since one of the two is the same for all 3 architectures"
 
 
 def test_more_confidence_gives_a_wider_interval_around_tau() -> None:
