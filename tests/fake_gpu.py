@@ -35,7 +35,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch, numbers: Sequence[int]) -> Iterato
         patch.setattr(nn.Module, "to", moved)
         patch.setattr(batches, "generator", _on_the_host)
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
-        patch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
         with FakeTensorMode(allow_non_fake_inputs=True), _Answers(numbers):
             yield GPU
 

@@ -57,7 +57,9 @@ def resolve_device(name: str) -> torch.device:
 def resolve_precision(name: str, device: torch.device) -> Literal["float32", "bfloat16"]:
     """Return what the setting ``precision`` names; ``auto`` is bfloat16 on a GPU that computes it."""
     if name == "auto":
-        return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+        # What GPUs before Ampere only emulate, which is slow, PyTorch calls supported unless asked otherwise.
+        computes = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if computes else "float32"
     return "bfloat16" if name == "bfloat16" else "float32"
 
 

@@ -18,6 +18,7 @@ from nascommon.runtime.hardware import (
     describe,
     kernels_as_they_come,
     resolve_device,
+    resolve_precision,
     seconds_left,
     tune,
 )
@@ -104,6 +105,19 @@ def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -
 def test_a_device_that_nobody_tested_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"device: must be auto, cpu, cuda or cuda:N .got '{name}'"):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(("major", "precision"), [(7, "float32"), (8, "bfloat16")])
+def test_auto_is_bfloat16_on_a_gpu_that_computes_it_and_does_not_only_emulate_it(
+    major: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: SimpleNamespace(major=major))
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _device: True)
+    assert resolve_precision("auto", torch.device("cuda")) == precision
+    assert resolve_precision("auto", CPU) == "float32"
+    assert resolve_precision("bfloat16", torch.device("cuda")) == "bfloat16"
 
 
 @pytest.mark.parametrize(("name", "chosen"), [("cuda", []), ("cuda:1", [torch.device("cuda:1")])])
