@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -105,7 +105,7 @@ class FromScratchSettings(Settings):
 
     network: NetworkSettings = NetworkSettings()
     training: TrainingSettings = TrainingSettings()
-    holdout: Probability = 0.0
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the training images that are not trained on but watched every epoch; 0 in the papers' protocol."""
 
 

@@ -106,6 +106,7 @@ EDITS = (
          r"kendall_tau\.search_score: a trajectory .*; use inherited_val", "search_score: supernet_val"),
     Edit("warm-up longer than the training", "drop_path: 0.1, cutout: 2", "drop_path: 0.1, warmup_epochs: 3",
          r"retrain\.training\.warmup_epochs: must be less than epochs \(3\) \(got 3\)"),
+    Edit("nothing left to train on", "holdout: 0.1", "holdout: 1", r"retrain\.holdout: must be less than 1 \(got 1\)"),
     Edit("rate that rises", "drop_path: 0.1, cutout: 2", "lr_min: 0.5", r"retrain\.training\.lr_min: must be at most lr \(0\.1\) \(got 0\.5\)"),
     Edit("path of the digits", "limit: 160", "path: somewhere", r"data\.path: the digits come with scikit-learn; leave it empty"),
     Edit("folder without a path", "source: digits\n  test", "source: image_folder\n  test", r"data\.path: source image_folder needs the folder .*\(got null\)",
