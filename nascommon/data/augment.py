@@ -23,6 +23,9 @@ def crop(images_BCHW: Tensor, offsets_B2: Tensor, padding: int) -> Tensor:
     Offsets uniform in 0 .. 2 * padding give the distribution of torchvision's ``RandomCrop(size, padding)``.
     """
     height, width = images_BCHW.shape[2:]
+    if padding > (enough := max(height, width)):  # a window that has left the picture is black, however far it is
+        offsets_B2 = (offsets_B2 - (padding - enough)).clamp(0, 2 * enough)
+        padding = enough
     padded = F.pad(images_BCHW, (padding, padding, padding, padding))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [B, C, rows, columns, H, W]
     batch = torch.arange(len(images_BCHW), device=images_BCHW.device)

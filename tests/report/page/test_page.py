@@ -263,6 +263,15 @@ def test_error_bars_of_a_few_stay_within_the_picture_and_none_is_drawn_of_what_i
     assert "from its worst to its best" not in Page(page(Files(tmp_path))).texts["ranking"]
 
 
+def test_no_line_crosses_a_number(tmp_path: Path) -> None:
+    html = page(made_up(tmp_path))
+    (svg,) = re.findall(r'<svg[^>]*aria-label="Accuracy of the supernet soft.*?</svg>', html, re.DOTALL)
+    shapes = re.findall(r'class="(guide|gap|value)"', svg)
+    assert set(shapes[: shapes.index("value")]) == {"guide", "gap"}, "numbers are drawn above the bracket of the gap"
+    assert not {"guide", "gap"} & set(shapes[shapes.index("value") :])
+    assert re.search(r"svg \.tick, svg \.value \{[^}]*paint-order: stroke", html), "and what is below them is hidden"
+
+
 def test_where_no_tau_is_defined_no_empty_picture_of_them_is_shown(tmp_path: Path) -> None:
     found = made_up(tmp_path)
     assert "Agreement, with 95 % intervals" in page(found)
