@@ -5,6 +5,7 @@ How a launch is cut into programs depends on shapes and types alone, so that sum
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from nascommon.kernels.home import on_cuda
 
 if TYPE_CHECKING:
     from nascommon.kernels.bank import Bank
+
+log = logging.getLogger(__name__)
 
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 LARGEST = 2**31
@@ -61,10 +64,33 @@ def options() -> dict[str, Any]:
     return {"num_warps": CUT.warps, "enable_fp_fusion": True}
 
 
-@cache
 def triton_is_there() -> bool:
-    """Return whether Triton is installed, as it is with PyTorch for Linux."""
+    """Return whether Triton is installed, as it is with PyTorch for Linux, and runs where a GPU is in use."""
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return _is_installed() and (not in_use or _runs())
+
+
+@cache
+def _is_installed() -> bool:
     return find_spec("triton") is not None
+
+
+@cache
+def _runs() -> bool:
+    """Return whether Triton can launch kernels, and say so if not: what it does that by, it compiles with C."""
+    try:
+        from triton.runtime import driver
+
+        _ = driver.active
+    except Exception as error:  # noqa: BLE001 - whatever a compiler, a linker or a loader says
+        reason = str(error).partition("\n")[0]
+        log.warning(
+            "Triton does not run here, and steps are slower without its kernels. It needs a C compiler (CC names one) "
+            "and the headers of Python: %s",
+            reason,
+        )
+        return False
+    return True
 
 
 def launches(bank: Bank, x_BCHW: Tensor) -> bool:
