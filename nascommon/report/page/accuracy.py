@@ -57,10 +57,10 @@ def _draw_journey(results: dict[str, Any], row: dict[str, Any] | None, images: i
     steps = {1: ("soft_recalibrated", "soft,", "batch norm", "anew"), 2: ("kept", "cut,", "old", "batch norm"),
              3: ("kept_recalibrated", "cut,", "batch norm", "anew")}  # fmt: skip
     axes.path(list(steps), [100 * gap[name] for name, *_ in steps.values()], "journey")
+    _bracket(axes, gap)
     for x, (name, *words) in steps.items():
         low, high = wilson_interval(round(gap[name] * images), images)
         _step(axes, x, gap[name], (100 * low, 100 * high), words)
-    _bracket(axes, gap)
     _retrained(axes, results, row)
     return svg
 
