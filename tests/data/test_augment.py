@@ -51,6 +51,17 @@ def torchvision_crops() -> dict[tuple[int, ...], tuple[int, int, bool]]:
     return found
 
 
+def test_a_padding_beyond_the_picture_costs_no_memory_and_gives_the_same_windows() -> None:
+    padding, image = 9, torch.arange(1, 13, dtype=torch.uint8).reshape(1, 3, 4)
+    offsets = torch.cartesian_prod(torch.arange(2 * padding + 1), torch.arange(2 * padding + 1))
+    padded = vision.pad(image, [padding])
+    expected = torch.stack([vision.crop(padded, row, column, 3, 4) for row, column in offsets.tolist()])
+    assert torch.equal(augment.crop(image.repeat(len(offsets), 1, 1, 1), offsets, padding), expected)
+    far = 10**8  # pixels of a padded picture that no memory holds
+    seen = augment.crop(image[None].repeat(2, 1, 1, 1), torch.tensor([[far, far], [0, 2 * far]]), far)
+    assert torch.equal(seen, torch.stack([image, torch.zeros_like(image)]))
+
+
 def test_crop_and_flip_have_exactly_the_distribution_of_torchvision() -> None:
     known = torchvision_crops()
     assert len(known) == 2 * (2 * PADDING + 1) ** 2
