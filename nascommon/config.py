@@ -182,14 +182,18 @@ class Params(Settings):
             yield f"evaluate.published_protocol: {what}; set it to false (got true)"
 
     def _too_few_snapshots(self) -> Iterator[str]:
-        """Yield what of ``kendall_tau`` asks for snapshots that no search of these settings keeps."""
+        """Yield that too few snapshots are kept where it is sure that ``kendall_tau`` ranks by them."""
+        if self.kendall_tau.truth == "retrain" or not self.kendall_tau.knowable:
+            yield from self.snapshot_misfits()
+
+    def snapshot_misfits(self) -> Iterator[str]:
+        """Yield that ``kendall_tau``, if it trains architectures, asks for snapshots that the search does not keep."""
         ranked, kept = self.kendall_tau, self.search.snapshots
-        if ranked.mode == "multi_run" or (ranked.truth != "retrain" and ranked.knowable):
-            return
         with suppress(ValueError):  # of a method that cannot be is told elsewhere
-            if (epochs := self.method().epochs) == 0:
-                return
-            kept = min(kept, epochs)
+            epochs = self.method().epochs
+            kept = min(kept, epochs) if epochs else FEWEST_TO_RANK  # without a supernet nothing is ranked
+        if ranked.mode == "multi_run":
+            return
         if ranked.source == "epochs" and kept < FEWEST_TO_RANK:
             yield (
                 f"kendall_tau.source: epochs ranks the cells of at least {FEWEST_TO_RANK} snapshots, and this search "

@@ -17,6 +17,7 @@ from nascommon.data.loading import Data, open_data
 from nascommon.pipeline.given import given_genotype
 from nascommon.pipeline.memory_limit import require_searches
 from nascommon.pipeline.paths import PLOTS, SEARCH, TARGET_DATA
+from nascommon.pipeline.rankable import refuse_unrankable
 from nascommon.pipeline.run import Run, stage_run
 from nascommon.report.figures import save_figure
 from nascommon.report.plots import edge_names, plot_alphas
@@ -46,6 +47,7 @@ def search(params: Params) -> None:
     with stage_run("search", params) as run:
         method, data = run.params.method(), run.open(TARGET_DATA)
         given_genotype(run.params)  # refused now, not after the search
+        refuse_unrankable(run.params, data.prepared.manifest, run.precision)
         searches_at_a_time(run.params, data)
         snapshots = Snapshots(run.checkpoints.folder / "snapshots", method.epochs, run.params.search.snapshots)
         with progress("search", method.epochs) as bar:

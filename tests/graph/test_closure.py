@@ -26,6 +26,7 @@ CHANGES_NO_NUMBER = {
     "nascommon.pipeline.memory_limit": "whether a stage may start, and how many networks are trained at a time",
     "nascommon.pipeline.estimate": "times steps on this machine, which no second run repeats",
     "nascommon.pipeline.given": "finds the genotype that data/given.json already stands for",
+    "nascommon.pipeline.rankable": "whether what follows the search could be done at all",
     "nascommon.pipeline.protocol_evidence": "gathers from files and git what the rules of good practice are judged by",
     "nascommon.cost.footprint": "predicts memory, for the same refusal",
     "nascommon.export": "the trained network as MLflow gets it; nothing of it is measured",

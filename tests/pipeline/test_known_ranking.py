@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,31 @@ def test_without_a_bank_that_applies_architectures_are_trained_and_the_reason_is
     searched.change(kendall_tau__truth="table")
     with pytest.raises(UserError, match=r"kendall_tau\.truth: there is no table of space darts on digits"):
         searched.stage("kendall_tau")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"kendall_tau__truth": "table"},
+            "kendall_tau.truth: there is no table of space darts on digits; set it to auto",
+        ),
+        ({"kendall_tau__truth": "bank"}, "kendall_tau.truth: the bank digits.csv does not apply: "),
+        (
+            {"kendall_tau__source": "epochs", "search__snapshots": 2},
+            "kendall_tau.source: epochs ranks ",
+        ),
+        ({"kendall_tau__mode": "trajectory", "search__snapshots": 0}, "search.snapshots: must be at least 1 where "),
+    ],
+    ids=str,
+)
+def test_what_nothing_could_be_ranked_by_is_refused_before_the_search(
+    prepared: Project, changes: dict[str, Any], said: str
+) -> None:
+    result = prepared.change(**changes).command("search")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"error: params.yaml: {said}")
+    assert len(result.err.splitlines()) == 1
 
 
 def test_a_truth_asked_for_and_a_ranking_of_other_searches_do_not_go_together(searched: Project) -> None:
