@@ -14,7 +14,7 @@ from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.home import meta_stands_for
 from nascommon.kernels.pools import Pools
-from tests.kernels.in_interpreter import passes_in_interpreter
+from tests.kernels.in_interpreter import passes_in_interpreter, passes_when_compiled
 
 KINDS = (Kind(3, 1, 2), Kind(5, 2, 1))
 
@@ -63,6 +63,12 @@ def test_banks_and_pools_stand_beside_each_other(stride: int) -> None:
 @pytest.mark.parametrize("every", [pytest.param("--all", marks=pytest.mark.slow), "--few"])
 def test_the_kernels_of_a_gpu_equal_plain_operators_in_float64(every: str) -> None:
     passes_in_interpreter("tests.kernels.interpreted", every)
+
+
+@pytest.mark.slow
+def test_triton_takes_all_launches_and_compiles_them() -> None:
+    """Those of pools and batch norms, too."""
+    passes_when_compiled()
 
 
 def meta(dtype: torch.dtype = torch.bfloat16, side: int = 8) -> Tensor:
