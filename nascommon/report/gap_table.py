@@ -124,11 +124,11 @@ def cell(gap: Gap, runs: Sequence[Figures]) -> str:
         return ""
     if len(known) > 1:
         total = summarise([gap.scale * value for value in known])
-        return f"{total.mean:.{digits}f} ± {total.sd:.{digits}f}{_of(gap, knowing)}"
+        return f"{total.mean:z.{digits}f} ± {total.sd:.{digits}f}{_of(gap, knowing)}"
     low, high = (knowing[0].get(f"{gap.metric}{end}") for end in ("_low", "_high"))
     interval = f" [{gap.scale * low:.{digits}f}, {gap.scale * high:.{digits}f}]" if None not in (low, high) else ""  # type: ignore[operator]
     digits = 0 if gap.whole else digits
-    return f"{gap.scale * known[0]:.{digits}f}{interval}{_of(gap, knowing)}"
+    return f"{gap.scale * known[0]:z.{digits}f}{interval}{_of(gap, knowing)}"
 
 
 def _of(gap: Gap, runs: Sequence[Figures]) -> str:

@@ -262,7 +262,7 @@ def percent(share: float) -> str:
 
 def points(difference: float) -> str:
     """Write a difference of two shares: 3 % less than 50 % are 48.5 %, 3 points less are 47 %."""
-    return f"{100 * difference:+.1f} points"
+    return f"{100 * difference:+z.1f} points"
 
 
 def share_worse(percentile: float) -> str:

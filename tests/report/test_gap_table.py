@@ -18,6 +18,13 @@ def test_one_run_has_its_interval_and_several_their_spread() -> None:
     assert cell(DEPTH, [{"depth_tau": -0.25}]) == "-0.25"
 
 
+def test_nothing_is_no_negative_number() -> None:
+    assert cell(DEPTH, [{"depth_tau": -1e-9}]) == "0.00"
+    assert cell(DEPTH, [{"depth_tau": -0.001}, {"depth_tau": 0.0}]) == "0.00 ± 0.00"
+    below = {"discretization_gap": -1e-9, "discretization_gap_low": -0.1, "discretization_gap_high": -1e-9}
+    assert cell(DISCRETIZATION, [below]) == "0.0 [-10.0, -0.0]", "an interval says on which side of 0 it ends"
+
+
 def test_what_was_not_measured_stays_empty() -> None:
     assert cell(DEPTH, [{}]) == ""
     assert cell(DEPTH, [{"depth_tau": None}]) == ""

@@ -229,6 +229,7 @@ def test_how_many_are_worse_is_never_rounded_up() -> None:
 def test_a_share_is_in_percent_and_a_difference_of_shares_in_points() -> None:
     assert (percent(0.46296), percent(1.0)) == ("46.30 %", "100.00 %")
     assert (points(0.117), points(-0.5)) == ("+11.7 points", "-50.0 points")
+    assert points(-1e-9) == "+0.0 points"
 
 
 def test_an_exception_passes_through(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def _bracket(axes: Axes, gap: dict[str, Any]) -> None:
     x, (soft, kept) = axes.across(3.2), (axes.up(100 * gap[f"{name}_recalibrated"]) for name in ("soft", "kept"))
     axes.svg.line(axes.across(1.08), soft, x, soft, "guide")
     axes.svg.line(x, soft, x, kept, "gap")
-    for line, words in enumerate(("gap", f"{100 * gap[GAP]:+.1f}")):
+    for line, words in enumerate(("gap", f"{100 * gap[GAP]:+z.1f}")):
         axes.svg.text(x + 6, (soft + kept) / 2 + 1 + 14 * line, words, "value gap-text", "start")
 
 
