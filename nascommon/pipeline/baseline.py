@@ -10,7 +10,7 @@ from nascommon.cost.complexity import network_complexity
 from nascommon.pipeline.paths import BASELINE, SEARCH, TARGET_DATA
 from nascommon.pipeline.retrain import Retraining
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.pipeline.side_by_side import threads_of_each, trainer_of
+from nascommon.pipeline.side_by_side import threads_of_trainings, trainer_of
 from nascommon.runtime.artefacts import write_json
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.progress import epoch_figures, pieces, summary
@@ -68,7 +68,7 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
     kept, held_out = retraining.pictures()
     manifest = retraining.data.prepared.manifest
     at_a_time = retraining.at_a_time(run, len(jobs))
-    provenance = run.provenance(threads=threads_of_each(run.params, at_a_time))
+    provenance = run.provenance(threads=threads_of_trainings(run.params, run.device, at_a_time))
     with pieces("baseline", len(jobs), unit="network", at_a_time=at_a_time) as bar:
 
         def on_job(index: int, job: Job, trained: Trained | DivergenceError) -> None:

@@ -20,7 +20,7 @@ from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
 from nascommon.pipeline.ranking_outputs import RESULTS, Drawn, describe_ranking, number, write_outputs
 from nascommon.pipeline.run import Run, stage_run
-from nascommon.pipeline.side_by_side import threads_of_each, trainer_of
+from nascommon.pipeline.side_by_side import threads_of_trainings, trainer_of
 from nascommon.pipeline.truths import find_truth
 from nascommon.runtime.artefacts import write_json, write_table, write_text
 from nascommon.runtime.divergence import DivergenceError
@@ -58,7 +58,7 @@ def kendall_tau(params: Params) -> None:
         score = scorer(ranked) if settings.search_score == "inherited_val" else None
         architectures = scored(ranked.architectures(), score)
         retrained = retrain_all(run, ranked, architectures, at_a_time)
-        provenance = run.provenance(threads=threads_of_each(run.params, at_a_time))
+        provenance = run.provenance(threads=threads_of_trainings(run.params, run.device, at_a_time))
         sound_ones = sound(run, architectures, retrained)
         write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
 

@@ -46,6 +46,11 @@ def share_a_gpu(params: Params, device: torch.device) -> bool:
     return params.executor == PROCESSES and device.type == "cuda"
 
 
+def threads_of_trainings(params: Params, device: torch.device, at_a_time: int) -> int:
+    """Return the CPU threads of each of several trainings; those that take turns on a GPU have the same ones."""
+    return threads_of_each(params, 1 if share_a_gpu(params, device) else at_a_time)
+
+
 def trainer_of(params: Params, device: torch.device, at_a_time: int) -> Executor:
     """Return what trains so many networks at a time: on one GPU in this process, a step of each in turn."""
     if share_a_gpu(params, device) and at_a_time > 1:
