@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, Self
 
@@ -47,15 +47,9 @@ class Globals:
             torch.backends.cudnn.benchmark,
         )
 
-    @classmethod
-    def copied(cls, device: torch.device) -> Self:
-        """Return what holds now, with a generator's state that nobody else has."""
-        generator = _generator(device)
-        return cls(
-            torch.default_generator.get_state(),
-            None if generator is None else generator.clone_state(),
-            torch.backends.cudnn.benchmark,
-        )
+    def own(self) -> Self:
+        """Return the same with a state of the GPU's generator that nobody else has."""
+        return self if self.random_on_gpu is None else replace(self, random_on_gpu=self.random_on_gpu.clone_state())
 
     def hold(self, device: torch.device) -> None:
         """Make it hold from here on."""
@@ -83,7 +77,7 @@ class _Lane:
     globals: Globals = field(init=False)
 
     def begin(self, index: int, steps: Steps[Any]) -> None:
-        self.index, self.steps, self.globals = index, steps, Globals.copied(self.device)
+        self.index, self.steps, self.globals = index, steps, Globals.now(self.device).own()
         if self.stream is not None:
             self.stream.wait_stream(torch.cuda.current_stream(self.device))
 
