@@ -141,11 +141,14 @@ def _complaints_of(model: type[Settings], detail: ErrorDetails) -> list[Complain
 
 
 def _placed(position: Position, line: str, value: Any) -> Complaint:
-    """Place what a validator says; one over several keys says first which one it means."""
+    """Place what a validator says, one over several keys says first which one it means, and tell the value got."""
     key, _, rest = line.partition(": ")
-    if rest and re.fullmatch(r"[\w.]+", key):
-        return (*position, *key.split(".")), rest
-    return position, f"{line} (got {_quoted(value)})"
+    if not (rest and re.fullmatch(r"[\w.]+", key)):
+        return position, f"{line} (got {_quoted(value)})"
+    for name in key.split("."):
+        value = dict(enumerate(value)).get(int(name)) if isinstance(value, list) else value_at(value, (name,))
+    told = " (got " in rest or value is None or isinstance(value, dict)  # sections would be long
+    return (*position, *key.split(".")), rest if told else f"{rest} (got {_quoted(value)})"
 
 
 def keys_at(model: type[Settings], position: Position) -> list[str]:
