@@ -80,7 +80,7 @@ class CudaRecording:
             torch.cuda.graph(
                 self.graph,
                 pool=pool,
-                stream=_stream_of_recordings(torch.cuda.current_stream(device)),
+                stream=_stream_of_recordings(device, torch.cuda.current_stream(device)),
                 # Other threads may go on allocating, such as the one that pins the loader's batches.
                 capture_error_mode="thread_local",
             ),
@@ -93,13 +93,13 @@ class CudaRecording:
 
 
 @cache
-def _stream_of_recordings(replayed_on: torch.cuda.Stream) -> torch.cuda.Stream:
+def _stream_of_recordings(device: torch.device, _replayed_on: torch.cuda.Stream) -> torch.cuda.Stream:
     """Return one stream for all recordings that are replayed on another: libraries keep a workspace for each they meet.
 
     Recordings made on one stream share that workspace, so what is replayed on several at the same time is not made on
     one.
     """
-    return torch.cuda.Stream(replayed_on.device)  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

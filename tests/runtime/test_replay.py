@@ -254,6 +254,22 @@ def test_after_a_failed_recording_steps_draw_allocate_and_record_as_if_there_had
     assert len(capture.held) == 1  # its graph's, until that dies
 
 
+def test_recordings_are_made_on_one_stream_for_each_that_they_are_replayed_on(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = itertools.count()
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _device: f"stream {next(made)}")
+    on: list[str] = []
+
+    def step(given: Tensor) -> tuple[Tensor, ...]:
+        on.append(capture.stream)
+        return (given,)
+
+    for capture.stream in ("usual", "of a lane", "usual", "of a lane"):
+        replay.CudaRecording(step, (torch.zeros(()),))
+    assert on == ["stream 0", "stream 1", "stream 0", "stream 1"]
+
+
 def test_a_recording_that_ended_in_order_gives_its_memory_back_itself(capture: Capture) -> None:
     """As where what was recorded cannot be made a graph: the allocator knows that the recording is over."""
 
