@@ -22,7 +22,7 @@ from nascommon.settings import UserError
 from nascommon.space.genotype import DARTS_KINDS, format_cell, genotype_from_json
 from nascommon.training import many
 from nascommon.training.artefact import load_network
-from nascommon.training.loop import train_network
+from nascommon.training.loop import training_steps
 from tests.stages.project import Project
 from tests.tracking.store import URI, follow
 
@@ -345,9 +345,9 @@ def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
     def some_diverge(*arguments: Any, seed: int, **options: Any) -> Any:
         if seed in (derive(0, "kendall", "second", 1), derive(0, "baseline", 0)):
             raise DivergenceError("diverged, train_loss is nan after epoch 1", ("training.lr",))
-        return train_network(*arguments, seed=seed, **options)
+        return training_steps(*arguments, seed=seed, **options)
 
-    monkeypatch.setattr(many, "train_network", some_diverge)
+    monkeypatch.setattr(many, "training_steps", some_diverge)
     searched.change(jobs=1, kendall_tau__architectures=4)
     result = " ".join(searched.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate").split())
     assert "second_1 diverged, train_loss is nan after epoch 1; its architecture is left out of the ranking" in result
