@@ -26,6 +26,7 @@ from nascommon.runtime import ranks
 from nascommon.runtime.artefacts import read_json, write_json, write_table, write_text
 from nascommon.runtime.progress import epoch_figures, progress, summary
 from nascommon.runtime.seeding import derive
+from nascommon.runtime.steps import finished
 from nascommon.space.genotype import Genotype, genotype_from_json
 from nascommon.space.network import AUXILIARY_MAP, NetworkSpec
 from nascommon.space.precision import Precision
@@ -33,7 +34,7 @@ from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.statistics.intervals import summarise
 from nascommon.training.artefact import SKIPPED, PicturesRecord, save_network
 from nascommon.training.descent import TrainingHooks
-from nascommon.training.loop import Trained, train_network
+from nascommon.training.loop import Trained, training_steps
 from nascommon.training.settings import FromScratchSettings
 
 GENOTYPE = DISCRETIZE / "genotype.json"
@@ -124,16 +125,18 @@ def train_one(
             if index == 0:
                 run.tracker.epoch(row["epoch"], {name: row[name] for name in CURVES[1:] if name in row})
 
-        return train_network(
-            genotype,
-            retraining.spec(run.precision),
-            training,
-            batches(training.batch_size, run.stage, seed=number, cutout=training.cutout),
-            seed=derive(run.params.seed, run.stage) if number is None else number,
-            device=run.device,
-            validation=held_out.evaluation(training.batch_size) if held_out else None,
-            checkpoint=run.checkpoints.file("state" if index == 0 else f"state_{index}"),
-            hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
+        return finished(
+            training_steps(
+                genotype,
+                retraining.spec(run.precision),
+                training,
+                batches(training.batch_size, run.stage, seed=number, cutout=training.cutout),
+                seed=derive(run.params.seed, run.stage) if number is None else number,
+                device=run.device,
+                validation=held_out.evaluation(training.batch_size) if held_out else None,
+                checkpoint=run.checkpoints.file("state" if index == 0 else f"state_{index}"),
+                hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
+            )
         )
 
 

@@ -22,7 +22,7 @@ from nascommon.runtime.hardware import choose_kernels, peak_memory_bytes, second
 from nascommon.runtime.optimisers import load_optimiser, set_rate, sgd
 from nascommon.runtime.replay import Recordings
 from nascommon.runtime.seeding import seed_globals
-from nascommon.runtime.steps import Steps, finished
+from nascommon.runtime.steps import Steps
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.training.descent import TrainingHooks, descend, sweep
@@ -61,27 +61,6 @@ class Trained:
             figures["best_epoch_valid_accuracy"] = best["valid_accuracy"]
             figures["best_epoch"] = best["epoch"]
         return figures
-
-
-def train_network(
-    genotype: Genotype,
-    spec: NetworkSpec,
-    settings: TrainingSettings,
-    batches: Batches,
-    *,
-    seed: int,
-    device: torch.device,
-    validation: Batches | None = None,
-    checkpoint: Checkpoint | None = None,
-    hooks: TrainingHooks = TrainingHooks(),
-) -> Trained:
-    """Train the network of a genotype from scratch, without a pause; see ``training_steps``."""
-    return finished(
-        training_steps(
-            genotype, spec, settings, batches,
-            seed=seed, device=device, validation=validation, checkpoint=checkpoint, hooks=hooks,
-        )
-    )  # fmt: skip
 
 
 def training_steps(

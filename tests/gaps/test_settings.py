@@ -27,8 +27,10 @@ PROTOCOL: dict[str, Any] = {
 NETWORK: dict[str, Any] = {
     "channels": 6, "cells": 5, "auxiliary": False, "stem": "cifar", "auxiliary_second_norm": False
 }  # fmt: skip
-WHERE = {"retrain": "train_network", "transfer": "train_network", "baseline": "train_many", "kendall_tau": "train_many",
-         "search": "run_search", "discretize": "operation_gap"}  # fmt: skip
+WHERE = {
+    "retrain": "training_steps", "transfer": "training_steps", "baseline": "train_many", "kendall_tau": "train_many",
+    "search": "run_search", "discretize": "operation_gap",
+}  # fmt: skip
 
 
 class ReachedError(Exception):
@@ -44,7 +46,7 @@ def here(searched: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def handed(project: Project, stage: str, **changes: Any) -> dict[str, Any]:
     """Run a stage with changed settings up to where it would compute; return what it hands over."""
-    home = "retrain" if WHERE[stage] == "train_network" else stage
+    home = "retrain" if WHERE[stage] == "training_steps" else stage
     module = importlib.import_module(f"nascommon.pipeline.{home}")
     signature = inspect.signature(getattr(module, WHERE[stage]))
 

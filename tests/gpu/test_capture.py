@@ -33,7 +33,7 @@ from nascommon.space.mixing import CellMixing
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training.descent import TrainingHooks
-from nascommon.training.loop import train_epoch, train_network
+from nascommon.training.loop import train_epoch, training_steps
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.conftest import stand_in
 from tests.gpu.small import (
@@ -183,8 +183,10 @@ def test_a_search_warms_up_and_records_its_steps_once_a_kind(
 def test_so_does_a_training(device: torch.device, recordings: list[tuple[int, ...]], replays: list[None]) -> None:
     batches = training_batches(random_part(4 * BATCH, side=8), BATCH, Augment(), seed=0, device=device, cutout=2)
     settings = TrainingSettings(epochs=3, drop_path=0.2)
-    train_network(
-        PUBLISHED["DARTS_V2"], NetworkSpec(4, 3, CLASSES, auxiliary=False), settings, batches, seed=0, device=device
+    finished(
+        training_steps(
+            PUBLISHED["DARTS_V2"], NetworkSpec(4, 3, CLASSES, auxiliary=False), settings, batches, seed=0, device=device
+        )
     )
     assert len(recordings) == 2
     assert settings.epochs * 4 - len(replays) == 2 * WARM_UP  # paths are dropped from the second epoch on

@@ -14,8 +14,9 @@ from nascommon.data.loading import open_data
 from nascommon.pipeline.banking import Plan, fill_bank
 from nascommon.pipeline.paths import BASELINE, TARGET_DATA
 from nascommon.pipeline.retrain import Retraining
+from nascommon.runtime.steps import finished
 from nascommon.settings import UserError
-from nascommon.training.loop import predict, train_network
+from nascommon.training.loop import predict, training_steps
 from nascommon.truth.bank import read_bank
 from tests.stages.project import Project
 
@@ -46,10 +47,10 @@ def test_a_bank_goes_on_where_it_was_and_holds_test_accuracies(
         assert first.genotype != second.genotype
         retraining = Retraining(params.retrain, open_data(TARGET_DATA, 0, torch.device("cpu")), BASELINE)
         kept, _ = retraining.pictures()
-        network = train_network(
+        network = finished(training_steps(
             first.genotype, retraining.spec("float32"), params.retrain.training,
             kept.training(60, "baseline", seed=first.seed), seed=first.seed, device=torch.device("cpu"),
-        ).network  # fmt: skip
+        )).network  # fmt: skip
         test = retraining.data.evaluation(retraining.data.prepared.part("test"), 7)
         logits, labels = predict(network, test)
         assert first.accuracy == float((logits.argmax(1) == labels).double().mean())

@@ -16,11 +16,12 @@ from nascommon.parts.control import between
 from nascommon.parts.logits import Logits
 from nascommon.parts.sampling import gumbel
 from nascommon.runtime import dial, optimisers
+from nascommon.runtime.steps import finished
 from nascommon.search import state
 from nascommon.search.loop import run_search
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
-from nascommon.training.loop import train_network
+from nascommon.training.loop import training_steps
 from nascommon.training.settings import TrainingSettings
 from tests.gpu.conftest import stand_in
 from tests.gpu.small import BATCH, base_spec, search_data
@@ -100,7 +101,8 @@ def test_so_does_a_training_with_drop_path(monkeypatch: pytest.MonkeyPatch) -> N
         batches = training_batches(part, BATCH, Augment(), seed=0, device=CPU, cutout=2)
         settings = TrainingSettings(epochs=EPOCHS, drop_path=0.6)
         spec = NetworkSpec(4, 3, CLASSES, auxiliary=False)
-        return train_network(PUBLISHED["DARTS_V2"], spec, settings, batches, seed=0, device=CPU).network.state_dict()
+        steps = training_steps(PUBLISHED["DARTS_V2"], spec, settings, batches, seed=0, device=CPU)
+        return finished(steps).network.state_dict()
 
     eager = trained()
     stand_in(monkeypatch, Counted)

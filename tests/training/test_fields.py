@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from nascommon.training.loop import train_network
+from nascommon.runtime.steps import finished
+from nascommon.training.loop import training_steps
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 from tests.search.small import CPU, TinyBatches, equal
 from tests.training.test_loop import GENOTYPE
@@ -43,7 +44,7 @@ def left(network: NetworkSettings, settings: TrainingSettings, side: int = 8) ->
     """Return the trained network and its figures without the wall time."""
     spec = network.spec(classes=4, image_channels=3)
     batches, valid = TinyBatches(12, 6, seed=1, side=side), TinyBatches(9, 9, seed=3, side=side, shuffled=False)
-    trained = train_network(GENOTYPE, spec, settings, batches, seed=0, device=CPU, validation=valid)
+    trained = finished(training_steps(GENOTYPE, spec, settings, batches, seed=0, device=CPU, validation=valid))
     rows = [{key: value for key, value in row.items() if key != "seconds"} for row in trained.rows]
     return [trained.network.state_dict(), rows]
 

@@ -27,7 +27,7 @@ from nascommon.training.loop import (
     network_scores,
     predict,
     train_epoch,
-    train_network,
+    training_steps,
 )
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, NoNumbersFrom, TinyBatches, equal
@@ -50,10 +50,10 @@ class KilledError(Exception):
 def train(*, seed: int = 0, settings: TrainingSettings = SETTINGS, batches: Batches | None = None,
           checkpoint: Checkpoint | None = None, validation: Batches | None = VALID,
           **hooks: Any) -> Trained:  # fmt: skip
-    return train_network(
+    return finished(training_steps(
         GENOTYPE, SPEC, settings, batches or TinyBatches(seed=1), seed=seed, device=CPU, validation=validation,
         checkpoint=checkpoint, hooks=TrainingHooks(**hooks),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def record(trained: Trained) -> dict[str, Any]:
@@ -81,12 +81,14 @@ def raise_at(epoch: int) -> Callable[[dict[str, Any]], None]:
 def test_a_training_taken_up_on_another_device_has_its_network_there(tmp_path: Path) -> None:
     """A finished training, since there is nothing to be computed on a device without values."""
     path = tmp_path / "train.ckpt"
-    finished = train(checkpoint=Checkpoint(path, "mine"))
+    whole = train(checkpoint=Checkpoint(path, "mine"))
     meta = torch.device("meta")
-    resumed = train_network(
-        GENOTYPE, SPEC, SETTINGS, TinyBatches(seed=1), seed=0, device=meta, checkpoint=Checkpoint(path, "mine")
+    resumed = finished(
+        training_steps(
+            GENOTYPE, SPEC, SETTINGS, TinyBatches(seed=1), seed=0, device=meta, checkpoint=Checkpoint(path, "mine")
+        )
     )
-    assert resumed.rows == finished.rows
+    assert resumed.rows == whole.rows
     assert {tensor.device.type for tensor in resumed.network.state_dict().values()} == {"meta"}
 
 
@@ -121,10 +123,10 @@ def test_a_loss_that_is_no_number_stops_the_training_and_the_last_good_epoch_sta
     told: list[int] = []
     for _ in range(2):  # taken up again, it neither begins anew nor goes on with broken weights
         with pytest.raises(DivergenceError, match=r"train_loss is nan after epoch 2; lower training\.lr"):
-            train_network(
+            finished(training_steps(
                 GENOTYPE, SPEC, SETTINGS, NoNumbersFrom(1), seed=0, device=CPU, checkpoint=checkpoint,
                 hooks=TrainingHooks(on_epoch=lambda row: told.append(row["epoch"])),
-            )  # fmt: skip
+            ))  # fmt: skip
     assert told == [0]
     saved = checkpoint.load()
     assert saved is not None

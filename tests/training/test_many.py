@@ -20,10 +20,11 @@ from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.executor import PROCESSES, Executor, executor
 from nascommon.runtime.interleaved import Interleaved
 from nascommon.runtime.ranks import WHOLE, Share
+from nascommon.runtime.steps import finished
 from nascommon.space.network import NetworkSpec
 from nascommon.space.published import PUBLISHED
 from nascommon.training import many
-from nascommon.training.loop import Trained, train_network
+from nascommon.training.loop import Trained, training_steps
 from nascommon.training.many import Job, ManyHooks, SeededBatches, simultaneous, threads_of_each, train_many
 from nascommon.training.settings import TrainingSettings
 from tests.search.small import CPU, TinyBatches, equal
@@ -100,8 +101,10 @@ def kill_at(index: int, epoch: int) -> Callable[[int, dict[str, Any]], None]:
 @pytest.fixture(scope="module")
 def alone() -> list[Trained]:
     return [
-        train_network(
-            job.genotype, job.spec, SETTINGS, batches(seed=job.seed), seed=job.seed, device=CPU, validation=valid()
+        finished(
+            training_steps(
+                job.genotype, job.spec, SETTINGS, batches(seed=job.seed), seed=job.seed, device=CPU, validation=valid()
+            )
         )
         for job in JOBS
     ]

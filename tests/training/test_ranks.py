@@ -10,7 +10,8 @@ import torch
 
 from nascommon.runtime import ranks
 from nascommon.runtime.checkpoint import Checkpoint
-from nascommon.training.loop import train_network
+from nascommon.runtime.steps import finished
+from nascommon.training.loop import training_steps
 from nascommon.training.settings import TrainingSettings
 from tests.runtime.team import on_ranks
 from tests.search.small import CPU, TinyBatches
@@ -34,8 +35,10 @@ def trained(
     batches = TinyBatches(20, batch_size, seed=1, dtype=torch.float64)
     validation = TinyBatches(9, 4, seed=3, shuffled=False, dtype=torch.float64)
     checkpoint = Checkpoint(file, "of these settings") if file else None
-    found = train_network(
-        GENOTYPE, SPEC, settings, batches, seed=0, device=CPU, validation=validation, checkpoint=checkpoint
+    found = finished(
+        training_steps(
+            GENOTYPE, SPEC, settings, batches, seed=0, device=CPU, validation=validation, checkpoint=checkpoint
+        )
     )
     figures = {f"{row['epoch']}: {name}": torch.tensor(row[name]) for row in found.rows for name in row}
     return found.network.state_dict() | {name: value for name, value in figures.items() if "seconds" not in name}
