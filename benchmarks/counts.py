@@ -4,7 +4,7 @@
     python -m benchmarks.counts --methods darts,pcdarts --out counts.json
 
 Views, and memory that is not filled, launch nothing and are not counted. Adam's step on the two tensors of logits is
-left out; SGD and the clipping of gradients count as the lists of tensors that they take.
+left out; SGD, fused as on a GPU, and the clipping of gradients count as the lists of tensors that they take.
 
 From the counts comes a prediction: every operator is one kernel or a few, and takes ``KERNEL_SECONDS`` for each or the
 time in which its bytes can be read and written, whichever is longer.
@@ -22,6 +22,7 @@ from unittest.mock import patch
 import torch
 import typer
 from torch.optim import optimizer
+from torch.optim import sgd as pytorch_sgd
 from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -57,6 +58,8 @@ LAUNCH_NOTHING = ("empty", "_unsafe_view")
 GIVEN = ("aten", "nascommon")
 """Namespaces of operators, PyTorch's and our own."""
 FOREACH = "_get_foreach_kernels_supported_devices"
+LIBRARY = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+LIBRARY.impl("_fused_sgd_", lambda *_args, **_options: None, "Meta")  # type: ignore[no-untyped-call]
 
 
 class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -103,7 +106,17 @@ def as_on_a_gpu() -> Iterator[None]:
         stack.enter_context(meta_stands_for("cuda"))
         for module in (optimizer, _foreach_utils):
             stack.enter_context(patch.object(module, FOREACH, lambda: ["meta"]))
+        stack.enter_context(patch.object(pytorch_sgd, "_multi_tensor_sgd", _fused_sgd))
         yield
+
+
+def _fused_sgd(weights: list[torch.Tensor], slopes: list[torch.Tensor], *_rest: Any, **_options: Any) -> None:
+    """Take the step that SGD takes on a GPU, on tensors without data."""
+    sums = [torch.empty_like(each) for each in weights]
+    torch._fused_sgd_(
+        weights, slopes, sums,
+        weight_decay=0, momentum=0, lr=0, dampening=0, nesterov=False, maximize=False, is_first_step=False,
+    )  # fmt: skip
 
 
 def counts(name: str, sizes: Sizes = PAPERS) -> Counted:
