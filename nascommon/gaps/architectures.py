@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from nascommon.runtime.seeding import generator
 from nascommon.search.state import SearchState
-from nascommon.settings import UserError
 from nascommon.space.draws import sample_genotype
 from nascommon.space.genotype import Genotype
 
@@ -17,6 +16,19 @@ MOST_DRAWS = 100
 """Draws per wanted architecture before giving up on finding different ones."""
 
 Score = Callable[[SearchState, Genotype], float]
+
+
+class TooFewToRankError(Exception):
+    """A search left fewer architectures than a ranking needs, which only shows when it is over.
+
+    Attributes:
+        found: how many there are.
+    """
+
+    def __init__(self, found: int, why: str) -> None:
+        """Take how many there are, and why they are so few, with what could be set instead."""
+        super().__init__(why)
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ def from_epochs(snapshots: Sequence[SavedSupernet], count: int) -> list[Architec
     """Return the different genotypes among the snapshots' epochs, the latest of equal ones, at most ``count``.
 
     Raises:
-        UserError: the search passed through fewer than three different genotypes.
+        TooFewToRankError: the search passed through fewer than three different genotypes.
     """
     latest: dict[Genotype, SavedSupernet] = {}
     for source in snapshots:
@@ -53,9 +65,10 @@ def from_epochs(snapshots: Sequence[SavedSupernet], count: int) -> list[Architec
         latest[genotype] = source
     found = [Architecture(source.name, genotype, source) for genotype, source in latest.items()][-count:]
     if len(found) < FEWEST:
-        raise UserError(
-            f"kendall_tau.source: the {len(snapshots)} snapshots of the search hold only {len(found)} different "
-            "genotypes, and a ranking needs 3; set source: sampled, or more search.snapshots"
+        raise TooFewToRankError(
+            len(found),
+            f"the {len(snapshots)} snapshots of the search hold only {_different(len(found))}, and a ranking needs "
+            f"{FEWEST}; set kendall_tau.source: sampled, or more search.snapshots",
         )
     return found
 
@@ -64,13 +77,14 @@ def sampled(source: SavedSupernet, count: int, seed: int) -> list[Architecture]:
     """Draw ``count`` different genotypes from the mixing weights of a supernet.
 
     Raises:
-        UserError: the mixing weights are so sharp that fewer than three different ones come up.
+        TooFewToRankError: the mixing weights are so sharp that fewer than three different ones come up.
     """
     drawn = different_draws(source.open(), count, seed)
     if len(drawn) < FEWEST:
-        raise UserError(
-            f"kendall_tau.source: the final mixing weights are nearly one-hot, {len(drawn)} different architectures "
-            "came up and a ranking needs 3; set source: epochs"
+        raise TooFewToRankError(
+            len(drawn),
+            f"the final mixing weights are nearly one-hot, only {_different(len(drawn))} came up, and a ranking needs "
+            f"{FEWEST}; set kendall_tau.source: epochs",
         )
     return [Architecture(f"sample {index}", genotype, source) for index, genotype in enumerate(drawn)]
 
@@ -106,3 +120,7 @@ def scored(architectures: Sequence[Architecture], score: Score | None) -> list[A
             accuracy = score(opened[1], architecture.genotype)
         result.append(replace(architecture, search_score=accuracy))
     return result
+
+
+def _different(count: int) -> str:
+    return f"{count} different genotype{'s' * (count != 1)}"

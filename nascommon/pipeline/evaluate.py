@@ -16,6 +16,7 @@ from nascommon.pipeline.known_truth import known_truth
 from nascommon.pipeline.paths import (
     DISCRETIZE,
     EVALUATE,
+    KENDALL,
     METRICS,
     RETRAIN,
     ROOT,
@@ -84,6 +85,7 @@ def evaluate(params: Params) -> None:
         table = comparison_table(rows, published)
         results = collect_results(run, ours, random, (linear, transferred), judged, truth)
         results["no_bank"] = None if isinstance(bank, Bank) else bank
+        results["unranked"] = read_json(KENDALL / "ranking.json").get("skipped")
         kind = genotype_from_json(results["genotype"]).main_kind
         gaps = own_gaps(params, results["metrics"], kind)
         write_json(EVALUATE / "results.json", results)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from nascommon.config import Params
 from nascommon.data.pictures import some
-from nascommon.gaps.architectures import FEWEST, Architecture, scored
+from nascommon.gaps.architectures import FEWEST, Architecture, TooFewToRankError, scored
 from nascommon.pipeline.known_ranking import rank_known
 from nascommon.pipeline.paths import KENDALL, METRICS, PLOTS
 from nascommon.pipeline.ranked import RankingSetup, scorer
@@ -46,29 +46,39 @@ def kendall_tau(params: Params) -> None:
     """
     with stage_run("kendall_tau", params) as run:
         ranked = RankingSetup.open(run)
-        if not ranked.trained():
-            skip()
-            return
-        source = find_truth(run.params, ranked.data.prepared.manifest, run.precision)
-        if not isinstance(source, str):
-            rank_known(run, ranked, source)
-            return
-        print(f"kendall_tau: {source}, so architectures are trained now")
-        settings, at_a_time = run.params.kendall_tau, ranked.at_a_time()
-        score = scorer(ranked) if settings.search_score == "inherited_val" else None
-        architectures = scored(ranked.architectures(), score)
-        retrained = retrain_all(run, ranked, architectures, at_a_time)
-        provenance = run.provenance(threads=threads_of_trainings(run.params, run.device, at_a_time))
-        sound_ones = sound(run, architectures, retrained)
-        write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
+        try:
+            rank(run, ranked)
+        except TooFewToRankError as too_few:
+            skip(too_few.found, str(too_few))
 
 
-def skip() -> None:
-    """Leave outputs that say that there is no search score to rank by."""
-    reason = "the search trained no supernet, so there is no search score to rank by"
+def rank(run: Run, ranked: RankingSetup) -> None:
+    """Rank by what is known, or else by what is trained now.
+
+    Raises:
+        TooFewToRankError: the search left too few different architectures.
+    """
+    if not ranked.trained():
+        raise TooFewToRankError(0, "the search trained no supernet, so there is no search score to rank by")
+    source = find_truth(run.params, ranked.data.prepared.manifest, run.precision)
+    if not isinstance(source, str):
+        rank_known(run, ranked, source)
+        return
+    print(f"kendall_tau: {source}, so architectures are trained now")
+    settings, at_a_time = run.params.kendall_tau, ranked.at_a_time()
+    score = scorer(ranked) if settings.search_score == "inherited_val" else None
+    architectures = scored(ranked.architectures(), score)
+    retrained = retrain_all(run, ranked, architectures, at_a_time)
+    provenance = run.provenance(threads=threads_of_trainings(run.params, run.device, at_a_time))
+    sound_ones = sound(run, architectures, retrained)
+    write_ranking(run, ranked, *sound_ones, diverged=retrained.diverged, provenance=provenance)
+
+
+def skip(found: int, reason: str) -> None:
+    """Leave outputs that say why nothing is ranked: an end here would come after the search, and without a report."""
     print(f"kendall_tau: skipped, {reason}")
     write_json(KENDALL / "ranking.json", {"skipped": reason})
-    write_json(METRICS / "kendall_tau.json", {"n": 0})
+    write_json(METRICS / "kendall_tau.json", {"n": found, "tau_b": None})
     write_text(PLOTS / "kendall_tau.csv", "architecture,search_score,retrain_first\n")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nascommon.gaps.architectures import FEWEST, SavedSupernet
+from nascommon.gaps.architectures import FEWEST, SavedSupernet, TooFewToRankError
 from nascommon.pipeline.known_sampled import sample_known
 from nascommon.pipeline.known_scores import Scored, Scorer, ranking_of, scored_by, table_of
 from nascommon.pipeline.paths import KENDALL
@@ -21,7 +21,6 @@ from nascommon.runtime.artefacts import write_table
 from nascommon.runtime.progress import progress, summary
 from nascommon.runtime.seeding import derive
 from nascommon.search.state import SearchState
-from nascommon.settings import UserError
 from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import one_hot
 from nascommon.statistics.ranking import Ranking, rank_correlation, tau_in_words, trajectory
@@ -84,14 +83,15 @@ def score_known(ranked: RankingSetup, source: Source, scorer: Scorer) -> Scored:
     """Draw architectures that are known and that the supernet holds, and score them by the end of the search.
 
     Raises:
-        UserError: fewer than three can be scored.
+        TooFewToRankError: fewer than three can be scored.
     """
     settings, state = ranked.run.params.kendall_tau, ranked.final().open()
     genotypes = drawn(source, state, settings.known_architectures, ranked.run.params.seed)
     if len(genotypes) < FEWEST:
-        raise UserError(
-            f"kendall_tau.truth: the final supernet holds {len(genotypes)} of the known architectures, and a ranking "
-            f"needs {FEWEST}; set kendall_tau.truth: retrain"
+        raise TooFewToRankError(
+            len(genotypes),
+            f"the final supernet holds {len(genotypes)} of the known architectures, and a ranking needs {FEWEST}; "
+            "set kendall_tau.truth: retrain",
         )
     return scored_by(scorer, state, source, genotypes)
 

@@ -72,8 +72,10 @@ class StudyRun:
                 for name, (tree, key, factor) in of_run.items()
                 for end, ending in zip(("", " low", " high"), ENDS, strict=True)
             },
-            COUNTS[STRUCTURE]: ranked.get("n"),
-            COUNTS[DEPTH]: None if ranked.get("depth_tau_b") is None else ranked.get("n"),
+            **{
+                COUNTS[name]: None if ranked.get(key) is None else ranked.get("n")
+                for name, key in ((STRUCTURE, "tau_b"), (DEPTH, "depth_tau_b"))
+            },
             "seconds": head.seconds,
             "params M": _times(1 / MILLION, stages["retrain"].get("params")),
         }

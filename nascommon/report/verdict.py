@@ -106,7 +106,7 @@ def sentences(results: Results) -> dict[Topic, str]:
         "verdict": verdict_sentence(results),
         "accuracy": " ".join(filter(None, (accuracy_sentence(results), linear_sentence(results)))),
         "gap": gap_sentence(results),
-        "truth": ranking_sentence(results["stages"]["kendall_tau"]),
+        "truth": ranking_sentence(results),
         "time": cost_sentence(results["cost_seconds"]),
     }
 
@@ -156,10 +156,11 @@ def gap_sentence(results: Results) -> str:
     )
 
 
-def ranking_sentence(kendall: Mapping[str, Any]) -> str:
-    """Say whether search scores order architectures as training from scratch does."""
-    if kendall["n"] == 0:
-        return "No search score to rank by: the search trained no supernet."
+def ranking_sentence(results: Results) -> str:
+    """Say whether search scores order architectures as training from scratch does, or why none were ranked."""
+    kendall = results["stages"]["kendall_tau"]
+    if why := results["unranked"]:
+        return f"No ranking (n = {kendall['n']}): {why}."
     what = "known accuracies" if kendall.get("known") else "accuracies after retraining"
     tau = tau_in_words(kendall["n"], *(kendall.get(f"tau_b{end}") for end in ENDS))
     return f"{_agreement(kendall).format(kendall['n'], what)}: Kendall tau-b {tau}."

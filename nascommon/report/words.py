@@ -75,7 +75,9 @@ def findings(results: dict[str, Any]) -> list[str]:
     lines.append(cut_sentence(stages["discretize"]))
     lines.append(operation_gap_sentence(stages["discretize"], genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
-    lines += [ranking_sentence(kendall), *sampled_sentences(kendall), *retest_sentences(kendall)]
+    if results["unranked"] is None:  # else the verdict says why
+        lines.append(ranking_sentence(kendall))
+    lines += [*sampled_sentences(kendall), *retest_sentences(kendall)]
     return lines + depth_sentences(kendall, results["truth"])
 
 
@@ -146,8 +148,6 @@ def depth_sentences(kendall: dict[str, Any], truth: Truth | None) -> list[str]:
 
 def ranking_sentence(kendall: dict[str, Any]) -> str:
     """Say how well search scores rank architectures."""
-    if kendall["n"] == 0:
-        return "No search score to rank by: the search trained no supernet."
     chance = "" if kendall["p_value"] is None else f", p = {kendall['p_value']:.2g}, n = {kendall['n']}"
     what = "known accuracy" if kendall.get("known") else "retraining"
     best = ""

@@ -8,10 +8,9 @@ from functools import cache
 import pytest
 import torch
 
-from nascommon.gaps.architectures import Architecture, SavedSupernet, from_epochs, sampled, scored
+from nascommon.gaps.architectures import Architecture, SavedSupernet, TooFewToRankError, from_epochs, sampled, scored
 from nascommon.parts.discretizer import strongest_edges
 from nascommon.search.state import SearchState
-from nascommon.settings import UserError
 from nascommon.space.genotype import DARTS_KINDS, Genotype
 from tests.search.small import SOME, double_state
 
@@ -73,10 +72,11 @@ def test_more_genotypes_than_wanted_leave_the_latest() -> None:
 
 
 @pytest.mark.parametrize("candidates", [(), (SEP,), (SEP, SKIP, SEP, SKIP)])
-def test_fewer_than_three_genotypes_are_refused_with_a_way_out(candidates: tuple[int, ...]) -> None:
-    message = f"the {len(candidates)} snapshots .* only {len(set(candidates))} different .* source: sampled"
-    with pytest.raises(UserError, match=message):
+def test_fewer_than_three_genotypes_are_too_few_with_a_way_out(candidates: tuple[int, ...]) -> None:
+    message = f"the {len(candidates)} snapshots .* only {len(set(candidates))} different genotypes?, .*source: sampled"
+    with pytest.raises(TooFewToRankError, match=message) as too_few:
         from_epochs(Shelf().sources(*candidates), count=10)
+    assert too_few.value.found == len(set(candidates))
 
 
 def test_sampled_architectures_are_different_and_depend_on_the_seed_alone() -> None:
@@ -98,10 +98,13 @@ def test_sampling_prefers_what_weighs_most() -> None:
     assert set(operations) == set(SOME) - {"none"}
 
 
-def test_one_hot_mixing_weights_are_refused_with_a_way_out() -> None:
+def test_one_hot_mixing_weights_leave_too_few_with_a_way_out() -> None:
     sharp = SavedSupernet("last", None, lambda: favouring(SEP, strength=500.0, nodes=1))
-    with pytest.raises(UserError, match=r"nearly one-hot, 1 different .* source: epochs"):
+    with pytest.raises(
+        TooFewToRankError, match=r"nearly one-hot, only 1 different genotype came up, .*source: epochs"
+    ) as too_few:
         sampled(sharp, 5, seed=0)
+    assert too_few.value.found == 1
 
 
 def architectures(*sources: SavedSupernet) -> list[Architecture]:

@@ -46,7 +46,7 @@ def results(
         },
         "truth": None, "comparisons": [one.as_dict() for one in comparisons], "accuracies": accuracies,
         "cost_seconds": {"search": 60.0, "selection": 2.0, "retrain": 30.0},
-        "genotype": PUBLISHED["DARTS_V2"].to_json(), "given": None, "no_bank": None,
+        "genotype": PUBLISHED["DARTS_V2"].to_json(), "given": None, "no_bank": None, "unranked": None,
         "published_protocol": False,
         "stages": {
             "search": {"epochs": 12, "search_seconds": 60.0}, "discretize": DISCRETIZE, "retrain": {}, "transfer": {},

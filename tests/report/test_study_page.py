@@ -114,6 +114,14 @@ def test_a_tau_is_given_with_its_interval_and_its_number_of_architectures() -> N
     assert "depth tau" not in tau(0), "nobody has measured it"
 
 
+def test_a_run_that_could_not_rank_is_no_measurement_of_a_tau() -> None:
+    unranked = {"n": 2, "tau_b": None}
+    stages = [SIX[0].results["stages"], {**SIX[0].results["stages"], "kendall_tau": unranked}]
+    two = [StudyRun("darts", seed, results(random=[90.0] * 40, stages=each)) for seed, each in enumerate(stages)]
+    text = re.sub(r"\s+", " ", Page(page(two)).texts["their-gaps"])
+    assert "n = 200" in text, "not 2"
+
+
 def test_without_a_supernet_there_are_no_gaps_to_tell_of() -> None:
     nothing = {"n": 0, "tau_b": None}
     stages = {**SIX[0].results["stages"], "search": {"epochs": 0}, "kendall_tau": nothing}

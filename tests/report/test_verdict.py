@@ -107,8 +107,17 @@ def test_the_ranking_is_told_by_its_interval(low: float | None, high: float | No
     run["stages"]["kendall_tau"] = {**KENDALL, "tau_b_low": low, "tau_b_high": high}
     assert sentences(run)["truth"].startswith(said)
     assert "Kendall tau-b 0.10" in sentences(run)["truth"]
-    run["stages"]["kendall_tau"] = {"n": 0}
-    assert sentences(run)["truth"] == "No search score to rank by: the search trained no supernet."
+
+
+def test_a_ranking_that_there_is_not_is_told_once_with_its_reason() -> None:
+    run = results(unranked="the 4 snapshots of the search hold only 2 different genotypes")
+    run["stages"]["kendall_tau"] = {"n": 2, "tau_b": None}
+    told = "No ranking (n = 2): the 4 snapshots of the search hold only 2 different genotypes."
+    assert sentences(run)["truth"] == told
+    assert headline(run).tau is None
+    report = write_report("a run", run, "", "")
+    assert report.count("2 different genotypes") == 1
+    assert "Search score against" not in report
 
 
 def test_the_report_begins_with_the_verdict() -> None:

@@ -184,10 +184,11 @@ def drop(root: Path, *paths: str) -> Files:
 
 def test_a_search_that_trained_nothing_leaves_sections_with_the_reason(tmp_path: Path) -> None:
     made_up(tmp_path)
-    run = results(title="random", settings=[])
-    run["stages"] |= {"search": {"epochs": 0}, "kendall_tau": {"n": 0}}
+    why = "the search trained no supernet, so there is no search score to rank by"
+    run = results(title="random", settings=[], unranked=why)
+    run["stages"] |= {"search": {"epochs": 0}, "kendall_tau": {"n": 0, "tau_b": None}}
     write(tmp_path, "data/evaluate/results.json", run)
-    write(tmp_path, "data/kendall_tau/ranking.json", {"skipped": "nothing was trained"})
+    write(tmp_path, "data/kendall_tau/ranking.json", {"skipped": why})
     gone = (
         "data/evaluate/protocol.json",
         "data/search/history.parquet",
