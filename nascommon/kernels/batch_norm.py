@@ -33,7 +33,18 @@ FEWEST_PIXELS = 2**12
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """A batch norm that can run beside others of its kind; it counts batches only while it averages them all."""
+    """A batch norm that can run beside others of its kind; it counts batches only while it averages them all.
+
+    Attributes:
+        seen: batches that are averaged.
+    """
+
+    seen = 0
+
+    def reset_running_stats(self) -> None:
+        """Forget all batches."""
+        super().reset_running_stats()
+        self.seen = 0
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return [B, C, H, W]."""
@@ -71,13 +82,12 @@ class BatchNorm(nn.BatchNorm2d):
         """Count a batch and return the weight of its statistics; without a momentum all batches seen are averaged.
 
         With a momentum the batches are not counted, as nothing asks for the count: in a CUDA graph, too, the weight is
-        a constant then, where the plain average would have to wait for the device.
+        a constant then. PyTorch's own count lies on the device, for which every batch norm would wait.
         """
         if self.momentum is not None:
             return self.momentum
-        seen = cast("Tensor", self.num_batches_tracked)
-        seen.add_(1)
-        return 1 / float(seen)
+        self.seen += 1
+        return 1 / self.seen
 
 
 def _stacked(norms: Sequence[BatchNorm], name: str) -> Tensor:

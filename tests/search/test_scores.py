@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from nascommon.data.batch import Batch
 from nascommon.search.passes import weight_step
 from nascommon.search.scores import fresh_statistics, recalibrate, recalibrated_scores, supernet_scores
 from nascommon.search.state import SearchState
+from nascommon.space.mixing import Mixing
 from tests.search.small import TinyBatches, batch, double_state, equal
 from tests.space.plain import plainly
 
@@ -103,6 +105,14 @@ def test_a_recalibrated_supernet_keeps_the_fresh_statistics_and_its_momentum(sta
     recalibrate(state.supernet, state.scored(), CALIBRATION)
     assert supernet_scores(state.supernet, state.scored(), VALID.epoch(0)) == expected
     assert all(layer.momentum == 0.1 and layer.training for layer in norms(state.supernet).values())
+
+
+def test_recalibration_reads_nothing_from_the_device(state: SearchState) -> None:
+    state.supernet.to("meta")  # whose numbers cannot be read
+    mixing = Mixing(
+        (kind, replace(cell, weights_EO=cell.weights_EO.to("meta"))) for kind, cell in state.scored().items()
+    )
+    recalibrate(state.supernet, mixing, [Batch(images.to("meta"), labels) for images, labels in CALIBRATION])
 
 
 @pytest.mark.parametrize("training", [True, False])
