@@ -75,12 +75,12 @@ def test_recalibration_averages_the_batches_that_each_batch_norm_saw(monkeypatch
     with fresh_statistics(ours), torch.no_grad():
         for step, drawn in enumerate(steps):
             ours(images(step), drawn)
-        found = {name: buffer.clone() for name, buffer in ours.named_buffers()}
+        found = {name: buffer.clone() for name, buffer in statistics(ours).items()}
     plainly(monkeypatch)
     with fresh_statistics(plain), torch.no_grad():
         for step, drawn in enumerate(steps):
             plain(images(step), drawn)
-        torch.testing.assert_close(found, dict(plain.named_buffers()), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found, statistics(plain), rtol=1e-10, atol=1e-10)
 
 
 def test_evaluation_uses_the_statistics_of_every_edge(monkeypatch: pytest.MonkeyPatch) -> None:
