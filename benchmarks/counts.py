@@ -34,6 +34,7 @@ from benchmarks.timing import Step
 from nascommon.data.batch import Batch
 from nascommon.kernels.home import laid_out, meta_stands_for
 from nascommon.runtime.artefacts import write_json
+from nascommon.search.state import SearchState
 from nascommon.space.network import NetworkSpec
 from nascommon.training.settings import TrainingSettings
 
@@ -63,12 +64,19 @@ LIBRARY.impl("_fused_sgd_", lambda *_args, **_options: None, "Meta")  # type: ig
 
 
 class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operators by name and the kernels of all of them, and predicts how many seconds these take."""
+    """Counts operators by name and the kernels of all of them, and predicts how many seconds these take.
+
+    Attributes:
+        kinds: operators that launch something, by name.
+        kernels: of all of them.
+        seconds: that these are predicted to take.
+        dispatched: operators in all, views and memory that is not filled included.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.kinds: Counter[str] = Counter()
-        self.kernels = 0
+        self.kernels = self.dispatched = 0
         self.seconds = 0.0
 
     def __torch_dispatch__(
@@ -76,6 +84,7 @@ class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = laid_out(func, func(*args, **(kwargs or {})))
         kind = func.overloadpacket.__name__
+        self.dispatched += 1
         if not func.is_view and func.namespace in GIVEN and not any(name in kind for name in LAUNCH_NOTHING):
             self.kinds[kind] += 1
             kernels = kernels_of(func, args)
@@ -136,7 +145,7 @@ def step_of(name: str, sizes: Sizes = PAPERS) -> Step:
 
 def network_counts(spec: NetworkSpec, settings: TrainingSettings, batch_size: int, side: int) -> Counted:
     """Count a training step of a stand-alone network of any size, on pictures of ``side`` pixels."""
-    return counted_of(lambda: network_way(spec, settings, _batch(batch_size, side)))
+    return counted_of(lambda: network_way(spec, settings, batch_of(batch_size, side)))
 
 
 def counted_of(make: Callable[[], Step]) -> Counted:
@@ -152,19 +161,25 @@ def counted_of(make: Callable[[], Step]) -> Counted:
 
 def _search_step(name: str, sizes: Sizes) -> Step:
     method = method_record(name, sizes)
-    halves = Halves(*(_batch(method.batch_size, sizes.side) for _ in range(2)))
+    halves = Halves(*(batch_of(method.batch_size, sizes.side) for _ in range(2)))
     state = Search(method, halves, META, sizes.nodes).state(NHWC, "bfloat16")
-    if state.arch_optimiser is not None:
-        state.arch_optimiser.step = lambda *_: None  # type: ignore[method-assign] # meta is not ``capturable``
+    leave_adam_out(state)
     step = bilevel(state)
     return lambda: step(halves.train, halves.valid)
 
 
+def leave_adam_out(state: SearchState) -> None:
+    """Let the logits of a state without data stay what they are."""
+    if state.arch_optimiser is not None:
+        state.arch_optimiser.step = lambda *_: None  # type: ignore[method-assign] # meta is not ``capturable``
+
+
 def _training_step(sizes: Sizes) -> Step:
-    return training_way(sizes, _batch(RETRAIN_BATCH, sizes.side), "bfloat16")
+    return training_way(sizes, batch_of(RETRAIN_BATCH, sizes.side), "bfloat16")
 
 
-def _batch(size: int, side: int) -> Batch:
+def batch_of(size: int, side: int) -> Batch:
+    """Return pictures without data."""
     return Batch(torch.empty(size, 3, side, side, device=META), torch.empty(size, dtype=torch.long, device=META))
 
 
