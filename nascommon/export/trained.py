@@ -57,9 +57,12 @@ class TrainedNetwork:
 
     @property
     def held_out_accuracy(self) -> dict[str, Any] | None:
-        """The accuracy after the last epoch on pictures that were held out, if any were."""
-        value = self.record.metrics.get("valid_accuracy")
-        return None if value is None else {"value": value, "on": "held-out training pictures"}
+        """The accuracy after the last epoch on pictures that were held out, if any were, and how many they are."""
+        metrics = self.record.metrics
+        value = metrics.get("valid_accuracy")
+        if value is None:
+            return None
+        return {"value": value, "on": "held-out training pictures", "n": metrics.get("valid_images")}
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -174,7 +174,7 @@ def collect_results(
     """
     stages = {name: figures(name) for name in
               ("search", "discretize", "retrain", "transfer", "kendall_tau", "baseline")}  # fmt: skip
-    linear, transferred = (rows[0]["test error %"] if rows else None for rows in beside)
+    linear, transferred = (rows[0] if rows else {} for rows in beside)
     seconds = {
         "search": stages["search"]["search_seconds"],
         "selection": stages["discretize"]["selection_seconds"],
@@ -186,8 +186,10 @@ def collect_results(
     metrics = {
         "test_accuracy": ours.accuracy if ours else None,
         "test_error_percent": 100 * (1 - ours.accuracy) if ours else None,
-        "linear_error_percent": linear,
-        "transfer_error_percent": transferred,
+        "test_images": ours.hits[0].total if ours else None,
+        "linear_error_percent": linear.get("test error %"),
+        "transfer_error_percent": transferred.get("test error %"),
+        "transfer_test_images": transferred.get("test images"),
         "test_accuracy_sd": ours.sd if ours else None,
         "random_mean_accuracy": fmean(random[0].means(1)) / 100 if random else None,
         "percentile_vs_random": first.comparison.percentile if first else None,

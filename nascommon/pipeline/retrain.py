@@ -144,7 +144,11 @@ def train_one(
 def write_trained(run: Run, retraining: Retraining, genotype: Genotype, trained: list[Trained], images: int) -> None:
     """Write what came out and log it."""
     manifest, spec = retraining.data.prepared.manifest, trained[0].network.spec
-    counts = network_complexity(genotype, spec, manifest.height, manifest.width).as_dict()
+    held_out = retraining.pictures()[1]
+    counts = {
+        **network_complexity(genotype, spec, manifest.height, manifest.width).as_dict(),
+        **({"valid_images": len(held_out.open()[1])} if held_out else {}),
+    }
     for old in retraining.folder.glob("seed_*"):
         shutil.rmtree(old)
     for index, one in enumerate(trained):

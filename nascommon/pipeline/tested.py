@@ -66,12 +66,13 @@ class Measured:
 
 
 def errors_of(correct: Sequence[int], total: int) -> dict[str, float]:
-    """Return the mean test error in percent of hits on one set, with its 95 % interval, as columns of the table."""
+    """Return the mean test error in percent of hits on one set, its 95 % interval and its size, as columns."""
     low, high = wilson_interval(round(fmean(correct)), total)
     return {
         "test error %": 100 * (1 - fmean(correct) / total),
         "95 % low": 100 * (1 - high),
         "95 % high": 100 * (1 - low),
+        "test images": total,
     }
 
 

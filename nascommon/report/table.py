@@ -13,6 +13,7 @@ DECIMALS = {
     "± sd": 2,
     "95 % low": 2,
     "95 % high": 2,
+    "test images": 0,
     "top-5 error %": 2,
     "params M": 3,
     "mult-adds M": 1,

@@ -133,7 +133,9 @@ def accuracy_sentence(results: Results) -> str:
             return f"{skipped}no accuracy of its own, and no random networks beside it."
         return f"{skipped}the accuracy {percent(truth['sets'][truth['own_set']]['accuracy'])} is the table's."
     several = f"mean of {len(each)} trainings: {', '.join(map(percent, each))}; " if len(each) > 1 else ""
-    return f"Test accuracy {percent(accuracy)} ({several}last epoch, test images read once)."
+    images = results["metrics"].get("test_images")
+    number = f"{images:,} " if images else ""  # results of an earlier version have none
+    return f"Test accuracy {percent(accuracy)} ({several}last epoch, {number}test images read once)."
 
 
 def linear_sentence(results: Results) -> str:
@@ -159,7 +161,7 @@ def gap_sentence(results: Results) -> str:
 def ranking_sentence(results: Results) -> str:
     """Say whether search scores order architectures as training from scratch does, or why none were ranked."""
     kendall = results["stages"]["kendall_tau"]
-    if why := results["unranked"]:
+    if why := results.get("unranked"):
         return f"No ranking (n = {kendall['n']}): {why}."
     what = "known accuracies" if kendall.get("known") else "accuracies after retraining"
     tau = tau_in_words(kendall["n"], *(kendall.get(f"tau_b{end}") for end in ENDS))

@@ -75,7 +75,7 @@ def findings(results: dict[str, Any]) -> list[str]:
     lines.append(cut_sentence(stages["discretize"]))
     lines.append(operation_gap_sentence(stages["discretize"], genotype_from_json(results["genotype"]).main_kind))
     kendall = stages["kendall_tau"]
-    if results["unranked"] is None:  # else the verdict says why
+    if not results.get("unranked"):  # else the verdict says why
         lines.append(ranking_sentence(kendall))
     lines += [*sampled_sentences(kendall), *retest_sentences(kendall)]
     return lines + depth_sentences(kendall, results["truth"])

@@ -34,6 +34,8 @@ SHOWN: Final = {
     "epochs": "count/epochs", "best_epoch": "count/best epoch", "trainings": "count/trainings", "phase": "count/phase",
     "top_tenth": "count/top tenth", "retest": "count/retest", "structure_tau_n": "count/structure",
     "depth_tau_n": "count/depth",
+    "valid_images": "count/valid images", "test_images": "count/test images",
+    "transfer_test_images": "count/transfer test",
     "known": "count/known", "known_trainings": "count/known trainings", "known_repeats": "count/known repeats",
 }  # fmt: skip
 _GROUPS: Final = {f"{group}_": f"{group}/" for group in ("skips", "entropy", "watch", "truth", "sampled")}

@@ -167,7 +167,7 @@ def test_what_was_trained_is_logged_as_a_classifier(
     ((graph, example, name, packaging),) = logged
     assert name == "darts-digits-0"
     assert graph(example).sum(1) == pytest.approx([1, 1])
-    assert packaging.metadata["accuracy"] == {"value": 0.75, "on": "held-out training pictures"}
+    assert packaging.metadata["accuracy"] == {"value": 0.75, "on": "held-out training pictures", "n": 40}
     assert packaging.metadata["licence_of_data"].endswith("CC BY 4.0")
 
 

@@ -155,7 +155,7 @@ def says_what_it_is(told: dict[str, object]) -> None:
     assert told["name"] == "darts-image_folder-0"
     assert told["classes"] == list(CLASSES)
     assert told["genotype"] == DARTS.to_json()
-    assert told["accuracy"] == {"value": 0.75, "on": "held-out training pictures"}
+    assert told["accuracy"] == {"value": 0.75, "on": "held-out training pictures", "n": 40}
     assert told["pictures"]["content_hash"] == "c0ffee"  # type: ignore[index]
     assert told["licence_of_data"] == "pictures of your own, whose licence you know"
 
@@ -234,12 +234,17 @@ def test_what_cannot_be_taken_home_is_said_in_a_line(
 def test_the_accuracy_is_that_of_the_test_pictures_where_they_were_shown_this_training(trained: TrainedNetwork) -> None:
     path = Path("data/evaluate/results.json")
     path.parent.mkdir(parents=True)
-    tree = {"stages": {"retrain": {"train_loss_0": 0.5, "train_loss": 0.7}}, "accuracies": [0.6, 0.9], "metrics": {}}
+    tree = {
+        "stages": {"retrain": {"train_loss_0": 0.5, "train_loss": 0.7}}, "accuracies": [0.6, 0.9],
+        "metrics": {"test_images": 1348},
+    }  # fmt: skip
     path.write_text(json.dumps(tree))
-    assert accuracy(trained) == {"value": 0.6, "on": "test pictures"}
-    assert in_words(trained) == "60.00 % on test pictures (the first of 2 trainings, whose mean is 75.00 %)"
+    assert accuracy(trained) == {"value": 0.6, "on": "test pictures", "n": 1348}
+    assert in_words(trained) == "60.00 % on test pictures, n = 1,348 (the first of 2 trainings, whose mean is 75.00 %)"
+    path.write_text(json.dumps({**tree, "metrics": {}}))
+    assert in_words(trained).startswith("60.00 % on test pictures ("), "an earlier version noted no number"
     path.write_text(json.dumps({**tree, "stages": {"retrain": {"train_loss": 0.7}}}))
-    assert accuracy(trained) == {"value": 0.75, "on": "held-out training pictures"}
+    assert accuracy(trained) == {"value": 0.75, "on": "held-out training pictures", "n": 40}
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_a_folder_is_walked_and_a_broken_picture_stops_nobody(finished: Project)
     assert lines[3] == "absent.png: no such file"
     assert [line.count("%") for line in lines[1:3]] == [3, 3]
     whose, error = result.err.splitlines()
-    assert re.fullmatch(r"by darts-digits-0: \d+\.\d\d % on test pictures", whose)
+    assert re.fullmatch(r"by darts-digits-0: \d+\.\d\d % on test pictures, n = 53", whose)
     assert error == "error: 2 of the pictures could not be read; the others are answered above"
     told = json.loads(finished.command("predict", "photos", "--json", "--top", "1").out)
     assert [sorted(one) for one in told] == [["error", "picture"], ["answers", "picture"], ["answers", "picture"]]
@@ -91,6 +91,24 @@ def test_what_can_be_no_file_is_a_line_beside_the_others(finished: Project) -> N
     told = json.loads(finished.command("predict", *asked, "--json").out)
     assert [one["picture"] for one in told] == asked
     assert told[4]["error"] == "no such file", "the name is told once, as it was given"
+
+
+@pytest.mark.parametrize(
+    ("stage", "untested", "on"),
+    [
+        ("retrain", True, "held-out training pictures, n = 16"),
+        ("retrain", False, "test pictures, n = 53"),
+        ("transfer", False, "test pictures, n = 27"),
+    ],
+)
+def test_an_accuracy_is_told_with_the_number_of_its_pictures(
+    finished: Project, stage: str, untested: bool, on: str
+) -> None:
+    if untested:
+        (finished.folder / "data/evaluate/results.json").unlink()
+    saved(torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8), finished.folder / "gray.png")
+    said = finished.command("predict", "gray.png", "--stage", stage).err
+    assert re.fullmatch(rf"by darts-digits-0\S*: \d+\.\d\d % on {on}\n", said)
 
 
 def test_what_is_not_there_is_said_in_a_line(prepared: Project, tmp_path: Path) -> None:

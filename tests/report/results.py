@@ -41,7 +41,8 @@ def results(
     first = comparisons[0].comparison if comparisons else None
     tree = {
         "metrics": {
-            "test_accuracy": own, "linear_error_percent": 5.0, "transfer_error_percent": None,
+            "test_accuracy": own, "test_images": 1348 if accuracies else None,
+            "linear_error_percent": 5.0, "transfer_error_percent": None,
             "percentile_vs_random": first.percentile if first else None,
         },
         "truth": None, "comparisons": [one.as_dict() for one in comparisons], "accuracies": accuracies,

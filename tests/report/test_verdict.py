@@ -78,7 +78,7 @@ def test_what_was_neither_retrained_nor_known_has_no_verdict_and_says_what_to_se
 
 def test_what_a_linear_classifier_reaches_stands_beside_the_accuracy() -> None:
     run = results(accuracies=(0.93, 0.94))
-    told = "Test accuracy 93.50 % (mean of 2 trainings: 93.00 %, 94.00 %; last epoch, test images read once)."
+    told = "Test accuracy 93.50 % (mean of 2 trainings: 93.00 %, 94.00 %; last epoch, 1,348 test images read once)."
     assert sentences(run)["accuracy"] == f"{told} A linear classifier on the raw pixels reaches 95.00 %."
     untrained = sentences(results(accuracies=(), truth=ALL_SKIP))["accuracy"]
     assert untrained.endswith("is the table's. A linear classifier on the raw pixels reaches 95.00 %.")
