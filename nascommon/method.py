@@ -22,7 +22,7 @@ from nascommon.parts.choices import (
 from nascommon.parts.logits import LogitsInitialiser, normal_alpha
 from nascommon.parts.penalty import Penalty, no_penalty
 from nascommon.parts.relaxation import Relaxation, softmax_over_operations
-from nascommon.settings import BatchSize, Epochs, NonNegative, Positive, Settings, Whole
+from nascommon.settings import BatchSize, Epochs, NonNegative, Positive, Settings, WeightDecay, Whole
 from nascommon.space.genotype import Genotype
 from nascommon.space.space import NONE, Space
 
@@ -39,7 +39,7 @@ class WeightOptimiser(Settings):
     lr: Positive = 0.025
     lr_min: NonNegative = 0.001
     momentum: Decay = 0.9
-    weight_decay: NonNegative = 3e-4
+    weight_decay: WeightDecay = 3e-4
     clip: Positive = 5.0
     """Largest norm of the gradient."""
     warmup_epochs: Whole = 0
@@ -58,7 +58,7 @@ class ArchOptimiser(Settings):
     lr: Positive = 3e-4
     beta1: Decay = 0.5
     beta2: Decay = 0.999
-    weight_decay: NonNegative = 1e-3
+    weight_decay: WeightDecay = 1e-3
     clip: Positive | None = None
     """Largest norm of the gradient; null does not clip."""
     alpha_delay: Whole = 0

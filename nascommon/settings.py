@@ -139,6 +139,12 @@ Threads = Annotated[int, Field(ge=1, le=1024)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 """A rate, factor or norm."""
 NonNegative = Annotated[float, Field(ge=0, le=1_000_000)]
+Divisor = Annotated[float, Field(ge=1e-6, le=1_000_000)]
+"""A temperature, radius or what else float32 tensors are divided by: of less than about 1e-38 float32 makes 0, and what
+it divides becomes infinite long before, which would be told as a divergence."""
+WeightDecay = Annotated[float, Field(ge=0, le=1)]
+"""Factor of the weights in their gradient. A step multiplies weights by 1 - rate x decay, which grows without end where
+that is below -1."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 """A share that leaves something on both sides."""

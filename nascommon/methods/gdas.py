@@ -9,7 +9,7 @@ from nascommon.method import DartsLike, Method, SearchSize, WeightOptimiser, reg
 from nascommon.parts.choices import Sample
 from nascommon.parts.control import between
 from nascommon.parts.sampling import gumbel, gumbel_one_hot
-from nascommon.settings import BatchSize, Epochs, Positive
+from nascommon.settings import BatchSize, Divisor, Epochs
 
 
 class GdasSettings(DartsLike):
@@ -22,8 +22,8 @@ class GdasSettings(DartsLike):
     epochs: Epochs = 250
     batch_size: BatchSize = 256
     draw: Literal["one_hot", "soft"] = "one_hot"
-    first_temperature: Positive = 10.0
-    last_temperature: Positive = 0.1
+    first_temperature: Divisor = 10.0
+    last_temperature: Divisor = 0.1
     weights: WeightOptimiser = WeightOptimiser(weight_decay=5e-4)
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from nascommon.parts.discretizer import Discretizer, strongest_edges
 from nascommon.parts.relaxation import Relaxation
 from nascommon.parts.sampling import Sampler
-from nascommon.settings import Channels, Positive, Settings, by_kind
+from nascommon.settings import Channels, Divisor, Settings, by_kind
 from nascommon.space.genotype import Genotype
 from nascommon.space.mixing import Mixing
 from nascommon.space.space import Space
@@ -35,7 +35,7 @@ class Unrolled(Settings):
     """One step of the network weights is looked ahead, by a finite difference (DARTS, eqs. 7 and 8)."""
 
     kind: Literal["unrolled"] = "unrolled"
-    radius: Positive = 0.01
+    radius: Divisor = 0.01
     """Length of the two steps that the difference is taken between; the papers' epsilon is this divided by the norm of
     the validation gradient."""
 

@@ -20,6 +20,7 @@ from nascommon.settings import (
     Positive,
     Probability,
     Settings,
+    WeightDecay,
     Whole,
     check_pieces,
 )
@@ -69,7 +70,7 @@ class TrainingSettings(Settings):
     warmup_epochs: Whole = 0
     """First epochs in which the rate rises to lr in equal steps."""
     momentum: Probability = 0.9
-    weight_decay: NonNegative = 3e-4
+    weight_decay: WeightDecay = 3e-4
     clip: Positive = 5.0
     """Largest norm of the gradient."""
     label_smoothing: Probability = 0.0
