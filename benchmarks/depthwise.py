@@ -110,11 +110,11 @@ class Tensors:
 
     def ours(self) -> dict[str, Callable[[], object]]:
         """Return the passes by name."""
-        x, kernels, bank = self.x.detach(), self.kernels.detach(), self.bank
+        x, kernels, bank, slope = self.x.detach(), self.kernels.detach(), self.bank, self.slope
         return {
             "forward": lambda: beside([(bank, x, kernels)]),
-            "input": lambda: bank_launch.input_gradient(bank, self.slope, x, kernels, 0),
-            "kernels": lambda: bank_launch.kernel_gradient(bank, self.slope, x, kernels, 0),
+            "input": lambda: bank_launch.input_gradient(bank, slope, x, kernels, 0, torch.empty_like(x), adds=False),
+            "kernels": lambda: bank_launch.kernel_gradient(bank, slope, x, kernels, 0),
         }
 
     def theirs(self) -> dict[str, Callable[[], object]]:

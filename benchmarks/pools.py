@@ -73,7 +73,11 @@ class Tensors:
             forward(self.pools, self.x, out)
             return out
 
-        return {"forward": written, "input": lambda: gradient(self.pools, slope, taps, self.x, self.onto)}
+        def gathered() -> Tensor:
+            gradient(self.pools, slope, taps, self.onto, adds=True)
+            return self.onto
+
+        return {"forward": written, "input": gathered}
 
     def theirs(self) -> dict[str, Callable[[], Tensor]]:
         """Return the same by PyTorch's operators."""

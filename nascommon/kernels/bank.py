@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from nascommon.kernels import bank_launch
 from nascommon.kernels.depthwise import repeated_channels
+from nascommon.kernels.handed import Handed, first, room
 from nascommon.kernels.pools import Pools
 from nascommon.kernels.pools import forward as pools_forward
 from nascommon.kernels.pools import gradient as pools_gradient
@@ -98,110 +99,153 @@ class Bank:
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
 
-Source = tuple[Bank, Tensor, Tensor]
+Source = tuple[Bank, Tensor | Handed, Tensor]
 """A bank, its map [B, C, H, W] or [B, kinds * C, H, W], and its kernels [taps * C]: kind by kind, tap by tap, those of
 all channels of a tap one after the other."""
 
 
-Pooled = tuple[Pools, Tensor]
+Pooled = tuple[Pools, Tensor | Handed]
 """Pools and their map."""
 
 
 def beside(sources: Sequence[Source], pooled: Pooled | None = None) -> Tensor:
     """Return the outputs of banks, then of pools, beside each other [B, D, H', W'], channels last.
 
+    Maps that are handed from reader to reader are handed on.
+
     Args:
         sources: banks; there may be none if there are pools.
         pooled: pools of the same size of output.
     """
+    given = [x for _, x, _ in sources] + ([] if pooled is None else [pooled[1]])
+    handed = {id(x): x if isinstance(x, Handed) else Handed(x) for x in given}
+    places = tuple([*handed].index(id(x)) for x in given)
+    maps, kernels = [*handed.values()], [each.contiguous() for _, _, each in sources]
     banks, pools = tuple(bank for bank, _, _ in sources), None if pooled is None else pooled[0]
-    tensors = [each for _, x, kernels in sources for each in (x, kernels.contiguous())]
-    tensors += [] if pooled is None else [pooled[1]]
-    launched = [bank_launch.launches(bank, x) for bank, x, _ in sources]
-    numbers = sum(math.prod(size) for size in _sizes(banks, pools, tensors))
-    if all(launched) and (pooled is None or pooled[0].launches(pooled[1])) and numbers < bank_launch.LARGEST:
-        out: Tensor = _Beside.apply(banks, pools, *tensors)[0]
-        return out
-    return _plain(banks, pools, tensors)
+    reading = _Reading(banks, pools, places, tuple(each.channels for each in maps))
+    tensors = [*(each.whole_BXHW for each in maps), *kernels]
+    if not reading.launches(tensors):
+        return reading.plain(tensors)
+    out: Tensor
+    out, _, *more = _Beside.apply(reading, *tensors)
+    for each, whole_BXHW in zip(maps, more, strict=True):
+        each.hand_on(whole_BXHW)
+    return out
 
 
-def _sorted(banks: Sequence[Bank], tensors: Sequence[Tensor]) -> list[Source]:
-    """Return the banks with their map and kernels, which come by turns; the map of the pools comes last."""
-    end = 2 * len(banks)
-    return list(zip(banks, tensors[:end:2], tensors[1:end:2], strict=True))
+@dataclass(frozen=True)
+class _Reading:
+    """Banks and pools, and which of some maps each of them reads; these and the kernels of all banks are tensors.
 
+    Attributes:
+        banks: they come first.
+        pools: they come last.
+        places: of the map of each bank, then of the pools.
+        channels: of each map, the first of which so many are read.
+    """
 
-def _plain(banks: Sequence[Bank], pools: Pools | None, tensors: Sequence[Tensor]) -> Tensor:
-    maps = [bank.plain(x, kernels) for bank, x, kernels in _sorted(banks, tensors)]
-    maps += [] if pools is None else [pools.plain(tensors[-1])]
-    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
+    banks: tuple[Bank, ...]
+    pools: Pools | None
+    places: tuple[int, ...]
+    channels: tuple[int, ...]
 
+    def inputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return what each bank reads, and what the pools do."""
+        maps = [first(x, count) for x, count in zip(tensors, self.channels, strict=False)]
+        return [maps[place] for place in self.places]
 
-def _sizes(banks: Sequence[Bank], pools: Pools | None, tensors: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
-    """Return the shapes of all outputs."""
-    sizes = [bank.size(x) for bank, x, _ in _sorted(banks, tensors)]
-    return sizes if pools is None else [*sizes, pools.size(tensors[-1])]
+    def kernels(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return those of each bank."""
+        return tensors[len(self.channels) :][: len(self.banks)]
+
+    def launches(self, tensors: Sequence[Tensor]) -> bool:
+        """Return whether kernels of a GPU compute all of them."""
+        inputs, numbers = self.inputs(tensors), sum(math.prod(size) for size in self.sizes(tensors))
+        banks = all(bank_launch.launches(bank, x) for bank, x in zip(self.banks, inputs, strict=False))
+        return banks and (self.pools is None or self.pools.launches(inputs[-1])) and numbers < bank_launch.LARGEST
+
+    def sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
+        """Return the shapes of all outputs."""
+        each: list[Bank | Pools] = [*self.banks, *([] if self.pools is None else [self.pools])]
+        return [one.size(x) for one, x in zip(each, self.inputs(tensors), strict=True)]
+
+    def starts(self, tensors: Sequence[Tensor]) -> list[int]:
+        """Return with which channel each output begins, and how many there are."""
+        return [0, *accumulate(size[1] for size in self.sizes(tensors))]
+
+    def plain(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Compute them one by one."""
+        inputs = self.inputs(tensors)
+        outs = [bank.plain(x, k) for bank, x, k in zip(self.banks, inputs, self.kernels(tensors), strict=False)]
+        outs += [] if self.pools is None else [self.pools.plain(inputs[-1])]
+        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
 
 class _Beside(torch.autograd.Function):
-    """Returns beside the outputs what pools keep for their gradient."""
+    """Returns beside the outputs what pools keep for their gradient, and the maps.
+
+    A gradient that comes in for a map is what its later readers have found, who made it for this one: where nobody
+    looks on, the gradients of this one are added to it in place.
+    """
 
     @staticmethod
-    def forward(banks: tuple[Bank, ...], pools: Pools | None, *tensors: Tensor) -> tuple[Tensor, Tensor | None]:
-        sizes = _sizes(banks, pools, tensors)
-        starts, (B, _, rows, columns) = [0, *accumulate(size[1] for size in sizes)], sizes[0]
-        out = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
-        for (bank, x, kernels), start in zip(_sorted(banks, tensors), starts[: len(banks)], strict=True):
+    def forward(reading: _Reading, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+        starts, (B, _, rows, columns) = reading.starts(tensors), reading.sizes(tensors)[0]
+        out, inputs = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2), reading.inputs(tensors)
+        for bank, x, kernels, start in zip(reading.banks, inputs, reading.kernels(tensors), starts, strict=False):
             bank_launch.forward(bank, x, kernels, out, start)
-        if pools is None:
-            return out, None
-        return out, pools_forward(pools, tensors[-1], out[:, starts[len(banks)] :])
+        taps = None if reading.pools is None else pools_forward(reading.pools, inputs[-1], out[:, starts[-2] :])
+        return out, taps, *(x.view_as(x) for x in tensors[: len(reading.channels)])
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor | None]) -> None:
-        ctx.banks, ctx.pools, *tensors = inputs
-        taps = output[1:] if ctx.pools else ()
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        ctx.reading, *tensors = inputs
+        taps = [] if output[1] is None else [output[1]]
         ctx.mark_non_differentiable(*taps)
         ctx.set_materialize_grads(False)
-        ctx.starts = [0, *accumulate(size[1] for size in _sizes(ctx.banks, ctx.pools, tensors))]
-        # Of a bank that reads the map of the pools, they add to the gradient.
-        ctx.onto = next((place for place, x in enumerate(tensors[:-1]) if ctx.pools and x is tensors[-1]), None)
         ctx.save_for_backward(*tensors, *taps)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
-        (slope_BDHW, _), banks, pools, wanted = slopes, ctx.banks, ctx.pools, ctx.needs_input_grad[2:]
+        (slope_BDHW, _, *handed), reading, wanted = slopes, ctx.reading, ctx.needs_input_grad[1:]
+        tensors, found = ctx.saved_tensors, [*handed, *(None for _ in reading.banks)]
         if slope_BDHW is None:
-            return None, None, *(None for _ in wanted)
-        tensors = ctx.saved_tensors
+            return None, *found
         if torch.is_grad_enabled():  # the gradient shall be differentiated itself
-            return None, None, *_differentiable(banks, pools, tensors[: len(wanted)], slope_BDHW, wanted)
-        slope_BDHW = bank_launch.pitched(slope_BDHW)
-        found: list[Tensor | None] = []
-        for place, (bank, x, kernels) in enumerate(_sorted(banks, tensors)):
-            start, (of_input, of_kernels) = ctx.starts[place], wanted[2 * place : 2 * place + 2]
-            found.append(bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start) if of_input else None)
-            found.append(bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start) if of_kernels else None)
-        if pools is None:
-            return None, None, *found
-        if not wanted[-1]:
-            return None, None, *found, None
-        onto, of_pools = None, slope_BDHW[:, ctx.starts[len(banks)] :]
-        if ctx.onto is not None:
-            onto, found[ctx.onto] = found[ctx.onto], None
-        return None, None, *found, pools_gradient(pools, of_pools, tensors[-1], tensors[-2], onto)
+            return None, *_differentiable(reading, tensors[: len(wanted)], slope_BDHW, found, wanted)
+        slope_BDHW, starts, inputs = bank_launch.pitched(slope_BDHW), reading.starts(tensors), reading.inputs(tensors)
+
+        def onto(place: int) -> tuple[Tensor, bool]:
+            C = reading.channels[place]
+            whole_BXHW, adds = room(found[place], tensors[place], C)
+            found[place] = whole_BXHW
+            return first(whole_BXHW, C), adds
+
+        sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
+        for number, (bank, x, kernels, start, place) in enumerate(sources, len(reading.channels)):
+            if wanted[place]:
+                bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start, *onto(place))
+            if wanted[number]:
+                found[number] = bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start)
+        if reading.pools is not None and wanted[reading.places[-1]]:
+            pools_gradient(reading.pools, slope_BDHW[:, starts[-2] :], tensors[-1], *onto(reading.places[-1]))
+        return None, *found
 
 
 def _differentiable(
-    banks: Sequence[Bank],
-    pools: Pools | None,
+    reading: _Reading,
     tensors: Sequence[Tensor],
     slope_BDHW: Tensor,
+    handed: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Return the gradients of what is wanted, with a history of their own."""
-    # Read under names of their own, so that what a bank and the pools read alike gets a gradient from each.
+    """Return the gradients of what is wanted, with a history of their own, added to those that there are."""
+    # Read under names of their own, so that what a bank reads and its kernels may be the same.
     given = [tensor.view_as(tensor) for tensor in tensors]
     needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
-    found = iter(torch.autograd.grad(_plain(banks, pools, given), needed, slope_BDHW, create_graph=True))
-    return [next(found) if want else None for want in wanted]
+    found = iter(torch.autograd.grad(reading.plain(given), needed, slope_BDHW, create_graph=True))
+    own = [next(found) if want else None for want in wanted]
+    return [
+        mine if other is None else other if mine is None else other + mine
+        for mine, other in zip(own, handed, strict=True)
+    ]

@@ -129,12 +129,23 @@ def forward(bank: Bank, x_BCHW: Tensor, kernels_M: Tensor, out_BDHW: Tensor, sta
     torch.ops.nascommon.bank_forward(pitched(x_BCHW), kernels_M, out_BDHW, start, *_numbers(bank))
 
 
-def input_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int) -> Tensor:
-    """Return the gradient of the input [B, C, H, W], given that of a map in which the outputs begin at ``start``."""
-    B, C, H, W = x_BCHW.shape
-    out = x_BCHW.new_empty(B, H, W, C).permute(0, 3, 1, 2)
-    torch.ops.nascommon.bank_input_gradient(slope_BDHW, kernels_M, pitched(x_BCHW), out, start, *_numbers(bank))
-    return out
+def input_gradient(
+    bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int, out_BCHW: Tensor, adds: bool
+) -> None:
+    """Write the gradient of the input, given that of a map in which the outputs begin at ``start``.
+
+    Args:
+        bank: what was computed.
+        slope_BDHW: gradient of that map; its pixels lie at equal distances.
+        x_BCHW: the input.
+        kernels_M: of the bank.
+        start: first channel of the outputs.
+        out_BCHW: what is written to; its pixels, too, lie at equal distances.
+        adds: whether it is added to what is there.
+    """
+    torch.ops.nascommon.bank_input_gradient(
+        slope_BDHW, kernels_M, pitched(x_BCHW), out_BCHW, start, *_numbers(bank), adds
+    )
 
 
 def kernel_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int) -> Tensor:
@@ -166,20 +177,21 @@ class _Launch:
     """What the three launches have in common, and how they are cut into programs."""
 
     def __init__(
-        self, small: Tensor, large: Tensor, start: int, kinds: list[int], stride: int, shared: bool, relu: bool
-    ) -> None:
-        """Take the map that goes in (or one of its shape), the one that comes out, and the bank."""
+        self, small: Tensor, large: Tensor, start: int, kinds: list[int], stride: int, shared: bool, relu: bool,
+        *others: Tensor,
+    ) -> None:  # fmt: skip
+        """Take the map that goes in, the one that comes out, the bank, and other maps whose vectors are taken."""
         self.kinds = [(kinds[i], kinds[i + 1], kinds[i + 2]) for i in range(0, len(kinds), 3)]
         B, C, H, W = small.shape
         rows, self.columns = large.shape[2:]
         self.stride, self.shared = stride, shared
         channels = C if shared else C // len(self.kinds)
-        pitches = _pitch(small), _pitch(large)
+        pitches = [_pitch(each) for each in (small, large, *others)]
         vec = gcd(channels, start, *pitches, CUT.vec)
         self.units, self.lines = channels // vec, B * rows
         self.numbers = (
             coded(self.kinds), len(self.kinds), self.units, self.lines, H, W, rows, self.columns,
-            *(pitch // vec for pitch in pitches), start // vec,
+            *(pitch // vec for pitch in pitches[:2]), start // vec, *(pitch // vec for pitch in pitches[2:]),
         )  # fmt: skip
         self.static = {
             "STRIDE": stride, "VEC": vec, "RELU": relu, "SHARED": shared, "TIMES": CUT.times, "BLOCK": CUT.vectors,
@@ -253,10 +265,11 @@ def _forward(x: Tensor, kernels: Tensor, out: Tensor, start: int, *bank: Any) ->
     )
 
 
-def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, start: int, *bank: Any) -> None:
+def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, start: int, *rest: Any) -> None:
     from nascommon.kernels.bank_triton import input_kernel
 
-    launch = _Launch(x, slope, start, *bank)
+    *bank, adds = rest
+    launch = _Launch(x, slope, start, *bank, out)
     dilations = sorted({dilation for _, dilation, _ in launch.kinds})
     # Pixels that a thread takes are as far apart as taps: of a map that kinds share those of a dilation at a time.
     for place, same in enumerate([[each] for each in dilations] if launch.shared else [dilations]):
@@ -264,7 +277,7 @@ def _input_gradient(slope: Tensor, kernels: Tensor, x: Tensor, out: Tensor, star
         split = launch.split(max(apart)) if launch.shared else 1
         grid = launch.programs(apart, split), 1 if launch.shared else len(launch.kinds), launch.stride**2
         input_kernel[grid](
-            slope, kernels, x, out, *launch.numbers, same[0], ONTO=place > 0, SPLIT=split, **launch.static
+            slope, kernels, x, out, *launch.numbers, same[0], ONTO=adds or place > 0, SPLIT=split, **launch.static
         )
 
 
@@ -288,7 +301,7 @@ BANK = "int start, int[] kinds, int stride, bool shared, bool relu"
 OPERATORS: dict[str, tuple[str, Callable[..., None]]] = {
     "bank_forward": (f"(Tensor x, Tensor kernels, Tensor(a!) out, {BANK}) -> ()", _forward),
     "bank_input_gradient": (
-        f"(Tensor slope, Tensor kernels, Tensor x, Tensor(a!) out, {BANK}) -> ()",
+        f"(Tensor slope, Tensor kernels, Tensor x, Tensor(a!) out, {BANK}, bool adds) -> ()",
         _input_gradient,
     ),
     "bank_kernel_gradient": (f"(Tensor slope, Tensor x, Tensor(a!) parts, {BANK}) -> ()", _kernel_gradient),

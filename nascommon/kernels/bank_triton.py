@@ -12,7 +12,7 @@ Suffixes: ``N`` threads of a program, ``V`` channels of one.
 """
 
 # mypy: ignore-errors
-# ruff: noqa: ANN001, ANN201, C901, D417, PLR0912, PLR0915, PLR2004, RUF005 -- Triton has no types, and unpacks nothing
+# ruff: noqa: ANN001, ANN201, C901, D417, PLR0912, PLR2004, RUF005 -- Triton has no types, and unpacks nothing
 
 from __future__ import annotations
 
@@ -239,11 +239,11 @@ def summed(sum_NV, SPLIT: tl.constexpr, BLOCK: tl.constexpr, VEC: tl.constexpr):
     return tl.reshape(tl.broadcast_to(of_all_MV[None, :, :], (SPLIT, BLOCK // SPLIT, VEC)), (BLOCK, VEC))
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "dilation"])
+@triton.jit(do_not_specialize=[*NUMBERS, "to_pitch", "dilation"])
 def input_kernel(
     slope, w, x, out, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start,
-    dilation, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
-    ONTO: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr, TIMES: tl.constexpr,
+    to_pitch, dilation, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
+    WIDEST: tl.constexpr, ONTO: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
     """Gather the gradient of the input, or add it to what is there if it goes ``ONTO`` that.
 
@@ -281,10 +281,8 @@ def input_kernel(
         taps_before += groups * side * side
     row_N1 = row_N1 * STRIDE + tl.program_id(2) // STRIDE
     there_N1 = there_N1 & (row_N1 < height) & (n_N1 < BLOCK // SPLIT)
-    in_step = units * VEC
     if not SHARED:
         channel_NV += tl.program_id(1) * units * VEC
-        in_step = count * units * VEC
     for t in tl.static_range(TIMES):
         at_N1 = (column_N1 + t * apart) * STRIDE + tl.program_id(2) % STRIDE
         here_N1 = there_N1 & (at_N1 < width)
@@ -293,7 +291,7 @@ def input_kernel(
         if RELU:
             x_NV = tl.load(x + pixel_N1 * (in_pitch * VEC) + channel_NV, mask=here_N1, other=0).to(tl.float32)
             sum_NV = tl.where(x_NV <= 0, 0.0, sum_NV)
-        to_NV = out + pixel_N1 * in_step + channel_NV
+        to_NV = out + pixel_N1 * (to_pitch * VEC) + channel_NV
         if ONTO:
             sum_NV += tl.load(to_NV, mask=here_N1, other=0).to(tl.float32)
         tl.store(to_NV, sum_NV.to(out.dtype.element_ty), mask=here_N1)

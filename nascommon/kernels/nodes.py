@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nascommon.kernels.bank_launch import pitched
 from nascommon.kernels.concatenation import concatenated
+from nascommon.kernels.handed import Handed
 
 
 class Nodes:
@@ -35,17 +37,19 @@ class Nodes:
         self.count, self.channels, self.size, self.like = count, channels, size, like
         self._total: Tensor | None = None
 
-    def multiply(self, first: int, factors: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Add products to neighbouring nodes.
+    def multiply(self, first: int, factors: Sequence[tuple[Handed, Tensor]]) -> None:
+        """Add products to neighbouring nodes, and hand the maps on.
 
         Args:
             first: of the nodes.
-            factors: at least one pair of a map [B, C, H, W] and a matrix [R, C], each with a C of its own.
+            factors: at least one pair of a map, of which all C channels are read, and a matrix [R, C].
         """
         fills = self._total is None and len(factors[0][1]) == self.count * self.channels
         total = self._empty() if fills else self._there()
-        tensors = [each for pair in factors for each in pair]
-        self._total = _Multiplied.apply(total, first * self.channels, fills, *tensors)
+        tensors = [each for x, matrix in factors for each in (x.whole_BXHW, matrix)]
+        self._total, *handed = _Multiplied.apply(total, first * self.channels, fills, *tensors)
+        for (x, _), whole_BXHW in zip(factors, handed, strict=True):
+            x.hand_on(whole_BXHW)
 
     def add(self, node: int, term_BXHW: Tensor) -> None:
         """Add a map to a node."""
@@ -81,35 +85,50 @@ def _pixels(x_BCHW: Tensor) -> Tensor:
 
 
 class _Multiplied(torch.autograd.Function):
-    """Its backward pass is made of differentiable operations; the gradient of what it adds to is that of the sum."""
+    """Returns beside the sum, whose gradient is that of what it adds to, the maps that it has read.
+
+    A gradient that comes in for a map is what its later readers have found, who made it for this one: where nobody
+    looks on, that of the product is added to it in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, total_BDHW: Tensor, start: int, fills: bool, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, total_BDHW: Tensor, start: int, fills: bool, *factors: Tensor) -> tuple[Tensor, ...]:
         ctx.channels = start, start + len(factors[1])
         ctx.save_for_backward(*factors)
         ctx.mark_dirty(total_BDHW)
+        ctx.set_materialize_grads(False)
         some_PR = _pixels(total_BDHW)[:, slice(*ctx.channels)]
         for place, (x_BCHW, matrix_RC) in enumerate(zip(factors[::2], factors[1::2], strict=True)):
             if fills and place == 0:
                 torch.mm(_pixels(x_BCHW), matrix_RC.t(), out=some_PR)
             else:
                 some_PR.addmm_(_pixels(x_BCHW), matrix_RC.t())
-        return total_BDHW
+        return total_BDHW, *(x_BCHW.view_as(x_BCHW) for x_BCHW in factors[::2])
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        slope_PR, wanted = _pixels(slopes[0])[:, slice(*ctx.channels)], ctx.needs_input_grad[3:]
-        found: list[Tensor | None] = []
-        for place, tensor in enumerate(ctx.saved_tensors):
-            if not wanted[place]:
-                found.append(None)
-            elif place % 2:
-                found.append(torch.mm(slope_PR.t(), _pixels(ctx.saved_tensors[place - 1])))
-            else:
-                B, _, H, W = tensor.shape
-                of_map_PC = torch.mm(slope_PR, ctx.saved_tensors[place + 1])
-                found.append(of_map_PC.view(B, H, W, -1).permute(0, 3, 1, 2))
-        return slopes[0] if ctx.needs_input_grad[0] else None, None, None, *found
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, ...]:
+        (slope_BDHW, *handed), wanted, tensors = slopes, ctx.needs_input_grad[3:], ctx.saved_tensors
+        found: list[Tensor | None] = [each for of_map in handed for each in (of_map, None)]
+        if slope_BDHW is None:
+            return None, None, None, *found
+        slope_PR = _pixels(slope_BDHW)[:, slice(*ctx.channels)]
+        for place, want in enumerate(wanted):
+            if want and place % 2:
+                found[place] = torch.mm(slope_PR.t(), _pixels(tensors[place - 1]))
+            elif want:
+                found[place] = _with_product(found[place], slope_PR, tensors[place + 1], tensors[place])
+        return slope_BDHW if ctx.needs_input_grad[0] else None, None, None, *found
+
+
+def _with_product(found_BCHW: Tensor | None, slope_PR: Tensor, matrix_RC: Tensor, like_BCHW: Tensor) -> Tensor:
+    """Return the gradient of a map that is multiplied, added to what there is if nobody looks on."""
+    if found_BCHW is not None and not torch.is_grad_enabled():
+        found_BCHW = pitched(found_BCHW)
+        _pixels(found_BCHW).addmm_(slope_PR, matrix_RC)
+        return found_BCHW
+    B, _, H, W = like_BCHW.shape
+    own_BCHW = torch.mm(slope_PR, matrix_RC).view(B, H, W, -1).permute(0, 3, 1, 2)
+    return own_BCHW if found_BCHW is None else found_BCHW + own_BCHW
 
 
 class _Added(torch.autograd.Function):

@@ -69,21 +69,17 @@ def forward(pools: Pools, x_BCHW: Tensor, out_BDHW: Tensor) -> Tensor:
     return taps
 
 
-def gradient(pools: Pools, slope_BDHW: Tensor, taps_BCHW: Tensor, like_BCHW: Tensor, onto: Tensor | None) -> Tensor:
-    """Return the gradient of the input [B, C, H, W], given that of the pools.
+def gradient(pools: Pools, slope_BDHW: Tensor, taps_BCHW: Tensor, out_BCHW: Tensor, adds: bool) -> None:
+    """Write the gradient of the input, given that of the pools.
 
     Args:
         pools: what was computed.
         slope_BDHW: gradient of their outputs; its pixels lie at equal distances.
         taps_BCHW: as ``forward`` returned them.
-        like_BCHW: the input, for its shape and type.
-        onto: another gradient of it, channels last, which is added in place.
+        out_BCHW: what is written to; its pixels, too, lie at equal distances.
+        adds: whether it is added to what is there.
     """
-    B, C, H, W = like_BCHW.shape
-    out = slope_BDHW.new_empty(B, H, W, C).permute(0, 3, 1, 2) if onto is None else onto
-    adds = onto is not None
-    torch.ops.nascommon.pools_gradient(slope_BDHW, taps_BCHW, out, pools.averages, pools.stride, adds)
-    return out
+    torch.ops.nascommon.pools_gradient(slope_BDHW, taps_BCHW, out_BCHW, pools.averages, pools.stride, adds)
 
 
 class _Launch:
@@ -123,7 +119,8 @@ def _gradient(slope: Tensor, taps: Tensor, out: Tensor, averages: list[bool], st
 
     launch = _Launch(out, slope, averages, stride, slope, out)
     grid, vectors = launch.over(out)
-    gradient_kernel[grid](slope, taps, out, *launch.geometry, vectors, ONTO=adds, **launch.static)
+    to_pitch = out.stride(3) // launch.vec
+    gradient_kernel[grid](slope, taps, out, to_pitch, *launch.geometry, vectors, ONTO=adds, **launch.static)
 
 
 OPERATORS: dict[str, tuple[str, Any]] = {

@@ -58,9 +58,9 @@ def forward_kernel(
         tl.store(to_NV + mean_start * VEC, mean_NV.to(out.dtype.element_ty), mask=inside_N1)
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=["to_pitch", *NUMBERS])
 def gradient_kernel(
-    slope, taps, out, units, height, width, rows, columns, pitch, max_start, mean_start, vectors,
+    slope, taps, out, to_pitch, units, height, width, rows, columns, pitch, max_start, mean_start, vectors,
     STRIDE: tl.constexpr, VEC: tl.constexpr, MAX: tl.constexpr, MEAN: tl.constexpr, ONTO: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -92,7 +92,7 @@ def gradient_kernel(
                 count_N1 = lines_N1 * (tl.minimum(c_N1 + 2, width) - tl.maximum(c_N1 - 1, 0))
                 met_NV = tl.load(slope_NV + mean_start * VEC, mask=here_N1, other=0).to(tl.float32)
                 sum_NV += met_NV / tl.where(here_N1, count_N1, 1).to(tl.float32)
-    to_NV = out + pixel_N1 * (units * VEC) + channel_NV
+    to_NV = out + pixel_N1 * (to_pitch * VEC) + channel_NV
     if ONTO:
         sum_NV += tl.load(to_NV, mask=inside_N1, other=0).to(tl.float32)
     tl.store(to_NV, sum_NV.to(out.dtype.element_ty), mask=inside_N1)

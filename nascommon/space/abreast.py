@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nascommon.kernels.bank import Bank, Pooled, beside
+from nascommon.kernels.bank import Pooled, beside
+from nascommon.kernels.bank import Source as Given
 from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
-from nascommon.kernels.concatenation import with_first
+from nascommon.kernels.handed import Handed
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.nodes import Nodes
 from nascommon.kernels.pointwise import product
@@ -96,34 +97,34 @@ class Abreast:
         leaving = self.plan.leaving.get(source)
         if leaving is None:
             return
-        mixed_BCHW, passing = self._divided(leaving, x_BXHW)
-        state = State(mixed_BCHW)
-        inputs = self._columns(leaving, state), passing
+        state, passing = self._divided(leaving, x_BXHW)
+        columns = self._columns(leaving, state)
+        inputs = None if columns is None else Handed(columns), passing
         factors = [(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
         if factors:
             nodes.multiply(entered[leaving.on[0]], factors)
+        alone = State(state.first())
         for places, modules in leaving.others:
-            term_BDHW = spread(candidate(state, modules, next(self.others).flatten()), self.width.divisor)
+            term_BDHW = spread(candidate(alone, modules, next(self.others).flatten()), self.width.divisor)
             for (edge, _), term in zip(places, torch.split(term_BDHW, self.width.all, dim=1), strict=True):
                 nodes.add(entered[edge], term)
         if source == max(self.plan.leaving):
             self.statistics.remember()
 
-    def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the channels that candidates see, dense, and what skips and bypasses take.
+    def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Handed, Handed | None]:
+        """Return the state whose first channels candidates see, and what skips and bypasses take.
 
-        That is the state as it is, its bypassing channels at half the size, or nothing.
+        That is the state, too, or its bypassing channels at half the size, or nothing.
         """
         needed, C = bool(leaving.skips or leaving.bypassed), self.width.mixed
-        if self.width.divisor == 1:
-            return x_BXHW, x_BXHW if needed else None
-        if needed and not leaving.halves:
-            return with_first(x_BXHW, C)
-        mixed_BCHW, rest = torch.split(x_BXHW, [C, self.width.rest], dim=1)
-        halved = functional.max_pool2d(rest, 2, 2) if needed else None
-        return mixed_BCHW.contiguous(memory_format=torch.channels_last), halved
+        if self.width.divisor > 1 and leaving.halves:
+            mixed_BCHW, rest = torch.split(x_BXHW, [C, self.width.rest], dim=1)
+            halved = Handed(functional.max_pool2d(rest, 2, 2)) if needed else None
+            return Handed(mixed_BCHW.contiguous(memory_format=torch.channels_last)), halved
+        state = Handed(x_BXHW, C)
+        return state, state if needed else None
 
-    def _columns(self, leaving: Leaving, state: State) -> Tensor | None:
+    def _columns(self, leaving: Leaving, state: Handed) -> Tensor | None:
         """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
         between = self._stage(leaving.first, self._given(leaving.entering, state), None, [])
         parts: Sequence[Tensor] = [] if between is None else [between]
@@ -131,19 +132,17 @@ class Abreast:
             parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
         sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, state)]
         norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
-        return self._stage(
-            leaving.last, sources, None if leaving.pooled is None else (leaving.pooled, state.x_BCHW), norms
-        )
+        return self._stage(leaving.last, sources, None if leaving.pooled is None else (leaving.pooled, state), norms)
 
-    def _given(self, sources: Sequence[Source], inputs: State | Sequence[Tensor]) -> list[tuple[Bank, Tensor, Tensor]]:
+    def _given(self, sources: Sequence[Source], inputs: Handed | Sequence[Tensor]) -> list[Given]:
         """Give banks a state or each its own map, and their kernels; to be asked in their order."""
-        maps = [inputs.x_BCHW] * len(sources) if isinstance(inputs, State) else inputs
+        maps: Sequence[Handed | Tensor] = [inputs] * len(sources) if isinstance(inputs, Handed) else inputs
         return [(source.bank, x, next(self.kernels)) for source, x in zip(sources, maps, strict=True)]
 
     def _stage(
         self,
         stage: Stage,
-        sources: Sequence[tuple[Bank, Tensor, Tensor]],
+        sources: Sequence[Given],
         pooled: Pooled | None,
         norms: Sequence[list[BatchNorm]],
     ) -> Tensor | None:

@@ -21,6 +21,7 @@ from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.batch_norm import BatchNorm, normalised
 from nascommon.kernels.pools import Pools
+from tests.kernels import chain
 
 KERNELS = 9
 TYPES = (torch.bfloat16, torch.float32)
@@ -67,6 +68,9 @@ def banks_and_pools(dtype: torch.dtype, channels: int, stride: int) -> None:
     torch.autograd.grad(out, (x, kernels), torch.zeros_like(out))
     out = beside([], (Pools((average,)), x))
     torch.autograd.grad(out, x, torch.zeros_like(out))
+    given = chain.inputs(channels, 2 * channels, (8, 8), dtype)
+    outs = chain.outputs(channels, given)
+    torch.autograd.grad(outs, given, [torch.zeros_like(out) for out in outs])
 
 
 def batch_norms(dtype: torch.dtype, channels: int, given: str) -> None:

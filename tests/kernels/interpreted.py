@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -17,9 +18,10 @@ from triton.runtime import interpreter
 
 from nascommon.kernels import bank_launch
 from nascommon.kernels.average import AveragePool
-from nascommon.kernels.bank import Bank, Kind, _plain, beside
+from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.bank_launch import Cut
 from nascommon.kernels.pools import Pools
+from tests.kernels import chain
 
 MANY = (Kind(3, 1, 3), Kind(5, 1, 1), Kind(3, 2, 2), Kind(7, 1, 1))
 FEW = (Kind(3, 1, 3), Kind(5, 2, 1))
@@ -44,6 +46,17 @@ ALL = [
       for pools, dtype in (((MOST, MEAN), torch.bfloat16), ((MEAN, MOST), torch.float32), ((MOST,), torch.float16))
       for channels in (1, 6, 64)),
 ]  # fmt: skip
+CHAINS = [
+    (3, 3, (5, 6), torch.float32),
+    (2, 6, (4, 5), torch.bfloat16),
+]
+"""(channels that are read, those of the state, (height, width), type)."""
+ALL_CHAINS = [
+    *CHAINS,
+    *((channels, times * channels, size, dtype)
+      for channels in (1, 4, 12) for times in (1, 4) for size in ((7, 6), (1, 4), (1, 1))
+      for dtype in (torch.float32, torch.bfloat16)),
+]  # fmt: skip
 CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Allowed distance as a share of the length."""
 
@@ -59,22 +72,31 @@ def distances(
     stride = 2 if bank is None else bank.stride
     chosen = Pools(tuple(made(3, stride, 1) for made in pools)) if pools else None  # type: ignore[misc]
 
-    def computed(x: Tensor, kernels: Tensor, way: Callable[..., Tensor]) -> Tensor:
-        return way([] if bank is None else [(bank, x, kernels)], None if chosen is None else (chosen, x))
+    def computed(x: Tensor, kernels: Tensor) -> Tensor:
+        return beside([] if bank is None else [(bank, x, kernels)], None if chosen is None else (chosen, x))
 
-    def plainly(sources: Sequence[tuple[Bank, Tensor, Tensor]], pooled: tuple[Pools, Tensor] | None) -> Tensor:
-        tensors = [each for _, x, kernels in sources for each in (x, kernels)]
-        return _plain([each for each, _, _ in sources], chosen, [*tensors, *(pooled or ())[1:]])
-
-    out = computed(x, kernels, beside)
+    out = computed(x, kernels)
     slope = torch.randn(out.shape).to(dtype)
     given = (x, kernels) if bank is not None else (x,)
     found = (out.detach(), *torch.autograd.grad(out, given, slope))
     assert [each.dtype for each in found] == [dtype, dtype, torch.float32][: len(found)]
     exact = [each.detach().double().requires_grad_() for each in (x, kernels)]
-    expected = computed(exact[0], exact[1], plainly)
+    expected = computed(*exact)
     wanted = (expected.detach(), *torch.autograd.grad(expected, exact[: len(given)], slope.double()))
     return [_distance(mine, exact) for mine, exact in zip(found, wanted, strict=True)]
+
+
+def chained(channels: int, all_of_them: int, size: tuple[int, int], dtype: torch.dtype) -> list[float]:
+    """Return how far outputs and gradients of readers are that hand a state on, of which they read some channels."""
+    given = chain.inputs(channels, all_of_them, size, dtype)
+    exact = [each.detach().double().requires_grad_() for each in given]
+    outs, wide = chain.outputs(channels, given), chain.outputs(channels, exact)
+    slopes = chain.slopes(outs)
+    found = torch.autograd.grad(outs, given, slopes)
+    wanted = torch.autograd.grad(wide, exact, [each.double() for each in slopes])
+    assert [each.dtype for each in found] == [each.dtype for each in given]
+    pairs = zip((*outs, *found), (*wide, *wanted), strict=True)
+    return [_distance(mine.detach(), exact.detach()) for mine, exact in pairs]
 
 
 def _map(channels: int, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
@@ -86,7 +108,7 @@ def _map(channels: int, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
 
 def _distance(found: Tensor, exact: Tensor) -> float:
     assert found.shape == exact.shape
-    return float((found.double() - exact).norm() / exact.norm())
+    return float((found.double() - exact).norm() / (exact.norm() or 1))  # of a few pixels, all may be rectified
 
 
 def check_odd_numbers() -> None:
@@ -110,11 +132,18 @@ def main() -> None:
     cut = Cut(vectors=64, width=4, programs=40)
     with patch.object(bank_launch, "on_cuda", lambda _: True), patch.object(bank_launch, "CUT", cut):
         check_odd_numbers()
-        for number, case in enumerate(ALL if "--all" in sys.argv else EVERYDAY):
-            torch.manual_seed(number)
-            far = distances(*case)
-            assert all(each < CLOSE[case[-1]] for each in far), (case, far)  # false for NaN
-            print(*case, *(f"{each:.1e}" for each in far))
+        whole = "--all" in sys.argv
+        check(distances, ALL if whole else EVERYDAY)
+        check(chained, ALL_CHAINS if whole else CHAINS, roundings=2)
+
+
+def check(far: Callable[..., list[float]], cases: Sequence[Sequence[Any]], roundings: int = 1) -> None:
+    """Check that what is found in each case is as near as its type allows, so many times rounded."""
+    for number, case in enumerate(cases):
+        torch.manual_seed(number)
+        found = far(*case)
+        assert all(each < roundings * CLOSE[case[-1]] for each in found), (case, found)  # false for NaN
+        print(*case, *(f"{each:.1e}" for each in found))
 
 
 if __name__ == "__main__":

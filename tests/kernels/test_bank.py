@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -14,7 +15,9 @@ from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.home import meta_stands_for
 from nascommon.kernels.pools import Pools
+from tests.kernels import chain
 from tests.kernels.in_interpreter import passes_in_interpreter, passes_when_compiled
+from tests.operations import Operations
 
 KINDS = (Kind(3, 1, 2), Kind(5, 2, 1))
 
@@ -153,33 +156,41 @@ def as_if_launched(monkeypatch: pytest.MonkeyPatch) -> None:
         made = bank.plain(x, kernels)
         out[:, start : start + made.shape[1]] = made
 
-    def gradient(place: int) -> object:
-        def of(bank: Bank, slope: Tensor, x: Tensor, kernels: Tensor, start: int) -> Tensor:
-            given = [each.detach().requires_grad_() for each in (x, kernels)]
-            with torch.enable_grad():
-                out = bank.plain(*given)
-            return torch.autograd.grad(out, given[place], slope[:, start : start + out.shape[1]])[0]
+    def gradient(bank: Bank, slope: Tensor, x: Tensor, kernels: Tensor, start: int, place: int) -> Tensor:
+        given = [each.detach().requires_grad_() for each in (x, kernels)]
+        with torch.enable_grad():
+            out = bank.plain(*given)
+        return torch.autograd.grad(out, given[place], slope[:, start : start + out.shape[1]])[0]
 
-        return of
+    def of_input(bank: Bank, slope: Tensor, x: Tensor, kernels: Tensor, start: int, out: Tensor, adds: bool) -> None:
+        write(out, gradient(bank, slope, x, kernels, start, 0), adds)
+
+    def of_kernels(bank: Bank, slope: Tensor, x: Tensor, kernels: Tensor, start: int) -> Tensor:
+        return gradient(bank, slope, x, kernels, start, 1)
 
     monkeypatch.setattr(bank_launch, "launches", lambda *_: True)
     monkeypatch.setattr(bank_launch, "forward", forward)
-    monkeypatch.setattr(bank_launch, "input_gradient", gradient(0))
-    monkeypatch.setattr(bank_launch, "kernel_gradient", gradient(1))
+    monkeypatch.setattr(bank_launch, "input_gradient", of_input)
+    monkeypatch.setattr(bank_launch, "kernel_gradient", of_kernels)
     pools_launch_as_plain(monkeypatch)
+
+
+def write(out: Tensor, of_input: Tensor, adds: bool) -> None:
+    """Write a gradient as kernels do, which only a map whose pixels lie at equal distances is given to."""
+    assert bank_launch.pitched(out) is out
+    out.copy_(out + of_input if adds else of_input)
 
 
 def pools_launch_as_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(pools: Pools, x: Tensor, out: Tensor) -> Tensor:
         out.copy_(pools.plain(x))
-        return x.new_empty(0, dtype=torch.uint8)
+        return x.clone()  # instead of the places of maxima
 
-    def gradient(pools: Pools, slope: Tensor, _: Tensor, like: Tensor, onto: Tensor | None) -> Tensor:
-        x = like.detach().requires_grad_()
+    def gradient(pools: Pools, slope: Tensor, kept: Tensor, out: Tensor, adds: bool) -> None:
+        x = kept.detach().requires_grad_()
         with torch.enable_grad():
-            out = pools.plain(x)
-        (of_input,) = torch.autograd.grad(out, x, slope)
-        return of_input if onto is None else onto.add_(of_input)
+            made = pools.plain(x)
+        write(out, torch.autograd.grad(made, x, slope)[0], adds)
 
     monkeypatch.setattr(Pools, "launches", lambda *_: True)
     monkeypatch.setattr("nascommon.kernels.bank.pools_forward", forward)
@@ -221,3 +232,83 @@ def test_a_map_is_read_where_it_lies() -> None:
     assert bank_launch.pitched(torch.empty(2, 8, 6, 5)).is_contiguous(memory_format=torch.channels_last)
     assert bank_launch.pitched(wide[:, :, ::2]).is_contiguous(memory_format=torch.channels_last)
     assert bank_launch.pitched(torch.empty(2, 3, 1, 1)).stride() == (3, 1, 3, 3)
+
+
+def both(channels: int, all_of_them: int, readers: str) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return inputs, what readers make of a state that each hands on, and what each makes of it by itself."""
+    torch.manual_seed(0)
+    given = chain.inputs(channels, all_of_them)
+    apart = [out for reader in readers.split() for out in chain.outputs(channels, given, reader)]
+    return given, chain.outputs(channels, given, readers), apart
+
+
+@pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("channels", [2, 4])
+@pytest.mark.parametrize("readers", ["first last product", "first last", "last product", "first product", "last"])
+def test_a_state_that_its_readers_hand_on_has_the_sum_of_their_gradients(channels: int, readers: str) -> None:
+    given, outs, apart = both(channels, 4, readers)
+    torch.testing.assert_close(outs, apart)
+    slopes = chain.slopes(outs)
+    kept = [slope.clone() for slope in slopes]
+    for wanted in (given, given[:1], given[1:]):
+        expected = torch.autograd.grad(apart, wanted, slopes, retain_graph=True, allow_unused=True)
+        for _ in range(2):  # nothing that is kept for the second time has been added to
+            found = torch.autograd.grad(outs, wanted, slopes, retain_graph=True, allow_unused=True)
+            torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(slopes, kept, rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(channels: int) -> None:
+    torch.manual_seed(0)
+    given = chain.inputs(channels, 2, (2, 2))
+    assert torch.autograd.gradgradcheck(lambda *given: tuple(chain.outputs(channels, given)), given)
+
+
+@pytest.mark.usefixtures("as_if_launched")
+def test_nobody_adds_to_the_gradient_of_a_state_that_is_taken_out() -> None:
+    """By whom it was asked for, or by a hook; nor to that of a state that somebody else reads, too."""
+    given, _, _ = both(2, 4, "")
+    state, hooked = given[0] * 2, list[Tensor]()
+    state.register_hook(hooked.append)  # type: ignore[no-untyped-call]
+    outs = [*chain.outputs(2, [state, *given[1:]]), state.sin()]
+    slopes = chain.slopes(outs)
+    of_state, of_leaf = torch.autograd.grad(outs, [state, given[0]], slopes, retain_graph=True)
+    then = of_state.clone()
+    torch.autograd.grad(outs, given, slopes)
+    torch.testing.assert_close([of_leaf / 2, *hooked], [then] * 3, rtol=0, atol=0)
+    assert torch.equal(of_state, then)
+
+
+def test_gradients_of_readers_are_added_where_they_lie() -> None:
+    given = chain.inputs(2, 4, dtype=torch.bfloat16, device="meta")
+    with meta_stands_for("cuda"), Operations() as done:
+        outs = chain.outputs(2, given)
+        slopes = [torch.empty_like(out) for out in outs]
+        done.names.clear()
+        torch.autograd.grad(outs, given, slopes)
+    own, dilated, entering = (["new_empty"] * count + ["bank_input_gradient"] for count in (1, 0, 0))
+    of_kernels = ["new_empty", "bank_kernel_gradient", "sum"]
+    assert done.names == [
+        "mm",
+        "mm",
+        *own,
+        *of_kernels,
+        *dilated,
+        *of_kernels,
+        "pools_gradient",
+        *entering,
+        *of_kernels,
+    ]
+
+
+def test_a_state_that_needs_no_gradient_costs_none() -> None:
+    given = chain.inputs(2, 4, dtype=torch.bfloat16, device="meta")
+    given[0] = given[0].detach()
+    with meta_stands_for("cuda"), Operations() as done:
+        outs = chain.outputs(2, given)
+        torch.autograd.grad(outs, given[1:], [torch.empty_like(out) for out in outs])
+    found = Counter(done.names)
+    assert (found["mm"], found["bank_input_gradient"], found["bank_kernel_gradient"]) == (2, 1, 3)
+    assert found["pools_gradient"] == 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nascommon.kernels.concatenation import concatenated, with_first
-from nascommon.kernels.pointwise import product
+from nascommon.kernels.concatenation import concatenated
 
 
 def maps(channels: int) -> Tensor:
@@ -28,21 +27,3 @@ def test_a_concatenation_hands_back_dense_gradients() -> None:
     assert all(torch.equal(mine, part) for mine, part in zip(found, torch.split(slope, [3, 5], dim=1), strict=True))
     assert all(map(dense, [out, *found]))
     assert torch.autograd.gradgradcheck(lambda *given: concatenated(given), parts)
-
-
-def test_the_gradient_of_the_first_channels_is_added_to_that_of_all() -> None:
-    x, matrix, slope = maps(6), torch.randn(5, 6, dtype=torch.float64, requires_grad=True), maps(5).detach()
-
-    def ours(x: Tensor, matrix: Tensor) -> Tensor:
-        first, all_of_them = with_first(x, 2)
-        assert dense(first)
-        return product(all_of_them, matrix) + (first**2).sum()
-
-    def plain(x: Tensor, matrix: Tensor) -> Tensor:
-        return product(x, matrix) + (x[:, :2] ** 2).sum()
-
-    torch.testing.assert_close(ours(x, matrix), plain(x, matrix))
-    found, expected = (torch.autograd.grad(each(x, matrix), [x, matrix], slope) for each in (ours, plain))
-    torch.testing.assert_close(found, expected)
-    assert dense(found[0])
-    assert torch.autograd.gradgradcheck(ours, (x, matrix))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from nascommon.kernels.handed import Handed
 from nascommon.kernels.nodes import Nodes
 from nascommon.kernels.pointwise import product
+from tests.operations import Operations
 
 X, COUNT = 3, 3
 Given = tuple[Tensor, ...]
@@ -40,11 +41,11 @@ def ours(outputs: list[int], begun: bool) -> Callable[..., Tensor]:
         nodes = Nodes(COUNT, X, (2, 2, 3), first.detach())
         if begun:
             nodes.add(1, term)
-        nodes.multiply(0, [(first, wide), (second, narrow)])
+        nodes.multiply(0, [(Handed(first), wide), (Handed(second), narrow)])
         if not begun:
             nodes.add(1, term)
-        nodes.multiply(1, [(nodes.node(0).sin(), two)])
-        nodes.multiply(2, [(nodes.node(1).sin(), one)])
+        nodes.multiply(1, [(Handed(nodes.node(0).sin()), two)])
+        nodes.multiply(2, [(Handed(nodes.node(1).sin()), one)])
         return nodes.beside(outputs).cos()
 
     return computed
@@ -104,25 +105,12 @@ def test_nodes_that_nothing_enters_are_zero() -> None:
     assert torch.equal(nodes.beside([0, 1]), torch.cat([maps(X), torch.zeros_like(maps(X))], dim=1))
 
 
-class Operations(TorchDispatchMode):
-    """Lists what a device is given, views aside."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
-        if not function.is_view:
-            self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
-
-
 def test_nothing_is_put_together_or_taken_apart() -> None:
     inputs, slope = [maps(4), matrix(2 * X, 4), matrix(X, X)], maps(2 * X).detach()
     with Operations() as forward:
         nodes = Nodes(2, X, (2, 2, 3), slope)
-        nodes.multiply(0, [(inputs[0], inputs[1])])
-        nodes.multiply(1, [(nodes.node(0), inputs[2])])
+        nodes.multiply(0, [(Handed(inputs[0]), inputs[1])])
+        nodes.multiply(1, [(Handed(nodes.node(0)), inputs[2])])
         out = nodes.beside([0, 1])
     assert forward.names == ["empty", "mm", "clone", "addmm_"]
     with Operations() as backward:

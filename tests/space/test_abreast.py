@@ -20,6 +20,7 @@ from nascommon.space.plan import PARTIAL, block_positions
 from nascommon.space.space import find_space
 from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
+from tests.operations import Operations
 from tests.space.gpu import as_on_a_gpu
 from tests.space.kinds import space_of
 from tests.space.plain import plainly
@@ -101,19 +102,6 @@ def test_an_edge_that_is_not_there_gives_nothing(monkeypatch: pytest.MonkeyPatch
         dead = Mixing((kind, replace(cell, active=((),) * len(cell.weights_EO))) for kind, cell in mixing.items())
         found.append(supernet(images(), dead))
     close(*found)
-
-
-class Operations(TorchDispatchMode):
-    """Lists what is dispatched to a device, views aside."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
-        if not function.is_view:
-            self.names.append(function.overloadpacket.__name__)
-        return function(*args, **(kwargs or {}))
 
 
 def maps(channels: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from nascommon.space import narrowing
 from nascommon.space.narrowing import narrow_weights
 from nascommon.space.precision import computing
-from tests.space.test_abreast import Operations
+from tests.operations import Operations
 
 
 def net() -> nn.Sequential:
