@@ -11,10 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from nascommon.pipeline.experiments import EXPERIMENT, dvc, git, words_of
+from nascommon.pipeline.experiments import EXPERIMENT, dvc, git, mostly_cached, stages_in, words_of
 from nascommon.runtime.executor import Piece, Processes, Tell
 from nascommon.runtime.home import COPIES
 
@@ -22,8 +23,21 @@ ONE_PIECE = ("++executor=processes", "++jobs=1")
 """A run has the CPUs of one piece of work, so its own pieces are done one after the other, and within it."""
 
 
-def run_in_copy(project: Path, rev: str, cell: tuple[str, int], tell: Tell) -> str:
-    """Run the pipeline on settings and code of a commit; return its last words if it failed.
+@dataclass(frozen=True)
+class Ended:
+    """How a run has ended.
+
+    Attributes:
+        words: its last ones if it failed, else none.
+        cached: whether most of its stages came from DVC's cache.
+    """
+
+    words: str = ""
+    cached: bool = False
+
+
+def run_in_copy(project: Path, rev: str, cell: tuple[str, int], tell: Tell) -> Ended:
+    """Run the pipeline on settings and code of a commit.
 
     Args:
         project: the folder, at whose HEAD the experiment is listed.
@@ -32,11 +46,11 @@ def run_in_copy(project: Path, rev: str, cell: tuple[str, int], tell: Tell) -> s
         tell: unused.
     """
     # In a process whose children end with it: those of a lost worker would go on, at the same checkpoints.
-    (words,) = Processes(1).run([Piece("run", _run, (project, rev, cell))])
-    return words
+    (ended,) = Processes(1).run([Piece("run", _run, (project, rev, cell))])
+    return ended
 
 
-def _run(project: Path, rev: str, cell: tuple[str, int], _tell: Tell) -> str:
+def _run(project: Path, rev: str, cell: tuple[str, int], _tell: Tell) -> Ended:
     method, seed = cell
     copy = project / COPIES / f"study-{method}-{seed}"
     shutil.rmtree(copy, ignore_errors=True)  # of a worker that was lost
@@ -51,11 +65,11 @@ def _run(project: Path, rev: str, cell: tuple[str, int], _tell: Tell) -> str:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         if done.returncode:
-            return words_of(done.stdout)
+            return Ended(words_of(done.stdout))
         _bring_home(copy)
     finally:
         shutil.rmtree(copy, ignore_errors=True)
-    return ""
+    return Ended(cached=mostly_cached(stages_in(done.stdout, run_alone=True)))
 
 
 def _make(project: Path, copy: Path, rev: str) -> None:

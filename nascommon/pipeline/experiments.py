@@ -23,6 +23,8 @@ from nascommon.settings import UserError, one_line
 
 State = Literal["Queued", "Running", "Success", "Failed"]
 CODE: Final = ("nascommon", "stages", "dvc.yaml")
+STAGES: Final = 9
+"""Stages of dvc.yaml, each of which a run begins or skips."""
 PARAMS: Final = Path("params.yaml")
 ASIDE: Final = Path(".checkpoints/params.yaml")
 """The user's params.yaml while that of a preset is in its place."""
@@ -118,11 +120,24 @@ def words_of(log: str) -> str:
 
 def stages_of(rev: str, *, run_alone: bool = False) -> list[str]:
     """Return the stages that a task has begun, in order; if asked so, without those that came from DVC's cache."""
-    said = "Running stage" if run_alone else "(?:Running stage|Stage)"
     try:
-        return re.findall(rf"^{said} '(\w+)'", dvc("queue", "logs", rev), re.MULTILINE)
+        return stages_in(dvc("queue", "logs", rev), run_alone=run_alone)
     except UserError:
         return []
+
+
+def stages_in(log: str, *, run_alone: bool = False) -> list[str]:
+    """Return the same of what a run has printed."""
+    said = "Running stage" if run_alone else "(?:Running stage|Stage)"
+    return re.findall(rf"^{said} '(\w+)'", log, re.MULTILINE)
+
+
+def mostly_cached(run_alone: Sequence[str]) -> bool:
+    """Return whether most stages of a run that has ended were in DVC's cache, by those that were not.
+
+    The time of such a run tells nothing of others.
+    """
+    return 2 * len(run_alone) < STAGES
 
 
 @cache

@@ -14,7 +14,8 @@ from typing import Final
 
 from nascommon.config import Params
 from nascommon.pipeline import experiments
-from nascommon.pipeline.experiments import Task
+from nascommon.pipeline.copies import Ended
+from nascommon.pipeline.experiments import STAGES, Task
 from nascommon.pipeline.study_on_ray import run_all
 from nascommon.pipeline.study_plan import Cell, Plan, plan_of
 from nascommon.pipeline.study_report import accuracy_at, report
@@ -26,8 +27,6 @@ LOOK: Final = 15.0
 """Seconds between two looks at the queue; a look is a second of CPU time."""
 STARTS: Final = 5
 """Workers that may end in a row without any run having ended before the study gives up."""
-STAGES: Final = 9
-"""Stages of dvc.yaml, each of which a run begins or skips."""
 OPEN: Final = ("Queued", "Running")
 
 
@@ -105,10 +104,9 @@ def watch(plan: Plan) -> list[str]:
             new = {cell: rev for cell, rev in plan.done().items() if cell not in done}
             for cell, rev in new.items():
                 done[cell] = rev
-                cached = from_cache(cell, ours)
-                if cached or len(new) > 1:  # of several that ended between two looks the time of none is known
+                if len(new) > 1:  # of several that ended between two looks the time of none is known
                     shown.tells_nothing()
-                shown.step(len(done) - 1, {str(cell): accuracy_at(rev)}, "from DVC's cache" if cached else "")
+                tell(shown, len(done), (cell, rev), cached=from_cache(cell, ours))
             told.changes(ours)
             if all(cell in done for task, cell in ours.items() if task.state in OPEN):
                 return failures(ours, done)
@@ -120,10 +118,18 @@ def watch(plan: Plan) -> list[str]:
             time.sleep(LOOK)
 
 
+def tell(shown: Progress, number: int, ended: tuple[Cell, str], *, cached: bool) -> None:
+    """Show a run that has ended, the ``number``-th; the time of one whose stages were there already gives no ETA."""
+    cell, rev = ended
+    if cached:
+        shown.tells_nothing()
+    shown.step(number - 1, {str(cell): accuracy_at(rev)}, "from DVC's cache" if cached else "")
+
+
 def from_cache(cell: Cell, ours: Mapping[Task, Cell]) -> bool:
-    """Return whether most stages of a run that has ended were in DVC's cache: its time tells nothing of others."""
+    """Return whether most stages of a run of the queue that has ended were in DVC's cache."""
     revs = [task.rev for task, of in ours.items() if of == cell and task.state != "Failed"]
-    return all(2 * len(experiments.stages_of(rev, run_alone=True)) < STAGES for rev in revs)
+    return all(experiments.mostly_cached(experiments.stages_of(rev, run_alone=True)) for rev in revs)
 
 
 @dataclass
@@ -171,13 +177,13 @@ def run_on_ray(plan: Plan) -> list[str]:
         if done:
             shown.resume(len(done))
 
-        def on_run(pair: tuple[str, int], words: str) -> None:
+        def on_run(pair: tuple[str, int], ended: Ended) -> None:
             cell, found = Cell(*pair), plan.done()
             if cell not in found:
-                failed.append(f"{cell}: {words or 'it left no experiment'}")
+                failed.append(f"{cell}: {ended.words or 'it left no experiment'}")
                 return
             done[cell] = found[cell]
-            shown.step(len(done) - 1, {str(cell): accuracy_at(found[cell])})
+            tell(shown, len(done), (cell, found[cell]), cached=ended.cached)
 
         run_all(plan.params, missing, {cell.seed for cell in done}, on_run)
     return failed

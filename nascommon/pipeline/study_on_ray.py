@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nascommon.config import Params
 from nascommon.pipeline import experiments
-from nascommon.pipeline.copies import run_in_copy
+from nascommon.pipeline.copies import Ended, run_in_copy
 from nascommon.pipeline.paths import ROOT
 from nascommon.pipeline.side_by_side import executor_of, room
 from nascommon.runtime.executor import Piece
@@ -18,7 +18,7 @@ Pair = tuple[str, int]
 
 
 def run_all(
-    params: Params, missing: Sequence[Pair], begun: Collection[int], on_run: Callable[[Pair, str], None]
+    params: Params, missing: Sequence[Pair], begun: Collection[int], on_run: Callable[[Pair, Ended], None]
 ) -> None:
     """Run what is missing of a study.
 
@@ -26,7 +26,7 @@ def run_all(
         params: settings of all runs but for method and seed; ``jobs`` limits how many run at a time.
         missing: the runs.
         begun: seeds of which a run has finished.
-        on_run: (run, its last words if it failed), as they end.
+        on_run: (run, how it has ended), as they end.
 
     Raises:
         UserError: Ray is not there, or nothing fits into the cluster.
@@ -35,8 +35,8 @@ def run_all(
     at_a_time, rev = room(params, device).pieces, experiments.snapshot(params.file)
     for pairs in in_rounds(missing, begun):
 
-        def on_result(index: int, words: str, pairs: Sequence[Pair] = pairs) -> None:
-            on_run(pairs[index], words)
+        def on_result(index: int, ended: Ended, pairs: Sequence[Pair] = pairs) -> None:
+            on_run(pairs[index], ended)
 
         pieces = [Piece(f"{pair[0]} seed {pair[1]}", run_in_copy, (project, rev, pair)) for pair in pairs]
         executor_of(params, device, at_a_time).run(pieces, on_result=on_result)

@@ -113,6 +113,7 @@ def test_an_experiment_ended_when_it_was_committed_and_its_log_names_its_stages(
     monkeypatch.setattr(experiments, "dvc", lambda *_: log)
     assert experiments.stages_of("0") == ["inventory", "prepare"]
     assert experiments.stages_of("0", run_alone=True) == ["inventory"]
+    assert [experiments.mostly_cached(["a stage"] * count) for count in (1, 4, 5, 9)] == [True, True, False, False]
 
 
 def test_what_git_or_dvc_refuses_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

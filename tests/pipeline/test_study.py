@@ -16,6 +16,7 @@ from nascommon.config import Params, load_params
 from nascommon.method import REGISTRY
 from nascommon.pipeline import experiments
 from nascommon.pipeline import study as module
+from nascommon.pipeline.copies import Ended
 from nascommon.pipeline.experiments import Task
 from nascommon.pipeline.study import grids, study
 from nascommon.pipeline.study_plan import Cell, plan_of
@@ -103,7 +104,7 @@ class World:
     def stages_of(self, rev: str, *, run_alone: bool = False) -> list[str]:
         if not run_alone:
             return ["inventory", "prepare", "search"]
-        return ["evaluate"] if self.settings[rev].search.method in self.cached else ["a stage"] * module.STAGES
+        return ["evaluate"] if self.settings[rev].search.method in self.cached else ["a stage"] * experiments.STAGES
 
     def ended_at(self, rev: str) -> str:
         return "2026-11-27 09:50"
@@ -238,6 +239,21 @@ def test_the_time_of_a_run_that_came_from_the_cache_gives_no_eta(
 ) -> None:
     world.cached = {"darts"}
     study(PARAMS, ["darts", "da2s"], [0, 1])
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"study run \d/4  d\w+ seed", line)]
+    assert [line.endswith("%  from DVC's cache") for line in lines] == [True, True, False, False]
+    assert ["eta" in line for line in lines] == [False, False, True, False]
+
+
+def test_on_ray_such_a_run_gives_no_eta_either(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_all(params: Params, missing: Sequence[tuple[str, int]], _begun: Any, on_run: Any) -> None:
+        for method, seed in missing:
+            world.ended.append(world.add(params.changed({"search.method": method, "seed": seed}), "Success"))
+            on_run((method, seed), Ended(cached=method == "darts"))
+
+    monkeypatch.setattr(module, "run_all", run_all)
+    assert study(PARAMS.changed({"executor": "ray"}), ["darts", "da2s"], [0, 1]) == []
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"study run \d/4  d\w+ seed", line)]
     assert [line.endswith("%  from DVC's cache") for line in lines] == [True, True, False, False]
     assert ["eta" in line for line in lines] == [False, False, True, False]

@@ -9,6 +9,7 @@ import pytest
 
 from nascommon.config import load_params
 from nascommon.pipeline import study_on_ray
+from nascommon.pipeline.copies import Ended
 from nascommon.pipeline.study_on_ray import in_rounds, run_all
 from nascommon.runtime.executor import IN_LINE
 from nascommon.runtime.ray_executor import Capacity
@@ -28,16 +29,18 @@ def test_one_run_of_every_seed_goes_first_unless_one_has_finished() -> None:
 def test_every_run_is_told_with_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def run(project: Path, rev: str, cell: tuple[str, int], _tell: Any) -> str:
+    def run(project: Path, rev: str, cell: tuple[str, int], _tell: Any) -> Ended:
         asked.append((project, rev))
-        return "error: the disk is full" if cell == ("darts", 1) else ""
+        return Ended("error: the disk is full") if cell == ("darts", 1) else Ended()
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study_on_ray, "run_in_copy", run)
     monkeypatch.setattr(study_on_ray, "executor_of", lambda *_: IN_LINE)
     monkeypatch.setattr(study_on_ray, "room", lambda *_: Capacity(2, 1))
     monkeypatch.setattr("nascommon.pipeline.experiments.snapshot", lambda _preset: "commit")
-    told: list[tuple[tuple[str, int], str]] = []
+    told: list[tuple[tuple[str, int], Ended]] = []
     run_all(PARAMS, [("da2s", 0), ("darts", 0), ("darts", 1)], [], lambda *said: told.append(said))
-    assert told == [(("da2s", 0), ""), (("darts", 1), "error: the disk is full"), (("darts", 0), "")]
+    assert told == [
+        (("da2s", 0), Ended()), (("darts", 1), Ended("error: the disk is full")), (("darts", 0), Ended()),
+    ]  # fmt: skip
     assert asked == [(tmp_path, "commit")] * 3
