@@ -31,7 +31,7 @@ from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
 from nascommon.pipeline.side_by_side import share_a_gpu, threads_of_each
 from nascommon.pipeline.unprepared import expected_shape
-from nascommon.runtime.hardware import resolve_precision
+from nascommon.runtime.hardware import resolve_precision, workspace_bytes
 from nascommon.runtime.ranks import Share
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
@@ -167,6 +167,7 @@ def trainings_estimate(
     how += "; their time is taken to be that of one by one" if at_a_time > 1 and one_by_one else ""
     how += of_ranks(share.count)
     memory = max(training_peak(computed, spec, shape, device, genotype) for spec in specs)
+    memory += workspace_bytes(device) if at_a_time > 1 else 0
     return Estimate(work.stage, seconds if one_by_one else seconds / at_a_time, memory / MIB, how)
 
 

@@ -13,6 +13,7 @@ from nascommon.cost.live_bytes import available_bytes, resident_bytes
 from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
 from nascommon.method import Method
 from nascommon.pipeline.side_by_side import room
+from nascommon.runtime.hardware import workspace_bytes
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
@@ -169,10 +170,10 @@ def require_searches(
 
 
 def process_bytes(shape: Shape, device: torch.device, wanted: int) -> int:
-    """Return what each of several takes beside its steps: images of its own, and on a CPU a process with torch."""
+    """Return what each of several takes beside its steps: images, and a process with torch or workspaces on a GPU."""
     if wanted <= 1:
         return 0
-    return shape.resident_bytes() + (resident_bytes() if device.type == "cpu" else 0)
+    return shape.resident_bytes() + (resident_bytes() if device.type == "cpu" else workspace_bytes(device))
 
 
 def _as_many_as_fit(

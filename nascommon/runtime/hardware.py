@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,13 @@ KIBIBYTES = 1 if sys.platform == "darwin" else 1024
 CHOOSING_SECONDS, CHOSEN_GAIN = 45.0, 0.12
 """What cuDNN takes to try out its kernels for a network, at most and in every process anew, and the share of a step
 that the fastest save: measured of a step of DARTS on an H200 with torch 2.11."""
+WORKSPACE, LARGER_WORKSPACE = 8320 * 1024, 32 * 2**20
+"""Bytes that PyTorch gives cuBLAS to work in, where CUBLAS_WORKSPACE_CONFIG is not set; the larger from Hopper on."""
+HOPPER = 9
+"""Major number of its compute capability."""
+WORKSPACES = 4
+"""Of a training: steps are computed on one stream and recorded on another, forward and backward pass have a handle of
+cuBLAS each, and PyTorch keeps a workspace for every pair of both until the process ends."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Folder in which a container says how much of the machine it may use."""
 
@@ -88,8 +96,23 @@ def choose_kernels(device: torch.device, seconds_left: float) -> None:
         device: where is computed; a CPU has nothing to try out.
         seconds_left: of the phase, as it goes so far.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = CHOSEN_GAIN * seconds_left > CHOOSING_SECONDS
+    if device.type != "cuda":
+        return
+    tries = CHOSEN_GAIN * seconds_left > CHOOSING_SECONDS
+    if tries and not torch.backends.cudnn.benchmark:
+        # The next step tries them out by the clock: what others have launched on streams of their own must have ended,
+        # and they launch no more before that step is done.
+        torch.cuda.synchronize(device)
+    torch.backends.cudnn.benchmark = tries
+
+
+def workspace_bytes(device: torch.device) -> int:
+    """Return what libraries keep for a training that is under way beside others, in memory that no tensor shows."""
+    if device.type != "cuda":
+        return 0
+    given = re.findall(r":(\d+):(\d+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
+    default = LARGER_WORKSPACE if torch.cuda.get_device_capability(device)[0] >= HOPPER else WORKSPACE
+    return WORKSPACES * (sum(int(kibibytes) * int(count) * 1024 for kibibytes, count in given) if given else default)
 
 
 @contextmanager

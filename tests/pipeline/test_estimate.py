@@ -133,6 +133,7 @@ def test_the_winner_is_trained_once_after_the_other_and_random_architectures_at_
 def test_networks_that_share_a_gpu_are_not_promised_to_be_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "training_peak", lambda *_: 1)
     monkeypatch.setattr(estimate, "trainings_that_fit", lambda *_: (2, None))
+    monkeypatch.setattr(estimate, "workspace_bytes", lambda device: 2**20 * (device.type == "cuda"))
     params = smoke(jobs=2).changed({"precision": "float32", "baseline.architectures": 4})
     works = {work.stage: work for work in estimate.all_trainings(params, Shape(100, 1, 32, 32, 10), 40)}
     steps, seconds = params.retrain.training.epochs * 2, dict[str, float]()
@@ -140,6 +141,7 @@ def test_networks_that_share_a_gpu_are_not_promised_to_be_faster(monkeypatch: py
         found = estimate.trainings_estimate(works["baseline"], params, torch.device(device), lambda *_: 1.0)
         seconds[device] = found.seconds
         assert "2 at a time" in found.how
+        assert round(found.memory_mib) == (device == "cuda"), "with what libraries work in"
         assert ("one by one" in found.how) == (device == "cuda")
     assert seconds == {"cpu": 4 * steps / 2, "cuda": 4 * steps}
 

@@ -192,6 +192,19 @@ def test_networks_that_do_not_fit_at_a_time_are_refused_or_trained_fewer_at_a_ti
     assert require_trainings(key, settings, specs, with_images, params("auto"), CPU, 6) == 1
 
 
+def test_on_a_gpu_each_of_several_networks_has_workspaces_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    takes(monkeypatch, 1000)
+    monkeypatch.setattr(fitting, "workspace_bytes", lambda _device: 500)
+    settings, specs, shape = training()
+    gpu, shape, key = torch.device("cuda"), replace(shape, in_memory=False), "kendall_tau.training.pieces"
+    free(monkeypatch, 3100)
+    assert require_trainings(key, settings, specs, shape, params(2), gpu, 6) == 2
+    free(monkeypatch, 2900)
+    with pytest.raises(UserError, match=r"^jobs: 2 networks at a time take about .*; set jobs: 1$"):
+        require_trainings(key, settings, specs, shape, params(2), gpu, 6)
+    assert require_trainings(key, settings, specs, shape, params(1), gpu, 6) == 1
+
+
 def test_the_largest_network_decides_and_the_pieces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, specs, shape = training()
     largest = training_peak(settings, specs[0], shape, CPU)

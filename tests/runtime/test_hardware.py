@@ -21,6 +21,7 @@ from nascommon.runtime.hardware import (
     resolve_precision,
     seconds_left,
     tune,
+    workspace_bytes,
 )
 from nascommon.settings import UserError
 
@@ -155,13 +156,38 @@ def cudnn(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.mark.parametrize(("seconds", "tried"), [(0.0, False), (300.0, False), (400.0, True), (float("inf"), True)])
 def test_kernels_are_tried_out_where_12_percent_of_what_is_left_are_more_than_45_seconds(
-    seconds: float, tried: bool, cudnn: SimpleNamespace
+    seconds: float, tried: bool, cudnn: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: None)
     cudnn.benchmark = not tried
     choose_kernels(CPU, seconds)
     assert cudnn.benchmark is not tried  # a CPU has none
     choose_kernels(torch.device("cuda"), seconds)
     assert cudnn.benchmark is tried
+
+
+def test_neighbours_end_what_they_have_launched_before_kernels_are_tried_out(
+    cudnn: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device: waited.append(cudnn.benchmark))
+    for seconds in (0.0, 400.0, 400.0, 0.0, 400.0):
+        choose_kernels(torch.device("cuda"), seconds)
+    assert waited == [False, False], "once for each time that they begin to be tried out, and before"
+
+
+@pytest.mark.parametrize(
+    ("major", "config", "each"),
+    [(8, "", 8320 * 1024), (9, "", 32 * 2**20), (12, "", 32 * 2**20), (9, ":4096:2:16:8", 8320 * 1024),
+     (8, ":16:8", 128 * 1024), (9, "none", 32 * 2**20)],
+)  # fmt: skip
+def test_a_training_beside_others_takes_four_workspaces_of_cublas(
+    major: int, config: str, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (major, 0))
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", config)
+    assert workspace_bytes(torch.device("cuda", 0)) == 4 * each
+    assert workspace_bytes(CPU) == 0
 
 
 @pytest.mark.parametrize("before", [False, True])
