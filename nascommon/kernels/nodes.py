@@ -1,8 +1,9 @@
 """The nodes of a cell beside each other in one map, to which whatever enters them is added in place.
 
 A state gives something to several nodes: one product adds it to all of them, where it lies. What a cell hands on is
-the whole map, so no node is put beside the others, and no gradient cut from theirs. That of the map is one tensor, too:
-what the readers of a node find is added to its part. A node is copied for its readers, who want it dense.
+the whole map, so no node is put beside the others, and no gradient cut from theirs. A node is taken out of the map,
+handed from reader to reader (``Handed``) and put back, all of it where it lies. So is its gradient: put back last, the
+node has its part of the map's, to which all readers add.
 
 Suffixes: ``B`` batch, ``C`` channels of what is multiplied, ``X`` of a node, ``D`` of all nodes, ``P`` pixels,
 ``R`` of some neighbouring nodes, ``H``, ``W``.
@@ -15,15 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from nascommon.kernels.bank_launch import pitched
-from nascommon.kernels.concatenation import concatenated
 from nascommon.kernels.handed import Handed
 
 
 class Nodes:
-    """They are read in their order, each when all that enters it is in."""
+    """They are taken in their order, each when all that enters it is in, and put back when all have read it."""
 
     def __init__(self, count: int, channels: int, size: tuple[int, int, int], like: Tensor) -> None:
         """Have so many nodes of X channels.
@@ -36,6 +35,7 @@ class Nodes:
         """
         self.count, self.channels, self.size, self.like = count, channels, size, like
         self._total: Tensor | None = None
+        self._next = 0  # those before have been taken
 
     def multiply(self, first: int, factors: Sequence[tuple[Handed, Tensor]]) -> None:
         """Add products to neighbouring nodes, and hand the maps on.
@@ -44,6 +44,7 @@ class Nodes:
             first: of the nodes.
             factors: at least one pair of a map, of which all C channels are read, and a matrix [R, C].
         """
+        assert first >= self._next
         fills = self._total is None and len(factors[0][1]) == self.count * self.channels
         total = self._empty() if fills else self._there()
         tensors = [each for x, matrix in factors for each in (x.whole_BXHW, matrix)]
@@ -51,23 +52,29 @@ class Nodes:
         for (x, _), whole_BXHW in zip(factors, handed, strict=True):
             x.hand_on(whole_BXHW)
 
-    def add(self, node: int, term_BXHW: Tensor) -> None:
-        """Add a map to a node."""
-        self._total = _Added.apply(self._there(), node * self.channels, term_BXHW)
+    def add(self, nodes: Sequence[int], terms_BDHW: Tensor) -> None:
+        """Add maps that lie beside each other, each to a node; to neighbouring ones all at once."""
+        assert min(nodes) >= self._next
+        together = [*nodes] == [*range(nodes[0], nodes[0] + len(nodes))]
+        terms = [terms_BDHW] if together else torch.split(terms_BDHW, self.channels, dim=1)
+        for node, term in zip(nodes, terms, strict=not together):
+            self._total = _Added.apply(self._there(), node * self.channels, term)
 
-    def node(self, node: int) -> Tensor:
-        """Return a node as it is now [B, X, H, W], dense; without any input it is zero."""
+    def take(self, node: int) -> Tensor:
+        """Return a node as it is now [B, X, H, W], where it lies; without any input it is zero."""
+        self._next = node + 1
         out: Tensor
         out, self._total = _Taken.apply(self._there(), node * self.channels, self.channels)
         return out
 
+    def put_back(self, node: int, x_BXHW: Tensor) -> None:
+        """Take a node back as its last reader handed it on."""
+        self._total = _PutBack.apply(self._there(), node * self.channels, x_BXHW)
+
     def beside(self, nodes: Sequence[int]) -> Tensor:
         """Return some nodes beside each other [B, nodes * X, H, W]; nothing is added afterwards."""
-        if [*nodes] == [*range(self.count)]:
-            whole: Tensor = _Whole.apply(self._there())
-            return whole
-        parts = [self.node(node) for node in nodes]
-        return parts[0] if len(parts) == 1 else concatenated(parts)
+        out: Tensor = _Outputs.apply(self._there(), nodes, self.count)
+        return out
 
     def _there(self) -> Tensor:
         return self._empty().zero_() if self._total is None else self._total
@@ -133,52 +140,84 @@ def _with_product(found_BCHW: Tensor | None, slope_PR: Tensor, matrix_RC: Tensor
 
 class _Added(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, total_BDHW: Tensor, start: int, term_BXHW: Tensor) -> Tensor:
-        ctx.channels, ctx.dtype = (start, start + term_BXHW.shape[1]), term_BXHW.dtype
-        total_BDHW[:, slice(*ctx.channels)].add_(term_BXHW)
+    def forward(ctx: Any, total_BDHW: Tensor, start: int, term_BRHW: Tensor) -> Tensor:
+        ctx.channels, ctx.dtype = (start, start + term_BRHW.shape[1]), term_BRHW.dtype
+        total_BDHW[:, slice(*ctx.channels)].add_(term_BRHW)
         ctx.mark_dirty(total_BDHW)
         return total_BDHW
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        # A copy: to that of the whole something else may be added in place before this one is read.
-        part_BXHW = slopes[0][:, slice(*ctx.channels)].to(ctx.dtype)
-        of_term = part_BXHW.clone(memory_format=torch.channels_last) if ctx.needs_input_grad[2] else None
+        # A copy: dense, and of the gradient of the map nothing is given to those outside.
+        part_BRHW = slopes[0][:, slice(*ctx.channels)].to(ctx.dtype)
+        of_term = part_BRHW.clone(memory_format=torch.channels_last) if ctx.needs_input_grad[2] else None
         return slopes[0], None, of_term
 
 
 class _Taken(torch.autograd.Function):
-    """Copies a node out of the map, which stays what it is; its backward pass adds in place if nobody looks on."""
+    """Takes a node out of the map; what the gradient of the map has in its place is of no account here.
+
+    That is because ``_PutBack`` has handed it to the readers of the node, as what they begin with.
+    """
 
     @staticmethod
     def forward(ctx: Any, total_BDHW: Tensor, start: int, channels: int) -> tuple[Tensor, Tensor]:
-        ctx.start, ctx.more = start, total_BDHW.shape[1] - start - channels
-        ctx.set_materialize_grads(False)
+        ctx.channels = start, start + channels
         ctx.mark_dirty(total_BDHW)  # so that all that is added later comes after this in the graph
-        return total_BDHW[:, start : start + channels].clone(memory_format=torch.channels_last), total_BDHW
+        # The data alone: readers keep it, and autograd would refuse them the node when others have been added to. It
+        # counts changes of the map, whose other channels these are; nothing is added to a node that has been taken.
+        return total_BDHW[:, slice(*ctx.channels)].data, total_BDHW
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, None, None]:
-        of_node, of_total = slopes
-        if of_node is None:
-            return of_total, None, None
-        if of_total is None or torch.is_grad_enabled():
-            wide = functional.pad(of_node, (0, 0, 0, 0, ctx.start, ctx.more)).contiguous(
-                memory_format=torch.channels_last
-            )
-            return wide if of_total is None else of_total + wide, None, None
-        of_total[:, ctx.start : of_total.shape[1] - ctx.more].add_(of_node)
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        (of_node, of_total), (start, stop) = slopes, ctx.channels
+        if torch.is_grad_enabled():
+            return torch.cat([of_total[:, :start], of_node, of_total[:, stop:]], dim=1), None, None
+        part = of_total[:, start:stop]
+        if not _is_the_same(of_node, part):  # autograd has added up what readers found that do not add in place
+            part.copy_(of_node)
         return of_total, None, None
 
 
-class _Whole(torch.autograd.Function):
-    """The map itself; its gradient is copied once, since others add to it in place."""
+def _is_the_same(x_BXHW: Tensor, part_BXHW: Tensor) -> bool:
+    """Return whether both are the same part of a map; if they seem not to be, it does no harm to copy it."""
+    bases = x_BXHW._base, part_BXHW._base  # noqa: SLF001 -- the public way does not know tensors without data
+    there = [(each.storage_offset(), each.stride()) for each in (x_BXHW, part_BXHW)]
+    return bases[0] is bases[1] and there[0] == there[1]
+
+
+class _PutBack(torch.autograd.Function):
+    """Puts a node back where it lies; it has its part of the map's gradient, to which its readers may add."""
 
     @staticmethod
-    def forward(ctx: Any, total_BDHW: Tensor) -> Tensor:
+    def forward(ctx: Any, total_BDHW: Tensor, start: int, x_BXHW: Tensor) -> Tensor:
+        ctx.channels = start, start + x_BXHW.shape[1]
         ctx.mark_dirty(total_BDHW)
         return total_BDHW
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
-        return slopes[0].clone(memory_format=torch.channels_last)
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, Tensor]:
+        return slopes[0], None, slopes[0][:, slice(*ctx.channels)]
+
+
+class _Outputs(torch.autograd.Function):
+    """The nodes that a cell hands on; their gradient is copied once, since others add to it in place."""
+
+    @staticmethod
+    def forward(ctx: Any, total_BDHW: Tensor, nodes: Sequence[int], count: int) -> Tensor:
+        ctx.nodes, ctx.count = [*nodes], count
+        if ctx.nodes == [*range(count)]:
+            ctx.mark_dirty(total_BDHW)
+            return total_BDHW
+        parts = total_BDHW.chunk(count, dim=1)
+        return torch.cat([parts[node] for node in nodes], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = slopes
+        if ctx.nodes == [*range(ctx.count)]:
+            return slope.clone(memory_format=torch.channels_last), None, None
+        parts = dict(zip(ctx.nodes, slope.chunk(len(ctx.nodes), dim=1), strict=True))
+        nothing = torch.zeros_like(parts[ctx.nodes[0]])
+        whole = torch.cat([parts.get(node, nothing) for node in range(ctx.count)], dim=1)
+        return whole.contiguous(memory_format=torch.channels_last), None, None

@@ -83,8 +83,8 @@ class Abreast:
         # PyTorch's gradient of a batch norm reads its scale as if it were contiguous, which an expanded row is not.
         self.others = iter(torch.split(others_NC.contiguous(), self.plan.others))
 
-    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor, entered: Sequence[int]) -> None:
-        """Add to the nodes of the cell what the edges that leave a state give them, shuffled.
+    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor, entered: Sequence[int]) -> Tensor:
+        """Add to the nodes of the cell what the edges that leave a state give them, shuffled, and hand the state on.
 
         To be asked for state by state, in their order; with the last one running statistics are moved.
 
@@ -96,7 +96,7 @@ class Abreast:
         """
         leaving = self.plan.leaving.get(source)
         if leaving is None:
-            return
+            return x_BXHW
         state, passing = self._divided(leaving, x_BXHW)
         columns = self._columns(leaving, state)
         inputs = None if columns is None else Handed(columns), passing
@@ -105,11 +105,11 @@ class Abreast:
             nodes.multiply(entered[leaving.on[0]], factors)
         alone = State(state.first())
         for places, modules in leaving.others:
-            term_BDHW = spread(candidate(alone, modules, next(self.others).flatten()), self.width.divisor)
-            for (edge, _), term in zip(places, torch.split(term_BDHW, self.width.all, dim=1), strict=True):
-                nodes.add(entered[edge], term)
+            terms_BDHW = spread(candidate(alone, modules, next(self.others).flatten()), self.width.divisor)
+            nodes.add([entered[edge] for edge, _ in places], terms_BDHW)
         if source == max(self.plan.leaving):
             self.statistics.remember()
+        return x_BXHW if leaving.halves else state.whole_BXHW  # no node is halved, only what enters the cell
 
     def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Handed, Handed | None]:
         """Return the state whose first channels candidates see, and what skips and bypasses take.

@@ -130,7 +130,10 @@ class SupernetCell(nn.Module):
         entered = [edge.node - topology.inputs for edge in topology.edges]
         for source in topology.leaving:
             node = source - topology.inputs
-            cell.enter(nodes, source, nodes.node(node) if node >= 0 else inputs[source], entered)
+            if node < 0:
+                cell.enter(nodes, source, inputs[source], entered)
+            else:
+                nodes.put_back(node, cell.enter(nodes, source, nodes.take(node), entered))
         return nodes.beside([state - topology.inputs for state in topology.outputs])
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:

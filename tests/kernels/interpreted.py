@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -57,6 +58,7 @@ ALL_CHAINS = [
       for channels in (1, 4, 12) for times in (1, 4) for size in ((7, 6), (1, 4), (1, 1))
       for dtype in (torch.float32, torch.bfloat16)),
 ]  # fmt: skip
+Way = Callable[[int, Sequence[Tensor]], list[Tensor]]
 CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Allowed distance as a share of the length."""
 
@@ -86,11 +88,13 @@ def distances(
     return [_distance(mine, exact) for mine, exact in zip(found, wanted, strict=True)]
 
 
-def chained(channels: int, all_of_them: int, size: tuple[int, int], dtype: torch.dtype) -> list[float]:
+def chained(
+    channels: int, all_of_them: int, size: tuple[int, int], dtype: torch.dtype, way: Way = chain.outputs
+) -> list[float]:
     """Return how far outputs and gradients of readers are that hand a state on, of which they read some channels."""
     given = chain.inputs(channels, all_of_them, size, dtype)
     exact = [each.detach().double().requires_grad_() for each in given]
-    outs, wide = chain.outputs(channels, given), chain.outputs(channels, exact)
+    outs, wide = way(channels, given), way(channels, exact)
     slopes = chain.slopes(outs)
     found = torch.autograd.grad(outs, given, slopes)
     wanted = torch.autograd.grad(wide, exact, [each.double() for each in slopes])
@@ -135,6 +139,7 @@ def main() -> None:
         whole = "--all" in sys.argv
         check(distances, ALL if whole else EVERYDAY)
         check(chained, ALL_CHAINS if whole else CHAINS, roundings=2)
+        check(partial(chained, way=chain.node_outputs), ALL_CHAINS if whole else CHAINS, roundings=2)
 
 
 def check(far: Callable[..., list[float]], cases: Sequence[Sequence[Any]], roundings: int = 1) -> None:

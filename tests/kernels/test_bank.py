@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import pytest
@@ -259,11 +260,28 @@ def test_a_state_that_its_readers_hand_on_has_the_sum_of_their_gradients(channel
 
 
 @pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_node_that_is_read_where_it_lies_has_the_sum_of_the_gradients(channels: int) -> None:
+    given, _, apart = both(channels, 4, "first last product")
+    outs, x = chain.node_outputs(channels, given), given[0]
+    apart[-1] = torch.cat([torch.zeros_like(x), x, apart[-1]], dim=1)
+    torch.testing.assert_close(outs, apart)
+    slopes = chain.slopes(outs)
+    expected = torch.autograd.grad(apart, given, slopes)
+    for _ in range(2):
+        found = torch.autograd.grad(outs, given, slopes, retain_graph=True)
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(channels: int) -> None:
+def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(
+    channels: int, way: Callable[[int, Sequence[Tensor]], list[Tensor]]
+) -> None:
     torch.manual_seed(0)
     given = chain.inputs(channels, 2, (2, 2))
-    assert torch.autograd.gradgradcheck(lambda *given: tuple(chain.outputs(channels, given)), given)
+    assert torch.autograd.gradgradcheck(lambda *given: tuple(way(channels, given)), given)
 
 
 @pytest.mark.usefixtures("as_if_launched")

@@ -35,29 +35,41 @@ def given() -> Given:
     )  # fmt: skip
 
 
-def ours(outputs: list[int], begun: bool) -> Callable[..., Tensor]:
-    def computed(*given: Tensor) -> Tensor:
-        first, wide, second, narrow, two, one, term = given
-        nodes = Nodes(COUNT, X, (2, 2, 3), first.detach())
-        if begun:
-            nodes.add(1, term)
-        nodes.multiply(0, [(Handed(first), wide), (Handed(second), narrow)])
-        if not begun:
-            nodes.add(1, term)
-        nodes.multiply(1, [(Handed(nodes.node(0).sin()), two)])
-        nodes.multiply(2, [(Handed(nodes.node(1).sin()), one)])
-        return nodes.beside(outputs).cos()
+def taken(outputs: list[int], begun: bool, *given: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return some nodes at the end, and two as they were taken: the first is handed on, the second is not."""
+    first, wide, second, narrow, two, one, term = given
+    nodes = Nodes(COUNT, X, (2, 2, 3), first.detach())
+    if begun:
+        nodes.add([1], term)
+    nodes.multiply(0, [(Handed(first), wide), (Handed(second), narrow)])
+    if not begun:
+        nodes.add([1], term)
+    states = [nodes.take(0)]
+    state = Handed(states[0])
+    nodes.multiply(1, [(state, two)])
+    nodes.put_back(0, state.whole_BXHW)
+    states.append(nodes.take(1))
+    nodes.multiply(2, [(Handed(states[1].sin()), one)])
+    nodes.put_back(1, states[1])
+    return nodes.beside(outputs).cos(), states
 
-    return computed
+
+def ours(outputs: list[int], begun: bool) -> Callable[..., Tensor]:
+    return lambda *given: taken(outputs, begun, *given)[0]
+
+
+def plain_nodes(*given: Tensor) -> list[Tensor]:
+    first, wide, second, narrow, two, one, term = given
+    parts = [*torch.split(product(first, wide) + product(second, narrow), X, dim=1)]
+    more = torch.split(product(parts[0], two), X, dim=1)
+    parts[1:] = parts[1] + term + more[0], parts[2] + more[1]
+    parts[2] = parts[2] + product(parts[1].sin(), one)
+    return parts
 
 
 def plain(outputs: list[int]) -> Callable[..., Tensor]:
     def computed(*given: Tensor) -> Tensor:
-        first, wide, second, narrow, two, one, term = given
-        parts = [*torch.split(product(first, wide) + product(second, narrow), X, dim=1)]
-        more = torch.split(product(parts[0].sin(), two), X, dim=1)
-        parts[1:] = parts[1] + term + more[0], parts[2] + more[1]
-        parts[2] = parts[2] + product(parts[1].sin(), one)
+        parts = plain_nodes(*given)
         return torch.cat([parts[output] for output in outputs], dim=1).cos()
 
     return computed
@@ -100,8 +112,8 @@ def test_some_gradients_are_those_of_all(wanted: list[int]) -> None:
 
 def test_nodes_that_nothing_enters_are_zero() -> None:
     nodes = Nodes(2, X, (2, 2, 3), maps(1))
-    assert torch.equal(nodes.node(1), torch.zeros(2, X, 2, 3, dtype=torch.float64))
-    nodes.add(0, maps(X))
+    nodes.add([0], maps(X))
+    assert torch.equal(nodes.take(1), torch.zeros(2, X, 2, 3, dtype=torch.float64))
     assert torch.equal(nodes.beside([0, 1]), torch.cat([maps(X), torch.zeros_like(maps(X))], dim=1))
 
 
@@ -110,9 +122,99 @@ def test_nothing_is_put_together_or_taken_apart() -> None:
     with Operations() as forward:
         nodes = Nodes(2, X, (2, 2, 3), slope)
         nodes.multiply(0, [(Handed(inputs[0]), inputs[1])])
-        nodes.multiply(1, [(Handed(nodes.node(0)), inputs[2])])
+        state = Handed(nodes.take(0))
+        nodes.multiply(1, [(state, inputs[2])])
+        nodes.put_back(0, state.whole_BXHW)
         out = nodes.beside([0, 1])
-    assert forward.names == ["empty", "mm", "clone", "addmm_"]
+    assert forward.names == ["empty", "mm", "addmm_"]
     with Operations() as backward:
         torch.autograd.grad(out, inputs, slope)
-    assert backward.names == ["clone", "mm", "mm", "add_", "mm", "mm"]
+    assert backward.names == ["clone", "addmm_", "mm", "mm", "mm"]
+
+
+def test_a_node_is_read_where_it_lies_and_has_not_changed_when_others_have() -> None:
+    """What keeps it for its gradient would be refused it."""
+    inputs = given()
+    _, states = taken([0, 1, 2], False, *inputs)
+    torch.testing.assert_close(states, plain_nodes(*inputs)[:2])
+    assert [state.stride(3) for state in states] == [COUNT * X] * 2
+    assert [state._version for state in states] == [0, 0]
+
+
+def test_a_node_that_has_been_taken_is_not_added_to() -> None:
+    nodes = Nodes(2, X, (2, 2, 3), maps(1))
+    nodes.put_back(0, nodes.take(0))
+    nodes.add([1], maps(X))
+    with pytest.raises(AssertionError):
+        nodes.add([0], maps(X))
+    with pytest.raises(AssertionError):
+        nodes.multiply(0, [(Handed(maps(4)), matrix(2 * X, 4))])
+
+
+def test_nobody_adds_to_the_gradient_of_a_node_that_is_taken_out() -> None:
+    """By whom it was asked for, or by a hook."""
+    inputs, slope, hooked = given(), maps(COUNT * X, 5).detach(), list[Tensor]()
+    out, states = taken([0, 1, 2], False, *inputs)
+    nodes = plain_nodes(*inputs)
+    expected = torch.autograd.grad(torch.cat(nodes, dim=1).cos(), nodes[:2], slope)
+    first = torch.autograd.grad(out, states, slope, retain_graph=True)
+    for state in states:
+        state.register_hook(hooked.append)  # type: ignore[no-untyped-call]
+    second = torch.autograd.grad(out, [*states, *inputs], slope)[:2]
+    for found in (first, second, hooked[::-1]):
+        torch.testing.assert_close([*found], [*expected])
+
+
+def test_a_node_may_be_all_that_is_differentiated() -> None:
+    inputs = given()
+    _, states = taken([0, 1, 2], False, *inputs)
+    for state, node in zip(states, plain_nodes(*inputs), strict=False):
+        found, expected = (
+            torch.autograd.grad(each.sin().sum(), inputs, retain_graph=True, materialize_grads=True)
+            for each in (state, node)
+        )
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_hook_may_change_the_gradient_of_a_node() -> None:
+    inputs, slope = given(), maps(COUNT * X, 5).detach()
+    out, (state, _) = taken([0, 1, 2], False, *inputs)
+    nodes = plain_nodes(*inputs)
+    for each in (state, nodes[0]):
+        each.register_hook(lambda slope: 3 * slope)  # type: ignore[no-untyped-call]
+    ways = out, torch.cat(nodes, dim=1).cos()
+    torch.testing.assert_close(*(torch.autograd.grad(way, inputs, slope) for way in ways))
+
+
+def test_nobody_adds_to_the_gradient_of_the_map_of_all_nodes() -> None:
+    """Which is whose that asked, or that of both of the cells that read it."""
+    first, wide, two = maps(4), matrix(2 * X, 4), matrix(X, X)
+    nodes = Nodes(2, X, (2, 2, 3), first)
+    nodes.multiply(0, [(Handed(first), wide)])
+    state = Handed(nodes.take(0))
+    nodes.multiply(1, [(state, two)])
+    nodes.put_back(0, state.whole_BXHW)
+    out, slope = nodes.beside([0, 1]), maps(2 * X, 7).detach()
+    kept, (found, *_) = slope.clone(), torch.autograd.grad(out, [first], slope, retain_graph=True)
+    assert torch.equal(slope, kept)
+    other = maps(2 * X, 8)  # a sum hands the same gradient to both
+    again, of_other = torch.autograd.grad(out + other, [first, other], slope, retain_graph=True)
+    assert torch.equal(again, found)
+    assert torch.equal(of_other, kept)
+    (both,) = torch.autograd.grad([out * 2, out + other], [first], [slope, slope])
+    torch.testing.assert_close(both, 3 * found)
+
+
+@pytest.mark.parametrize("on", [[0, 1, 2], [1, 2], [0, 2], [2, 1]])
+def test_each_of_some_maps_is_added_to_its_node(on: list[int]) -> None:
+    terms, slope = maps(len(on) * X), maps(COUNT * X, 5).detach()
+    nodes = Nodes(COUNT, X, (2, 2, 3), slope)
+    with Operations() as done:
+        nodes.add(on, terms)
+    assert done.names.count("add_") == (1 if on[-1] == on[0] + len(on) - 1 else len(on))
+    out, expected = nodes.beside([0, 1, 2]), [torch.zeros_like(slope[:, :X])] * COUNT
+    for node, term in zip(on, torch.split(terms, X, dim=1), strict=True):
+        expected[node] = term
+    assert torch.equal(out, torch.cat(expected, dim=1))
+    found = torch.autograd.grad(out, terms, slope)[0]
+    assert torch.equal(found, torch.cat([slope[:, node * X :][:, :X] for node in on], dim=1))
