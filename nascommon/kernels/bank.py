@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nascommon.kernels import bank_launch
@@ -212,24 +213,43 @@ class _Beside(torch.autograd.Function):
         if slope_BDHW is None:
             return None, *found
         if torch.is_grad_enabled():  # the gradient shall be differentiated itself
-            return None, *_differentiable(reading, tensors[: len(wanted)], slope_BDHW, found, wanted)
-        slope_BDHW, starts, inputs = bank_launch.pitched(slope_BDHW), reading.starts(tensors), reading.inputs(tensors)
+            return None, *_differentiable(reading, tensors, slope_BDHW, found, wanted)
+        slope_BDHW = bank_launch.pitched(slope_BDHW)
+        of_maps = _of_maps(reading, tensors, slope_BDHW, handed, wanted)
+        sources = zip(
+            reading.banks, reading.inputs(tensors), reading.kernels(tensors), reading.starts(tensors),
+            wanted[len(of_maps) :], strict=False,
+        )  # fmt: skip
+        of_kernels = [
+            bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start) if want else None
+            for bank, x, kernels, start, want in sources
+        ]
+        return None, *of_maps, *of_kernels
 
-        def onto(place: int) -> tuple[Tensor, bool]:
-            C = reading.channels[place]
-            whole_BXHW, adds = room(found[place], tensors[place], C)
-            found[place] = whole_BXHW
-            return first(whole_BXHW, C), adds
 
-        sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
-        for number, (bank, x, kernels, start, place) in enumerate(sources, len(reading.channels)):
-            if wanted[place]:
-                bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start, *onto(place))
-            if wanted[number]:
-                found[number] = bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start)
-        if reading.pools is not None and wanted[reading.places[-1]]:
-            pools_gradient(reading.pools, slope_BDHW[:, starts[-2] :], tensors[-1], *onto(reading.places[-1]))
-        return None, *found
+def _of_maps(
+    reading: _Reading,
+    tensors: Sequence[Tensor],
+    slope_BDHW: Tensor,
+    handed: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Return the gradient of each map, added in place to what there is."""
+    found, starts, inputs = [*handed], reading.starts(tensors), reading.inputs(tensors)
+
+    def onto(place: int) -> tuple[Tensor, bool]:
+        C = reading.channels[place]
+        whole_BXHW, adds = room(found[place], tensors[place], C)
+        found[place] = whole_BXHW
+        return first(whole_BXHW, C), adds
+
+    sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
+    for bank, x, kernels, start, place in sources:
+        if wanted[place]:
+            bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start, *onto(place))
+    if reading.pools is not None and wanted[reading.places[-1]]:
+        pools_gradient(reading.pools, slope_BDHW[:, starts[-2] :], tensors[-1], *onto(reading.places[-1]))
+    return found
 
 
 def _differentiable(
@@ -240,12 +260,54 @@ def _differentiable(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return the gradients of what is wanted, with a history of their own, added to those that there are."""
-    # Read under names of their own, so that what a bank reads and its kernels may be the same.
-    given = [tensor.view_as(tensor) for tensor in tensors]
-    needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
-    found = iter(torch.autograd.grad(reading.plain(given), needed, slope_BDHW, create_graph=True))
-    own = [next(found) if want else None for want in wanted]
+    maps = len(reading.channels)
+    own: list[Tensor | None]
+    if any(wanted[maps:]):
+        # Read under names of their own, so that what a bank reads and its kernels may be the same.
+        given = [tensor.view_as(tensor) for tensor in tensors[: len(wanted)]]
+        needed = [tensor for tensor, want in zip(given, wanted, strict=True) if want]
+        found = iter(torch.autograd.grad(reading.plain(given), needed, slope_BDHW, create_graph=True))
+        own = [next(found) if want else None for want in wanted]
+    else:
+        own = [*_Backwards.apply(reading, wanted[:maps], slope_BDHW, *tensors), *(None for _ in reading.banks)]
     return [
         mine if other is None else other if mine is None else other + mine
         for mine, other in zip(own, handed, strict=True)
     ]
+
+
+class _Backwards(torch.autograd.Function):
+    """The gradients of maps, given kernels without any, are linear in that of the outputs: what leads there leads back.
+
+    PyTorch's gradient of the gradient of a grouped convolution computes that of the kernels, too, group by group:
+    26,000 convolutions for a product with the Hessian of DARTS.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, reading: _Reading, wanted: Sequence[bool], slope_BDHW: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        ctx.reading = reading
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(slope_BDHW, *tensors)
+        none: list[Tensor | None] = [None] * len(reading.channels)
+        return tuple(_of_maps(reading, tensors, bank_launch.pitched(slope_BDHW), none, wanted))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *vectors: Tensor | None) -> tuple[Tensor | None, ...]:
+        reading, (slope_BDHW, *tensors) = ctx.reading, ctx.saved_tensors
+        starts, inputs = reading.starts(tensors), reading.inputs(tensors)
+        along = [
+            torch.zeros_like(x) if vector is None else first(vector, C)
+            for vector, x, C in zip(vectors, tensors, reading.channels, strict=False)
+        ]
+        B, _, rows, columns = slope_BDHW.shape
+        out_BDHW = slope_BDHW.new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
+        sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
+        for bank, x, kernels, start, place in sources:
+            moved_BCHW = along[place] * (x > 0) if bank.rectified else along[place]
+            bank_launch.forward(replace(bank, rectified=False), moved_BCHW, kernels, out_BDHW, start)
+        if reading.pools is not None:
+            out_BDHW[:, starts[-2] :] = reading.pools.along(along[reading.places[-1]], tensors[-1])
+        return None, None, out_BDHW, *(None for _ in tensors)

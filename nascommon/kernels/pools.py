@@ -50,6 +50,27 @@ class Pools:
         outs = [module(x_BCHW) for module in self.modules]
         return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
 
+    def along(self, vector_BCHW: Tensor, taps_BCHW: Tensor) -> Tensor:
+        """Return how the pools change [B, D, H', W'] where their map moves along a vector.
+
+        Args:
+            vector_BCHW: the direction.
+            taps_BCHW: as ``forward`` returned them.
+        """
+        outs = [
+            module(vector_BCHW) if averages else self._at_largest(vector_BCHW, taps_BCHW)
+            for module, averages in zip(self.modules, self.averages, strict=True)
+        ]
+        return outs[0] if len(outs) == 1 else torch.cat(outs, dim=1)
+
+    def _at_largest(self, x_BCHW: Tensor, taps_BCHW: Tensor) -> Tensor:
+        """Return what a map has where the largest number of each window stands in another."""
+        taps, (rows, columns) = taps_BCHW.long(), taps_BCHW.shape[2:]
+        row = torch.arange(rows, device=taps.device)[:, None] * self.stride - SIDE // 2 + taps // SIDE
+        column = torch.arange(columns, device=taps.device) * self.stride - SIDE // 2 + taps % SIDE
+        places_BCHW = row * x_BCHW.shape[3] + column
+        return x_BCHW.flatten(2).gather(2, places_BCHW.flatten(2)).view(taps.shape)
+
     def launches(self, x_BCHW: Tensor) -> bool:
         """Return whether the kernels compute them on this map."""
         known = len(set(self.averages)) == len(self.averages)

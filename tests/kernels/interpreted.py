@@ -85,7 +85,19 @@ def distances(
     exact = [each.detach().double().requires_grad_() for each in (x, kernels)]
     expected = computed(*exact)
     wanted = (expected.detach(), *torch.autograd.grad(expected, exact[: len(given)], slope.double()))
-    return [_distance(mine, exact) for mine, exact in zip(found, wanted, strict=True)]
+    far = [_distance(mine, exact) for mine, exact in zip(found, wanted, strict=True)]
+    return [*far, twice(lambda x: computed(x, kernels.detach()), x, slope)]
+
+
+def twice(computed: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor) -> float:
+    """Return how far the gradient of the input's gradient in that of the output is from that of plain operators."""
+    vector = torch.randn(x.shape).to(x.dtype)
+    found: list[Tensor] = []
+    for dtype in (x.dtype, torch.float64):
+        read, steep = (each.detach().to(dtype).requires_grad_() for each in (x, slope))
+        (gradient,) = torch.autograd.grad(computed(read), read, steep, create_graph=True)
+        found += torch.autograd.grad(gradient, steep, vector.to(dtype))
+    return _distance(*found)
 
 
 def chained(

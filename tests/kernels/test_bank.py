@@ -312,10 +312,10 @@ def test_gradients_of_readers_are_added_where_they_lie() -> None:
         "mm",
         "mm",
         *own,
-        *of_kernels,
         *dilated,
-        *of_kernels,
         "pools_gradient",
+        *of_kernels,
+        *of_kernels,
         *entering,
         *of_kernels,
     ]
