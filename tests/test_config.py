@@ -1,50 +1,24 @@
-"""Left-out keys have the papers' values, presets load, and dvc.yaml speaks of what is there."""
+"""Left-out keys have the papers' values, files are read by YAML 1.2, and changes are checked as files are."""
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from nascommon.config import Params, load_params
 from nascommon.data.settings import DataSettings
-from nascommon.method import REGISTRY, ArchGradient, ArchOptimiser, SearchSize, WeightOptimiser
+from nascommon.method import REGISTRY, SearchSize
 from nascommon.parts.choices import FirstOrder
-from nascommon.pipeline.run import MACHINE, protocol
-from nascommon.search.settings import SearchSettings
+from nascommon.pipeline.run import protocol
 from nascommon.settings import UserError
 from nascommon.space.space import find_space
-from nascommon.training.settings import NetworkSettings, TrainingSettings
-
-ROOT = Path(__file__).parents[1]
-PRESETS = {path.stem: path for path in [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]}
-SHIPPED = {"params", "smoke", "cifar10", "imagenet", "own-pictures", "nasbench201", "nasbench201-cpu"}
-LEAST = """seed: 0
-precision: auto
-data: {source: digits}
-search: {method: darts, nodes: 4}
-methods: {darts: {}}
-discretize: {}
-retrain: {}
-transfer: {data: null}
-kendall_tau: {}
-baseline: {}
-evaluate: {}
-"""
-STAGES = {"prepare", "search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate"}
-SCRIPTS = {"inventory", *STAGES}
-
-
-def loaded(folder: Path, text: str) -> Params:
-    path = folder / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    return load_params(path)
+from nascommon.training.settings import NetworkSettings
+from tests.shipped import LEAST, PRESETS, ROOT, loaded
 
 
 @pytest.fixture
@@ -154,92 +128,6 @@ def test_where_ray_shares_out_gpus_none_is_named(tmp_path: Path) -> None:
     assert loaded(tmp_path, f"device: cuda:1\n{LEAST}").device == "cuda:1"
 
 
-# --- presets
-
-
-@pytest.mark.parametrize("preset", sorted(SHIPPED))
-def test_every_preset_loads_and_makes_its_method(preset: str) -> None:
-    params = load_params(PRESETS[preset])
-    assert params.method().epochs > 0
-
-
-def test_no_preset_is_left_out_or_lost() -> None:
-    assert set(PRESETS) == SHIPPED
-
-
-@pytest.mark.parametrize("preset", sorted(SHIPPED))
-def test_the_header_of_a_preset_states_cost_expectation_and_command(preset: str) -> None:
-    header = [line for line in PRESETS[preset].read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    for word in ("cost", "expected", "command"):
-        assert any(re.match(rf"# +{word} +\S", line) for line in header), word
-
-
-def test_the_cifar10_preset_is_the_protocol_of_the_papers() -> None:
-    params = load_params(PRESETS["cifar10"])
-    assert params.data.source == "cifar10"
-    assert params.search == SearchSettings(method=params.search.method, nodes=4, snapshots=params.search.snapshots)
-    assert params.retrain.network == NetworkSettings()
-    assert params.retrain.training == TrainingSettings()
-    assert params.retrain.holdout == 0
-    settings = params.methods.model_dump()
-    assert settings["darts"] == REGISTRY["darts"].settings().model_dump()
-    transfer = params.transfer
-    assert transfer.data is not None
-    assert (transfer.data.source, transfer.data.size) == ("imagenet", 224)
-    assert (transfer.network.channels, transfer.network.cells, transfer.network.auxiliary) == (48, 14, True)
-    training = transfer.training
-    assert (training.epochs, training.weight_decay, training.label_smoothing) == (250, 3e-5, 0.1)
-    assert (training.drop_path, training.auxiliary_weight, training.cutout) == (0, 0.4, 0)
-    published = {("exponential", 0.1, 128, 0), ("linear", 0.5, 1024, 5)}
-    assert (training.schedule, training.lr, training.batch_size, training.warmup_epochs) in published
-
-
-@pytest.mark.parametrize("preset", ["nasbench201", "nasbench201-cpu"])
-@pytest.mark.parametrize("method", sorted(yaml.safe_load(PRESETS["cifar10"].read_text(encoding="utf-8"))["methods"]))
-def test_every_method_is_set_up_for_the_space_of_the_nasbench201_presets(preset: str, method: str) -> None:
-    params = load_params(PRESETS[preset]).changed({"search.method": method})
-    settings = params.method_settings()
-    assert settings.none  # type: ignore[attr-defined]
-    assert settings != REGISTRY[method].settings()
-    assert "skips" not in params.method().discretize.pick.__name__  # one rule for all
-
-
-def test_the_nasbench201_preset_is_the_protocol_of_the_benchmark() -> None:
-    params = load_params(PRESETS["nasbench201"])
-    assert params.data.split == "nasbench201"
-    assert (params.search.channels, params.search.cells, params.data.source) == (16, 15, "cifar10")
-    method = params.method()
-    assert (method.epochs, method.batch_size) == (50, 64)
-    assert method.weights == WeightOptimiser(lr=0.025, lr_min=0.001, momentum=0.9, weight_decay=5e-4, clip=5.0)
-    assert method.arch_gradient == ArchGradient(FirstOrder(), ArchOptimiser(lr=3e-4, weight_decay=1e-3))
-
-
-def test_what_networks_of_a_space_cannot_be_is_said_at_once() -> None:
-    params = load_params(PRESETS["nasbench201"])
-    changes = {
-        "search.cells": 8, "search.nodes": 4, "retrain.network.auxiliary": True, "retrain.network.cells": 20,
-        "kendall_tau.deep_network": {"channels": 16, "cells": 4, "auxiliary": False},
-    }  # fmt: skip
-    with pytest.raises(UserError, match=r"search\.nodes: the cells of space nasbench201 have their own numbers"):
-        params.changed(changes)
-    with pytest.raises(UserError) as caught:
-        params.changed({**changes, "search.nodes": None, "transfer": {"data": {"source": "digits", "size": 32}}})
-    complaints = [re.sub(r"^.*?nasbench201\.yaml(:\d+)?: ", "", line) for line in str(caught.value).splitlines()]
-    assert set(complaints) == {
-        "search.cells: networks of nasbench201 have a multiple of 3 (got 8)",
-        "retrain.network.cells: networks of nasbench201 have a multiple of 3 (got 20)",
-        "retrain.network.auxiliary: networks of nasbench201 have no auxiliary head; set it to false (got true)",
-        "kendall_tau.deep_network.cells: networks of nasbench201 have a multiple of 3 (got 4)",
-        "transfer.data: networks of nasbench201 are not made for large images; set data: null",
-    }
-    with pytest.raises(
-        UserError, match=r"methods\.pdarts\.cells: networks of nasbench201 have a multiple of 3 \(got 5\)"
-    ):
-        params.changed({"search.method": "pdarts", "methods.pdarts.cells": [5, 9, 15]})
-    with pytest.raises(UserError, match=r"methods\.pcdarts\.stem: networks of nasbench201 have the stem cifar"):
-        params.changed({"search.method": "pcdarts", "methods.pcdarts.stem": "imagenet", "data.size": 32})
-
-
 # --- YAML 1.2
 
 
@@ -320,106 +208,6 @@ def test_data_needs_a_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"params\.yaml:3: data\.source: is missing"):
         loaded(tmp_path, LEAST.replace("{source: digits}", "{}"))
     assert DataSettings(source="digits").test_fraction == 0.2
-
-
-# --- dvc.yaml
-
-
-def graph(method: str = "darts") -> dict[str, Any]:
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8").replace("${search.method}", method)
-    tree: dict[str, Any] = yaml.safe_load(text)
-    tree["stages"]["inventory"]["params"] = []  # it always runs
-    return tree
-
-
-def within(path: str, folder: str) -> bool:
-    return f"{path}/".startswith(f"{folder}/")
-
-
-def outputs(stage: dict[str, Any]) -> list[str]:
-    listed = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in listed]
-
-
-def test_every_stage_of_the_graph_is_a_script_of_that_name() -> None:
-    stages = graph()["stages"]
-    assert set(stages) == SCRIPTS
-    for name, stage in stages.items():
-        assert stage["cmd"] == f"python -m stages.{name}"
-        assert f"stages/{name}.py" in stage["deps"]
-        assert stage["desc"]
-
-
-KEYS = sorted({key for stage in graph()["stages"].values() for key in stage["params"]})
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_a_key_that_dvc_watches_must_be_in_the_file(tmp_path: Path, key: str) -> None:
-    tree = section = yaml.safe_load(LEAST)
-    *way, last = key.split(".")
-    for part in way:
-        section = section[part]
-    del section[last]
-    with pytest.raises(UserError, match=rf"^\S+params\.yaml:\d+: {re.escape(key)}: is missing") as caught:
-        loaded(tmp_path, json.dumps(tree, indent=1))
-    if advice := re.search(r"DVC stops without it; write (.*) for the default$", str(caught.value)):
-        section |= yaml.safe_load(advice[1])
-        assert loaded(tmp_path, json.dumps(tree)) == loaded(tmp_path, LEAST)
-
-
-@pytest.mark.parametrize("preset", sorted(SHIPPED))
-def test_every_key_that_dvc_watches_is_in_every_preset(preset: str) -> None:
-    tree = yaml.safe_load(PRESETS[preset].read_text(encoding="utf-8"))
-    stages = [stage for method in tree["methods"] for stage in graph(method)["stages"].items()]
-    for name, stage in stages:
-        for key in stage["params"]:
-            section = tree
-            for part in key.split("."):
-                assert isinstance(section, dict), f"{name}: {key}"
-                assert part in section, f"{name}: {key}"
-                section = section[part]
-
-
-@pytest.mark.parametrize("method", sorted(REGISTRY))
-def test_every_dependency_is_a_source_or_the_output_of_another_stage(method: str) -> None:
-    stages = graph(method)["stages"]
-    made = {out: name for name, stage in stages.items() for out in outputs(stage)}
-    for name, stage in stages.items():
-        for path in stage["deps"]:
-            if path.startswith("data/"):
-                makers = {maker for out, maker in made.items() if within(path, out) or within(out, path)}
-                assert makers, f"{name}: nobody makes {path}"
-                assert name not in makers
-            else:
-                assert (ROOT / path).exists(), f"{name}: {path}"
-
-
-def test_only_evaluate_depends_on_test_images() -> None:
-    stages = graph()["stages"]
-    tests = {out for out in outputs(stages["prepare"]) if out.endswith("/test")}
-    assert tests == {"data/prepared/target/test", "data/prepared/transfer/test"}
-    for name, stage in stages.items():
-        reads = {test for test in tests for path in stage["deps"] if test == path or test.startswith(f"{path}/")}
-        assert reads == (tests if name == "evaluate" else set()), name
-
-
-def test_a_search_does_not_depend_on_the_settings_of_other_methods() -> None:
-    for name, stage in graph("darts")["stages"].items():
-        watched = [key for key in stage["params"] if key.startswith("methods")]
-        assert set(watched) <= {"methods.darts"}, name
-        code = {path for path in stage["deps"] if within(path, "nascommon/methods")}
-        assert code <= {"nascommon/methods/darts.py"}, name
-
-
-def test_what_does_not_change_numbers_reruns_nothing() -> None:
-    for stage in graph()["stages"].values():
-        assert not {*MACHINE} & set(stage["params"])
-
-
-def test_only_prepare_and_the_report_watch_the_section_data() -> None:
-    for name, stage in graph()["stages"].items():  # how pictures vary is in the manifest, so no key of it must be there
-        watched = {key for key in stage["params"] if key.partition(".")[0] == "data"}
-        assert watched == ({"data"} if name in {"prepare", "evaluate"} else set()), name
 
 
 def test_how_many_jobs_run_at_a_time_is_no_part_of_what_was_run(least: Params) -> None:

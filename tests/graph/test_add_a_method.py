@@ -115,7 +115,8 @@ def test_the_tests_over_the_registry_cover_it_without_a_second_list(
     shutil.copy(project / CODE, folder / CODE)
     params = (folder / "params.yaml").read_text(encoding="utf-8")
     (folder / "params.yaml").write_text(re.sub(r"(?m)^methods:.*\n", rf"methods:\n{SECTION}", params), encoding="utf-8")
-    asked = ("tests/methods", "tests/test_method.py", "tests/test_config.py", "tests/test_experiments.py",
+    asked = ("tests/methods", "tests/test_method.py", "tests/test_config.py", "tests/test_presets.py",
+             "tests/graph/test_dvc_yaml.py", "tests/test_experiments.py",
              "tests/report/test_methods.py", "tests/search/test_planted.py", "tests/graph/test_closure.py")  # fmt: skip
     options = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", "-k", OVER_THE_REGISTRY)
     said = run(folder, "-m", "pytest", *options, *asked, timeout=280)
