@@ -1,24 +1,20 @@
-"""The loop runs phases and passes, can be killed anywhere, and gives the same search for the same seed."""
+"""The loop runs phases and passes, and gives the same search for the same seed."""
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
-from nascommon.method import ArchGradient, ArchOptimiser, Method, Phase, SearchSize, WeightOptimiser
+from nascommon.method import ArchGradient, ArchOptimiser, Phase, SearchSize, WeightOptimiser
 from nascommon.methods.random import RandomSettings, random
-from nascommon.parts.choices import Approximation, Discretize, Sample, Unrolled, UnrolledExact, Use
+from nascommon.parts.choices import Discretize, Sample, Use
 from nascommon.parts.control import Progress
 from nascommon.parts.discretizer import strongest_candidates, strongest_edges
 from nascommon.parts.logits import CellLogits, normal_alpha, with_normal_beta
@@ -27,61 +23,16 @@ from nascommon.parts.schedule import cosine
 from nascommon.runtime.checkpoint import Checkpoint
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.search import loop
-from nascommon.search.history import OF_EPOCH, OF_SUPERNET, architecture_scalars
-from nascommon.search.loop import Hooks, Outcome, run_search
+from nascommon.search.loop import Hooks, run_search
 from nascommon.search.passes import SearchData
-from nascommon.search.scores import supernet_scores
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import DARTS_KINDS, Genotype, genotype_from_json
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.space import CellSpace
 from nascommon.space.topology import Topology
-from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, adam, equal, tiny_data, tiny_method, tiny_spec
+from tests.search.small import CPU, SOME, NoNumbersFrom, TinyBatches, adam, equal, tiny_method, tiny_spec
+from tests.search.whole import DATA, ONE_PHASE, RANDOM, TWO_PHASES, Watched, killer, record, resumed, search
 from tests.space.kinds import space_of, two
-
-DATA = tiny_data()
-TWO_PHASES = tiny_method(
-    phases=(Phase(2, 2, 3, warmup=1, keep=3), Phase(2, 4, 4)),
-    initialise=normal_alpha(1.0),
-    weights=WeightOptimiser(lr=0.1, lr_min=0.01),
-)
-ONE_PHASE = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0))
-RANDOM = random(RandomSettings(epochs=2, batch_size=5), SearchSize(2, 3, space_of(SOME, Topology(2))))
-
-
-class KilledError(Exception):
-    pass
-
-
-def search(method: Method, *, seed: int = 0, checkpoint: Checkpoint | None = None, **hooks: Any) -> Outcome:
-    return run_search(method, tiny_spec(), DATA, seed=seed, device=CPU, checkpoint=checkpoint, hooks=Hooks(**hooks))
-
-
-def record(outcome: Outcome) -> dict[str, Any]:
-    """Return all that a search leaves, but for its wall time."""
-    return {
-        "state": outcome.state.state_dict(),
-        "progress": outcome.state.progress,
-        "rows": [{key: value for key, value in row.items() if key != "seconds"} for row in outcome.history.rows],
-        "architecture": outcome.history.architecture,
-        "candidates": outcome.history.candidates,
-    }
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A search, and the states in which its epochs ended."""
-
-    outcome: Outcome
-    states: list[SearchState]
-
-
-@pytest.fixture(scope="module")
-def two_phases() -> Watched:
-    states: list[SearchState] = []
-    outcome = search(TWO_PHASES, on_snapshot=lambda _row, state, **_last: states.append(copy.deepcopy(state)))
-    return Watched(outcome, states)
-
 
 # -- divergence --
 
@@ -192,165 +143,6 @@ def test_a_phase_ends_early_where_the_method_says_so_and_the_next_begins(tmp_pat
     resumed_outcome, done = resumed(method, tmp_path / "other.ckpt", "on_epoch", 1)
     assert done == [1]
     assert equal(record(resumed_outcome), record(outcome))
-
-
-# -- history --
-
-
-def test_the_row_of_an_epoch_tells_what_its_state_is(two_phases: Watched) -> None:
-    for row, state in zip(two_phases.outcome.history.rows, two_phases.states, strict=True):
-        loss, accuracy = supernet_scores(state.supernet, state.scored(), DATA.validation.epoch(0))
-        assert (row["valid_loss"], row["valid_accuracy"]) == pytest.approx((loss, accuracy), rel=1e-6)
-        genotype = genotype_from_json(json.loads(row["genotype"]))
-        assert genotype == state.method.discretize(state.mixing(), state.spec.space)
-        for kind in DARTS_KINDS:
-            assert row[f"skips_{kind}"] == genotype[kind].skips
-            weights_EO = state.mixing()[kind].weights_EO.detach().double()
-            entropy = -(weights_EO * weights_EO.log()).sum(1).mean()
-            assert row[f"entropy_{kind}"] == pytest.approx(float(entropy), rel=1e-5)
-
-
-def test_the_table_has_a_row_per_epoch_and_every_scalar(two_phases: Watched) -> None:
-    table = two_phases.outcome.history.table()
-    assert list(table.columns) == [
-        "epoch",
-        "phase",
-        *OF_SUPERNET,
-        "skips_normal",
-        "skips_reduction",
-        "entropy_normal",
-        "entropy_reduction",
-        *OF_EPOCH,
-        "genotype",
-        "warnings",
-    ]
-    assert len(table) == 4
-    assert not table.isna().any().any()
-    assert two_phases.outcome.history.seconds == pytest.approx(float(table["seconds"].sum()))
-    assert (table["seconds"] > 0).all()
-
-
-def test_the_architecture_table_has_every_alpha_and_weight_of_every_epoch(two_phases: Watched) -> None:
-    topology = Topology(2)
-    table = two_phases.outcome.history.architecture_table(tiny_spec().space)
-    edges = len(topology.edges)
-    assert len(table) == 2 * 2 * edges * 5 + 2 * 2 * edges * 3
-    for epoch, state in enumerate(two_phases.states):
-        for kind in DARTS_KINDS:
-            part = table[(table["epoch"] == epoch) & (table["cell"] == kind)]
-            alpha_EO = state.logits[kind].alpha_EO.detach()
-            assert part["alpha"].tolist() == pytest.approx(alpha_EO.flatten().tolist())
-            assert part["weight"].tolist() == pytest.approx(alpha_EO.softmax(-1).flatten().tolist(), rel=1e-5)
-            names = [name for names in state.spec.space.candidates[kind] for name in names]
-            assert part["operation"].tolist() == names
-            places = [(e, *edge) for e, edge in enumerate(topology.edges) for _ in range(alpha_EO.shape[1])]
-            assert list(zip(part["edge"], part["source"], part["node"], strict=True)) == places
-
-
-def test_entropy_is_that_of_the_normalised_weights() -> None:
-    snapshot = {"normal.weights_EO": torch.full((5, 8), 3.0), "reduction.weights_EO": torch.eye(5, 8)}
-    cell = genotype_from_json(json.loads(json.dumps({
-        "schema": 1,
-        "normal": {"nodes": [[["skip_connect", 0], ["skip_connect", 1]]], "concat": [2]},
-        "reduction": {"nodes": [[["max_pool_3x3", 0]]], "concat": [2]},
-    })))  # fmt: skip
-    assert architecture_scalars(snapshot, cell) == pytest.approx(
-        {
-            "skips_normal": 2,
-            "entropy_normal": float(torch.tensor(8.0).log()),
-            "skips_reduction": 0,
-            "entropy_reduction": 0,
-        }
-    )
-
-
-# -- killed and taken up --
-
-
-def killer(after: int) -> Callable[..., None]:
-    """Return a hook that raises when it is called for the ``after``-th time."""
-    calls = iter(range(1, after + 1))
-
-    def hook(*_arguments: object, **_options: object) -> None:
-        if next(calls) == after:
-            raise KilledError
-
-    return hook
-
-
-def resumed(method: Method, path: Path, hook: str, after: int) -> tuple[Outcome, list[int]]:
-    """Kill a search in the ``after``-th call of ``hook`` and run it again in a new process's place."""
-    hooks: dict[str, Any] = {hook: killer(after)}
-    with pytest.raises(KilledError):
-        search(method, checkpoint=Checkpoint(path, "mine"), **hooks)
-    done: list[int] = []
-    torch.manual_seed(99)  # a new process has other global generators
-    outcome = search(method, checkpoint=Checkpoint(path, "mine"), on_resume=done.append)
-    return outcome, done
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
-def test_a_search_killed_after_any_epoch_ends_bit_identical(two_phases: Watched, tmp_path: Path, epochs: int) -> None:
-    outcome, done = resumed(TWO_PHASES, tmp_path / "search.ckpt", "on_epoch", epochs)
-    assert done == [epochs]
-    assert equal(record(outcome), record(two_phases.outcome))
-
-
-@pytest.mark.parametrize(("hook", "call", "epochs"), [("on_snapshot", 3, 2), ("on_batch", 8, 3)])
-def test_a_search_killed_within_an_epoch_runs_that_epoch_again(
-    two_phases: Watched, tmp_path: Path, hook: str, call: int, epochs: int
-) -> None:
-    outcome, done = resumed(TWO_PHASES, tmp_path / "search.ckpt", hook, call)
-    assert done == [epochs]
-    assert equal(record(outcome), record(two_phases.outcome))
-
-
-def test_a_search_killed_before_its_first_epoch_is_done_starts_over(tmp_path: Path) -> None:
-    outcome, done = resumed(ONE_PHASE, tmp_path / "search.ckpt", "on_batch", 1)
-    assert done == []
-    assert equal(record(outcome), record(search(ONE_PHASE)))
-
-
-@pytest.mark.parametrize("kind", [Unrolled(), pytest.param(UnrolledExact(), marks=pytest.mark.slow)], ids=str)
-def test_second_order_searches_resume_bit_identical(tmp_path: Path, kind: Approximation) -> None:
-    method = tiny_method(phases=(Phase(2, 2, 3),), initialise=normal_alpha(1.0), arch_gradient=ArchGradient(kind))
-    outcome, _ = resumed(method, tmp_path / "search.ckpt", "on_epoch", 1)
-    assert equal(record(outcome), record(search(method)))
-
-
-def test_a_search_that_samples_paths_resumes_bit_identical(tmp_path: Path) -> None:
-    outcome, _ = resumed(RANDOM, tmp_path / "search.ckpt", "on_epoch", 1)
-    assert equal(record(outcome), record(search(RANDOM)))
-
-
-@pytest.mark.filterwarnings("ignore:.*to a meta parameter in the current model, which is a no-op")
-def test_a_search_taken_up_on_another_device_computes_there_and_keeps_its_books_on_the_cpu(tmp_path: Path) -> None:
-    """A finished search, since there is nothing to be computed on a device without values."""
-    path, meta = tmp_path / "search.ckpt", torch.device("meta")
-    finished = search(ONE_PHASE, checkpoint=Checkpoint(path, "mine"))
-    outcome = run_search(
-        ONE_PHASE, tiny_spec(), DATA, seed=0, device=meta, checkpoint=Checkpoint(path, "mine"), hooks=Hooks()
-    )
-    history = outcome.history
-    assert equal(history.architecture, finished.history.architecture)
-    pd.testing.assert_frame_equal(
-        history.architecture_table(tiny_spec().space), finished.history.architecture_table(tiny_spec().space)
-    )
-    pd.testing.assert_frame_equal(history.table(), finished.history.table())
-    computing = [leaf for leaf in tree_leaves(outcome.state.state_dict()) if isinstance(leaf, Tensor)]
-    steps = [moments["step"] for moments in adam(outcome.state).state.values()]  # kept on the CPU by PyTorch
-    assert {tensor.device.type for tensor in computing if all(tensor is not step for step in steps)} == {"meta"}
-
-
-def test_a_checkpoint_of_another_fingerprint_is_not_taken_up(tmp_path: Path) -> None:
-    path = tmp_path / "search.ckpt"
-    done: list[int] = []
-    said: list[str] = []
-    search(ONE_PHASE, checkpoint=Checkpoint(path, "theirs"))
-    search(ONE_PHASE, checkpoint=Checkpoint(path, "mine", said.append), on_resume=done.append)
-    assert done == []
-    assert "other settings" in said[0]
 
 
 # -- seeds and hooks --
