@@ -18,8 +18,7 @@ from nascommon.pipeline.run import protocol
 from nascommon.report.settings import EvaluateSettings
 from nascommon.runtime.divergence import DivergenceError
 from nascommon.runtime.seeding import derive
-from nascommon.settings import UserError
-from nascommon.space.genotype import DARTS_KINDS, format_cell, genotype_from_json
+from nascommon.space.genotype import DARTS_KINDS, genotype_from_json
 from nascommon.training import many
 from nascommon.training.artefact import load_network
 from nascommon.training.loop import training_steps
@@ -155,47 +154,6 @@ def test_the_smoke_run_is_repeated_exactly_by_the_same_seed(finished_once: Proje
     assert prepared.metrics("search", "discretize") == finished_once.metrics("search", "discretize")
 
 
-def test_without_transfer_data_the_stage_says_that_it_is_skipped_and_evaluate_goes_on(
-    finished: Project,
-) -> None:
-    finished.change(transfer__data=None)
-    assert "transfer: skipped, transfer.data is null" in finished.stage("transfer")
-    finished.stage("evaluate")
-    assert finished.json("data/metrics/transfer.json") == {"skipped": 1}
-    assert finished.json("data/transfer/skipped.json") == {"skipped": "transfer.data is null"}  # DVC minds empty ones
-    assert finished.json("data/metrics/evaluate.json")["transfer_error_percent"] is None
-
-
-def test_a_run_without_retraining_says_so_and_measures_the_gaps_all_the_same(finished: Project) -> None:
-    before = finished.json("data/metrics/evaluate.json")
-    finished.change(retrain__skip=True, baseline__architectures=0, transfer__data=None)
-    said = finished.stages("retrain", "transfer", "baseline", "evaluate")
-    assert "retrain: skipped, retrain.skip is true" in said
-    left = [file.name for stage in ("retrain", "baseline") for file in (finished.folder / "data" / stage).iterdir()]
-    assert left == ["skipped.json"] * 2, "what an earlier run left"
-    assert finished.json("data/metrics/retrain.json") == {"skipped": 1}
-    assert finished.json("data/retrain/skipped.json") == {"skipped": "retrain.skip is true"}
-    assert finished.json("data/metrics/baseline.json")["architectures"] == 0
-    after = finished.json("data/metrics/evaluate.json")
-    assert after["test_accuracy"] is after["random_mean_accuracy"] is after["p_value_vs_random"] is None
-    assert after["discretization_gap"] == before["discretization_gap"]
-    assert after["structure_tau"] == before["structure_tau"]
-    report = (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
-    assert "Not retrained, since retrain.skip is true" in report
-    assert "baseline.architectures" not in report, "there is nothing to compare with random architectures"
-    assert "searched and retrained" not in report
-    assert "retrain" not in finished.json(RESULTS)["cost_seconds"]
-
-
-def test_without_transfer_data_prepare_leaves_every_output_that_dvc_wants(prepared: Project) -> None:
-    prepared.change(transfer__data=None).stage("prepare")
-    folder = prepared.folder / "data/prepared/transfer"
-    assert (folder / "manifest.json").is_file()
-    assert (folder / "split.json").is_file()
-    for part in ("train", "test"):  # what an earlier run left is gone; DVC warns of empty folders
-        assert [file.name for file in (folder / part).iterdir()] == ["skipped.json"]
-
-
 @pytest.mark.slow
 def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
     prepared.change(search__method="random").stages("search", "discretize")
@@ -205,65 +163,6 @@ def test_random_search_takes_the_best_of_its_samples(prepared: Project) -> None:
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
     assert samples[0]["genotype"]["normal"] == genotype["normal"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["search", "discretize"])
-def test_a_given_genotype_that_is_nowhere_is_refused_before_the_work(prepared: Project, stage: str) -> None:
-    prepared.change(discretize__genotype="DARTS_V3")
-    if stage == "discretize":
-        prepared.change(discretize__genotype=None).stage("search")
-        prepared.change(discretize__genotype="DARTS_V3")
-    with pytest.raises(
-        UserError,
-        match=r"params.yaml: discretize.genotype: DARTS_V3: neither a file nor a published genotype",
-    ):
-        prepared.stage(stage)
-    assert not (prepared.folder / f"data/{stage}").exists()
-
-
-@pytest.mark.parametrize("stage", ["check", "search"])
-def test_a_given_genotype_of_another_space_is_refused_before_the_work(prepared: Project, stage: str) -> None:
-    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
-    prepared.change(discretize__genotype=cell)
-    with pytest.raises(UserError, match=r"params.yaml: discretize.genotype: .* is a genotype of nasbench201, and "):
-        prepared.stage(stage)
-    assert not (prepared.folder / "data/search").exists()
-
-
-@pytest.mark.slow
-def test_a_given_genotype_is_retrained_and_named_as_such(finished: Project) -> None:
-    own = finished.json("data/discretize/genotype.json")
-    gaps = finished.metrics("discretize")
-    released = finished.folder / "found elsewhere.txt"
-    pairs = "[('max_pool_3x3', 0), ('dil_conv_5x5', 1), ('skip_connect', 2), ('sep_conv_3x3', 0)]"
-    released.write_text(f"genotype = Genotype({pairs}, range(2, 4), {pairs}, range(2, 4))\n", encoding="utf-8")
-    finished.change(discretize__genotype=released.name)
-    result = finished.stages("discretize", "retrain", "evaluate")
-    assert "found elsewhere.txt will be retrained" in result
-    network, genotype, _ = load_network(finished.folder / "data/retrain", torch.device("cpu"), "retrain")
-    assert format_cell(genotype["normal"]) == "max_pool_3x3@0 dil_conv_5x5@1 | skip_connect@2 sep_conv_3x3@0"
-    assert network.spec.cells == 3
-    assert finished.json("data/discretize/genotype.json")["provenance"] == {"given": released.name}
-    assert finished.json("data/discretize/discretize.json")["searched"]["normal"] == own["normal"]
-    assert finished.metrics("discretize") == gaps
-    report = (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
-    assert "The retrained architecture is found elsewhere.txt" in report
-    assert "found elsewhere.txt, given and retrained" in report
-    assert report.startswith("# found elsewhere.txt (given; beside a search by darts) on digits")
-    (row,) = [line for line in report.splitlines() if line.startswith("| darts ")]
-    assert row.rstrip("| ").count("%") == 0
-    assert pd.read_csv(finished.folder / "data/evaluate/gaps.csv")["test accuracy"].isna().all()
-
-
-def test_a_genotype_whose_file_is_called_like_a_row_of_the_table_is_taken_for_no_other(finished: Project) -> None:
-    errors = ("test_error_percent", "linear_error_percent", "transfer_error_percent")
-    before = [finished.metrics("evaluate")["evaluate"][name] for name in errors]
-    assert len(set(before)) == 3
-    tree = (finished.folder / "data/discretize/genotype.json").read_text(encoding="utf-8")
-    (finished.folder / "linear, transferred.json").write_text(tree, encoding="utf-8")
-    finished.change(discretize__genotype="linear, transferred.json").stage("evaluate")
-    assert [finished.metrics("evaluate")["evaluate"][name] for name in errors] == before
 
 
 @pytest.mark.slow  # an MLflow database of its own
@@ -289,17 +188,6 @@ def test_evaluate_writes_the_same_bytes_whatever_the_tracking_store_holds(finish
     finished.change(tracking="none")
     assert "`tracking: none`" in finished.stage("compare")
     assert "make compare" in (finished.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_random_sampling_without_training_goes_through_to_the_report(prepared: Project) -> None:
-    prepared.change(search__method="random", methods__random__epochs=0, methods__random__samples=1)
-    result = prepared.stages(*BEFORE_EVALUATE, "evaluate")
-    assert prepared.json("data/search/search.json")["final"]["epoch"] == -1
-    assert prepared.json("data/discretize/discretize.json")["samples"] == []
-    assert "kendall_tau: skipped" in result
-    report = (prepared.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
-    assert "all 0 architectures" not in report
 
 
 @pytest.mark.slow
@@ -362,50 +250,6 @@ def test_what_diverges_is_left_out_of_the_ranking_and_the_baseline_and_named(
     assert searched.json("data/metrics/baseline.json")["diverged"] == 1
     report = (searched.folder / "data/evaluate/report.md").read_text(encoding="utf-8")
     assert "1 random networks diverged and are left out of the figures" in report
-
-
-def test_a_ranking_of_too_few_that_did_not_diverge_is_refused(searched: Project) -> None:
-    searched.change(kendall_tau__training__lr=1e6)
-    result = searched.command("kendall_tau")
-    assert result.status == 2
-    assert "Traceback" not in result.err
-    assert "architectures could be ranked and 3 are needed; lower kendall_tau.training.lr (got 1e+06)" in result.err
-    assert not (searched.folder / "data/kendall_tau/ranking.json").exists()
-
-
-@pytest.mark.slow
-def test_multi_run_ranks_the_results_of_searches_with_other_seeds(searched: Project) -> None:
-    searched.change(kendall_tau__mode="multi_run", kendall_tau__retest=False).stage("kendall_tau")
-    table = pd.read_csv(searched.folder / "data/kendall_tau/architectures.csv")
-    assert list(table["architecture"]) == ["seed of this run", "other seed 1", "other seed 2"]
-    assert searched.json("data/kendall_tau/ranking.json")["mode"] == "multi_run"
-    assert searched.json("data/metrics/kendall_tau.json")["retest_tau_b"] is None
-
-
-@pytest.mark.slow
-def test_trajectory_follows_tau_over_the_snapshots_into_the_report(finished: Project) -> None:
-    finished.change(kendall_tau__mode="trajectory").stages("kendall_tau", "evaluate")
-    rows = finished.json("data/kendall_tau/ranking.json")["trajectory"]
-    assert [row["epoch"] for row in rows] == [0, 1, 2]
-    report = (finished.folder / "data/evaluate/report.html").read_text(encoding="utf-8")
-    assert "The same 3 architectures, ranked by each snapshot." in report
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("score", ["inherited_val", "supernet_val"])
-def test_epochs_of_one_search_are_ranked(prepared: Project, score: str) -> None:
-    prepared.change(
-        methods__darts__epochs=6, search__snapshots=6, kendall_tau__source="epochs", kendall_tau__search_score=score,
-        kendall_tau__retest=False,
-    ).stages("search", "kendall_tau")  # fmt: skip
-    table = pd.read_csv(prepared.folder / "data/kendall_tau/architectures.csv")
-    assert 3 <= len(table) <= 6
-    assert table["architecture"].str.fullmatch(r"epoch \d").all()
-    assert table["genotype"].is_unique
-    if score == "supernet_val":
-        plots = pd.read_csv(prepared.folder / "data/plots/search.csv").set_index("epoch")["valid_accuracy"]
-        expected = [plots[int(name.removeprefix("epoch "))] for name in table["architecture"]]
-        assert list(table["search_score"]) == pytest.approx(expected)
 
 
 def test_tracking_that_fails_warns_once_and_the_files_are_the_same(
