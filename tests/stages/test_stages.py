@@ -44,15 +44,16 @@ METRICS = {
         "skips_normal", "skips_reduction", "selection_seconds",
     },
     "retrain": {
-        "train_accuracy", "valid_accuracy", "best_epoch_valid_accuracy", "train_loss", "images_per_second",
+        "train_accuracy", "valid_accuracy", "valid_images", "best_epoch_valid_accuracy", "train_loss",
+        "images_per_second",
         "train_seconds", "params", "mult_adds", "paper_flops", "peak_memory_mib",
     },
     "transfer": {"train_accuracy", "params", "mult_adds", "paper_flops", "images_per_second"},
     "kendall_tau": {"tau_a", "tau_b", "tau_c", "weighted_tau", "p_value", "n", "retest_tau_b"},
     "baseline": {"architectures", "train_seconds"},
     "evaluate": {
-        "test_accuracy", "test_error_percent", "random_mean_accuracy", "percentile_vs_random", "p_value_vs_random",
-        "linear_error_percent", "transfer_error_percent", "total_seconds",
+        "test_accuracy", "test_images", "test_error_percent", "random_mean_accuracy", "percentile_vs_random",
+        "p_value_vs_random", "linear_error_percent", "transfer_error_percent", "transfer_test_images", "total_seconds",
     },
 }  # fmt: skip
 SUMMARY = {"accuracy", "gap", "percentile", "tau", "seconds", "random_accuracy", "params"}
