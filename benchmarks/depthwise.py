@@ -113,8 +113,8 @@ class Tensors:
         x, kernels, bank, slope = self.x.detach(), self.kernels.detach(), self.bank, self.slope
         return {
             "forward": lambda: beside([(bank, x, kernels)]),
-            "input": lambda: bank_launch.input_gradient(bank, slope, x, kernels, 0, torch.empty_like(x), adds=False),
-            "kernels": lambda: bank_launch.kernel_gradient(bank, slope, x, kernels, 0),
+            "input": lambda: bank_launch.input_gradient(slope, (bank, x, kernels, 0), torch.empty_like(x), adds=False),
+            "kernels": lambda: bank_launch.kernel_gradients(slope, [(bank, x, kernels, 0)]),
         }
 
     def theirs(self) -> dict[str, Callable[[], object]]:

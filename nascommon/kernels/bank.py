@@ -159,6 +159,10 @@ class _Reading:
         """Return those of each bank."""
         return tensors[len(self.channels) :][: len(self.banks)]
 
+    def sources(self, tensors: Sequence[Tensor]) -> list[bank_launch.Source]:
+        """Return each bank with all that is its own."""
+        return list(zip(self.banks, self.inputs(tensors), self.kernels(tensors), self.starts(tensors), strict=False))
+
     def launches(self, tensors: Sequence[Tensor]) -> bool:
         """Return whether kernels of a GPU compute all of them."""
         inputs, numbers = self.inputs(tensors), sum(math.prod(size) for size in self.sizes(tensors))
@@ -192,10 +196,10 @@ class _Beside(torch.autograd.Function):
     @staticmethod
     def forward(reading: _Reading, *tensors: Tensor) -> tuple[Tensor | None, ...]:
         starts, (B, _, rows, columns) = reading.starts(tensors), reading.sizes(tensors)[0]
-        out, inputs = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2), reading.inputs(tensors)
-        for bank, x, kernels, start in zip(reading.banks, inputs, reading.kernels(tensors), starts, strict=False):
+        out, pools = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2), reading.pools
+        for bank, x, kernels, start in reading.sources(tensors):
             bank_launch.forward(bank, x, kernels, out, start)
-        taps = None if reading.pools is None else pools_forward(reading.pools, inputs[-1], out[:, starts[-2] :])
+        taps = None if pools is None else pools_forward(pools, reading.inputs(tensors)[-1], out[:, starts[-2] :])
         return out, taps, *(x.view_as(x) for x in tensors[: len(reading.channels)])
 
     @staticmethod
@@ -216,15 +220,11 @@ class _Beside(torch.autograd.Function):
             return None, *_differentiable(reading, tensors, slope_BDHW, found, wanted)
         slope_BDHW = bank_launch.pitched(slope_BDHW)
         of_maps = _of_maps(reading, tensors, slope_BDHW, handed, wanted)
-        sources = zip(
-            reading.banks, reading.inputs(tensors), reading.kernels(tensors), reading.starts(tensors),
-            wanted[len(of_maps) :], strict=False,
-        )  # fmt: skip
-        of_kernels = [
-            bank_launch.kernel_gradient(bank, slope_BDHW, x, kernels, start) if want else None
-            for bank, x, kernels, start, want in sources
-        ]
-        return None, *of_maps, *of_kernels
+        sources = reading.sources(tensors)
+        own = [number for number, want in enumerate(wanted[len(of_maps) :]) if want]
+        of_own = bank_launch.kernel_gradients(slope_BDHW, [sources[number] for number in own])
+        of_kernels = dict(zip(own, of_own, strict=True))
+        return None, *of_maps, *(of_kernels.get(number) for number in range(len(sources)))
 
 
 def _of_maps(
@@ -235,7 +235,7 @@ def _of_maps(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return the gradient of each map, added in place to what there is."""
-    found, starts, inputs = [*handed], reading.starts(tensors), reading.inputs(tensors)
+    found = [*handed]
 
     def onto(place: int) -> tuple[Tensor, bool]:
         C = reading.channels[place]
@@ -243,12 +243,12 @@ def _of_maps(
         found[place] = whole_BXHW
         return first(whole_BXHW, C), adds
 
-    sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
-    for bank, x, kernels, start, place in sources:
+    for source, place in zip(reading.sources(tensors), reading.places, strict=False):
         if wanted[place]:
-            bank_launch.input_gradient(bank, slope_BDHW, x, kernels, start, *onto(place))
+            bank_launch.input_gradient(slope_BDHW, source, *onto(place))
     if reading.pools is not None and wanted[reading.places[-1]]:
-        pools_gradient(reading.pools, slope_BDHW[:, starts[-2] :], tensors[-1], *onto(reading.places[-1]))
+        start = reading.starts(tensors)[-2]
+        pools_gradient(reading.pools, slope_BDHW[:, start:], tensors[-1], *onto(reading.places[-1]))
     return found
 
 
@@ -297,15 +297,14 @@ class _Backwards(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *vectors: Tensor | None) -> tuple[Tensor | None, ...]:
         reading, (slope_BDHW, *tensors) = ctx.reading, ctx.saved_tensors
-        starts, inputs = reading.starts(tensors), reading.inputs(tensors)
+        starts = reading.starts(tensors)
         along = [
             torch.zeros_like(x) if vector is None else first(vector, C)
             for vector, x, C in zip(vectors, tensors, reading.channels, strict=False)
         ]
         B, _, rows, columns = slope_BDHW.shape
         out_BDHW = slope_BDHW.new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
-        sources = zip(reading.banks, inputs, reading.kernels(tensors), starts, reading.places, strict=False)
-        for bank, x, kernels, start, place in sources:
+        for (bank, x, kernels, start), place in zip(reading.sources(tensors), reading.places, strict=False):
             moved_BCHW = along[place] * (x > 0) if bank.rectified else along[place]
             bank_launch.forward(replace(bank, rectified=False), moved_BCHW, kernels, out_BDHW, start)
         if reading.pools is not None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Source = tuple["Bank", Tensor, Tensor, int]
+"""A bank, its input, its kernels, and the channel of a map of several outputs with which its own begin."""
+
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 LARGEST = 2**31
 """Numbers in a map from which on places do not fit into 32 bits."""
@@ -129,32 +132,39 @@ def forward(bank: Bank, x_BCHW: Tensor, kernels_M: Tensor, out_BDHW: Tensor, sta
     torch.ops.nascommon.bank_forward(pitched(x_BCHW), kernels_M, out_BDHW, start, *_numbers(bank))
 
 
-def input_gradient(
-    bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int, out_BCHW: Tensor, adds: bool
-) -> None:
-    """Write the gradient of the input, given that of a map in which the outputs begin at ``start``.
+def input_gradient(slope_BDHW: Tensor, source: Source, out_BCHW: Tensor, adds: bool) -> None:
+    """Write the gradient of the input of a bank.
 
     Args:
-        bank: what was computed.
-        slope_BDHW: gradient of that map; its pixels lie at equal distances.
-        x_BCHW: the input.
-        kernels_M: of the bank.
-        start: first channel of the outputs.
+        slope_BDHW: gradient of the map of its outputs; the pixels of this lie at equal distances.
+        source: the bank.
         out_BCHW: what is written to; its pixels, too, lie at equal distances.
         adds: whether it is added to what is there.
     """
+    bank, x_BCHW, kernels_M, start = source
     torch.ops.nascommon.bank_input_gradient(
         slope_BDHW, kernels_M, pitched(x_BCHW), out_BCHW, start, *_numbers(bank), adds
     )
 
 
-def kernel_gradient(bank: Bank, slope_BDHW: Tensor, x_BCHW: Tensor, kernels_M: Tensor, start: int) -> Tensor:
-    """Return the gradient of all kernels, in their order: sums over parts of the pixels, then the sum of these."""
-    x_BCHW = pitched(x_BCHW)
-    chunks = _Launch(x_BCHW, slope_BDHW, start, *_numbers(bank)).chunks
-    parts = x_BCHW.new_empty(chunks, len(kernels_M), dtype=torch.float32)
-    torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, x_BCHW, parts, start, *_numbers(bank))
-    return parts.sum(0)
+def kernel_gradients(slope_BDHW: Tensor, sources: Sequence[Source]) -> Sequence[Tensor]:
+    """Return those of all kernels of each bank, in their order: sums over parts of the pixels, then one sum of these.
+
+    Args:
+        slope_BDHW: gradient of the map of their outputs; the pixels of this lie at equal distances.
+        sources: the banks.
+    """
+    if not sources:
+        return []
+    maps, sizes = [pitched(x) for _, x, _, _ in sources], [len(kernels) for _, _, kernels, _ in sources]
+    chunks = max(
+        _Launch(x, slope_BDHW, start, *_numbers(bank)).chunks
+        for (bank, _, _, start), x in zip(sources, maps, strict=True)
+    )
+    parts = slope_BDHW.new_empty(chunks, sum(sizes), dtype=torch.float32)
+    for (bank, _, _, start), x, own in zip(sources, maps, torch.split(parts, sizes, dim=1), strict=True):
+        torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, x, own, start, *_numbers(bank))
+    return torch.split(parts.sum(0), sizes)
 
 
 def _numbers(bank: Bank) -> tuple[list[int], int, bool, bool]:
@@ -238,7 +248,7 @@ class _Launch:
 
     @property
     def chunks(self) -> int:
-        """Chunks that the pixels are cut into for it."""
+        """Chunks that the pixels are cut into for it, at least."""
         others = pieces(self.units, self.width) * self.parts(by_line=True)
         spans = self.lines * min(self._spans(dilation) for _, dilation, _ in self.kinds)
         blocks = pieces(spans, CUT.vectors // self.width)
@@ -290,10 +300,9 @@ def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank:
     from nascommon.kernels.bank_triton_kernels import kernel_kernel
 
     launch = _Launch(x, slope, start, *bank)
-    taps = sum(side * side * groups for side, _, groups in launch.kinds)
     grid = len(parts), pieces(launch.units, launch.width), launch.parts(by_line=True)
     kernel_kernel[grid](
-        slope, x, parts, *launch.numbers, taps, GROUPS=launch.groups, WIDTH=launch.width, **launch.static
+        slope, x, parts, *launch.numbers, parts.stride(0), GROUPS=launch.groups, WIDTH=launch.width, **launch.static
     )
 
 

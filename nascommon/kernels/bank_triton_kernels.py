@@ -56,10 +56,10 @@ def _line_of_taps(
                 tl.store(to_D + j * to_tap + g * units * VEC, sum_D, mask=in_D)
 
 
-@triton.jit(do_not_specialize=[*NUMBERS, "taps"])
+@triton.jit(do_not_specialize=[*NUMBERS, "to_chunk"])
 def kernel_kernel(
-    slope, x, partial, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start, taps,
-    STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
+    slope, x, partial, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start,
+    to_chunk, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
     GROUPS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
     """Sum parts of the gradients of kernels; the grid: chunks of spans, blocks of channels, lines of all kernels."""
@@ -79,7 +79,7 @@ def kernel_kernel(
     channels = units * VEC
     d_D = tl.program_id(1) * (WIDTH * VEC) + tl.arange(0, WIDTH * VEC)
     to_tap = groups * channels
-    start = (tl.program_id(0) * taps + taps_before + first_group) * channels + tap_line * side * to_tap
+    start = tl.program_id(0) * to_chunk + (taps_before + first_group) * channels + tap_line * side * to_tap
     for SIDE in tl.static_range(3, WIDEST + 1, 2):
         if side == SIDE:
             _line_of_taps(
