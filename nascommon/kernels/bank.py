@@ -167,7 +167,9 @@ class _Reading:
         """Return whether kernels of a GPU compute all of them."""
         inputs, numbers = self.inputs(tensors), sum(math.prod(size) for size in self.sizes(tensors))
         banks = all(bank_launch.launches(bank, x) for bank, x in zip(self.banks, inputs, strict=False))
-        return banks and (self.pools is None or self.pools.launches(inputs[-1])) and numbers < bank_launch.LARGEST
+        # Gradients of the first channels of maps are written into those of whole ones.
+        most = max(numbers, *(x.numel() for x in tensors[: len(self.channels)]))
+        return banks and (self.pools is None or self.pools.launches(inputs[-1])) and most < bank_launch.LARGEST
 
     def sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
         """Return the shapes of all outputs."""

@@ -14,6 +14,7 @@ from torch.nn import functional
 from nascommon.kernels import bank_launch
 from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
+from nascommon.kernels.handed import Handed
 from nascommon.kernels.home import meta_stands_for
 from nascommon.kernels.pools import Pools
 from tests.kernels import chain
@@ -132,6 +133,10 @@ def test_places_that_do_not_fit_into_32_bits_are_not_given_to_the_kernels(monkey
     with meta_stands_for("cuda"):
         for count, launched in ((1, True), (2, False)):
             out = beside([(bank, x, kernels)] * count)
+            assert (type(out.grad_fn).__name__ == "_BesideBackward") == launched
+        for times, launched in ((3, True), (4, False)):  # the gradient is part of that of a wider map, too
+            state = Handed(torch.cat([x] * times, dim=1), x.shape[1])
+            out = beside([(bank, state, kernels)])
             assert (type(out.grad_fn).__name__ == "_BesideBackward") == launched
 
 
