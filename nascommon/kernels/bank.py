@@ -301,7 +301,7 @@ class _Backwards(torch.autograd.Function):
         reading, (slope_BDHW, *tensors) = ctx.reading, ctx.saved_tensors
         starts = reading.starts(tensors)
         along = [
-            torch.zeros_like(x) if vector is None else first(vector, C)
+            first(torch.zeros_like(x) if vector is None else vector, C)
             for vector, x, C in zip(vectors, tensors, reading.channels, strict=False)
         ]
         B, _, rows, columns = slope_BDHW.shape

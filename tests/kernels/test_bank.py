@@ -191,13 +191,16 @@ def write(out: Tensor, of_input: Tensor, adds: bool) -> None:
 def pools_launch_as_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(pools: Pools, x: Tensor, out: Tensor) -> Tensor:
         out.copy_(pools.plain(x))
-        return x.clone()  # instead of the places of maxima
+        places = functional.max_pool2d(x, 3, pools.stride, 1, return_indices=True)[1]
+        rows, columns = (torch.arange(side) * pools.stride - 1 for side in out.shape[2:])
+        taps = 3 * (places // x.shape[3] - rows[:, None]) + places % x.shape[3] - columns
+        return taps.to(torch.uint8)
 
-    def gradient(pools: Pools, slope: Tensor, kept: Tensor, out: Tensor, adds: bool) -> None:
-        x = kept.detach().requires_grad_()
+    def gradient(pools: Pools, slope: Tensor, taps: Tensor, out: Tensor, adds: bool) -> None:
+        vector = torch.zeros(out.shape, dtype=out.dtype, requires_grad=True)
         with torch.enable_grad():
-            made = pools.plain(x)
-        write(out, torch.autograd.grad(made, x, slope)[0], adds)
+            made = pools.along(vector, taps)
+        write(out, torch.autograd.grad(made, vector, slope)[0], adds)
 
     monkeypatch.setattr(Pools, "launches", lambda *_: True)
     monkeypatch.setattr("nascommon.kernels.bank.pools_forward", forward)
@@ -289,6 +292,24 @@ def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(
     torch.manual_seed(0)
     given = chain.inputs(channels, 2, (2, 2))
     assert torch.autograd.gradgradcheck(lambda *given: tuple(way(channels, given)), given)
+
+
+@pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
+@pytest.mark.parametrize("wanted", [[0, 1], [0], [1]])
+def test_so_can_that_of_some_maps_alone(
+    wanted: list[int], way: Callable[[int, Sequence[Tensor]], list[Tensor]]
+) -> None:
+    """Of which gradients are linear in those of the outputs: kernels of a GPU compute both."""
+    torch.manual_seed(0)
+    given = [each.detach() for each in chain.inputs(1, 2, (2, 2))]
+    maps = [given[place].requires_grad_() for place in wanted]
+
+    def computed(*maps: Tensor) -> tuple[Tensor, ...]:
+        moved = [maps[wanted.index(place)] if place in wanted else each for place, each in enumerate(given)]
+        return tuple(out for out in way(1, moved) if out.requires_grad)
+
+    assert torch.autograd.gradgradcheck(computed, maps)
 
 
 @pytest.mark.usefixtures("as_if_launched")
