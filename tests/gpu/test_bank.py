@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchmarks.gate import exact_numbers
 from nascommon.kernels.bank import Bank, Kind, beside
+from tests.kernels import chain
 
 BANKS = [
     Bank((Kind(3, 1, 4), Kind(5, 1, 4), Kind(3, 2, 3), Kind(5, 2, 1))),
@@ -53,6 +54,25 @@ def test_output_and_gradients_are_the_plain_ones(bank: Bank, channels: int, dtyp
 def test_they_are_at_the_sizes_of_a_search_too(stride: int, channels: int, side: int, dilation: int) -> None:
     bank = Bank((Kind(3, dilation, 4), Kind(5, dilation, 3)), stride)
     compare(bank, *given(bank, channels, torch.bfloat16, (64, side, side)))
+
+
+@pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
+@pytest.mark.parametrize(("channels", "times"), [(4, 4), (16, 1), (3, 2)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_readers_of_a_state_find_the_plain_gradients(
+    way: chain.Way, channels: int, times: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(channels)
+    given = chain.inputs(channels, times * channels, (17, 10), dtype, "cuda")
+    exact = [each.detach().double().requires_grad_() for each in given]
+    outs = way(channels, given)
+    slopes = chain.slopes(outs)
+    found = (*outs, *torch.autograd.grad(outs, given, slopes))
+    with exact_numbers():
+        wide = way(channels, exact)
+        expected = (*wide, *torch.autograd.grad(wide, exact, [each.double() for each in slopes]))
+    for mine, other in zip(found, expected, strict=True):
+        assert (mine.double() - other).norm() < 2 * CLOSE[dtype] * other.norm()  # rounded after every reader
 
 
 def compare(bank: Bank, x: Tensor, kernels: Tensor, slope: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from nascommon.kernels.pools import Pools
 
 ENTERING, DILATED = Bank((Kind(3, 1, 2), Kind(5, 2, 1))), Bank((Kind(3, 2, 2),))
 OWN = Bank((Kind(3, 1), Kind(5, 1)), shared=False)
+Way = Callable[[int, Sequence[Tensor]], list[Tensor]]
+"""(channels that are read, inputs) -> outputs."""
 POOLS = Pools((nn.MaxPool2d(3, 1, 1), AveragePool(3, 1, 1)))
 
 

@@ -58,7 +58,6 @@ ALL_CHAINS = [
       for channels in (1, 4, 12) for times in (1, 4) for size in ((7, 6), (1, 4), (1, 1))
       for dtype in (torch.float32, torch.bfloat16)),
 ]  # fmt: skip
-Way = Callable[[int, Sequence[Tensor]], list[Tensor]]
 CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Allowed distance as a share of the length."""
 
@@ -101,7 +100,7 @@ def twice(computed: Callable[[Tensor], Tensor], x: Tensor, slope: Tensor) -> flo
 
 
 def chained(
-    channels: int, all_of_them: int, size: tuple[int, int], dtype: torch.dtype, way: Way = chain.outputs
+    channels: int, all_of_them: int, size: tuple[int, int], dtype: torch.dtype, way: chain.Way = chain.outputs
 ) -> list[float]:
     """Return how far outputs and gradients of readers are that hand a state on, of which they read some channels."""
     given = chain.inputs(channels, all_of_them, size, dtype)

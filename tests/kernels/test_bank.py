@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import pytest
@@ -286,9 +286,7 @@ def test_a_node_that_is_read_where_it_lies_has_the_sum_of_the_gradients(channels
 @pytest.mark.usefixtures("as_if_launched")
 @pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(
-    channels: int, way: Callable[[int, Sequence[Tensor]], list[Tensor]]
-) -> None:
+def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(channels: int, way: chain.Way) -> None:
     torch.manual_seed(0)
     given = chain.inputs(channels, 2, (2, 2))
     assert torch.autograd.gradgradcheck(lambda *given: tuple(way(channels, given)), given)
@@ -297,9 +295,7 @@ def test_the_gradient_of_a_state_that_is_handed_on_can_be_differentiated_again(
 @pytest.mark.usefixtures("as_if_launched")
 @pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
 @pytest.mark.parametrize("wanted", [[0, 1], [0], [1]])
-def test_so_can_that_of_some_maps_alone(
-    wanted: list[int], way: Callable[[int, Sequence[Tensor]], list[Tensor]]
-) -> None:
+def test_so_can_that_of_some_maps_alone(wanted: list[int], way: chain.Way) -> None:
     """Of which gradients are linear in those of the outputs: kernels of a GPU compute both."""
     torch.manual_seed(0)
     given = [each.detach() for each in chain.inputs(1, 2, (2, 2))]
