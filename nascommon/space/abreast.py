@@ -4,8 +4,9 @@ A kernel of a GPU takes some five microseconds however little it does, and a sup
 in nothing but its weights runs as one: the pointwise convolutions of all kinds of candidates on all edges are one
 product with a matrix of blocks, and their batch norms and those of the pools are one batch norm. What the edges make of
 all that is another product, with a matrix of mixing weights; skips and the channels that bypass the candidates
-(PC-DARTS) are a third, and the shuffle is the order of its rows. Kernels, mixing weights and running statistics are
-gathered once for a cell. A CPU, which calls faster than it copies, computes kind by kind (``fan``).
+(PC-DARTS) are a third, and the shuffle is the order of its rows. Kernels and mixing weights are gathered once
+for all cells of a network, and running statistics are moved once for a cell. A CPU, which calls faster than it copies,
+computes kind by kind (``fan``).
 
 These matrices are mostly zeros, by which tensor cores multiply in less time than the maps take to be read, and a
 product leaves its result in channels-last layout without a copy.
@@ -43,48 +44,54 @@ def runs_abreast(x_BCHW: Tensor) -> bool:
 
 
 class Abreast:
-    """A forward pass of a cell in training mode."""
+    """A forward pass of a supernet's cells in training mode, one after the other."""
 
-    def __init__(self, plan: Plan, weights_EO: Tensor, edges_E: Tensor | None, dtype: torch.dtype) -> None:
-        """Gather the weights.
+    def __init__(
+        self, plan: Plan, weights: Sequence[Tensor], edges: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> None:
+        """Gather the weights of all cells.
 
         Args:
             plan: what is computed.
-            weights_EO: mixing weights of candidates.
-            edges_E: those of edges, for what bypasses the candidates; None is one everywhere.
+            weights: mixing weights of the candidates of each cell [E, O].
+            edges: those of its edges [E], for what bypasses the candidates; None is one everywhere.
             dtype: of the maps, which convolutions are computed in.
         """
-        self.plan, self.width, self.statistics = plan, plan.width, Statistics()
+        self.cells = iter(plan.cells)
         depthwise = [each.weight for stage in plan.stages for kind in stage.depthwise for each in kind]
         pointwise = [each.weight for stage in plan.stages for each in stage.pointwise]
         # Depthwise kernels stay wide: banks take them so, and their gradients are sums of many products.
-        taps_M, kernels_M = gathered([depthwise, pointwise], weights_EO, weights_EO.dtype)
+        taps_M, kernels_M = gathered([depthwise, pointwise], weights[0], weights[0].dtype)
         self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
         numbers_M = torch.cat([kernels_M, kernels_M.new_ones(plan.ones)]).to(dtype)
         self.blocks = matrices(numbers_M, plan.blocks_M, [(size, size) for size in plan.sizes])
-        self._gather_weights(weights_EO, edges_E, dtype)
+        self._gather_weights(plan, weights, edges, dtype)
 
-    def _gather_weights(self, weights_EO: Tensor, edges_E: Tensor | None, dtype: torch.dtype) -> None:
-        weights_M = weights_EO.flatten()
-        if self.plan.counts[1]:
-            edges_E = weights_EO.new_ones(len(weights_EO)) if edges_E is None else edges_E.to(weights_EO.dtype)
-            weights_M = torch.cat([weights_M, edges_E])
-        scale_N = weights_M.index_select(0, self.plan.weights_N)
-        parts = torch.split(scale_N, self.plan.counts)
-        widths = (self.width.mixed, self.width.rest, self.width.mixed)
-        inner_NC, bypass_NC, others_NC = (
-            scales[:, None].expand(-1, channels) for scales, channels in zip(parts, widths, strict=True)
-        )
+    def _gather_weights(
+        self, plan: Plan, weights: Sequence[Tensor], edges: Sequence[Tensor | None], dtype: torch.dtype
+    ) -> None:
+        given = [weights_EO.flatten() for weights_EO in weights]
+        if plan.bypassed:
+            given += [
+                weights_EO.new_ones(len(weights_EO)) if edges_E is None else edges_E.to(weights_EO.dtype)
+                for weights_EO, edges_E in zip(weights, edges, strict=True)
+            ]
+        parts = torch.split(torch.cat(given).index_select(0, plan.weights_N), [count for count, _ in plan.runs])
         # Repeated before they are narrowed, so that the gradients of all channels are added up in the wide type.
-        both = [scales.flatten() for scales in (inner_NC, bypass_NC) if scales.numel()]
-        numbers_M = (torch.cat(both) if both else scale_N[:0]).to(dtype)
-        made = matrices(numbers_M, self.plan.mixed_M, self.plan.shapes)
+        scales = [part[:, None].expand(-1, C).flatten() for part, (_, C) in zip(parts, plan.runs, strict=True)]
+        inside, others = scales[: plan.inside], scales[plan.inside :]
+        numbers_M = torch.cat(inside or [weights[0].new_empty(0)]).to(dtype)
+        made = matrices(numbers_M, plan.mixed_M, plan.shapes)
         self.mixed = zip(made, made, strict=True)  # two for each state
-        # PyTorch's gradient of a batch norm reads its scale as if it were contiguous, which an expanded row is not.
-        self.others = iter(torch.split(others_NC.contiguous(), self.plan.others))
+        self.others = iter(torch.split(torch.cat(others), plan.others) if others else ())
+
+    def begin(self) -> None:
+        """Go on to the next cell."""
+        self.plan = next(self.cells)
+        self.width, self.statistics = self.plan.width, Statistics()
 
     def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor, entered: Sequence[int]) -> Tensor:
-        """Add to the nodes of the cell what the edges that leave a state give them, shuffled, and hand the state on.
+        """Add to the nodes of a cell what the edges that leave a state give them, shuffled, and hand the state on.
 
         To be asked for state by state, in their order; with the last one running statistics are moved.
 
@@ -105,7 +112,7 @@ class Abreast:
             nodes.multiply(entered[leaving.on[0]], factors)
         alone = State(state.first())
         for places, modules in leaving.others:
-            terms_BDHW = spread(candidate(alone, modules, next(self.others).flatten()), self.width.divisor)
+            terms_BDHW = spread(candidate(alone, modules, next(self.others)), self.width.divisor)
             nodes.add([entered[edge] for edge, _ in places], terms_BDHW)
         if source == max(self.plan.leaving):
             self.statistics.remember()

@@ -29,6 +29,7 @@ from nascommon.space.operations import (
     bare_operation,
     global_mean,
 )
+from nascommon.space.plan import Plans
 from nascommon.space.precision import computing, widened
 from nascommon.space.skeleton import Skeleton
 from nascommon.space.space import CellSpace, Space, register
@@ -117,7 +118,8 @@ class NasBench201Supernet(_Framed, Supernet):
 
     def __init__(self, spec: SupernetSpec) -> None:
         nn.Module.__init__(self)
-        self.spec, self.skip_dropout = spec, 0.0
+        self.spec, self.skip_dropout, self.plans = spec, 0.0, Plans()
+        self.kinds = SKELETON.stack(spec.cells)
         cell = partial(
             SupernetCell,
             (),
@@ -131,7 +133,8 @@ class NasBench201Supernet(_Framed, Supernet):
     def forward(self, images_BCHW: Tensor, mixing: Mixing) -> Tensor:
         """Return logits [B, K]; the images must be divisible by 4."""
         with computing(images_BCHW, self.spec.precision):
-            logits_BK = self._logits(images_BCHW, lambda cell, state: cell([state], mixing.main))
+            abreast = self._abreast(images_BCHW, mixing)
+            logits_BK = self._logits(images_BCHW, lambda cell, state: cell([state], mixing.main, abreast))
         return widened(logits_BK, self.spec.precision)
 
 

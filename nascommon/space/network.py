@@ -23,7 +23,7 @@ from nascommon.space.fan import apply_stacked, stacks
 from nascommon.space.genotype import CellGenotype, Choice, Genotype
 from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import OPERATIONS, ReluFirst, State, apply, brought, global_mean, preprocess
-from nascommon.space.precision import Precision, computing, widened
+from nascommon.space.precision import Precision, computed_in, computing, widened
 from nascommon.space.skeleton import SKELETONS, Skeleton
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import stride
@@ -232,12 +232,9 @@ class Network(nn.Module):
 
     def _paths(self, images_BCHW: Tensor) -> tuple[Tensor, float | Tensor, int]:
         """Return what drawing the factors of all paths asks for: what they are like, the probability, and how many."""
-        maps_B = images_BCHW.new_empty(len(images_BCHW), dtype=self._dtype(images_BCHW))
+        maps_B = images_BCHW.new_empty(len(images_BCHW), dtype=computed_in(images_BCHW, self.spec.precision))
         paths = sum(cell.paths for cell in cast("Iterator[NetworkCell]", self.cells))
         return maps_B, self.dropping.on(maps_B.device), paths
-
-    def _dtype(self, images_BCHW: Tensor) -> torch.dtype:
-        return torch.bfloat16 if self.spec.precision == "bfloat16" else images_BCHW.dtype
 
     def _plan(self, device: torch.device) -> NetworkPlan:
         """Return how cells are computed in waves; a step that is recorded goes on reading what it has read."""
@@ -273,7 +270,7 @@ class Network(nn.Module):
             kept = self._kept(images_BCHW)
             return lambda index, inputs: cells[index](inputs, kept)
         factors = drawn_paths(*self._paths(images_BCHW)) if self.dropping.value > 0 else None
-        waves = Waves(plan, self._dtype(images_BCHW), factors)
+        waves = Waves(plan, computed_in(images_BCHW, self.spec.precision), factors)
 
         def through(index: int, inputs: Sequence[State]) -> Tensor:
             entering = brought(cells[index], cells[index].preprocesses, inputs)

@@ -1,76 +1,126 @@
-"""Where the weights of a cell whose candidates are computed abreast stand in its matrices.
+"""Where the weights of cells whose candidates are computed abreast stand in their matrices.
 
 Suffixes: ``N`` places, ``C`` mixed channels of a state, ``X`` all of them, ``M`` numbers that are put into matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import accumulate, chain
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, groupby
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nascommon.space.leaving import Leaving, Places, Width
+from nascommon.space.fan import Place
+from nascommon.space.leaving import Leaving, Width
 
 PARTIAL = 8
-"""Plans of a few candidates that a cell keeps."""
+"""Plans of a few candidates that a supernet keeps."""
+
+Taken = tuple[int, int]
+"""(mixing weight, counted over all cells, channels that it is repeated for)."""
 
 
-class Plan:
-    """What a cell computes under one choice of places, and where its weights stand in the matrices.
+@dataclass(frozen=True)
+class CellPlan:
+    """What a cell computes under one choice of places.
 
     Attributes:
         leaving: the candidates by the state that they leave.
-        stages: of all states, the first and the last of each.
+        width: of the cell.
+        weights: shape of its mixing weights [edges, operations].
+    """
+
+    leaving: Mapping[int, Leaving]
+    width: Width
+    weights: torch.Size
+
+    def taken(self, first: int, first_edge: int) -> tuple[list[Taken], list[Taken], list[Taken]]:
+        """Return the mixing weights of columns and skips, of bypasses, and of what is computed by itself.
+
+        Args:
+            first: of the mixing weights of its candidates.
+            first_edge: of those of its edges.
+        """
+        leaving = self.leaving.values()
+
+        def of(places: Iterable[Place]) -> list[Taken]:
+            return [(first + edge * self.weights[1] + choice, self.width.mixed) for edge, choice in places]
+
+        return (
+            of(place for each in leaving for place in each.weighted),
+            [(first_edge + edge, self.width.rest) for each in leaving for edge in each.bypassed],
+            of(place for each in leaving for alike, _ in each.others for place in alike),
+        )
+
+
+class Plan:
+    """What the cells of a supernet compute, and where their weights stand in the matrices.
+
+    Attributes:
+        cells: one after the other.
+        stages: of all states of all cells, the first and the last of each.
         taps_M: the order of the kernels of all depthwise convolutions in which banks take them.
         banks: how many numbers of them each bank takes.
         sizes: of the square matrix of blocks of each stage.
         ones: how many ones stand in these, which leave pools as they are.
         blocks_M: positions of the kernels of all pointwise convolutions there, then of these ones.
         shapes: of the matrices of mixing weights, two for each state.
-        counts: of the following.
-        weights_N: which mixing weights (those of edges count on behind those of candidates) are taken: for columns and
-            skips, for bypasses, and for what is computed by itself.
-        others: counts of each of the last.
-        mixed_M: positions that the first two of them take in the matrices, as often as there are channels.
+        bypassed: whether mixing weights of edges are taken; they count on behind those of candidates.
+        weights_N: which mixing weights are taken: for columns and skips, for bypasses, and for what is computed by
+            itself.
+        runs: (how many of them come one after the other, for how many channels each of these is repeated).
+        inside: how many runs stand in the matrices; the others are of what is computed by itself.
+        mixed_M: positions that they take there.
+        others: channels of each kind of what is computed by itself.
     """
 
-    def __init__(self, leaving: Mapping[int, Leaving], weights: torch.Size, width: Width, device: torch.device) -> None:
-        """Find all positions for mixing weights of the shape [edges, operations]."""
-        self.leaving, self.width = leaving, width
-        self.stages = [stage for each in leaving.values() for stage in (each.first, each.last)]
+    def __init__(self, cells: Sequence[CellPlan], device: torch.device) -> None:
+        """Find all positions."""
+        self.cells = cells
+        leaving = [each for cell in cells for each in cell.leaving.values()]
+        self.stages = [stage for each in leaving for stage in (each.first, each.last)]
         kinds = [kind for stage in self.stages for kind in stage.depthwise]
-        self.taps_M = joined(tap_by_tap([[each.weight for each in kind] for kind in kinds])).to(
-            device, non_blocking=True
-        )
-        self.banks = [source.numbers for each in leaving.values() for source in each.sources]
-        self._place_blocks([more for each in leaving.values() for more in (0, len(each.pools))], device)
-        self.shapes = [shape for each in leaving.values() for shape in each.shapes]
+        taps = joined(tap_by_tap([[each.weight for each in kind] for kind in kinds]))
+        self.banks = [source.numbers for each in leaving for source in each.sources]
+        self.shapes = [shape for each in leaving for shape in each.shapes]
         starts = _starts([rows * columns for rows, columns in self.shapes])
-        positions = [each.positions(starts[2 * i :][:2]) for i, each in enumerate(leaving.values())]
-        places = [place for each in leaving.values() for place in each.weighted]
-        bypassed = [edge for each in leaving.values() for edge in each.bypassed]
-        alone = [alike for each in leaving.values() for alike, _ in each.others]
-        others = [*chain(*alone)]
-        self.others = [len(alike) for alike in alone]
-        self.counts = [len(places), len(bypassed), len(others)]
-        of_candidates = [[edge * weights[1] + choice for edge, choice in each] for each in (places, others)]
-        of_edges = [weights.numel() + edge for edge in bypassed]
-        self.weights_N = torch.tensor([*of_candidates[0], *of_edges, *of_candidates[1]], dtype=torch.long).to(
-            device, non_blocking=True
-        )
+        positions = [each.positions(starts[2 * i :][:2]) for i, each in enumerate(leaving)]
         inner, outer = ([*chain(*parts)] for parts in zip(*positions, strict=True)) if positions else ([], [])
-        self.mixed_M = joined([*inner, *outer]).to(device, non_blocking=True)
+        found = (taps, self._blocks(leaving), joined([*inner, *outer]), self._weights(cells))
+        self.taps_M, self.blocks_M, self.mixed_M, self.weights_N = (
+            each.to(device, non_blocking=True) for each in found
+        )
+        self.others = [len(alike) * each.width.mixed for each in leaving for alike, _ in each.others]
 
-    def _place_blocks(self, pools: Sequence[int], device: torch.device) -> None:
-        C = self.width.mixed
-        self.ones = sum(pools) * C
-        self.sizes = [(len(stage.norms) + more) * C for stage, more in zip(self.stages, pools, strict=True)]
-        placed = list(zip(_starts([size**2 for size in self.sizes]), self.stages, self.sizes, pools, strict=True))
-        kernels = [start + block_positions(len(stage.norms), C, size) for start, stage, size, _ in placed]
-        ones = [start + torch.arange(size - more * C, size) * (size + 1) for start, _, size, more in placed]
-        self.blocks_M = joined([*kernels, *ones]).to(device, non_blocking=True)
+    def _blocks(self, leaving: Sequence[Leaving]) -> Tensor:
+        widths = [each.width.mixed for each in leaving for _ in (each.first, each.last)]
+        pools = [more * each.width.mixed for each in leaving for more in (0, len(each.pools))]
+        self.ones = sum(pools)
+        self.sizes = [len(stage.norms) * C + more for stage, C, more in zip(self.stages, widths, pools, strict=True)]
+        starts = _starts([size**2 for size in self.sizes])
+        kernels = [
+            start + block_positions(len(stage.norms), C, size)
+            for start, stage, C, size in zip(starts, self.stages, widths, self.sizes, strict=True)
+        ]
+        ones = [
+            start + torch.arange(size - more, size) * (size + 1)
+            for start, size, more in zip(starts, self.sizes, pools, strict=True)
+        ]
+        return joined([*kernels, *ones])
+
+    def _weights(self, cells: Sequence[CellPlan]) -> Tensor:
+        firsts = _starts([*(cell.weights.numel() for cell in cells), *(cell.weights[0] for cell in cells)])
+        taken = [cell.taken(*first) for cell, *first in zip(cells, firsts, firsts[len(cells) :], strict=False)]
+        inner, bypasses, others = ([*chain(*each)] for each in zip(*taken, strict=True))
+        inside, alone = _runs([*inner, *bypasses]), _runs(others)
+        self.bypassed, self.runs, self.inside = bool(bypasses), [*inside, *alone], len(inside)
+        return torch.tensor([which for which, _ in [*inner, *bypasses, *others]], dtype=torch.long)
+
+
+def _runs(taken: Sequence[Taken]) -> list[tuple[int, int]]:
+    return [(len([*same]), channels) for channels, same in groupby(channels for _, channels in taken)]
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:
@@ -99,7 +149,7 @@ def block_positions(count: int, channels: int, size: int) -> Tensor:
 
 
 class Plans:
-    """Makes the plans of a cell for the places that it is asked for.
+    """Keeps the plans of a supernet.
 
     A step that is recorded as a CUDA graph must not copy from the host, as making a plan does, and goes on reading the
     positions that it was recorded with. So plans of all candidates are kept for good, and some of those of a few
@@ -107,53 +157,22 @@ class Plans:
     of another model: every induced pass brings a supernet without plans.
     """
 
-    def __init__(self, width: Width, leaving: Mapping[int, Sequence[int]], halving: Mapping[int, bool]) -> None:
-        """Take the width of a cell, the edges that leave each state, node by node, and which of these halve."""
-        self.width, self.leaving, self.halving = width, leaving, halving
+    def __init__(self) -> None:
+        """Have none."""
         self._whole: dict[Hashable, Plan] = {}
         self._partial: dict[Hashable, Plan] = {}
 
-    def __call__(
-        self,
-        edges: Sequence[nn.ModuleDict],
-        places: Mapping[int, Places],
-        there: Mapping[int, Sequence[int]],
-        weights_EO: Tensor,
-        *,
-        whole: bool,
-    ) -> Plan:
+    def __call__(self, key: Hashable, make: Callable[[], Plan], *, whole: bool) -> Plan:
         """Return the plan.
 
         Args:
-            edges: of the cell, each its candidates by name.
-            places: where each candidate is to be computed, by the state that it leaves.
-            there: edges that are there at all, by the state that they leave.
-            weights_EO: mixing weights, for their shape and device.
+            key: all that it depends on.
+            make: makes it, if there is none.
             whole: whether no candidate is left out.
         """
-        named = tuple((name, tuple(alike)) for each in places.values() for name, alike in each.items())
-        drops = tuple(each.p > 0 for edge in edges for each in edge.values() if isinstance(each, nn.Dropout))
-        key = (named, tuple(map(tuple, there.values())), drops, weights_EO.shape, weights_EO.device)
         kept = self._whole if whole else self._partial
         if key not in kept:
-            kept[key] = self._made(edges, places, there, weights_EO)
+            kept[key] = make()
             if not whole and len(kept) > PARTIAL:
                 del kept[next(iter(kept))]
         return kept[key]
-
-    def _made(
-        self,
-        edges: Sequence[nn.ModuleDict],
-        places: Mapping[int, Places],
-        there: Mapping[int, Sequence[int]],
-        weights_EO: Tensor,
-    ) -> Plan:
-        bypassed = there if self.width.divisor > 1 else dict.fromkeys(there, ())
-        leaving = {
-            source: Leaving(
-                each, edges, self.leaving[source], bypassed[source], self.width, halves=self.halving[source]
-            )
-            for source, each in places.items()
-            if each or bypassed[source]
-        }
-        return Plan(leaving, weights_EO.shape, self.width, weights_EO.device)

@@ -25,6 +25,11 @@ def computing(images_BCHW: Tensor, precision: Precision) -> AbstractContextManag
     return _autocast(kind) if torch.amp.is_autocast_available(kind) else _narrow_without_autocast()
 
 
+def computed_in(images_BCHW: Tensor, precision: Precision) -> torch.dtype:
+    """Return the type of the maps of a network on these images."""
+    return torch.bfloat16 if precision == "bfloat16" else images_BCHW.dtype
+
+
 def _autocast(kind: str) -> torch.autocast:
     # Every weight is used once in a forward pass, so remembering its narrow copy would only take memory.
     return torch.autocast(kind, torch.bfloat16, cache_enabled=False)

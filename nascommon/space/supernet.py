@@ -16,12 +16,12 @@ from torch.nn import functional
 from nascommon.kernels.nodes import Nodes
 from nascommon.space.abreast import Abreast, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
-from nascommon.space.leaving import Width
+from nascommon.space.leaving import Leaving, Width
 from nascommon.space.mixing import CellMixing, Mixing
 from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import SkipDropout, State, brought, global_mean, preprocess, search_operation
-from nascommon.space.plan import Plans
-from nascommon.space.precision import Precision, computing, widened
+from nascommon.space.plan import CellPlan, Plan, Plans
+from nascommon.space.precision import Precision, computed_in, computing, widened
 from nascommon.space.space import CellSpace, Space
 from nascommon.space.stem import STEM_MULTIPLIER, Stem, build_stem, stem_outputs
 from nascommon.space.topology import stride
@@ -61,6 +61,14 @@ def interleaved(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(pixels_BHWC, dim=-1).flatten(3).permute(0, 3, 1, 2)
 
 
+def weights_of(module: nn.Module, mixing: CellMixing) -> Tensor:
+    """Return the mixing weights of a cell [E, O] in the type of batch norm, whatever the precision of convolutions.
+
+    Their weights may be narrow (``narrow_weights``). Pools without batch norm and skips have no statistics.
+    """
+    return mixing.products().to(next(module.buffers(), mixing.weights_EO).dtype)
+
+
 class SupernetCell(nn.Module):
     """A cell whose every edge is a mixed operation: the weighted sum of its candidates."""
 
@@ -90,14 +98,18 @@ class SupernetCell(nn.Module):
             for step, names in zip(self.strides, space.candidates, strict=True)
         )
         self.candidates = space.candidates
-        halving_states = {source: self.strides[edges[0]] > 1 for source, edges in topology.leaving.items()}
-        self.plans = Plans(Width(self.mixed, channel_divisor), topology.leaving, halving_states)
 
-    def forward(self, inputs: Sequence[State], mixing: CellMixing) -> Tensor:
-        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W']."""
+    def forward(self, inputs: Sequence[State], mixing: CellMixing, abreast: Abreast | None = None) -> Tensor:
+        """Map the outputs of the cells before to [B, concatenated nodes * C, H', W'].
+
+        Args:
+            inputs: of the cell.
+            mixing: of its kind.
+            abreast: the pass of all cells, this one being the next; None computes kind by kind.
+        """
         states = brought(self, self.preprocesses, inputs)
-        if self.training and runs_abreast(states[0]):
-            return self._abreast(states, mixing)
+        if abreast is not None:
+            return self._abreast(states, abreast)
         bypasses: list[Tensor] = []
         terms, sums = self._kind_by_kind(mixing, bypasses), dict[int, Tensor]()
         for source in self.topology.leaving:
@@ -109,36 +121,42 @@ class SupernetCell(nn.Module):
         states.append(self._node(len(states), sums, states, bypasses, mixing))
         return torch.cat([states[state] for state in self.topology.outputs], dim=1)
 
-    def _weights(self, mixing: CellMixing) -> Tensor:
-        # In the type of batch norm, whatever the precision of convolutions, whose weights may be narrow here
-        # (``narrow_weights``). Pools without batch norm and skips have no statistics.
-        return mixing.products().to(next(self.buffers(), mixing.weights_EO).dtype)
+    def drops(self) -> tuple[bool, ...]:
+        """Return which of its skips drop elements."""
+        choices = [each for edge in cast("Sequence[nn.ModuleDict]", self.edges) for each in edge.values()]
+        return tuple(each.p > 0 for each in choices if isinstance(each, nn.Dropout))
 
-    def _abreast(self, inputs: Sequence[Tensor], mixing: CellMixing) -> Tensor:
+    def plan(self, mixing: CellMixing) -> CellPlan:
+        """Sort the candidates that are there."""
+        width, edges = Width(self.mixed, self.divisor), cast("Sequence[nn.ModuleDict]", self.edges)
+        leaving: dict[int, Leaving] = {}
+        for source, outgoing in self.topology.leaving.items():
+            places = self._places(source, mixing)
+            there = [edge for edge in outgoing if mixing.active is None or mixing.active[edge]]
+            bypassed = there if self.divisor > 1 else []
+            if places or bypassed:
+                halves = self.strides[outgoing[0]] > 1
+                leaving[source] = Leaving(places, edges, outgoing, bypassed, width, halves=halves)
+        return CellPlan(leaving, width, mixing.weights_EO.shape)
+
+    def _abreast(self, inputs: Sequence[Tensor], abreast: Abreast) -> Tensor:
         """Compute a state's candidates, bypasses and shuffle all at once, and add them to all nodes."""
-        topology, active, (x_BXHW, *_) = self.topology, mixing.active, inputs
-        places = {source: self._places(source, mixing) for source in topology.leaving}
-        there = {
-            source: tuple(edge for edge in edges if active is None or active[edge])
-            for source, edges in topology.leaving.items()
-        }
-        weights_EO = self._weights(mixing)
-        plan = self.plans(cast("Sequence[nn.ModuleDict]", self.edges), places, there, weights_EO, whole=active is None)
-        cell = Abreast(plan, weights_EO, mixing.edges_E, x_BXHW.dtype)
+        topology, (x_BXHW, *_) = self.topology, inputs
         rows, columns = (-(-side // self.strides[0]) for side in x_BXHW.shape[2:])
         nodes = Nodes(topology.nodes, self.mixed * self.divisor, (len(x_BXHW), rows, columns), x_BXHW)
         entered = [edge.node - topology.inputs for edge in topology.edges]
+        abreast.begin()
         for source in topology.leaving:
             node = source - topology.inputs
             if node < 0:
-                cell.enter(nodes, source, inputs[source], entered)
+                abreast.enter(nodes, source, inputs[source], entered)
             else:
-                nodes.put_back(node, cell.enter(nodes, source, nodes.take(node), entered))
+                nodes.put_back(node, abreast.enter(nodes, source, nodes.take(node), entered))
         return nodes.beside([state - topology.inputs for state in topology.outputs])
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:
         """Return what computes a state's candidates kind by kind, and lists what bypasses them."""
-        edges, weights = cast("Sequence[nn.ModuleDict]", self.edges), scales(self._weights(mixing), self.mixed)
+        edges, weights = cast("Sequence[nn.ModuleDict]", self.edges), scales(weights_of(self, mixing), self.mixed)
 
         def terms(source: int, x_BCHW: Tensor) -> Iterator[tuple[int, Tensor]]:
             if self.divisor > 1:
@@ -207,8 +225,7 @@ class Supernet(nn.Module):
 
     def __init__(self, spec: SupernetSpec) -> None:
         super().__init__()
-        self.spec = spec
-        self.skip_dropout = 0.0
+        self.spec, self.skip_dropout, self.plans = spec, 0.0, Plans()
         skeleton = spec.space.skeleton
         self.kinds, self.reductions = skeleton.stack(spec.cells), skeleton.halvings(spec.cells)
         self.stem, widths = build_stem(spec.stem, spec.image_channels, STEM_MULTIPLIER * spec.channels)
@@ -237,13 +254,29 @@ class Supernet(nn.Module):
         precision = self.spec.precision
         with computing(images_BCHW, precision), narrow_weights(self._outside_edges(), images_BCHW, precision):
             states, inputs = stem_outputs(self.stem, images_BCHW), self.spec.space.skeleton.inputs
+            abreast = self._abreast(images_BCHW, mixing)
             for kind, cell in zip(self.kinds, self.cells, strict=True):
-                states = (states[-1], State(cell(states[-inputs:], mixing[kind])))
+                states = (states[-1], State(cell(states[-inputs:], mixing[kind], abreast)))
             logits_BK: Tensor = self.classifier(global_mean(states[-1].x_BCHW))
         return widened(logits_BK, precision)
 
+    def _abreast(self, images_BCHW: Tensor, mixing: Mixing) -> Abreast | None:
+        """Gather the weights of all cells; None where they are computed kind by kind."""
+        if not self.training or not runs_abreast(images_BCHW):
+            return None
+        products = {kind: weights_of(self, mixing[kind]) for kind in dict.fromkeys(self.kinds)}
+        cells = [*zip(cast("Sequence[SupernetCell]", self.cells), (mixing[kind] for kind in self.kinds), strict=True)]
+        key = tuple((given.active, given.weights_EO.shape, cell.drops()) for cell, given in cells)
+        plan = self.plans(
+            (key, images_BCHW.device),
+            lambda: Plan([cell.plan(given) for cell, given in cells], images_BCHW.device),
+            whole=all(given.active is None for _, given in cells),
+        )
+        weights, edges = [products[kind] for kind in self.kinds], [given.edges_E for _, given in cells]
+        return Abreast(plan, weights, edges, computed_in(images_BCHW, self.spec.precision))
+
     def _outside_edges(self) -> Iterator[nn.Module]:
-        """Yield the modules whose weights are not those of candidates, which cells gather themselves."""
+        """Yield the modules whose weights are not those of candidates, which are gathered by themselves."""
         yield from self.stem.modules()
         yield self.classifier
         for cell in cast("Iterator[SupernetCell]", self.cells):

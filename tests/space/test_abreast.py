@@ -18,7 +18,7 @@ from nascommon.space.abreast import gathered, matrices, spread
 from nascommon.space.mixing import Mixing
 from nascommon.space.plan import PARTIAL, block_positions
 from nascommon.space.space import find_space
-from nascommon.space.supernet import Supernet, SupernetCell, SupernetSpec, interleaved
+from nascommon.space.supernet import Supernet, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
 from tests.operations import Operations
 from tests.space.gpu import as_on_a_gpu
@@ -146,22 +146,33 @@ def test_kernels_are_gathered_by_one_copy_and_one_conversion() -> None:
     assert len(parts[1]) == 0
 
 
+@pytest.mark.parametrize("candidates", SPACES)
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_weights_of_all_cells_are_gathered_at_once(
+    candidates: str, divisor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of kernels and of mixing weights, those of all three cells are taken together, and put into matrices."""
+    as_on_a_gpu(monkeypatch)
+    supernet, mixing = supernet_of(candidates, divisor)
+    with Operations() as done:
+        supernet(images(), mixing)
+    assert [done.names.count(name) for name in ("index_select", "new_zeros", "index_copy_")] == [2, 2, 2]
+
+
 def test_plans_that_a_recording_may_read_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     as_on_a_gpu(monkeypatch)
     supernet, mixing = supernet_of(SPACES[0])
-    cell = supernet.cells[0]
-    assert isinstance(cell, SupernetCell)
     supernet(images(), mixing)
-    (made,) = cell.plans._whole.values()
+    (made,) = supernet.plans._whole.values()
     rng = random.Random(0)
     for step in range(PARTIAL + 2):
         supernet(images(step), some_active(mixing, rng))
-    assert len(cell.plans._partial) == PARTIAL
+    assert len(supernet.plans._partial) == PARTIAL
     supernet(images(1), mixing)
-    assert [*cell.plans._whole.values()] == [made]
+    assert [*supernet.plans._whole.values()] == [made]
     supernet.set_skip_dropout(0.5)
     supernet(images(1), mixing)
-    assert len(cell.plans._whole) == 2
+    assert len(supernet.plans._whole) == 2
 
 
 class Copies(TorchDispatchMode):

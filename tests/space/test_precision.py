@@ -20,6 +20,7 @@ from nascommon.space import abreast, narrowing, supernet
 from nascommon.space.abreast import Abreast, gathered
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import search_operation
+from nascommon.space.plan import Plan
 from nascommon.space.precision import Precision, computing
 from nascommon.space.published import PUBLISHED
 from nascommon.training.loop import train_step
@@ -71,9 +72,11 @@ def test_a_gpu_mixes_by_weights_as_wide_as_those_that_are_learned(monkeypatch: p
     state, given, parts = state_of("darts", "bfloat16"), set[torch.dtype](), set[torch.dtype]()
 
     class Seen(Abreast):
-        def _gather_weights(self, weights_EO: Tensor, edges_E: Tensor | None, dtype: torch.dtype) -> None:
-            given.add(weights_EO.dtype)
-            super()._gather_weights(weights_EO, edges_E, dtype)
+        def __init__(
+            self, plan: Plan, weights: Sequence[Tensor], edges: Sequence[Tensor | None], dtype: torch.dtype
+        ) -> None:
+            given.update(weights_EO.dtype for weights_EO in weights)
+            super().__init__(plan, weights, edges, dtype)
 
     def seen(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
         parts.update(each.dtype for same in alike for each in [*same, like])
