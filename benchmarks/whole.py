@@ -110,10 +110,14 @@ def _phase_seconds(state: SearchState, phase: Phase, watches: int, side: int) ->
 
     def validated(mixing: Mixing) -> float:
         with evaluating(supernet), torch.no_grad():
-            return batches * eager_seconds(lambda: supernet(many.images, mixing))
+            first = eager_seconds(lambda: supernet(many.images, mixing))
+            with supernet.still():
+                return first + (batches - 1) * eager_seconds(lambda: supernet(many.images, mixing))
 
     def calibrated(mixing: Mixing) -> float:
-        return CALIBRATION_BATCHES * eager_seconds(lambda: recalibrate(supernet, mixing, [train]))
+        one = eager_seconds(lambda: recalibrate(supernet, mixing, [train]))
+        two = eager_seconds(lambda: recalibrate(supernet, mixing, [train, train]))
+        return one + (CALIBRATION_BATCHES - 1) * (two - one)
 
     alone, pair = _counted(lambda: weight_step(state, train)).seconds, _counted(lambda: both(train, train)).seconds
     found = {

@@ -36,7 +36,7 @@ def test_a_search_is_its_steps_and_all_that_is_done_between_them(monkeypatch: py
     batches, watches = -(-PICTURES // 1024), EPOCHS // whole.WATCH_EVERY
     assert parts[whole.STEPS] == pytest.approx(EPOCHS * STEPS * counts.counts("darts", SMALL).seconds)
     assert parts[whole.VALIDATION] == EPOCHS * batches
-    assert parts[whole.GAP] == watches * (50 + batches)
+    assert parts[whole.GAP] == watches * (1 + batches)  # a calibration takes a second, however many batches it has
     assert parts[whole.EIGENVALUE] == watches * 7
     assert whole.CALIBRATION not in parts
 
@@ -45,7 +45,7 @@ def test_an_induced_pass_is_trained_measured_and_recorded_in_every_epoch(monkeyp
     monkeypatch.setattr(whole, "eager_seconds", a_second)
     monkeypatch.setattr(whole, "eigenvalue_seconds", lambda *_: 0.0)
     parts = whole.search_seconds(method_record("ecdarts", SMALL), SMALL)
-    assert parts[whole.CALIBRATION] == 25 * 2 * 50
+    assert parts[whole.CALIBRATION] == 25 * 2
     assert parts[whole.VALIDATION] == 25 * 2 * -(-PICTURES // 1024)
     soft = counts.counts("ecdarts", SMALL).seconds
     assert 1.5 * soft < parts[whole.STEPS] / (25 * (PICTURES // 32)) < 2 * soft

@@ -37,6 +37,10 @@ class Nodes:
         self._total: Tensor | None = None
         self._next = 0  # those before have been taken
 
+    def begin(self, shift_D: Tensor) -> None:
+        """Begin with a number for every channel of all nodes."""
+        self._total = self._empty().copy_(shift_D[:, None, None])
+
     def multiply(self, first: int, factors: Sequence[tuple[Handed, Tensor]]) -> None:
         """Add products to neighbouring nodes, and hand the maps on.
 

@@ -17,7 +17,7 @@ from nascommon.training.scoring import evaluate, evaluating
 
 def supernet_scores(supernet: Supernet, mixing: Mixing, batches: Iterable[Batch]) -> tuple[float, float]:
     """Return (loss, accuracy) of the supernet under ``mixing``, in evaluation mode."""
-    with evaluating(supernet):
+    with evaluating(supernet), supernet.still():
         return evaluate(lambda images: supernet(images, mixing), batches)
 
 
@@ -58,7 +58,7 @@ def scores_of_each(
 @torch.no_grad()
 def recalibrate(supernet: Supernet, mixing: Mixing, calibration: Iterable[Batch]) -> None:
     """Replace the batch-norm statistics by those of the calibration images under ``mixing``."""
-    with _averaging(supernet):
+    with _averaging(supernet), supernet.still():
         for images, _ in calibration:
             supernet(images, mixing)
 

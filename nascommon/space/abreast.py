@@ -17,7 +17,7 @@ or a pool), ``D`` = N * C, ``G`` edges, ``M`` numbers that are put into matrices
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -43,26 +43,47 @@ def runs_abreast(x_BCHW: Tensor) -> bool:
     return not on_cpu(x_BCHW) and not ranks.batch_norm_is_shared()
 
 
-class Abreast:
-    """A forward pass of a supernet's cells in training mode, one after the other."""
+class Gathered:
+    """Weights of all cells of a supernet as a pass reads them; they serve as many as there are until one is changed.
+
+    Attributes:
+        plan: what is computed.
+        measured: whether batch norms take the statistics of the batch; else their running ones stand in the weights.
+        kernels: of each bank.
+        blocks: matrix of each stage.
+        mixed: the two matrices of mixing weights of each state.
+        others: mixing weights of each kind of what is computed by itself.
+        between: running means and variances of each first stage, if these are not measured.
+        shifts: what the nodes of each cell begin with, likewise.
+        eps: of batch norms.
+    """
 
     def __init__(
-        self, plan: Plan, weights: Sequence[Tensor], edges: Sequence[Tensor | None], dtype: torch.dtype
+        self,
+        plan: Plan,
+        weights: Sequence[Tensor],
+        edges: Sequence[Tensor | None],
+        dtype: torch.dtype,
+        *,
+        measured: bool = True,
     ) -> None:
-        """Gather the weights of all cells.
+        """Gather them.
 
         Args:
             plan: what is computed.
             weights: mixing weights of the candidates of each cell [E, O].
             edges: those of its edges [E], for what bypasses the candidates; None is one everywhere.
             dtype: of the maps, which convolutions are computed in.
+            measured: whether batch norms take the statistics of the batch.
         """
-        self.cells = iter(plan.cells)
+        self.plan, self.measured = plan, measured
+        self.eps, self.between = 0.0, list[tuple[Tensor, ...]]()
+        self.shifts: Sequence[Tensor] = ()
         depthwise = [each.weight for stage in plan.stages for kind in stage.depthwise for each in kind]
         pointwise = [each.weight for stage in plan.stages for each in stage.pointwise]
         # Depthwise kernels stay wide: banks take them so, and their gradients are sums of many products.
         taps_M, kernels_M = gathered([depthwise, pointwise], weights[0], weights[0].dtype)
-        self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
+        self.kernels = torch.split(taps_M.index_select(0, plan.taps_M), plan.banks)
         numbers_M = torch.cat([kernels_M, kernels_M.new_ones(plan.ones)]).to(dtype)
         self.blocks = matrices(numbers_M, plan.blocks_M, [(size, size) for size in plan.sizes])
         self._gather_weights(plan, weights, edges, dtype)
@@ -80,17 +101,59 @@ class Abreast:
         # Repeated before they are narrowed, so that the gradients of all channels are added up in the wide type.
         scales = [part[:, None].expand(-1, C).flatten() for part, (_, C) in zip(parts, plan.runs, strict=True)]
         inside, others = scales[: plan.inside], scales[plan.inside :]
-        numbers_M = torch.cat(inside or [weights[0].new_empty(0)]).to(dtype)
-        made = matrices(numbers_M, plan.mixed_M, plan.shapes)
-        self.mixed = zip(made, made, strict=True)  # two for each state
-        self.others = iter(torch.split(torch.cat(others), plan.others) if others else ())
+        numbers_M = torch.cat(inside or [weights[0].new_empty(0)])
+        if not self.measured:
+            numbers_M = self._normalising(plan, numbers_M)
+        made = matrices(numbers_M.to(dtype), plan.mixed_M, plan.shapes)
+        self.mixed = [*zip(made[::2], made[1::2], strict=True)]
+        self.others = torch.split(torch.cat(others), plan.others) if others else ()
 
-    def begin(self) -> None:
-        """Go on to the next cell."""
+    def _normalising(self, plan: Plan, numbers_M: Tensor) -> Tensor:
+        """Let the matrices normalise by running statistics, the means of which are a summand of the nodes."""
+        norms = [norm for norm, _ in plan.ends if norm is not None]
+        between = [norm for each in plan.between for norm in each]
+        self.eps = eps = next((norm.eps for norm in [*norms, *between]), 0.0)
+        widest = max((C for _, C in plan.ends), default=0)
+        # What no batch norm ends is divided by one.
+        none = numbers_M.new_zeros(widest), numbers_M.new_full((widest,), 1 - eps)
+        ended = [[each[:C] for each in (none if norm is None else _running(norm))] for norm, C in plan.ends]
+        mean_M, variance_M = _one_after_the_other(ended, numbers_M)
+        numbers_M = numbers_M * (variance_M + eps).rsqrt()
+        (shift_DS,) = matrices(-numbers_M * mean_M, plan.shifts_M, [(sum(plan.nodes), plan.most)])
+        self.shifts = torch.split(shift_DS.sum(1), plan.nodes)
+        widths = [sum(norm.num_features for norm in each) for each in plan.between]
+        both = _one_after_the_other([_running(norm) for norm in between], numbers_M)
+        self.between = [*zip(*(torch.split(each, widths) for each in both), strict=True)]
+        return numbers_M
+
+
+def _running(norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    return cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
+
+
+def _one_after_the_other(pairs: Sequence[Sequence[Tensor]], like: Tensor) -> list[Tensor]:
+    """Return the first of all pairs, and the second; there may be none."""
+    return [torch.cat([like.new_empty(0), *(pair[place] for pair in pairs)]) for place in (0, 1)]
+
+
+class Abreast:
+    """A forward pass of a supernet's cells, one after the other."""
+
+    def __init__(self, gathered: Gathered) -> None:
+        """Begin."""
+        self.measured, self.eps, self.cells = gathered.measured, gathered.eps, iter(gathered.plan.cells)
+        self.kernels, self.blocks = iter(gathered.kernels), iter(gathered.blocks)
+        self.mixed, self.others = iter(gathered.mixed), iter(gathered.others)
+        self.between, self.shifts = iter(gathered.between), iter(gathered.shifts)
+
+    def begin(self, nodes: Nodes) -> None:
+        """Go on to the next cell, whose nodes have nothing yet."""
         self.plan = next(self.cells)
         self.width, self.statistics = self.plan.width, Statistics()
+        if not self.measured:
+            nodes.begin(next(self.shifts))
 
-    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor, entered: Sequence[int]) -> Tensor:
+    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor) -> Tensor:
         """Add to the nodes of a cell what the edges that leave a state give them, shuffled, and hand the state on.
 
         To be asked for state by state, in their order; with the last one running statistics are moved.
@@ -99,7 +162,6 @@ class Abreast:
             nodes: of the cell.
             source: the state.
             x_BXHW: its channels.
-            entered: the node that each edge of the cell enters.
         """
         leaving = self.plan.leaving.get(source)
         if leaving is None:
@@ -109,11 +171,11 @@ class Abreast:
         inputs = None if columns is None else Handed(columns), passing
         factors = [(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
         if factors:
-            nodes.multiply(entered[leaving.on[0]], factors)
+            nodes.multiply(self.plan.entered[leaving.on[0]], factors)
         alone = State(state.first())
         for places, modules in leaving.others:
             terms_BDHW = spread(candidate(alone, modules, next(self.others)), self.width.divisor)
-            nodes.add([entered[edge] for edge, _ in places], terms_BDHW)
+            nodes.add([self.plan.entered[edge] for edge, _ in places], terms_BDHW)
         if source == max(self.plan.leaving):
             self.statistics.remember()
         return x_BXHW if leaving.halves else state.whole_BXHW  # no node is halved, only what enters the cell
@@ -132,14 +194,15 @@ class Abreast:
         return state, state if needed else None
 
     def _columns(self, leaving: Leaving, state: Handed) -> Tensor | None:
-        """Return what is mixed, normalised [B, D, H', W']: separable convolutions, then pools."""
-        between = self._stage(leaving.first, self._given(leaving.entering, state), None, [])
+        """Return what is mixed [B, D, H', W']: separable convolutions, then pools."""
+        between = self._stage(leaving.first, self._given(leaving.entering, state), None, [], last=False)
         parts: Sequence[Tensor] = [] if between is None else [between]
         if between is not None and len(leaving.own) > 1:
             parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
         sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, state)]
         norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
-        return self._stage(leaving.last, sources, None if leaving.pooled is None else (leaving.pooled, state), norms)
+        pooled = None if leaving.pooled is None else (leaving.pooled, state)
+        return self._stage(leaving.last, sources, pooled, norms, last=True)
 
     def _given(self, sources: Sequence[Source], inputs: Handed | Sequence[Tensor]) -> list[Given]:
         """Give banks a state or each its own map, and their kernels; to be asked in their order."""
@@ -152,20 +215,31 @@ class Abreast:
         sources: Sequence[Given],
         pooled: Pooled | None,
         norms: Sequence[list[BatchNorm]],
+        *,
+        last: bool,
     ) -> Tensor | None:
         """Return half of the separable convolutions, and pools, normalised [B, D, H', W']; None where there are none.
+
+        What is mixed next is normalised by running statistics there.
 
         Args:
             stage: the half.
             sources: its depthwise convolutions.
             pooled: its pools.
             norms: batch norms of each kind of pool, all of which see the same.
+            last: whether it is mixed next.
         """
         matrix_DD = next(self.blocks)
         if not sources and pooled is None:
             return None
         columns = product(beside(sources, pooled), matrix_DD)
-        return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], columns)
+        if self.measured:
+            return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], columns)
+        return columns if last else self._by_running_statistics(columns)
+
+    def _by_running_statistics(self, x_BDHW: Tensor) -> Tensor:
+        mean_D, variance_D = next(self.between)
+        return functional.batch_norm(x_BDHW, mean_D, variance_D, eps=self.eps)
 
 
 class Statistics:
@@ -206,11 +280,11 @@ def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype
     return torch.split(flat.to(dtype), [sum(each.numel() for each in same) for same in alike])
 
 
-def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-    """Yield matrices of zeros but for these numbers, at these positions in all of them one after the other."""
+def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Return matrices of zeros but for these numbers, at these positions in all of them one after the other."""
     sizes = [rows * columns for rows, columns in shapes]
     flat = numbers_M.new_zeros(sum(sizes)).index_copy_(0, positions_M, numbers_M)
-    return (part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True))
+    return [part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
 
 
 def spread(x_BCHW: Tensor, step: int) -> Tensor:

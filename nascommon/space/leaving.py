@@ -193,23 +193,32 @@ class Leaving:
         passing = width.rest if self.halves else width.all
         return [(rows, len(self.columns) * width.mixed), (rows, passing if self.skips or self.bypassed else 0)]
 
+    @property
+    def rows(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Channels of the nodes that edges ``on`` enter, to which each of ``weighted`` and of ``bypassed`` gives."""
+        C, rows_X = self.width.mixed, self.width.shuffled
+        start = {edge: place * self.width.all for place, edge in enumerate(self.on)}
+        return [start[edge] + rows_X[:C] for edge, _ in self.weighted], [
+            start[edge] + rows_X[C:] for edge in self.bypassed
+        ]
+
     def positions(self, starts: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
         """Return where the weights of ``weighted`` and of ``bypassed`` stand, the matrices beginning at ``starts``."""
-        C, rows_X = self.width.mixed, self.width.shuffled
         (_, columns), (_, passing) = self.shapes
-        channels_C = torch.arange(C)
-
-        def rows(edge: int) -> Tensor:
-            return self.on.index(edge) * self.width.all + rows_X
-
+        mixed = [column for column, places in enumerate(self.columns) for _ in places]
+        channels_C, (weighted, bypassed) = torch.arange(self.width.mixed), self.rows
         inner = [
-            starts[0] + rows(edge)[:C] * columns + column * C + channels_C
-            for column, places in enumerate(self.columns)
-            for edge, _ in places
+            starts[0] + rows_C * columns + column * self.width.mixed + channels_C
+            for rows_C, column in zip(weighted, mixed, strict=False)
         ]
-        inner += [starts[1] + rows(edge)[:C] * passing + channels_C for edge, _ in self.skips]
+        inner += [starts[1] + rows_C * passing + channels_C for rows_C in weighted[len(mixed) :]]
         rest = torch.arange(passing - self.width.rest, passing)
-        return inner, [starts[1] + rows(edge)[C:] * passing + rest for edge in self.bypassed]
+        return inner, [starts[1] + rows * passing + rest for rows in bypassed]
+
+    @property
+    def norms(self) -> list[BatchNorm]:
+        """Batch norms of the columns, one for each of their places."""
+        return [*self.last.norms, *(cast("BatchNorm", each[-1]) for kind in self.pools for each in kind)]
 
 
 def _kind(module: nn.Module) -> str:

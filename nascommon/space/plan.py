@@ -12,6 +12,7 @@ from itertools import accumulate, chain, groupby
 import torch
 from torch import Tensor
 
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.space.fan import Place
 from nascommon.space.leaving import Leaving, Width
 
@@ -20,6 +21,8 @@ PARTIAL = 8
 
 Taken = tuple[int, int]
 """(mixing weight, counted over all cells, channels that it is repeated for)."""
+End = tuple[BatchNorm | None, Tensor]
+"""(batch norm that ends it, if there is one, its channels of all nodes of the cell)."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,15 @@ class CellPlan:
         leaving: the candidates by the state that they leave.
         width: of the cell.
         weights: shape of its mixing weights [edges, operations].
+        nodes: how many it has.
+        entered: the node that each edge enters.
     """
 
     leaving: Mapping[int, Leaving]
     width: Width
     weights: torch.Size
+    nodes: int
+    entered: Sequence[int]
 
     def taken(self, first: int, first_edge: int) -> tuple[list[Taken], list[Taken], list[Taken]]:
         """Return the mixing weights of columns and skips, of bypasses, and of what is computed by itself.
@@ -53,6 +60,17 @@ class CellPlan:
             [(first_edge + edge, self.width.rest) for each in leaving for edge in each.bypassed],
             of(place for each in leaving for alike, _ in each.others for place in alike),
         )
+
+    def ends(self) -> tuple[list[End], list[End]]:
+        """Return where columns and skips, and bypasses, lead, in the order of ``taken``."""
+        inner: list[End] = []
+        outer: list[End] = []
+        for each in self.leaving.values():
+            first = self.entered[each.on[0]] * self.width.all if each.on else 0
+            weighted, bypassed = ([first + rows for rows in found] for found in each.rows)
+            inner += zip([*each.norms, *(None for _ in each.skips)], weighted, strict=True)
+            outer += ((None, rows) for rows in bypassed)
+        return inner, outer
 
 
 class Plan:
@@ -74,6 +92,11 @@ class Plan:
         inside: how many runs stand in the matrices; the others are of what is computed by itself.
         mixed_M: positions that they take there.
         others: channels of each kind of what is computed by itself.
+        between: batch norms between both halves of separable convolutions, of each first stage that has any.
+        ends: batch norm that ends each of what stands in the matrices, or None, and its number of channels.
+        nodes: channels of all nodes of each cell.
+        shifts_M: positions of what stands in the matrices in one that has a row for each of these channels.
+        most: columns of that one.
     """
 
     def __init__(self, cells: Sequence[CellPlan], device: torch.device) -> None:
@@ -93,6 +116,9 @@ class Plan:
             each.to(device, non_blocking=True) for each in found
         )
         self.others = [len(alike) * each.width.mixed for each in leaving for alike, _ in each.others]
+        self.between = [each.first.norms for each in leaving if each.first.norms]
+        self.nodes = [cell.nodes * cell.width.all for cell in cells]
+        self.shifts_M = self._shifts(cells).to(device, non_blocking=True)
 
     def _blocks(self, leaving: Sequence[Leaving]) -> Tensor:
         widths = [each.width.mixed for each in leaving for _ in (each.first, each.last)]
@@ -109,6 +135,21 @@ class Plan:
             for start, size, more in zip(starts, self.sizes, pools, strict=True)
         ]
         return joined([*kernels, *ones])
+
+    def _shifts(self, cells: Sequence[CellPlan]) -> Tensor:
+        inner, outer = zip(*(cell.ends() for cell in cells), strict=True)
+        starts = _starts(self.nodes)
+        started = [
+            (norm, start + rows)
+            for each in (inner, outer)
+            for start, ends in zip(starts, each, strict=True)
+            for norm, rows in ends
+        ]
+        self.ends = [(norm, len(rows)) for norm, rows in started]
+        rows_M = joined([rows for _, rows in started])
+        place_M = ranks_among_equals(rows_M)
+        self.most = int(place_M.max()) + 1 if len(place_M) else 1
+        return rows_M * self.most + place_M
 
     def _weights(self, cells: Sequence[CellPlan]) -> Tensor:
         firsts = _starts([*(cell.weights.numel() for cell in cells), *(cell.weights[0] for cell in cells)])
@@ -130,6 +171,14 @@ def _starts(sizes: Sequence[int]) -> list[int]:
 def joined(positions: Sequence[Tensor]) -> Tensor:
     """Return positions one after the other; there may be none."""
     return torch.cat([torch.empty(0, dtype=torch.long), *positions])
+
+
+def ranks_among_equals(numbers_M: Tensor) -> Tensor:
+    """Return how many equal numbers stand before each."""
+    order_M = numbers_M.argsort(stable=True)
+    sorted_M = numbers_M[order_M]
+    before_M = torch.arange(len(order_M)) - torch.searchsorted(sorted_M, sorted_M)
+    return torch.empty_like(order_M).scatter_(0, order_M, before_M)
 
 
 def tap_by_tap(kinds: Sequence[Sequence[Tensor]]) -> list[Tensor]:

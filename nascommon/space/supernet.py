@@ -5,7 +5,8 @@ Suffixes: ``B`` batch, ``C`` channels, ``H``, ``W``, ``E`` edges, ``O`` operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.nodes import Nodes
-from nascommon.space.abreast import Abreast, runs_abreast
+from nascommon.space.abreast import Abreast, Gathered, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Leaving, Width
 from nascommon.space.mixing import CellMixing, Mixing
@@ -137,21 +139,21 @@ class SupernetCell(nn.Module):
             if places or bypassed:
                 halves = self.strides[outgoing[0]] > 1
                 leaving[source] = Leaving(places, edges, outgoing, bypassed, width, halves=halves)
-        return CellPlan(leaving, width, mixing.weights_EO.shape)
+        entered = [edge.node - self.topology.inputs for edge in self.topology.edges]
+        return CellPlan(leaving, width, mixing.weights_EO.shape, self.topology.nodes, entered)
 
     def _abreast(self, inputs: Sequence[Tensor], abreast: Abreast) -> Tensor:
         """Compute a state's candidates, bypasses and shuffle all at once, and add them to all nodes."""
         topology, (x_BXHW, *_) = self.topology, inputs
         rows, columns = (-(-side // self.strides[0]) for side in x_BXHW.shape[2:])
         nodes = Nodes(topology.nodes, self.mixed * self.divisor, (len(x_BXHW), rows, columns), x_BXHW)
-        entered = [edge.node - topology.inputs for edge in topology.edges]
-        abreast.begin()
+        abreast.begin(nodes)
         for source in topology.leaving:
             node = source - topology.inputs
             if node < 0:
-                abreast.enter(nodes, source, inputs[source], entered)
+                abreast.enter(nodes, source, inputs[source])
             else:
-                nodes.put_back(node, abreast.enter(nodes, source, nodes.take(node), entered))
+                nodes.put_back(node, abreast.enter(nodes, source, nodes.take(node)))
         return nodes.beside([state - topology.inputs for state in topology.outputs])
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:
@@ -223,6 +225,8 @@ def _sum(terms: list[Tensor]) -> Tensor:
 class Supernet(nn.Module):
     """The weight-sharing network of the search: network weights inside, mixing weights outside."""
 
+    _still: dict[Hashable, tuple[Gathered, Mixing]] | None = None
+
     def __init__(self, spec: SupernetSpec) -> None:
         super().__init__()
         self.spec, self.skip_dropout, self.plans = spec, 0.0, Plans()
@@ -261,9 +265,21 @@ class Supernet(nn.Module):
         return widened(logits_BK, precision)
 
     def _abreast(self, images_BCHW: Tensor, mixing: Mixing) -> Abreast | None:
-        """Gather the weights of all cells; None where they are computed kind by kind."""
-        if not self.training or not runs_abreast(images_BCHW):
+        """Begin a pass of all cells; None where they are computed kind by kind."""
+        whole = all(cell.active is None for cell in mixing.values())
+        # A plan of a few candidates takes longer than computing these kind by kind, unless a gradient is wanted, too.
+        if not runs_abreast(images_BCHW) or not (self.training or whole):
             return None
+        if self._still is None:
+            return Abreast(self._gathered(images_BCHW, mixing))
+        key = id(mixing), self._measures(), images_BCHW.dtype, images_BCHW.device
+        if key not in self._still:
+            self._still.clear()
+            self._still[key] = self._gathered(images_BCHW, mixing), mixing
+        return Abreast(self._still[key][0])
+
+    def _gathered(self, images_BCHW: Tensor, mixing: Mixing) -> Gathered:
+        """Gather the weights of all cells."""
         products = {kind: weights_of(self, mixing[kind]) for kind in dict.fromkeys(self.kinds)}
         cells = [*zip(cast("Sequence[SupernetCell]", self.cells), (mixing[kind] for kind in self.kinds), strict=True)]
         key = tuple((given.active, given.weights_EO.shape, cell.drops()) for cell, given in cells)
@@ -273,7 +289,24 @@ class Supernet(nn.Module):
             whole=all(given.active is None for _, given in cells),
         )
         weights, edges = [products[kind] for kind in self.kinds], [given.edges_E for _, given in cells]
-        return Abreast(plan, weights, edges, computed_in(images_BCHW, self.spec.precision))
+        dtype = computed_in(images_BCHW, self.spec.precision)
+        return Gathered(plan, weights, edges, dtype, measured=self._measures())
+
+    def _measures(self) -> bool:
+        """Return whether batch norms take the statistics of the batch, also where all else is as in evaluation."""
+        return next((layer.training for layer in self.modules() if isinstance(layer, BatchNorm)), self.training)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Gather weights, and running statistics that are used, once for all passes until it ends.
+
+        Nobody may change them meanwhile, nor mixing weights that are given.
+        """
+        before, self._still = self._still, {}
+        try:
+            yield
+        finally:
+            self._still = before
 
     def _outside_edges(self) -> Iterator[nn.Module]:
         """Yield the modules whose weights are not those of candidates, which are gathered by themselves."""

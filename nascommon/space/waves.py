@@ -203,7 +203,7 @@ class Waves:
         wide = depthwise[0].weight
         taps_M, kernels_M, *both = gathered([*convolved, *affine], wide, wide.dtype)
         self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
-        self.blocks = matrices(kernels_M.to(dtype), plan.blocks_M, [(size, size) for size in plan.sizes])
+        self.blocks = iter(matrices(kernels_M.to(dtype), plan.blocks_M, [(size, size) for size in plan.sizes]))
         self.affine = zip(*(torch.split(each, plan.sizes) for each in both), strict=True)
 
     def cell(self, index: int, entering: Sequence[Tensor], step: int) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,12 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nascommon.data.batch import Batch
 from nascommon.kernels.depthwise import repeated_channels
 from nascommon.kernels.pointwise import product
-from nascommon.search.scores import fresh_statistics
-from nascommon.space.abreast import gathered, matrices, spread
+from nascommon.search.scores import fresh_statistics, recalibrated_scores, supernet_scores
+from nascommon.space import supernet as module
+from nascommon.space.abreast import Gathered, gathered, matrices, spread
 from nascommon.space.mixing import Mixing
-from nascommon.space.plan import PARTIAL, block_positions
+from nascommon.space.plan import PARTIAL, Plan, block_positions
 from nascommon.space.space import find_space
 from nascommon.space.supernet import Supernet, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
@@ -77,6 +81,66 @@ def test_recalibration_averages_the_batches_that_each_batch_norm_saw(
                 supernet(images(step), some_active(mixing, rng))
             found.append({name: buffer.clone() for name, buffer in statistics(supernet).items()})
     close(*found)
+
+
+@pytest.mark.parametrize("divisor", [1, 4])
+@pytest.mark.parametrize("candidates", SPACES)
+def test_evaluation_normalises_by_the_running_statistics_of_every_edge(
+    candidates: str, divisor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supernet, mixing = supernet_of(candidates, divisor)
+    if divisor > 1:
+        mixing = Mixing(
+            (kind, replace(cell, edges_E=torch.rand(len(cell.weights_EO)))) for kind, cell in mixing.items()
+        )
+    draws = torch.Generator().manual_seed(0)
+    for name, buffer in statistics(supernet).items():
+        buffer.normal_(generator=draws)
+        if name.endswith("running_var"):
+            buffer.abs_().add_(0.1)
+    supernet.eval()
+    as_on_a_gpu(monkeypatch)
+    found = [supernet(images(), mixing)]
+    with supernet.still():
+        found += [supernet(images(), mixing) for _ in range(2)]
+    plainly(monkeypatch)
+    for mine in found:
+        close(mine, supernet(images(), mixing))
+
+
+def test_weights_that_stand_still_are_gathered_once_for_a_mixing(
+    twins: list[tuple[Supernet, Mixing]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_on_a_gpu(monkeypatch)
+    (supernet, mixing), (_, other) = twins
+    seen: list[Tensor] = []
+
+    class Seen(Gathered):
+        def __init__(self, plan: Plan, weights: Sequence[Tensor], *given: Any, **options: Any) -> None:
+            seen.append(weights[0])
+            super().__init__(plan, weights, *given, **options)
+
+    monkeypatch.setattr(module, "Gathered", Seen)
+    with torch.no_grad(), supernet.still():
+        for given in (mixing, mixing, other, other):
+            supernet(images(), given)
+        supernet.eval()(images(), other)
+    for _ in range(2):
+        supernet(images(), other)
+    assert len(seen) == 2 + 1 + 2
+
+
+def test_scores_are_those_of_the_plain_way(
+    twins: list[tuple[Supernet, Mixing]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [Batch(images(step), torch.arange(len(images(step))) % CLASSES) for step in range(3)]
+    found = []
+    for (supernet, mixing), way in zip(twins, (as_on_a_gpu, plainly), strict=True):
+        way(monkeypatch)
+        supernet.set_skip_dropout(0.5)
+        found += [supernet_scores(supernet, mixing, batches), recalibrated_scores(supernet, mixing, batches, batches)]
+    assert found[:2] == [pytest.approx(each, rel=1e-9) for each in found[2:]]
+    assert found[0] != found[1]
 
 
 def test_second_derivatives_are_those_of_the_plain_way(

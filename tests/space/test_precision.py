@@ -17,7 +17,7 @@ from nascommon.search.gradients import arch_gradient
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state
 from nascommon.space import abreast, narrowing, supernet
-from nascommon.space.abreast import Abreast, gathered
+from nascommon.space.abreast import Gathered, gathered
 from nascommon.space.network import Network, NetworkSpec
 from nascommon.space.operations import search_operation
 from nascommon.space.plan import Plan
@@ -71,18 +71,16 @@ def test_a_gpu_mixes_by_weights_as_wide_as_those_that_are_learned(monkeypatch: p
     monkeypatch.setattr(narrowing, "converts_at_once", lambda _: True)
     state, given, parts = state_of("darts", "bfloat16"), set[torch.dtype](), set[torch.dtype]()
 
-    class Seen(Abreast):
-        def __init__(
-            self, plan: Plan, weights: Sequence[Tensor], edges: Sequence[Tensor | None], dtype: torch.dtype
-        ) -> None:
+    class Seen(Gathered):
+        def __init__(self, plan: Plan, weights: Sequence[Tensor], *others: Any, **options: Any) -> None:
             given.update(weights_EO.dtype for weights_EO in weights)
-            super().__init__(plan, weights, edges, dtype)
+            super().__init__(plan, weights, *others, **options)
 
     def seen(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
         parts.update(each.dtype for same in alike for each in [*same, like])
         return gathered(alike, like, dtype)
 
-    monkeypatch.setattr(supernet, "Abreast", Seen)
+    monkeypatch.setattr(supernet, "Gathered", Seen)
     monkeypatch.setattr(abreast, "gathered", seen)
     state.supernet(batch(1).images, state.mixing())
     assert given == parts == {torch.float32}
