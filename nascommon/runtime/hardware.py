@@ -19,9 +19,11 @@ from nascommon.settings import UserError
 
 KIBIBYTES = 1 if sys.platform == "darwin" else 1024
 """Unit of ru_maxrss, which counts bytes on macOS and kibibytes elsewhere."""
-CHOOSING_SECONDS, CHOSEN_GAIN = 45.0, 0.12
-"""What cuDNN takes to try out its kernels for a network, at most and in every process anew, and the share of a step
-that the fastest save: measured of a step of DARTS on an H200 with torch 2.11."""
+CHOOSING_SECONDS, CHOSEN_GAIN = 45.0, 0.02
+"""What cuDNN takes to try out its kernels for a network, at most and in every process anew: measured of a step of DARTS
+on an H200 with torch 2.11. And the share of a step that the fastest save: 12 % were measured when depthwise and grouped
+convolutions were cuDNN's. What is left to it is 2 % of a step of DARTS and 6 % of a training step by
+``benchmarks.counts``, of which it cannot save more than a part."""
 WORKSPACE, LARGER_WORKSPACE = 8320 * 1024, 32 * 2**20
 """Bytes that PyTorch gives cuBLAS to work in, where CUBLAS_WORKSPACE_CONFIG is not set; the larger from Hopper on."""
 HOPPER = 9
