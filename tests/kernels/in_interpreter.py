@@ -9,10 +9,10 @@ import sys
 import pytest
 
 
-def passes_in_interpreter(module: str, every: str) -> None:
-    """Run a module of these tests in a process of its own: ``--few`` or ``--all`` of its cases."""
+def passes_in_interpreter(module: str, *options: str) -> None:
+    """Run a module of these tests in a process of its own, such as with ``--all`` of its cases."""
     pytest.importorskip("triton")
-    command, environment = [sys.executable, "-m", module, every], os.environ | {"TRITON_INTERPRET": "1"}
+    command, environment = [sys.executable, "-m", module, *options], os.environ | {"TRITON_INTERPRET": "1"}
     _passes(command, environment)
 
 

@@ -24,6 +24,7 @@ from nascommon.space.plan import PARTIAL, Plan, block_positions
 from nascommon.space.space import find_space
 from nascommon.space.supernet import Supernet, SupernetSpec, interleaved
 from nascommon.space.topology import Topology
+from tests.kernels.in_interpreter import passes_in_interpreter
 from tests.operations import Operations
 from tests.space.gpu import as_on_a_gpu
 from tests.space.kinds import space_of
@@ -67,6 +68,11 @@ def test_running_statistics_are_those_of_every_edge_for_itself(
     for step, drawn in enumerate(steps):
         plain(images(step), drawn)
     close(statistics(ours), statistics(plain))
+
+
+@pytest.mark.slow
+def test_a_supernet_by_the_kernels_of_a_gpu_is_the_plain_one() -> None:
+    passes_in_interpreter("tests.space.interpreted")
 
 
 def test_recalibration_averages_the_batches_that_each_batch_norm_saw(
