@@ -102,13 +102,12 @@ class Gathered:
         scales = [part[:, None].expand(-1, C).flatten() for part, (_, C) in zip(parts, plan.runs, strict=True)]
         inside, others = scales[: plan.inside], scales[plan.inside :]
         numbers_M = torch.cat(inside or [weights[0].new_empty(0)])
-        if not self.measured:
-            numbers_M = self._normalising(plan, numbers_M)
-        made = matrices(numbers_M.to(dtype), plan.mixed_M, plan.shapes)
+        numbers_M = numbers_M.to(dtype) if self.measured else self._normalising(plan, numbers_M, dtype)
+        made = matrices(numbers_M, plan.mixed_M, plan.shapes)
         self.mixed = [*zip(made[::2], made[1::2], strict=True)]
         self.others = torch.split(torch.cat(others), plan.others) if others else ()
 
-    def _normalising(self, plan: Plan, numbers_M: Tensor) -> Tensor:
+    def _normalising(self, plan: Plan, numbers_M: Tensor, dtype: torch.dtype) -> Tensor:
         """Let the matrices normalise by running statistics, the means of which are a summand of the nodes."""
         norms = [norm for norm, _ in plan.ends if norm is not None]
         between = [norm for each in plan.between for norm in each]
@@ -118,13 +117,14 @@ class Gathered:
         none = numbers_M.new_zeros(widest), numbers_M.new_full((widest,), 1 - eps)
         ended = [[each[:C] for each in (none if norm is None else _running(norm))] for norm, C in plan.ends]
         mean_M, variance_M = _one_after_the_other(ended, numbers_M)
-        numbers_M = numbers_M * (variance_M + eps).rsqrt()
-        (shift_DS,) = matrices(-numbers_M * mean_M, plan.shifts_M, [(sum(plan.nodes), plan.most)])
+        # Means are multiplied as maps are, by narrow numbers: else every mean would leave what these lost in rounding.
+        narrow_M = (numbers_M * (variance_M + eps).rsqrt()).to(dtype)
+        (shift_DS,) = matrices(-narrow_M * mean_M, plan.shifts_M, [(sum(plan.nodes), plan.most)])
         self.shifts = torch.split(shift_DS.sum(1), plan.nodes)
         widths = [sum(norm.num_features for norm in each) for each in plan.between]
         both = _one_after_the_other([_running(norm) for norm in between], numbers_M)
         self.between = [*zip(*(torch.split(each, widths) for each in both), strict=True)]
-        return numbers_M
+        return narrow_M
 
 
 def _running(norm: BatchNorm) -> tuple[Tensor, Tensor]:

@@ -114,6 +114,24 @@ def test_evaluation_normalises_by_the_running_statistics_of_every_edge(
         close(mine, supernet(images(), mixing))
 
 
+def test_a_map_that_is_its_mean_gives_nothing_also_where_weights_are_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rounded in a weight would else be added to a node as many times as the mean says."""
+    supernet, mixing = supernet_of(SPACES[0])
+    supernet.float().eval().spec = replace(supernet.spec, precision="bfloat16")
+    for name, buffer in statistics(supernet).items():
+        buffer.fill_(5.0 if name.endswith("mean") else 0.3)
+    as_on_a_gpu(monkeypatch)
+    found = supernet._gathered(images().float(), mixing)
+    numbers_M = torch.cat([matrix.flatten() for pair in found.mixed for matrix in pair])[found.plan.mixed_M].float()
+    means = [torch.zeros(C) if norm is None else norm.running_mean for norm, C in found.plan.ends]
+    given_M = numbers_M * torch.cat(means)
+    for shift_D in found.shifts:
+        assert shift_D.abs().max() > 1
+    entered = found.plan.shifts_M // found.plan.most
+    nothing = torch.cat([*found.shifts]).index_add(0, entered, given_M)
+    torch.testing.assert_close(nothing, torch.zeros_like(nothing), rtol=0, atol=1e-5)
+
+
 def test_weights_that_stand_still_are_gathered_once_for_a_mixing(
     twins: list[tuple[Supernet, Mixing]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
