@@ -161,24 +161,26 @@ class _Reading:
 
     def sources(self, tensors: Sequence[Tensor]) -> list[bank_launch.Source]:
         """Return each bank with all that is its own."""
-        return list(zip(self.banks, self.inputs(tensors), self.kernels(tensors), self.starts(tensors), strict=False))
+        inputs = self.inputs(tensors)
+        return list(zip(self.banks, inputs, self.kernels(tensors), self.starts(inputs), strict=False))
 
     def launches(self, tensors: Sequence[Tensor]) -> bool:
         """Return whether kernels of a GPU compute all of them."""
-        inputs, numbers = self.inputs(tensors), sum(math.prod(size) for size in self.sizes(tensors))
+        inputs = self.inputs(tensors)
+        numbers = sum(math.prod(size) for size in self.sizes(inputs))
         banks = all(bank_launch.launches(bank, x) for bank, x in zip(self.banks, inputs, strict=False))
         # Gradients of the first channels of maps are written into those of whole ones.
         most = max(numbers, *(x.numel() for x in tensors[: len(self.channels)]))
         return banks and (self.pools is None or self.pools.launches(inputs[-1])) and most < bank_launch.LARGEST
 
-    def sizes(self, tensors: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
+    def sizes(self, inputs: Sequence[Tensor]) -> list[tuple[int, int, int, int]]:
         """Return the shapes of all outputs."""
         each: list[Bank | Pools] = [*self.banks, *([] if self.pools is None else [self.pools])]
-        return [one.size(x) for one, x in zip(each, self.inputs(tensors), strict=True)]
+        return [one.size(x) for one, x in zip(each, inputs, strict=True)]
 
-    def starts(self, tensors: Sequence[Tensor]) -> list[int]:
+    def starts(self, inputs: Sequence[Tensor]) -> list[int]:
         """Return with which channel each output begins, and how many there are."""
-        return [0, *accumulate(size[1] for size in self.sizes(tensors))]
+        return [0, *accumulate(size[1] for size in self.sizes(inputs))]
 
     def plain(self, tensors: Sequence[Tensor]) -> Tensor:
         """Compute them one by one."""
@@ -197,11 +199,12 @@ class _Beside(torch.autograd.Function):
 
     @staticmethod
     def forward(reading: _Reading, *tensors: Tensor) -> tuple[Tensor | None, ...]:
-        starts, (B, _, rows, columns) = reading.starts(tensors), reading.sizes(tensors)[0]
-        out, pools = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2), reading.pools
-        for bank, x, kernels, start in reading.sources(tensors):
+        inputs, pools = reading.inputs(tensors), reading.pools
+        starts, (B, _, rows, columns) = reading.starts(inputs), reading.sizes(inputs)[0]
+        out = tensors[0].new_empty(B, rows, columns, starts[-1]).permute(0, 3, 1, 2)
+        for bank, x, kernels, start in zip(reading.banks, inputs, reading.kernels(tensors), starts, strict=False):
             bank_launch.forward(bank, x, kernels, out, start)
-        taps = None if pools is None else pools_forward(pools, reading.inputs(tensors)[-1], out[:, starts[-2] :])
+        taps = None if pools is None else pools_forward(pools, inputs[-1], out[:, starts[-2] :])
         return out, taps, *(x.view_as(x) for x in tensors[: len(reading.channels)])
 
     @staticmethod
@@ -249,7 +252,7 @@ def _of_maps(
         if wanted[place]:
             bank_launch.input_gradient(slope_BDHW, source, *onto(place))
     if reading.pools is not None and wanted[reading.places[-1]]:
-        start = reading.starts(tensors)[-2]
+        start = reading.starts(reading.inputs(tensors))[-2]
         pools_gradient(reading.pools, slope_BDHW[:, start:], tensors[-1], *onto(reading.places[-1]))
     return found
 
@@ -299,7 +302,7 @@ class _Backwards(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *vectors: Tensor | None) -> tuple[Tensor | None, ...]:
         reading, (slope_BDHW, *tensors) = ctx.reading, ctx.saved_tensors
-        starts = reading.starts(tensors)
+        starts = reading.starts(reading.inputs(tensors))
         along = [
             first(torch.zeros_like(x) if vector is None else vector, C)
             for vector, x, C in zip(vectors, tensors, reading.channels, strict=False)
