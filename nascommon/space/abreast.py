@@ -109,17 +109,17 @@ class Gathered:
 
     def _normalising(self, plan: Plan, numbers_M: Tensor, dtype: torch.dtype) -> Tensor:
         """Let the matrices normalise by running statistics, the means of which are a summand of the nodes."""
-        norms = [norm for norm, _ in plan.ends if norm is not None]
+        shifts, norms = plan.shifts, [norm for norm, _ in plan.shifts.ends if norm is not None]
         between = [norm for each in plan.between for norm in each]
         self.eps = eps = next((norm.eps for norm in [*norms, *between]), 0.0)
-        widest = max((C for _, C in plan.ends), default=0)
+        widest = max((C for _, C in shifts.ends), default=0)
         # What no batch norm ends is divided by one.
         none = numbers_M.new_zeros(widest), numbers_M.new_full((widest,), 1 - eps)
-        ended = [[each[:C] for each in (none if norm is None else _running(norm))] for norm, C in plan.ends]
+        ended = [[each[:C] for each in (none if norm is None else _running(norm))] for norm, C in shifts.ends]
         mean_M, variance_M = _one_after_the_other(ended, numbers_M)
         # Means are multiplied as maps are, by narrow numbers: else every mean would leave what these lost in rounding.
         narrow_M = (numbers_M * (variance_M + eps).rsqrt()).to(dtype)
-        (shift_DS,) = matrices(-narrow_M * mean_M, plan.shifts_M, [(sum(plan.nodes), plan.most)])
+        (shift_DS,) = matrices(-narrow_M * mean_M, shifts.positions_M, [(sum(plan.nodes), shifts.most)])
         self.shifts = torch.split(shift_DS.sum(1), plan.nodes)
         widths = [sum(norm.num_features for norm in each) for each in plan.between]
         both = _one_after_the_other([_running(norm) for norm in between], numbers_M)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, chain, groupby
 
 import torch
@@ -73,6 +74,21 @@ class CellPlan:
         return inner, outer
 
 
+@dataclass(frozen=True)
+class Shifts:
+    """What moves the nodes where batch norms with running statistics stand in the matrices of mixing weights.
+
+    Attributes:
+        ends: batch norm that ends each of what stands in these, or None, and its number of channels.
+        positions_M: of what stands in these, in a matrix that has a row for each channel of all nodes of all cells.
+        most: columns of that one.
+    """
+
+    ends: Sequence[tuple[BatchNorm | None, int]]
+    positions_M: Tensor
+    most: int
+
+
 class Plan:
     """What the cells of a supernet compute, and where their weights stand in the matrices.
 
@@ -93,10 +109,8 @@ class Plan:
         mixed_M: positions that they take there.
         others: channels of each kind of what is computed by itself.
         between: batch norms between both halves of separable convolutions, of each first stage that has any.
-        ends: batch norm that ends each of what stands in the matrices, or None, and its number of channels.
         nodes: channels of all nodes of each cell.
-        shifts_M: positions of what stands in the matrices in one that has a row for each of these channels.
-        most: columns of that one.
+        device: of all positions.
     """
 
     def __init__(self, cells: Sequence[CellPlan], device: torch.device) -> None:
@@ -117,8 +131,7 @@ class Plan:
         )
         self.others = [len(alike) * each.width.mixed for each in leaving for alike, _ in each.others]
         self.between = [each.first.norms for each in leaving if each.first.norms]
-        self.nodes = [cell.nodes * cell.width.all for cell in cells]
-        self.shifts_M = self._shifts(cells).to(device, non_blocking=True)
+        self.nodes, self.device = [cell.nodes * cell.width.all for cell in cells], device
 
     def _blocks(self, leaving: Sequence[Leaving]) -> Tensor:
         widths = [each.width.mixed for each in leaving for _ in (each.first, each.last)]
@@ -136,8 +149,10 @@ class Plan:
         ]
         return joined([*kernels, *ones])
 
-    def _shifts(self, cells: Sequence[CellPlan]) -> Tensor:
-        inner, outer = zip(*(cell.ends() for cell in cells), strict=True)
+    @cached_property
+    def shifts(self) -> Shifts:
+        """What running statistics need besides; steps that draw a few candidates each make plans without."""
+        inner, outer = zip(*(cell.ends() for cell in self.cells), strict=True)
         starts = _starts(self.nodes)
         started = [
             (norm, start + rows)
@@ -145,11 +160,11 @@ class Plan:
             for start, ends in zip(starts, each, strict=True)
             for norm, rows in ends
         ]
-        self.ends = [(norm, len(rows)) for norm, rows in started]
         rows_M = joined([rows for _, rows in started])
         place_M = ranks_among_equals(rows_M)
-        self.most = int(place_M.max()) + 1 if len(place_M) else 1
-        return rows_M * self.most + place_M
+        most = int(place_M.max()) + 1 if len(place_M) else 1
+        positions_M = (rows_M * most + place_M).to(self.device, non_blocking=True)
+        return Shifts([(norm, len(rows)) for norm, rows in started], positions_M, most)
 
     def _weights(self, cells: Sequence[CellPlan]) -> Tensor:
         firsts = _starts([*(cell.weights.numel() for cell in cells), *(cell.weights[0] for cell in cells)])

@@ -17,6 +17,7 @@ from nascommon.data.batch import Batch
 from nascommon.kernels.depthwise import repeated_channels
 from nascommon.kernels.pointwise import product
 from nascommon.search.scores import fresh_statistics, recalibrated_scores, supernet_scores
+from nascommon.space import plan as plan_module
 from nascommon.space import supernet as module
 from nascommon.space.abreast import Gathered, gathered, matrices, spread
 from nascommon.space.mixing import Mixing
@@ -123,11 +124,11 @@ def test_a_map_that_is_its_mean_gives_nothing_also_where_weights_are_narrow(monk
     as_on_a_gpu(monkeypatch)
     found = supernet._gathered(images().float(), mixing)
     numbers_M = torch.cat([matrix.flatten() for pair in found.mixed for matrix in pair])[found.plan.mixed_M].float()
-    means = [torch.zeros(C) if norm is None else norm.running_mean for norm, C in found.plan.ends]
-    given_M = numbers_M * torch.cat(means)
+    means = [torch.zeros(C) if norm is None else norm.running_mean for norm, C in found.plan.shifts.ends]
+    given_M = numbers_M * torch.cat(means)  # type: ignore[arg-type]
     for shift_D in found.shifts:
         assert shift_D.abs().max() > 1
-    entered = found.plan.shifts_M // found.plan.most
+    entered = found.plan.shifts.positions_M // found.plan.shifts.most
     nothing = torch.cat([*found.shifts]).index_add(0, entered, given_M)
     torch.testing.assert_close(nothing, torch.zeros_like(nothing), rtol=0, atol=1e-5)
 
@@ -261,6 +262,19 @@ def test_plans_that_a_recording_may_read_are_kept(monkeypatch: pytest.MonkeyPatc
     supernet.set_skip_dropout(0.5)
     supernet(images(1), mixing)
     assert len(supernet.plans._whole) == 2
+
+
+def test_plans_of_training_steps_have_nothing_that_running_statistics_alone_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Methods that sample need another plan in every step, which waits for it."""
+    as_on_a_gpu(monkeypatch)
+    supernet, mixing = supernet_of(SPACES[0])
+    supernet(images(), some_active(mixing, random.Random(0)))
+    monkeypatch.setattr(plan_module, "ranks_among_equals", None)
+    supernet(images(), some_active(mixing, random.Random(1)))
+    with pytest.raises(TypeError):
+        supernet.eval()(images(), mixing)
 
 
 class Copies(TorchDispatchMode):
