@@ -34,7 +34,7 @@ from nascommon.kernels.pointwise import product
 from nascommon.runtime import ranks
 from nascommon.space.fan import candidate
 from nascommon.space.leaving import Leaving, Source, Stage
-from nascommon.space.operations import State
+from nascommon.space.operations import Convolution, State
 from nascommon.space.plan import Plan
 
 
@@ -79,8 +79,10 @@ class Gathered:
         self.plan, self.measured = plan, measured
         self.eps, self.between = 0.0, list[tuple[Tensor, ...]]()
         self.shifts: Sequence[Tensor] = ()
-        depthwise = [each.weight for stage in plan.stages for kind in stage.depthwise for each in kind]
-        pointwise = [each.weight for stage in plan.stages for each in stage.pointwise]
+        # What nothing depends on has no gradient, as if it had been taken apart from others, and no weight decay.
+        stages = [*zip(plan.stages, plan.leads, strict=True)]
+        depthwise = [_led(each, leads) for stage, leads in stages for kind in stage.depthwise for each in kind]
+        pointwise = [_led(each, leads) for stage, leads in stages for each in stage.pointwise]
         # Depthwise kernels stay wide: banks take them so, and their gradients are sums of many products.
         taps_M, kernels_M = gathered([depthwise, pointwise], weights[0], weights[0].dtype)
         self.kernels = torch.split(taps_M.index_select(0, plan.taps_M), plan.banks)
@@ -125,6 +127,10 @@ class Gathered:
         both = _one_after_the_other([_running(norm) for norm in between], numbers_M)
         self.between = [*zip(*(torch.split(each, widths) for each in both), strict=True)]
         return narrow_M
+
+
+def _led(convolution: Convolution, leads: bool) -> Tensor:
+    return convolution.weight if leads else convolution.weight.detach()
 
 
 def _running(norm: BatchNorm) -> tuple[Tensor, Tensor]:

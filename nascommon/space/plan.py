@@ -36,6 +36,7 @@ class CellPlan:
         weights: shape of its mixing weights [edges, operations].
         nodes: how many it has.
         entered: the node that each edge enters.
+        inputs: states before the first node, which are the outputs of as many cells before.
     """
 
     leaving: Mapping[int, Leaving]
@@ -43,6 +44,7 @@ class CellPlan:
     weights: torch.Size
     nodes: int
     entered: Sequence[int]
+    inputs: int
 
     def taken(self, first: int, first_edge: int) -> tuple[list[Taken], list[Taken], list[Taken]]:
         """Return the mixing weights of columns and skips, of bypasses, and of what is computed by itself.
@@ -95,6 +97,7 @@ class Plan:
     Attributes:
         cells: one after the other.
         stages: of all states of all cells, the first and the last of each.
+        leads: of each, whether the output of the network depends on its cell.
         taps_M: the order of the kernels of all depthwise convolutions in which banks take them.
         banks: how many numbers of them each bank takes.
         sizes: of the square matrix of blocks of each stage.
@@ -118,6 +121,8 @@ class Plan:
         self.cells = cells
         leaving = [each for cell in cells for each in cell.leaving.values()]
         self.stages = [stage for each in leaving for stage in (each.first, each.last)]
+        leading = _leading(cells)
+        self.leads = [index in leading for index, cell in enumerate(cells) for _ in range(2 * len(cell.leaving))]
         kinds = [kind for stage in self.stages for kind in stage.depthwise]
         taps = joined(tap_by_tap([[each.weight for each in kind] for kind in kinds]))
         self.banks = [source.numbers for each in leaving for source in each.sources]
@@ -173,6 +178,16 @@ class Plan:
         inside, alone = _runs([*inner, *bypasses]), _runs(others)
         self.bypassed, self.runs, self.inside = bool(bypasses), [*inside, *alone], len(inside)
         return torch.tensor([which for which, _ in [*inner, *bypasses, *others]], dtype=torch.long)
+
+
+def _leading(cells: Sequence[CellPlan]) -> set[int]:
+    """Return the cells that the last one depends on, and this one; where candidates are left out, not all may be."""
+    leading = {len(cells) - 1}
+    for index in reversed(range(len(cells))):
+        if index in leading:
+            cell = cells[index]
+            leading |= {index - cell.inputs + source for source in cell.leaving if source < cell.inputs}
+    return leading
 
 
 def _runs(taken: Sequence[Taken]) -> list[tuple[int, int]]:

@@ -140,7 +140,8 @@ class SupernetCell(nn.Module):
                 halves = self.strides[outgoing[0]] > 1
                 leaving[source] = Leaving(places, edges, outgoing, bypassed, width, halves=halves)
         entered = [edge.node - self.topology.inputs for edge in self.topology.edges]
-        return CellPlan(leaving, width, mixing.weights_EO.shape, self.topology.nodes, entered)
+        shape, topology = mixing.weights_EO.shape, self.topology
+        return CellPlan(leaving, width, shape, topology.nodes, entered, topology.inputs)
 
     def _abreast(self, inputs: Sequence[Tensor], abreast: Abreast) -> Tensor:
         """Compute a state's candidates, bypasses and shuffle all at once, and add them to all nodes."""

@@ -193,6 +193,22 @@ def test_an_edge_that_is_not_there_gives_nothing(monkeypatch: pytest.MonkeyPatch
     close(*found)
 
 
+def test_a_cell_that_nobody_reads_has_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not zeros, by which optimisers would go on with momentum and decay its weights."""
+    found = []
+    for way in (as_on_a_gpu, plainly):
+        supernet, mixing = supernet_of(SPACES[0])
+        way(monkeypatch)
+        edges, every = Topology(3).edges, tuple(range(8))
+        active = tuple(() if edge.source == 1 else every for edge in edges)
+        supernet(
+            images(), Mixing((kind, replace(cell, active=active)) for kind, cell in mixing.items())
+        ).sum().backward()
+        found.append({name for name, parameter in supernet.named_parameters() if parameter.grad is None})
+    assert found[0] == found[1]
+    assert any(name.startswith("cells.1.edges") for name in found[0])
+
+
 def maps(channels: int) -> Tensor:
     draws = torch.Generator().manual_seed(channels)
     made = torch.randn(3, channels, 4, 5, dtype=torch.float64, generator=draws)
