@@ -12,7 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import counts, whole
-from benchmarks.cases import method_record
+from benchmarks.cases import NHWC, Search, method_record
+from benchmarks.plain import Halves
+from nascommon.search.watch import HESSIAN_IMAGES
 from tests.test_benchmarks_counts import SMALL
 
 EPOCHS, STEPS, PICTURES = 50, 390, 25_000
@@ -52,11 +54,13 @@ def test_an_induced_pass_is_trained_measured_and_recorded_in_every_epoch(monkeyp
 
 
 def test_the_watch_is_its_first_gradient_and_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = []
-    for products in (0, 1, 3):
-        monkeypatch.setattr(whole, "PRODUCTS", products)
-        monkeypatch.setattr(whole, "WATCH_EVERY", 25)
-        seconds.append(whole.search_seconds(method_record("darts", SMALL), SMALL)[whole.EIGENVALUE])
+    seconds, batch = [], counts.batch_of(HESSIAN_IMAGES, SMALL.side)
+    with counts.as_on_a_gpu():
+        search = Search(method_record("darts", SMALL), Halves(batch, batch), counts.META, SMALL.nodes)
+        state = search.state(NHWC, "bfloat16")
+        for products in (0, 1, 3):
+            monkeypatch.setattr(whole, "PRODUCTS", products)
+            seconds.append(whole.eigenvalue_seconds(state, batch))
     first, one, three = seconds
     assert first > 0
     assert three - first == pytest.approx(3 * (one - first))
