@@ -2,8 +2,8 @@
 
 Sides, dilations and edges differ, the map is the same: a GPU of NVIDIA reads it in one launch that writes the outputs
 of all of them where they are wanted, its gradient is one sum over all of them, and so are the gradients of their
-kernels (``bank_triton``). The ReLU before them is part of it. Elsewhere, and where a gradient shall be differentiated
-itself, plain operators give the same.
+kernels (``bank_triton``). The ReLU before them is part of it. A gradient of maps that shall be differentiated itself is
+made of the same launches; elsewhere, and where those of kernels shall be, plain operators give the same.
 
 Suffixes: ``B`` batch, ``C`` channels of a kind's input, ``D`` of all outputs, ``M`` numbers of all kernels,
 ``H``, ``W``.
