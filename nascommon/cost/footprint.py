@@ -10,6 +10,7 @@ from torch import nn
 
 from nascommon.cost.live_bytes import META, block_bytes, heap_bytes, peak_bytes
 from nascommon.data.batch import Batch
+from nascommon.data.batches import evaluation_size
 from nascommon.data.prepared import Prepared
 from nascommon.kernels.home import meta_stands_for
 
@@ -35,6 +36,11 @@ class Shape:
         """Return a batch of random images [size, C, H, W] and labels [size] on ``device``."""
         images = torch.randn(size, self.channels, self.height, self.width, device=device)
         return Batch(images, torch.randint(self.classes, (size,), device=device))
+
+    def evaluated(self, batch_size: int, device: torch.device, pieces: int = 1) -> int:
+        """Return how many images a batch of evaluation has; see ``evaluation_size``."""
+        numbers = self.channels * self.height * self.width if self.in_memory else None
+        return min(evaluation_size(batch_size, numbers, device, pieces), self.images)
 
     def resident_bytes(self) -> int:
         """Return the bytes of the images where they are kept in memory, a byte per pixel and channel; else 0."""

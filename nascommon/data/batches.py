@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
@@ -107,32 +108,51 @@ def _(
     return _FileTraining(part, samples, view, batch_size, seed, device, cutout, _workers(part, workers))
 
 
-def evaluation_batches(part: Part, batch_size: int, *, device: torch.device, workers: int | None = None) -> Batches:
+def evaluation_batches(
+    part: Part, batch_size: int, *, device: torch.device, pieces: int = 1, workers: int | None = None
+) -> Batches:
     """All pictures in their order, not augmented, the last batch as small as it comes; every epoch is the same.
 
-    Files are seen as ``data.fit`` says, with ``crop`` as in ImageNet's evaluation. In memory of a GPU batches have at
-    least ``FULL_GPU`` numbers, since a small one does not fill it; scores are the same.
+    Files are seen as ``data.fit`` says, with ``crop`` as in ImageNet's evaluation. Batches are as large as
+    ``evaluation_size`` says; scores are the same.
     """
-    return _evaluation(part.samples, part, batch_size, device, workers)
+    return _evaluation(part.samples, part, batch_size, device, pieces, workers)
+
+
+def evaluation_size(batch_size: int, numbers: int | None, device: torch.device, pieces: int = 1) -> int:
+    """Return the pictures of a batch of evaluation: what is set, more on a GPU, and less where memory is short.
+
+    Args:
+        batch_size: as set.
+        numbers: of a picture that is kept in memory, of which a GPU gets at least ``FULL_GPU``, since a small batch
+            does not fill it; None where pictures are files.
+        device: where they are scored.
+        pieces: that training cuts a batch into; evaluation takes only a piece at a time, too.
+    """
+    if numbers is not None and device.type == "cuda":
+        batch_size = max(batch_size, FULL_GPU // numbers)
+    return math.ceil(batch_size / pieces)
 
 
 @singledispatch
-def _evaluation(samples: Samples, part: Part, batch_size: int, device: torch.device, workers: int | None) -> Batches:
+def _evaluation(
+    samples: Samples, part: Part, batch_size: int, device: torch.device, pieces: int, workers: int | None
+) -> Batches:
     """Make the evaluation batches of one kind of samples; see ``evaluation_batches``."""
     raise NotImplementedError(type(samples).__name__)
 
 
 @_evaluation.register
-def _(samples: Pixels, part: Part, batch_size: int, device: torch.device, _workers: int | None) -> Batches:
-    if device.type == "cuda":
-        batch_size = max(batch_size, FULL_GPU // samples.images[0].numel())
-    return _MemoryEvaluation.of(part, samples, batch_size, device)
+def _(samples: Pixels, part: Part, batch_size: int, device: torch.device, pieces: int, _workers: int | None) -> Batches:
+    size = evaluation_size(batch_size, samples.images[0].numel(), device, pieces)
+    return _MemoryEvaluation.of(part, samples, size, device)
 
 
 @_evaluation.register
-def _(samples: Paths, part: Part, batch_size: int, device: torch.device, workers: int | None) -> Batches:
+def _(samples: Paths, part: Part, batch_size: int, device: torch.device, pieces: int, workers: int | None) -> Batches:
     view = evaluation_pictures(part.manifest.height, part.manifest.fit)
-    return _FileEvaluation(part, samples, view, batch_size, device, _workers(part, workers))
+    size = evaluation_size(batch_size, None, device, pieces)
+    return _FileEvaluation(part, samples, view, size, device, _workers(part, workers))
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,9 +46,9 @@ class Data:
         batches = self.training(self.prepared.part("weights"), batch_size, purpose)
         return calibration_batches(batches, count, self.seed)
 
-    def evaluation(self, part: Part, batch_size: int) -> Batches:
-        """Return the images as they are, in order."""
-        return evaluation_batches(part, batch_size, device=self.device)
+    def evaluation(self, part: Part, batch_size: int, pieces: int = 1) -> Batches:
+        """Return the images as they are, in order; ``pieces`` as of the training, where there is one."""
+        return evaluation_batches(part, batch_size, device=self.device, pieces=pieces)
 
     def named(self, name: PartName, holdout: float = 0.0) -> tuple[NamedPart, NamedPart | None]:
         """Name a part, or what is left of it, and the share that is held out; None where nothing is."""
@@ -83,10 +83,10 @@ class NamedPart:
         data, part = self.open()
         return data.training(part, batch_size, purpose, cutout=cutout, seed=seed)
 
-    def evaluation(self, batch_size: int) -> Batches:
+    def evaluation(self, batch_size: int, pieces: int = 1) -> Batches:
         """Open the pictures; see ``Data.evaluation``."""
         data, part = self.open()
-        return data.evaluation(part, batch_size)
+        return data.evaluation(part, batch_size, pieces)
 
     def open(self) -> tuple[Data, Part]:
         """Read the pictures.

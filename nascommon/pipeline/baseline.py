@@ -93,7 +93,7 @@ def train_random(run: Run, retraining: Retraining) -> list[Trained | DivergenceE
             training,
             partial(kept.training, training.batch_size, "baseline", cutout=training.cutout),
             device=run.device,
-            validation=partial(held_out.evaluation, training.batch_size) if held_out else None,
+            validation=partial(held_out.evaluation, training.batch_size, training.pieces) if held_out else None,
             checkpoints=run.checkpoints,
             executor=trainer_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(bar.resume, lambda index, row: bar.part(index, row["epoch"] + 1, training.epochs), on_job),

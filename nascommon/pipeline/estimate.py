@@ -86,6 +86,8 @@ class Trainings:
     images: int
     one_by_one: bool = False
     """Whether one is trained after the other, whatever ``jobs`` says, and shared by ``launch`` processes."""
+    scored: bool = False
+    """Whether images are scored after every epoch."""
 
 
 def estimates(params: Params, method: Method, device: torch.device) -> Iterator[Estimate]:
@@ -113,16 +115,21 @@ def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Training
     retrain, transfer, kendall = params.retrain, params.transfer, params.kendall_tau
     images = round(target.images * (1 - retrain.holdout))
     ours = ((retrain.network, 0 if retrain.skip else retrain.seeds),)
-    yield Trainings("retrain", "retrain", retrain.training, ours, target, images, one_by_one=True)
+    yield Trainings(
+        "retrain", "retrain", retrain.training, ours, target, images, one_by_one=True, scored=retrain.holdout > 0
+    )
     if transfer.data is not None:
         shape, one = expected_shape(transfer.data, TRANSFER_DATA), ((transfer.network, 1),)
-        yield Trainings("transfer", "transfer", transfer.training, one, shape, shape.images, one_by_one=True)
+        yield Trainings(
+            "transfer", "transfer", transfer.training, one, shape, shape.images, one_by_one=True,
+            scored=transfer.holdout > 0,
+        )  # fmt: skip
     ranked = [(kendall.network, kendall.architectures * (1 + kendall.retest))]
     if kendall.deep_network is not None:
         ranked.append((kendall.deep_network, kendall.architectures))
-    yield Trainings("kendall_tau", "kendall_tau", kendall.training, tuple(ranked), target, half)
+    yield Trainings("kendall_tau", "kendall_tau", kendall.training, tuple(ranked), target, half, scored=True)
     random = ((retrain.network, params.baseline.architectures * params.baseline.seeds),)
-    yield Trainings("baseline", "retrain", retrain.training, random, target, images)
+    yield Trainings("baseline", "retrain", retrain.training, random, target, images, scored=retrain.holdout > 0)
 
 
 def trainings_estimate(
@@ -151,7 +158,7 @@ def trainings_estimate(
     # As the stage refuses: ranks on a CPU have one memory.
     fitting = computed if device.type == "cuda" else training
     at_a_time, trouble = trainings_that_fit(
-        key, fitting, specs, shape, params, device, 1 if work.one_by_one else sum(counts)
+        key, fitting, specs, shape, params, device, 1 if work.one_by_one else sum(counts), scored=work.scored
     )
     if trouble is not None:
         return Estimate(work.stage, trouble=trouble)
@@ -166,7 +173,7 @@ def trainings_estimate(
     one_by_one = share_a_gpu(params, device)
     how += "; their time is taken to be that of one by one" if at_a_time > 1 and one_by_one else ""
     how += of_ranks(share.count)
-    memory = max(training_peak(computed, spec, shape, device, genotype) for spec in specs)
+    memory = max(training_peak(computed, spec, shape, device, genotype, work.scored) for spec in specs)
     memory += workspace_bytes(device) if at_a_time > 1 else 0
     return Estimate(work.stage, seconds if one_by_one else seconds / at_a_time, memory / MIB, how)
 

@@ -125,7 +125,7 @@ def retrain_all(run: Run, ranked: RankingSetup, architectures: list[Architecture
             training,
             partial(weights.training, training.batch_size, "kendall", cutout=training.cutout),
             device=run.device,
-            validation=partial(valid.evaluation, training.batch_size),
+            validation=partial(valid.evaluation, training.batch_size, training.pieces),
             checkpoints=run.checkpoints,
             executor=trainer_of(run.params, run.device, at_a_time),
             hooks=ManyHooks(

@@ -69,8 +69,7 @@ def search_trouble(
     for spec in supernets(method, base):
         if (least := _lower_bound(spec)) > free:
             return f"search.channels: {_too_much('the supernet alone', least, free)}; take fewer channels or cells"
-    images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0)
-    if max(_search_bound(spec, shape, images) for spec in supernets(method, base)) < USABLE_SHARE * free:
+    if _search_bound(method, base, shape, search, device) < USABLE_SHARE * free:
         return None
 
     def peak(pieces: int, watch_every: int = 0) -> int:
@@ -92,14 +91,14 @@ def search_trouble(
 
 def require_trainings(
     key: str, settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, params: Params,
-    device: torch.device, networks: int = 1,
+    device: torch.device, networks: int = 1, *, scored: bool = False,
 ) -> int:  # fmt: skip
     """Return how many of so many networks are to be trained at a time; refuse what does not fit into the free memory.
 
     Raises:
         UserError: naming the key and the number to set.
     """
-    at_a_time, trouble = trainings_that_fit(key, settings, specs, shape, params, device, networks)
+    at_a_time, trouble = trainings_that_fit(key, settings, specs, shape, params, device, networks, scored=scored)
     if trouble is not None:
         raise UserError(trouble)
     return at_a_time
@@ -107,7 +106,7 @@ def require_trainings(
 
 def trainings_that_fit(
     key: str, settings: TrainingSettings, specs: Sequence[NetworkSpec], shape: Shape, params: Params,
-    device: torch.device, networks: int = 1,
+    device: torch.device, networks: int = 1, *, scored: bool = False,
 ) -> tuple[int, str | None]:  # fmt: skip
     """Return how many networks are to be trained at a time, and what to set where they do not fit; None where they do.
 
@@ -119,6 +118,7 @@ def trainings_that_fit(
         params: all settings; ``jobs`` says how many at a time, and ``auto`` takes as many as fit.
         device: where they are trained.
         networks: how many in all.
+        scored: whether each scores images after every epoch.
     """
     if networks == 0:
         return 1, None
@@ -129,14 +129,14 @@ def trainings_that_fit(
         return 1, f"{network}: {_too_much('the network alone', least, free)}; take fewer channels or cells"
     # A second training has images of its own, and on a CPU a process with torch; the first is counted as used already.
     process = process_bytes(shape, device, wanted)
-    bound = max(_training_bound(settings, spec, shape) for spec in specs)
+    bound = max(_training_bound(settings, spec, shape, device, scored=scored) for spec in specs)
     if wanted * (bound + process) < USABLE_SHARE * free * places.memories:
         return wanted, None
 
     def peak(pieces: int) -> int:
         cut = settings.model_copy(update={"pieces": pieces})
         genotype = stand_in(params.search.chosen_space())
-        return max(training_peak(cut, spec, shape, device, genotype) for spec in specs)
+        return max(training_peak(cut, spec, shape, device, genotype, scored) for spec in specs)
 
     needed = peak(settings.pieces)
     if needed > free:
@@ -157,9 +157,8 @@ def require_searches(
     wanted = min(places.pieces, searches)
     if wanted <= 1:
         return 1
-    images = method.batch_size + (WATCHED_TENSORS * HESSIAN_IMAGES if params.search.watch_every else 0)
     process = process_bytes(shape, device, wanted)
-    bound = max(_search_bound(spec, shape, images) for spec in supernets(method, base))
+    bound = _search_bound(method, base, shape, params.search, device)
     if wanted * (bound + process) < USABLE_SHARE * free * places.memories:
         return wanted
     needed = search_peak(method, base, shape, params.search, device)
@@ -219,14 +218,25 @@ def _lower_bound(spec: SupernetSpec | NetworkSpec) -> int:
     return 3 * FLOAT_BYTES * spec.cells * FEWEST_INPUTS * spec.channels**2
 
 
-def _search_bound(spec: SupernetSpec, shape: Shape, images: int) -> int:
+def _search_bound(
+    method: Method, base: SupernetSpec, shape: Shape, search: SearchSettings, device: torch.device
+) -> int:
     """Return bytes that a search surely does not exceed, so that nothing need be counted for small ones."""
-    operations = spec.cells * spec.space.largest
-    return _upper_bound(operations, spec, shape, images)
+    images = method.batch_size + _beside_steps(method.batch_size, search.pieces, shape, device)
+    images += WATCHED_TENSORS * HESSIAN_IMAGES if search.watch_every else 0
+    return max(_upper_bound(spec.cells * spec.space.largest, spec, shape, images) for spec in supernets(method, base))
 
 
-def _training_bound(settings: TrainingSettings, spec: NetworkSpec, shape: Shape) -> int:
-    return _upper_bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size)
+def _training_bound(
+    settings: TrainingSettings, spec: NetworkSpec, shape: Shape, device: torch.device, *, scored: bool
+) -> int:
+    beside = _beside_steps(settings.batch_size, settings.pieces, shape, device) if scored else 0
+    return _upper_bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, settings.batch_size + beside)
+
+
+def _beside_steps(batch_size: int, pieces: int, shape: Shape, device: torch.device) -> int:
+    """Return the images that are scored beside the memory of a step; elsewhere fewer are, in its place."""
+    return shape.evaluated(batch_size, device, pieces) if device.type == "cuda" else 0
 
 
 def _upper_bound(operations: int, spec: SupernetSpec | NetworkSpec, shape: Shape, images: int) -> int:

@@ -78,7 +78,9 @@ class RankingSetup:
         settings, shape = self.run.params.kendall_tau, prepared_shape(self.data.prepared)
         specs = [self.network_spec(network) for network in self.rounds().values()]
         networks, key = settings.architectures * len(specs), "kendall_tau.training.pieces"
-        return require_trainings(key, settings.training, specs, shape, self.run.params, self.run.device, networks)
+        return require_trainings(
+            key, settings.training, specs, shape, self.run.params, self.run.device, networks, scored=True
+        )
 
     def snapshots(self) -> list[SavedSupernet]:
         """Return the snapshots of the search, by epoch.

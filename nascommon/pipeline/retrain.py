@@ -69,7 +69,9 @@ class Retraining:
         spec, shape, training = self.spec(run.precision), prepared_shape(self.data.prepared), self.settings.training
         if run.device.type == "cuda":
             training = training.model_copy(update={"batch_size": ranks.share().largest(training.batch_size)})
-        return require_trainings(key, training, [spec], shape, run.params, run.device, networks)
+        return require_trainings(
+            key, training, [spec], shape, run.params, run.device, networks, scored=self.settings.holdout > 0
+        )
 
 
 def retrain(params: Params) -> None:
@@ -133,7 +135,7 @@ def train_one(
                 batches(training.batch_size, run.stage, seed=number, cutout=training.cutout),
                 seed=derive(run.params.seed, run.stage) if number is None else number,
                 device=run.device,
-                validation=held_out.evaluation(training.batch_size) if held_out else None,
+                validation=held_out.evaluation(training.batch_size, training.pieces) if held_out else None,
                 checkpoint=run.checkpoints.file("state" if index == 0 else f"state_{index}"),
                 hooks=TrainingHooks(bar.resume, bar.batch, on_epoch),
             )

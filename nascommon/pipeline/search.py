@@ -72,7 +72,7 @@ def search_on(params: Params, data: Data, *, seed: int, checkpoint: Checkpoint, 
     return run_search(
         method,
         base_spec(settings, data.prepared.manifest, method, precision),
-        search_data(data, method.batch_size, seed),
+        search_data(data, method.batch_size, seed, settings.pieces),
         seed=seed,
         device=data.device,
         checkpoint=checkpoint,

@@ -64,7 +64,8 @@ class SearchSettings(Settings):
     """Whether the batch norms of candidates have a scale and a shift of their own in the supernet."""
     pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
-    whole batch, but batch norm sees a piece at a time, so other numbers come out."""
+    whole batch, but batch norm sees a piece at a time, so other numbers come out. The supernet is scored a piece at a
+    time, too, which changes no score."""
     watch_every: Whole = 5
     """Epochs between two measurements of the signs of collapse (discretization gap, Hessian eigenvalue); 0: none."""
     snapshots: Whole = 10

@@ -24,11 +24,11 @@ def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precis
     )
 
 
-def search_data(data: Data, batch_size: int, seed: int) -> SearchData:
-    """Return the batches of both halves; the test set is not among them."""
+def search_data(data: Data, batch_size: int, seed: int, pieces: int = 1) -> SearchData:
+    """Return the batches of both halves; the test set is not among them. The supernet is scored in pieces, too."""
     weights, architecture = data.prepared.part("weights"), data.prepared.part("architecture")
     return SearchData(
         weights=data.training(weights, batch_size, "weights", seed=seed),
         architecture=data.training(architecture, batch_size, "architecture", seed=seed),
-        validation=data.evaluation(architecture, batch_size),
+        validation=data.evaluation(architecture, batch_size, pieces),
     )

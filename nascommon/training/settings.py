@@ -60,7 +60,8 @@ class TrainingSettings(Settings):
     batch_size: BatchSize = 96
     pieces: Pieces = 1
     """A batch is computed in so many pieces one after the other, which takes less memory; the gradient is that of the
-    whole batch, but batch norm sees a piece at a time, so other numbers come out."""
+    whole batch, but batch norm sees a piece at a time, so other numbers come out. Images that are watched are scored a
+    piece at a time, too, which changes no score."""
     lr: Positive = 0.025
     schedule: Literal["cosine", "exponential", "linear"] = "cosine"
     """Learning rate over the epochs. cosine: from lr to lr_min. exponential: times gamma every epoch. linear: to 0,

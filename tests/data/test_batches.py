@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nascommon.data.batch import Batch
-from nascommon.data.batches import Batches, evaluation_batches, training_batches
+from nascommon.data.batches import Batches, evaluation_batches, evaluation_size, training_batches
 from nascommon.data.prepared import Prepared
 from nascommon.data.settings import Augment
 from nascommon.runtime.ranks import Share
@@ -151,6 +151,32 @@ def test_evaluation_keeps_the_order_and_the_last_partial_batch(make: Make, stora
     assert len(batches) == 3
     assert torch.equal(torch.cat([labels for _, labels in epoch]), part.labels)
     assert same(epoch, list(batches.epoch(7)))
+
+
+@pytest.mark.parametrize("storage", [{}, FILES], ids=["memory", "files"])
+def test_evaluation_takes_a_piece_of_a_batch_at_a_time(make: Make, storage: dict[str, object]) -> None:
+    part = make(source="digits", limit=60, **storage).part("train")
+    whole = evaluation_batches(part, 25, device=CPU, workers=0).epoch(0)
+    pieces = list(evaluation_batches(part, 25, device=CPU, pieces=3, workers=0).epoch(0))
+    assert [len(labels) for _, labels in pieces] == [9] * 6 + [6]  # 25 images in three pieces are 9 at most
+    assert torch.equal(torch.cat([images for images, _ in pieces]), torch.cat([images for images, _ in whole]))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "numbers", "pieces", "cpu", "gpu"),
+    [
+        (64, 3 * 32 * 32, 1, 64, 1024),  # 2 ** 20 * 3 numbers fill a GPU
+        (64, 3 * 32 * 32, 5, 13, 205),
+        (2000, 3 * 32 * 32, 4, 500, 500),
+        (64, 3 * 224 * 224, 1, 64, 64),
+        (64, None, 4, 16, 16),  # files come as they are set
+    ],
+)
+def test_a_batch_of_evaluation_fills_a_gpu_unless_memory_is_short(
+    batch_size: int, numbers: int | None, pieces: int, cpu: int, gpu: int
+) -> None:
+    sizes = [evaluation_size(batch_size, numbers, torch.device(kind), pieces) for kind in ("cpu", "cuda")]
+    assert sizes == [cpu, gpu]
 
 
 def test_files_and_memory_agree_where_no_picture_needs_resizing(make: Make) -> None:

@@ -15,7 +15,7 @@ from benchmarks.timing import peak_bytes
 from nascommon.cost import live_bytes as memory
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import META
-from nascommon.cost.peaks import search_steps, training_program
+from nascommon.cost.peaks import search_scores, search_steps, training_program
 from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.runtime.replay import WARM_UP, Replay
@@ -49,7 +49,13 @@ def searching(name: str, device: torch.device) -> tuple[Method, SupernetSpec, Sh
 def steps_of(name: str, device: torch.device) -> Program:
     """Return the steps whose memory is predicted."""
     method, spec, shape = searching(name, device)
-    return partial(search_steps, method, spec, shape, 0, 1)
+    return partial(search_steps, method, spec, shape, 1)
+
+
+def scoring(device: torch.device) -> Program:
+    """Return what scores a supernet on four times as many images as a step takes."""
+    method, spec, shape = searching("darts", device)
+    return partial(search_scores, method, spec, shape, 4 * shape.images)
 
 
 def training(device: torch.device) -> Program:
@@ -68,9 +74,9 @@ def predicted_bytes(program: Program, device: torch.device) -> int:
 
 
 @pytest.mark.slow
-@on_devices("what", ["darts", "pcdarts", "retrain"], everyday=["darts", "retrain"])
-def test_the_peak_of_a_step_is_predicted(device: torch.device, what: str) -> None:
-    program = training(device) if what == "retrain" else steps_of(what, device)
+@on_devices("what", ["darts", "pcdarts", "retrain", "scores"], everyday=["darts", "retrain", "scores"])
+def test_the_peak_of_a_step_and_of_scores_is_predicted(device: torch.device, what: str) -> None:
+    program = {"retrain": training, "scores": scoring}.get(what, partial(steps_of, what))(device)
     predicted = predicted_bytes(program, device)
     program(device)  # the first step loads what stays
     assert predicted == pytest.approx(peak_bytes(lambda: program(device), device), rel=WITHIN)

@@ -13,11 +13,12 @@ import torch
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.config import Params, load_params
 from nascommon.cost.footprint import Shape
-from nascommon.cost.peaks import search_peak, supernets, training_peak
+from nascommon.cost.peaks import STAND_IN, search_peak, training_peak
+from nascommon.data import loading
+from nascommon.data.batches import evaluation_batches
 from nascommon.method import REGISTRY, SearchSize
 from nascommon.pipeline import memory_limit as fitting
 from nascommon.pipeline.memory_limit import (
-    WATCHED_TENSORS,
     _search_bound,
     _training_bound,
     pieces_advice,
@@ -26,7 +27,6 @@ from nascommon.pipeline.memory_limit import (
     require_trainings,
 )
 from nascommon.search.settings import SearchSettings
-from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
 from nascommon.space.network import NetworkSpec
 from nascommon.space.operations import CANDIDATES
@@ -37,7 +37,7 @@ from nascommon.training.settings import TrainingSettings
 from tests.space.kinds import space_of
 from tests.stages.project import SMOKE, Project
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 IMAGES = Shape(images=100, channels=3, height=16, width=16, classes=10)
 MIB = 2**20
 
@@ -144,11 +144,11 @@ SLOWLY = [("darts", 256), *((name, channels) for name in ("pcdarts", "da2s", "ec
     ("name", "channels"), [("darts", 4), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOWLY)]
 )
 def test_what_is_not_counted_is_surely_less(name: str, channels: int) -> None:
-    method, base, _, settings, device = searching(name, channels, watch_every=5)
-    images = method.batch_size + WATCHED_TENSORS * HESSIAN_IMAGES
+    method, base, _, settings, _ = searching(name, channels, watch_every=5)
     small = replace(IMAGES, height=4, width=4)
-    bound = max(_search_bound(spec, small, images) for spec in supernets(method, base))
-    assert search_peak(method, base, small, settings, device) < bound
+    for device in (CPU, GPU):
+        bound = _search_bound(method, base, small, settings, device)
+        assert search_peak(method, base, small, settings, device) < bound
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,9 @@ def test_what_is_not_counted_is_surely_less(name: str, channels: int) -> None:
 )  # fmt: skip
 def test_nor_is_a_network_that_is_not_counted(spec: NetworkSpec, side: int) -> None:
     settings, shape = TrainingSettings(batch_size=4), replace(IMAGES, height=side, width=side)
-    assert training_peak(settings, spec, shape, CPU) < _training_bound(settings, spec, shape)
+    for device in (CPU, GPU):
+        bound = _training_bound(settings, spec, shape, device, scored=True)
+        assert training_peak(settings, spec, shape, device, STAND_IN, True) < bound
 
 
 # -- trainings --
@@ -196,7 +198,7 @@ def test_on_a_gpu_each_of_several_networks_has_workspaces_of_its_own(monkeypatch
     takes(monkeypatch, 1000)
     monkeypatch.setattr(fitting, "workspace_bytes", lambda _device: 500)
     settings, specs, shape = training()
-    gpu, shape, key = torch.device("cuda"), replace(shape, in_memory=False), "kendall_tau.training.pieces"
+    gpu, shape, key = GPU, replace(shape, in_memory=False), "kendall_tau.training.pieces"
     free(monkeypatch, 3100)
     assert require_trainings(key, settings, specs, shape, params(2), gpu, 6) == 2
     free(monkeypatch, 2900)
@@ -255,6 +257,26 @@ def test_every_long_stage_refuses_before_its_first_step(
     assert re.match(rf"error: params\.yaml: {re.escape(KEYS[stage])}\.pieces: a step in 1 piece takes", result.err)
     assert len(result.err.splitlines()) == 1
     assert searched.checkpoints() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "key"), [("search", "search__pieces"), ("retrain", "retrain__training__pieces"),
+                                            ("kendall_tau", "kendall_tau__training__pieces")])  # fmt: skip
+def test_pictures_are_scored_in_the_pieces_that_are_set_for_steps(
+    stage: str, key: str, searched: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is predicted in pieces takes no more than a piece at a time of a batch of 40."""
+    sizes: set[int] = set()
+
+    def seen(*arguments: Any, **options: Any) -> Any:
+        batches = evaluation_batches(*arguments, **options)
+        sizes.add(batches.batch_size)  # type: ignore[attr-defined]
+        return batches
+
+    monkeypatch.setattr(loading, "evaluation_batches", seen)
+    project = searched.change(**{key: 5, "jobs": 1})
+    assert project.command(stage).status == 0
+    assert 8 in sizes
 
 
 def test_check_advises_the_same(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
