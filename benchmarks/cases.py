@@ -18,7 +18,6 @@ from nascommon.data.batch import Batch
 from nascommon.method import REGISTRY, ArchGradient, Method, SearchSize
 from nascommon.parts.choices import Unrolled
 from nascommon.runtime.hardware import resolve_precision
-from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.replay import replayed
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.state import SearchState, new_state, supernet_spec
@@ -27,7 +26,7 @@ from nascommon.space.precision import Precision
 from nascommon.space.published import PUBLISHED
 from nascommon.space.space import find_space
 from nascommon.space.supernet import SupernetSpec
-from nascommon.training.loop import train_step
+from nascommon.training.loop import fresh_optimiser, train_step
 from nascommon.training.settings import TrainingSettings
 
 UNROLLED = "darts-unrolled"
@@ -170,7 +169,7 @@ def new_network(
     """Return a network in training mode, its drop-path as ``settings`` say, and its optimiser."""
     made = Network(PUBLISHED[GENOTYPE], spec).to(device=device, memory_format=layout).train()  # type: ignore[call-overload]
     made.drop_probability = settings.drop_path
-    return made, sgd(made, settings.lr, settings.momentum, settings.weight_decay)
+    return made, fresh_optimiser(made, settings)
 
 
 def retrain_ways(sizes: Sizes, batch: Batch, authors: Released | None) -> Ways:

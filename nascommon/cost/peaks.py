@@ -19,7 +19,6 @@ from nascommon.parts.choices import Induced, Use
 from nascommon.parts.control import Progress
 from nascommon.parts.logits import CellLogits
 from nascommon.runtime.hardware import birthplace
-from nascommon.runtime.optimisers import sgd
 from nascommon.runtime.seeding import generator
 from nascommon.search.passes import architecture_step, weight_step
 from nascommon.search.scores import recalibrate, supernet_scores
@@ -34,7 +33,7 @@ from nascommon.space.operations import search_operation
 from nascommon.space.published import PUBLISHED
 from nascommon.space.space import Candidates, CellSpace, Space
 from nascommon.space.supernet import SupernetSpec
-from nascommon.training.loop import train_step
+from nascommon.training.loop import fresh_optimiser, train_step
 from nascommon.training.scoring import evaluate, evaluating
 from nascommon.training.settings import TrainingSettings
 
@@ -260,6 +259,6 @@ def steady_network(
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     model.drop_probability = settings.drop_path / 2
-    optimiser = sgd(model, settings.lr, settings.momentum, settings.weight_decay)
+    optimiser = fresh_optimiser(model, settings)
     fill_optimiser_state(model, optimiser)
     return model, optimiser

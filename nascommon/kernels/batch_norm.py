@@ -23,6 +23,7 @@ from torch.nn import functional
 from nascommon.kernels import batch_norm_launch
 from nascommon.kernels.home import on_cpu
 from nascommon.runtime import ranks
+from nascommon.runtime.together import as_one, concatenated
 
 LANES = 16
 """float32 numbers in a vector register of 512 bits."""
@@ -75,7 +76,7 @@ class BatchNorm(nn.BatchNorm2d):
                 return batch_norm_launch.normalised(x_BDHW, scale_D, shift_D, first.eps, (*running, momentum))[0]
             return functional.batch_norm(x_BDHW, *running, scale_D, shift_D, first.training, momentum, first.eps)
         out, mean_D, variance_D = normalised(x_BDHW, scale_D, shift_D, first.eps)
-        update_running_statistics(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)))
+        update_running_statistics(norms, [mean_D], [variance_D])
         return out
 
     def next_momentum(self) -> float:
@@ -97,16 +98,55 @@ def _stacked(norms: Sequence[BatchNorm], name: str) -> Tensor:
 
 @torch.no_grad()
 def update_running_statistics(norms: Sequence[BatchNorm], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
-    """Let every batch norm take the statistics of its batch into its running ones."""
-    running = [cast("Tensor", kept) for norm in norms for kept in (norm.running_mean, norm.running_var)]
-    new = [each for pair in zip(means, variances, strict=True) for each in pair]
-    weights = [norm.next_momentum() for norm in norms]
-    # One kernel for all tensors instead of one each: a supernet has hundreds of norms.
+    """Let every batch norm take the statistics of its batch into its running ones.
+
+    Args:
+        norms: one after the other.
+        means: theirs in this order, in parts of one norm or several.
+        variances: likewise.
+    """
+    running, weights = running_statistics(norms), [norm.next_momentum() for norm in norms]
+    together = as_one(running)
+    if len(set(weights)) == 1 and together is not None:
+        together.lerp_(torch.cat([*means, *variances]), weights[0])
+        return
+    new = [each for parts in (means, variances) for each in _of_each(norms, parts)]
+    # One kernel for many tensors instead of one each: a supernet has hundreds of norms.
     if len(set(weights)) == 1:
         torch._foreach_lerp_(running, new, weights[0])
         return
-    for i, mine in enumerate(running):
-        mine.lerp_(new[i], weights[i // 2])
+    for mine, theirs, weight in zip(running, new, 2 * weights, strict=True):
+        mine.lerp_(theirs, weight)
+
+
+def _of_each(norms: Sequence[BatchNorm], parts: Sequence[Tensor]) -> Sequence[Tensor]:
+    alone = len(parts) == len(norms)
+    return parts if alone else torch.split(concatenated(parts), [norm.num_features for norm in norms])
+
+
+def running_statistics(norms: Sequence[BatchNorm]) -> list[Tensor]:
+    """Return the running means of batch norms, then their running variances."""
+    return [cast("Tensor", getattr(norm, name)) for name in ("running_mean", "running_var") for norm in norms]
+
+
+class Statistics:
+    """Those of the batch norms of a pass, all taken into the running ones at its end."""
+
+    def __init__(self) -> None:
+        self._norms: list[BatchNorm] = []
+        self._means: list[Tensor] = []
+        self._variances: list[Tensor] = []
+
+    def take(self, norms: Sequence[BatchNorm], mean_D: Tensor, variance_D: Tensor) -> None:
+        """Take the statistics of batch norms, those of one after the other."""
+        self._norms += norms
+        self._means.append(mean_D)
+        self._variances.append(variance_D)
+
+    def remember(self) -> None:
+        """Let every batch norm take its own into its running ones."""
+        if self._norms:
+            update_running_statistics(self._norms, self._means, self._variances)
 
 
 def normalised(

@@ -170,6 +170,7 @@ def new_state(method: Method, spec: SupernetSpec, *, seed: int, phase: int, devi
     with birthplace(device):
         supernet = spec.build()
     supernet.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    supernet.lay_together()
     logits = initial_logits(method.initialise, spec.space, generator(seed, "logits", phase), device)
     learned = method.arch_gradient
     adam = None if learned is None else arch_optimiser(learned.optimiser, logits, device)

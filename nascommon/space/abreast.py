@@ -5,7 +5,7 @@ in nothing but its weights runs as one: the pointwise convolutions of all kinds 
 product with a matrix of blocks, and their batch norms and those of the pools are one batch norm. What the edges make of
 all that is another product, with a matrix of mixing weights; skips and the channels that bypass the candidates
 (PC-DARTS) are a third, and the shuffle is the order of its rows. Kernels and mixing weights are gathered once
-for all cells of a network, and running statistics are moved once for a cell. A CPU, which calls faster than it copies,
+for all cells of a network, and running statistics are moved once for all. A CPU, which calls faster than it copies,
 computes kind by kind (``fan``).
 
 These matrices are mostly zeros, by which tensor cores multiply in less time than the maps take to be read, and a
@@ -26,21 +26,22 @@ from torch.nn import functional
 
 from nascommon.kernels.bank import Pooled, beside
 from nascommon.kernels.bank import Source as Given
-from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
+from nascommon.kernels.batch_norm import BatchNorm, Statistics, normalised
 from nascommon.kernels.handed import Handed
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.nodes import Nodes
 from nascommon.kernels.pointwise import product
 from nascommon.runtime import ranks
+from nascommon.runtime.together import concatenated
 from nascommon.space.fan import candidate
 from nascommon.space.leaving import Leaving, Source, Stage
-from nascommon.space.operations import Convolution, State
+from nascommon.space.operations import State
 from nascommon.space.plan import Plan
 
 
-def runs_abreast(x_BCHW: Tensor) -> bool:
-    """Return whether a device gains by it; its batch norms see no other rank's batch."""
-    return not on_cpu(x_BCHW) and not ranks.batch_norm_is_shared()
+def runs_abreast(like: Tensor) -> bool:
+    """Return whether a device, that of a tensor, gains by it; its batch norms see no other rank's batch."""
+    return not on_cpu(like) and not ranks.batch_norm_is_shared()
 
 
 class Gathered:
@@ -80,9 +81,9 @@ class Gathered:
         self.eps, self.between = 0.0, list[tuple[Tensor, ...]]()
         self.shifts: Sequence[Tensor] = ()
         # What nothing depends on has no gradient, as if it had been taken apart from others, and no weight decay.
-        stages = [*zip(plan.stages, plan.leads, strict=True)]
-        depthwise = [_led(each, leads) for stage, leads in stages for kind in stage.depthwise for each in kind]
-        pointwise = [_led(each, leads) for stage, leads in stages for each in stage.pointwise]
+        depthwise, pointwise = (
+            [each.weight if leads else each.weight.detach() for each, leads in alike] for alike in plan.convolutions
+        )
         # Depthwise kernels stay wide: banks take them so, and their gradients are sums of many products.
         taps_M, kernels_M = gathered([depthwise, pointwise], weights[0], weights[0].dtype)
         self.kernels = torch.split(taps_M.index_select(0, plan.taps_M), plan.banks)
@@ -129,10 +130,6 @@ class Gathered:
         return narrow_M
 
 
-def _led(convolution: Convolution, leads: bool) -> Tensor:
-    return convolution.weight if leads else convolution.weight.detach()
-
-
 def _running(norm: BatchNorm) -> tuple[Tensor, Tensor]:
     return cast("Tensor", norm.running_mean), cast("Tensor", norm.running_var)
 
@@ -148,21 +145,29 @@ class Abreast:
     def __init__(self, gathered: Gathered) -> None:
         """Begin."""
         self.measured, self.eps, self.cells = gathered.measured, gathered.eps, iter(gathered.plan.cells)
+        self.left = len(gathered.plan.cells)
         self.kernels, self.blocks = iter(gathered.kernels), iter(gathered.blocks)
         self.mixed, self.others = iter(gathered.mixed), iter(gathered.others)
         self.between, self.shifts = iter(gathered.between), iter(gathered.shifts)
+        self.statistics = Statistics()
 
     def begin(self, nodes: Nodes) -> None:
         """Go on to the next cell, whose nodes have nothing yet."""
         self.plan = next(self.cells)
-        self.width, self.statistics = self.plan.width, Statistics()
+        self.width = self.plan.width
         if not self.measured:
             nodes.begin(next(self.shifts))
+
+    def end(self) -> None:
+        """Leave the cell; with the last one running statistics are moved."""
+        self.left -= 1
+        if not self.left:
+            self.statistics.remember()
 
     def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor) -> Tensor:
         """Add to the nodes of a cell what the edges that leave a state give them, shuffled, and hand the state on.
 
-        To be asked for state by state, in their order; with the last one running statistics are moved.
+        To be asked for state by state, in their order.
 
         Args:
             nodes: of the cell.
@@ -182,8 +187,6 @@ class Abreast:
         for places, modules in leaving.others:
             terms_BDHW = spread(candidate(alone, modules, next(self.others)), self.width.divisor)
             nodes.add([self.plan.entered[edge] for edge, _ in places], terms_BDHW)
-        if source == max(self.plan.leaving):
-            self.statistics.remember()
         return x_BXHW if leaving.halves else state.whole_BXHW  # no node is halved, only what enters the cell
 
     def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Handed, Handed | None]:
@@ -240,49 +243,37 @@ class Abreast:
             return None
         columns = product(beside(sources, pooled), matrix_DD)
         if self.measured:
-            return self.statistics.normalised([*([norm] for norm in stage.norms), *norms], columns)
+            return self._by_their_own(stage.norms, norms, columns)
         return columns if last else self._by_running_statistics(columns)
+
+    def _by_their_own(self, norms: Sequence[BatchNorm], pools: Sequence[Sequence[BatchNorm]], x_BDHW: Tensor) -> Tensor:
+        first = [*norms, *(norm for kind in pools for norm in kind)][0]
+        out, *moments = normalised(x_BDHW, None, None, first.eps)
+        C = len(moments[0]) // (len(norms) + len(pools))
+        parts = (torch.split(each, [len(norms) * C, *(C for _ in pools)]) for each in moments)
+        (mean_D, variance_D), *of_pools = zip(*parts, strict=True)
+        self.statistics.take(norms, mean_D, variance_D)
+        for kind, (mean_C, variance_C) in zip(pools, of_pools, strict=True):
+            for norm in kind:
+                self.statistics.take([norm], mean_C, variance_C)
+        return out
 
     def _by_running_statistics(self, x_BDHW: Tensor) -> Tensor:
         mean_D, variance_D = next(self.between)
         return functional.batch_norm(x_BDHW, mean_D, variance_D, eps=self.eps)
 
 
-class Statistics:
-    """Batch norms of a cell in training mode, whose running statistics are moved in one go at the end."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[BatchNorm, Tensor, Tensor]] = []
-
-    def normalised(self, norms: Sequence[list[BatchNorm]], x_BDHW: Tensor) -> Tensor:
-        """Return x normalised by its own statistics [B, D, H, W].
-
-        Args:
-            norms: those that see each equal part of the channels, without affine parameters.
-            x_BDHW: a training batch.
-        """
-        out, mean_D, variance_D = normalised(x_BDHW, None, None, norms[0][0].eps)
-        parts = zip(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)), strict=True)
-        self.seen += [(norm, mean, variance) for alike, mean, variance in parts for norm in alike]
-        return out
-
-    def remember(self) -> None:
-        """Let every batch norm take the statistics of its batch into its running ones."""
-        if self.seen:
-            update_running_statistics(*zip(*self.seen, strict=True))
-
-
 def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Return the kernels of each list one after the other, flattened, in ``dtype``.
 
-    They are copied and converted all together, and so are their gradients.
+    They are converted all together, and copied so where they do not lie together; so are their gradients.
 
     Args:
         alike: kernels of one type: CUDA has a kernel for all of a concatenation only if its parts are of one.
         like: gives dtype and device where there is no kernel.
         dtype: of the result.
     """
-    flat = torch.cat([each.flatten() for same in alike for each in same] or [like.new_empty(0)])
+    flat = concatenated([each for same in alike for each in same] or [like.new_empty(0)])
     return torch.split(flat.to(dtype), [sum(each.numel() for each in same) for same in alike])
 
 

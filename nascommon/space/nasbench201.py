@@ -154,6 +154,9 @@ class NasBench201Network(_Framed, Network):
         self.spec, self.dropping, self.auxiliary = spec, Dial(), None
         self._enclose(spec, partial(NetworkCell, genotype.main, (), operation=operation, affine=affine))
 
+    def lay_together(self) -> None:
+        """Leave everything where it is: nothing of it is computed in waves."""
+
     def forward_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits [B, K], and no others; the images must be divisible by 4."""
         with computing(images_BCHW, self.spec.precision):

@@ -244,6 +244,15 @@ class Network(nn.Module):
             self._plans[device] = NetworkPlan(waves, device)
         return self._plans[device]
 
+    def lay_together(self) -> None:
+        """Let parameters and running statistics lie in memory as waves read and move them, where there are any.
+
+        An optimiser made afterwards takes what lies together for one weight. Nothing else changes.
+        """
+        weight = self.classifier.weight
+        if runs_abreast(weight):
+            self._plan(weight.device).lay_together()
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return logits [B, K]; height and width of the images must be divisible by ``TOTAL_STRIDE``."""
         return self.forward_auxiliary(images_BCHW)[0]

@@ -13,9 +13,11 @@ from itertools import accumulate, chain, groupby
 import torch
 from torch import Tensor
 
-from nascommon.kernels.batch_norm import BatchNorm
+from nascommon.kernels.batch_norm import BatchNorm, running_statistics
+from nascommon.runtime.together import lay_together
 from nascommon.space.fan import Place
 from nascommon.space.leaving import Leaving, Width
+from nascommon.space.operations import Convolution
 
 PARTIAL = 8
 """Plans of a few candidates that a supernet keeps."""
@@ -153,6 +155,26 @@ class Plan:
             for start, size, more in zip(starts, self.sizes, pools, strict=True)
         ]
         return joined([*kernels, *ones])
+
+    @property
+    def convolutions(self) -> tuple[list[tuple[Convolution, bool]], list[tuple[Convolution, bool]]]:
+        """Depthwise and pointwise ones of all stages, each with whether the output of the network depends on it."""
+        stages = [*zip(self.stages, self.leads, strict=True)]
+        return (
+            [(each, leads) for stage, leads in stages for kind in stage.depthwise for each in kind],
+            [(each, leads) for stage, leads in stages for each in stage.pointwise],
+        )
+
+    @property
+    def norms(self) -> list[BatchNorm]:
+        """Batch norms, as a pass comes to them."""
+        leaving = (each for cell in self.cells for each in cell.leaving.values())
+        return [norm for each in leaving for norm in (*each.first.norms, *each.norms)]
+
+    def lay_together(self) -> None:
+        """Let weights and running statistics lie as a pass reads and moves them."""
+        lay_together([each.weight for alike in self.convolutions for each, _ in alike])
+        lay_together(running_statistics(self.norms))
 
     @cached_property
     def shifts(self) -> Shifts:

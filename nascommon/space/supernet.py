@@ -19,7 +19,7 @@ from nascommon.kernels.nodes import Nodes
 from nascommon.space.abreast import Abreast, Gathered, runs_abreast
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Leaving, Width
-from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.mixing import CellMixing, Mixing, equal_mixing
 from nascommon.space.narrowing import narrow_weights
 from nascommon.space.operations import SkipDropout, State, brought, global_mean, preprocess, search_operation
 from nascommon.space.plan import CellPlan, Plan, Plans
@@ -155,6 +155,7 @@ class SupernetCell(nn.Module):
                 abreast.enter(nodes, source, inputs[source])
             else:
                 nodes.put_back(node, abreast.enter(nodes, source, nodes.take(node)))
+        abreast.end()
         return nodes.beside([state - topology.inputs for state in topology.outputs])
 
     def _kind_by_kind(self, mixing: CellMixing, bypasses: list[Tensor]) -> Terms:
@@ -282,16 +283,25 @@ class Supernet(nn.Module):
     def _gathered(self, images_BCHW: Tensor, mixing: Mixing) -> Gathered:
         """Gather the weights of all cells."""
         products = {kind: weights_of(self, mixing[kind]) for kind in dict.fromkeys(self.kinds)}
+        weights, edges = [products[kind] for kind in self.kinds], [mixing[kind].edges_E for kind in self.kinds]
+        dtype = computed_in(images_BCHW, self.spec.precision)
+        return Gathered(self._plan(mixing, images_BCHW.device), weights, edges, dtype, measured=self._measures())
+
+    def _plan(self, mixing: Mixing, device: torch.device) -> Plan:
+        """Return how the cells are computed abreast."""
         cells = [*zip(cast("Sequence[SupernetCell]", self.cells), (mixing[kind] for kind in self.kinds), strict=True)]
         key = tuple((given.active, given.weights_EO.shape, cell.drops()) for cell, given in cells)
-        plan = self.plans(
-            (key, images_BCHW.device),
-            lambda: Plan([cell.plan(given) for cell, given in cells], images_BCHW.device),
-            whole=all(given.active is None for _, given in cells),
-        )
-        weights, edges = [products[kind] for kind in self.kinds], [given.edges_E for _, given in cells]
-        dtype = computed_in(images_BCHW, self.spec.precision)
-        return Gathered(plan, weights, edges, dtype, measured=self._measures())
+        whole = all(given.active is None for _, given in cells)
+        return self.plans((key, device), lambda: Plan([cell.plan(given) for cell, given in cells], device), whole=whole)
+
+    def lay_together(self) -> None:
+        """Let weights and running statistics lie in memory as passes abreast read and move them, where there are any.
+
+        An optimiser made afterwards takes what lies together for one weight. Nothing else changes.
+        """
+        weight = self.classifier.weight
+        if runs_abreast(weight):
+            self._plan(equal_mixing(self.spec.space), weight.device).lay_together()
 
     def _measures(self) -> bool:
         """Return whether batch norms take the statistics of the batch, also where all else is as in evaluation."""

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
-from nascommon.kernels.batch_norm import BatchNorm, normalised, update_running_statistics
+from nascommon.kernels.batch_norm import BatchNorm, Statistics, normalised, running_statistics
 from nascommon.kernels.pointwise import product
 from nascommon.kernels.pools import Pools
+from nascommon.runtime.together import lay_together
 from nascommon.space.abreast import gathered, matrices
 from nascommon.space.genotype import CellGenotype
 from nascommon.space.leaving import HALF, is_separable
@@ -179,6 +180,18 @@ class NetworkPlan:
         """Halves of all operations."""
         return [half for stage in self.stages for half in stage]
 
+    @property
+    def parameters(self) -> tuple[list[Tensor], ...]:
+        """Kernels of all depthwise and all pointwise convolutions, factors and summands of all batch norms."""
+        halves = self.halves
+        kernels = ([convolutions[place].weight for convolutions in halves] for place in (0, 1))
+        return *kernels, [norm.weight for *_, norm in halves], [norm.bias for *_, norm in halves]
+
+    def lay_together(self) -> None:
+        """Let parameters and running statistics lie as a pass reads and moves them."""
+        lay_together([parameter for alike in self.parameters for parameter in alike])
+        lay_together(running_statistics([norm for *_, norm in self.halves]))
+
 
 class Waves:
     """A forward pass of a network's cells in training mode, to be asked for cell by cell."""
@@ -194,14 +207,12 @@ class Waves:
         self.plan = plan
         self.factors = None if factors_PB111 is None else factors_PB111.index_select(0, plan.drops_P)
         self.taken = 0
-        self.seen: list[tuple[BatchNorm, Tensor, Tensor]] = []
+        self.statistics = Statistics()
         if not plan.stages:
             return
-        depthwise, pointwise, norms = zip(*plan.halves, strict=True)
-        convolved = [[each.weight for each in same] for same in (depthwise, pointwise)]
-        affine = [[norm.weight for norm in norms], [norm.bias for norm in norms]]
-        wide = depthwise[0].weight
-        taps_M, kernels_M, *both = gathered([*convolved, *affine], wide, wide.dtype)
+        alike = plan.parameters
+        wide = alike[0][0]
+        taps_M, kernels_M, *both = gathered(alike, wide, wide.dtype)
         self.kernels = iter(torch.split(taps_M.index_select(0, plan.taps_M), plan.banks))
         self.blocks = iter(matrices(kernels_M.to(dtype), plan.blocks_M, [(size, size) for size in plan.sizes]))
         self.affine = zip(*(torch.split(each, plan.sizes) for each in both), strict=True)
@@ -222,8 +233,8 @@ class Waves:
             first += len(choices)
             states[state] = State(sum(own[1:], own[0]) if own else torch.zeros_like(entering[0][:, :, ::step, ::step]))
             terms |= self._terms(waves, state, states)
-        if index == len(self.plan.cells) - 1 and self.seen:
-            update_running_statistics(*zip(*self.seen, strict=True))
+        if index == len(self.plan.cells) - 1:
+            self.statistics.remember()
         return torch.cat([states[state].x_BCHW for state in waves.genotype.concat], dim=1)
 
     def _terms(self, waves: CellWaves, start: int, states: Mapping[int, State]) -> dict[int, Tensor]:
@@ -255,7 +266,7 @@ class Waves:
         x_BDHW = product(beside(sources), next(self.blocks))
         gain_D, shift_D = next(self.affine)
         out, mean_D, variance_D = normalised(x_BDHW, gain_D, shift_D, norms[0].eps)
-        self.seen += zip(norms, mean_D.chunk(len(norms)), variance_D.chunk(len(norms)), strict=True)
+        self.statistics.take(norms, mean_D, variance_D)
         return out
 
     def _kept(self, paths: Sequence[Path], x_BDHW: Tensor, parts: int) -> dict[int, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nascommon.data.batch import Batch
 from nascommon.runtime import ranks
+from nascommon.runtime.optimisers import clip_gradients
 from nascommon.runtime.steps import Steps
 
 OnBatch = Callable[[int, int], None]
@@ -71,7 +72,7 @@ def descend(
         losses.append(share * reported.detach())
         scores.append(piece.scores(outputs.detach()).sum())
     ranks.sum_gradients(network.parameters())
-    nn.utils.clip_grad_norm_(network.parameters(), clip)
+    clip_gradients(network.parameters(), clip)
     optimiser.step()
     return torch.stack(losses).sum(), torch.stack(scores).sum()
 

@@ -96,7 +96,7 @@ def training_steps(
     """
     seed_globals(seed, "network")
     network = build_network(genotype, spec).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = sgd(network, settings.lr, settings.momentum, settings.weight_decay)
+    optimiser = fresh_optimiser(network, settings)
     rows: list[dict[str, Any]] = []
     saved = checkpoint.load() if checkpoint else None
     if saved:
@@ -149,6 +149,12 @@ def train_epoch(
         mine = batches.epoch(epoch, ranks.share())
         loss, score, images = yield from sweep(mine, len(batches), step, device=device, on_batch=hooks.on_batch)
     return {**figures(batches.task, "train", loss, score), "images": images}
+
+
+def fresh_optimiser(network: Network, settings: TrainingSettings) -> torch.optim.SGD:
+    """Return SGD on all weights of a network, which it first lets lie as is best where they are."""
+    network.lay_together()
+    return sgd(network, settings.lr, settings.momentum, settings.weight_decay)
 
 
 def train_step(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.optim import sgd as pytorch
 
 from nascommon.runtime import optimisers
-from nascommon.runtime.optimisers import load_optimiser, rate_of, set_rate, sgd
+from nascommon.runtime.optimisers import clip_gradients, load_optimiser, rate_of, set_rate, sgd
+from nascommon.runtime.together import concatenated, lay_together
 
 
 def stepped(*, fused: bool) -> torch.optim.SGD:
@@ -81,3 +86,91 @@ def test_a_rate_goes_from_device_to_device(monkeypatch: pytest.MonkeyPatch) -> N
     load_optimiser(plain, kept.state_dict())
     assert isinstance(rate_of(plain), float)
     assert rate_of(plain) == 0.25
+
+
+class Laid(nn.Module):
+    """Layers whose weights may lie together, beside one that a step may leave out."""
+
+    def __init__(self, *, together: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ParameterList(torch.randn(3, 3, dtype=torch.float64) for _ in range(5))
+        self.other = nn.Parameter(torch.randn(3, dtype=torch.float64))
+        if together:
+            lay_together(list(self.layers))
+
+    def forward(self, *, whole: bool) -> torch.Tensor:
+        product = self.other.detach()
+        for matrix in concatenated(list(self.layers)).view(5, 3, 3):
+            product = matrix @ product
+        return product.sum() + (self.other.sum() if whole else 0)
+
+
+def moved(optimiser: torch.optim.SGD, module: Laid, steps: int, clip: float = 5.0) -> None:
+    for step in range(steps):
+        optimiser.zero_grad()
+        module(whole=step > 0).backward()
+        clip_gradients(module.parameters(), clip)
+        optimiser.step()
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of weights that the kernel was given in each step."""
+    counts: list[int] = []
+
+    def counted(weights: list[torch.Tensor], *rest: Any, **options: Any) -> None:
+        counts.append(len(weights))
+        kernel(weights, *rest, **options)
+
+    kernel = pytorch.sgd
+    monkeypatch.setattr(optimisers, "stepped", counted)
+    return counts
+
+
+@pytest.mark.usefixtures("kept")
+def test_weights_that_lie_together_are_moved_as_one_and_as_each_alone(given: list[int]) -> None:
+    modules = [Laid(together=together) for together in (True, False)]
+    plain = Laid(together=False)
+    for module in modules:
+        moved(sgd(module, 0.125, 0.9, 0.01), module, 3)
+    moved(torch.optim.SGD(plain.parameters(), 0.125, 0.9, weight_decay=0.01), plain, 3)
+    assert given == [1, 2, 2, 5, 6, 6]
+    for module in modules:
+        for mine, theirs in zip(module.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_state_is_taken_up_weight_by_weight_and_lies_together_again(given: list[int]) -> None:
+    first, second = (Laid(together=True) for _ in range(2))
+    saved = sgd(first, 0.125, 0.9, 0.01)
+    moved(saved, first, 1)
+    state = copy.deepcopy(saved.state_dict())
+    assert {tuple(each["momentum_buffer"].shape) for each in state["state"].values()} == {(3,), (3, 3)}
+    second.load_state_dict(first.state_dict())
+    resumed = sgd(second, 0.125, 0.9, 0.01)
+    del state["state"][0]  # of a weight that no step has reached, other devices keep nothing
+    load_optimiser(resumed, state)
+    given.clear()
+    for module, optimiser in ((first, saved), (second, resumed)):
+        moved(optimiser, module, 2)
+    assert given == [1, 2, 1, 2]
+    assert all(torch.equal(*pair) for pair in zip(first.parameters(), second.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("device_keeps", [False, True])
+@pytest.mark.parametrize("most", [1e-3, 1e3])
+def test_gradients_are_clipped_as_by_pytorch(device_keeps: bool, most: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimisers, "keeps_numbers", lambda _: device_keeps)
+    ours, theirs = Laid(together=device_keeps), Laid(together=False)
+    for module in (ours, theirs):
+        module(whole=False).backward()
+    clip_gradients(ours.parameters(), most)
+    nn.utils.clip_grad_norm_(theirs.parameters(), most)
+    assert ours.other.grad is None
+    for mine, other in zip(ours.layers, theirs.layers, strict=True):
+        assert mine.grad is not None
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-12, atol=0)
+        assert device_keeps or torch.equal(mine.grad, other.grad)
+    clip_gradients([ours.other], most)  # nothing to clip

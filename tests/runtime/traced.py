@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from nascommon.runtime.replay import Input, Step
 
@@ -42,7 +42,8 @@ class _Tape(TorchDispatchMode):
         if function._schema.is_mutable or "batch_norm" in str(function):
             self._before += [(each, each.detach().clone()) for each in tensors((args, kwargs))]
         result = function(*args, **kwargs)
-        self._calls.append((function, args, kwargs, result))
+        # The memory alone: a tensor that was held here would be copied where it is taken over for a gradient.
+        self._calls.append((function, *tree_map_only(Tensor, Tensor.detach, (args, kwargs, result))))
         return result
 
     def undo(self) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nascommon.data.batch import Batch
+from nascommon.kernels.batch_norm import running_statistics
 from nascommon.kernels.depthwise import repeated_channels
 from nascommon.kernels.pointwise import product
+from nascommon.runtime.together import as_one, joined
 from nascommon.search.scores import fresh_statistics, recalibrated_scores, supernet_scores
 from nascommon.space import plan as plan_module
 from nascommon.space import supernet as module
@@ -69,6 +72,49 @@ def test_running_statistics_are_those_of_every_edge_for_itself(
     for step, drawn in enumerate(steps):
         plain(images(step), drawn)
     close(statistics(ours), statistics(plain))
+
+
+@pytest.mark.parametrize("candidates", SPACES)
+def test_what_lies_together_is_computed_and_moved_as_what_does_not(
+    candidates: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_on_a_gpu(monkeypatch)
+    found = []
+    for together in (True, False):
+        supernet, mixing = supernet_of(candidates)
+        if together:
+            supernet.lay_together()
+        rng = random.Random(0)
+        for step, drawn in enumerate([mixing, some_active(mixing, rng), mixing]):
+            supernet.zero_grad()
+            supernet(images(step), drawn).square().sum().backward()
+        kernels = [each.weight for alike in whole_plan(supernet, mixing).convolutions for each, _ in alike]
+        norms = whole_plan(supernet, mixing).norms
+        lists = kernels, [each.grad for each in kernels if each.grad is not None]
+        assert (as_one(running_statistics(norms)) is not None) == together
+        assert (len(joined(*lists)[0]) == 1) == together
+        gradients = {name: each.grad for name, each in supernet.named_parameters()}
+        found.append({**gradients, **statistics(supernet)})
+    close(*found)
+
+
+def whole_plan(supernet: Supernet, mixing: Mixing) -> Plan:
+    return supernet._plan(mixing, torch.device("cpu"))
+
+
+def test_virtual_weights_are_read_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a step that is looked ahead lie elsewhere, and running statistics that it moves are thrown away."""
+    as_on_a_gpu(monkeypatch)
+    supernet, mixing = supernet_of(SPACES[0])
+    supernet.lay_together()
+    kept = {name: buffer.clone() for name, buffer in statistics(supernet).items()}
+    others = {name: 1.5 * each.detach() for name, each in supernet.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
+    found = functional_call(supernet, {**others, **buffers}, (images(), mixing))
+    close(statistics(supernet), kept)
+    assert all(not torch.equal(buffers[name], kept[name]) for name in kept if "running" in name)
+    supernet.load_state_dict({**supernet.state_dict(), **others})
+    close(found, supernet(images(), mixing))
 
 
 @pytest.mark.slow

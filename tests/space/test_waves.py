@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nascommon.runtime.together import joined
 from nascommon.search.scores import fresh_statistics
 from nascommon.space import network as module
 from nascommon.space.genotype import Genotype
@@ -98,6 +99,13 @@ def test_outputs_gradients_and_statistics_are_those_of_single_operations(
     plain = found(network_of(GENOTYPES[name], drop))
     as_on_a_gpu(monkeypatch)
     close(found(network_of(GENOTYPES[name], drop)), plain)
+    network = network_of(GENOTYPES[name], drop)
+    network.lay_together()
+    close(found(network), plain)
+    (plan,) = network._plans.values()
+    parameters = [each for alike in plan.parameters for each in alike]
+    slopes = [each.grad for each in parameters if each.grad is not None]
+    assert len(joined(parameters, slopes)[0]) == 1
 
 
 def test_recalibration_averages_the_batches_that_were_seen(monkeypatch: pytest.MonkeyPatch) -> None:
