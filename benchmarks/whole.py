@@ -48,8 +48,9 @@ WATCH_EVERY = 5
 """Epochs, as in presets/cifar10.yaml."""
 DISPATCH_SECONDS = 15e-6
 """Time in which Python hands an operator to the device: an eager step of DARTS took 526 ms at 1bfdbc1."""
-RECORDING_SECONDS = 0.7
-"""Time to make a CUDA graph of a step, beside that of the step itself; measured on an H200 at ba38333."""
+NODE_SECONDS = 14e-6
+"""Time in which a recording takes in a kernel, beside that of Python: at ba38333 a recording of DARTS' step, of 18,101
+kernels, took an H200 0.7 s, and the step itself, operator by operator, 0.45 s."""
 LOADING_SECONDS = 24.0
 """Time in which libraries are loaded the first time on a machine, likewise."""
 PRODUCTS = 8
@@ -62,6 +63,11 @@ def eager_seconds(call: Callable[[], Any]) -> float:
     """Predict something that is done operator by operator, not for the first time."""
     counted = _counted(call)
     return max(counted.seconds, counted.dispatched * DISPATCH_SECONDS)
+
+
+def recording_seconds(counted: Counted) -> float:
+    """Predict how long it takes to make a CUDA graph of a step."""
+    return counted.dispatched * DISPATCH_SECONDS + counted.kernels * NODE_SECONDS
 
 
 def _counted(call: Callable[[], Any]) -> Counted:
@@ -119,13 +125,14 @@ def _phase_seconds(state: SearchState, phase: Phase, watches: int, side: int) ->
         two = eager_seconds(lambda: recalibrate(supernet, mixing, [train, train]))
         return one + (CALIBRATION_BATCHES - 1) * (two - one)
 
-    alone, pair = _counted(lambda: weight_step(state, train)).seconds, _counted(lambda: both(train, train)).seconds
+    alone, pair = (_counted(step) for step in (lambda: weight_step(state, train), lambda: both(train, train)))
     found = {
-        STEPS: steps * (warm * alone + (phase.epochs - warm) * pair),
+        STEPS: steps * (warm * alone.seconds + (phase.epochs - warm) * pair.seconds),
         VALIDATION: phase.epochs * validated(soft),
         GAP: watches * (calibrated(kept) + validated(kept)),
         EIGENVALUE: watches * eigenvalue_seconds(state, batch_of(watch.HESSIAN_IMAGES, side)),
-        COLD: WARM_UP * (eager_seconds(lambda: both(train, train)) + RECORDING_SECONDS) + watches * RECORDING_SECONDS,
+        COLD: WARM_UP * eager_seconds(lambda: both(train, train))
+        + (watches + (2 if warm else 1)) * recording_seconds(pair),
     }  # fmt: skip
     if any(isinstance(choice, Induced) for choice in method.passes):
         induced = copy.copy(state)
@@ -135,10 +142,12 @@ def _phase_seconds(state: SearchState, phase: Phase, watches: int, side: int) ->
             architecture_step(state, train, train)
             weight_step(induced, train)
 
-        found[STEPS] += steps * phase.epochs * _counted(step).seconds
+        other = _counted(step)
+        found[STEPS] += steps * phase.epochs * other.seconds
         found[VALIDATION] += phase.epochs * validated(kept)
         found[CALIBRATION] = phase.epochs * (calibrated(kept) + calibrated(soft))
-        found[COLD] += phase.epochs * (WARM_UP * eager_seconds(step) + 2 * RECORDING_SECONDS)
+        recorded = recording_seconds(other) + recording_seconds(pair)
+        found[COLD] += phase.epochs * (WARM_UP * eager_seconds(step) + recorded)
     return found
 
 

@@ -31,6 +31,15 @@ def test_what_is_not_recorded_takes_the_time_of_python_or_of_the_device() -> Non
     assert whole.eager_seconds(lambda: many * 2) == pytest.approx(2 * 4 * 43e7 / counts.BYTES_PER_SECOND)
 
 
+def test_a_recording_takes_the_time_of_python_and_of_every_kernel() -> None:
+    with counts.Counted() as counted:
+        (torch.empty(4, device="meta") * 2).view(2, 2)  # memory, a kernel, a view
+    assert whole.recording_seconds(counted) == pytest.approx(3 * whole.DISPATCH_SECONDS + whole.NODE_SECONDS)
+    # What was measured of the step of 18,101 kernels, which was 0.45 s of Python.
+    counted.dispatched, counted.kernels = round(0.45 / whole.DISPATCH_SECONDS), 18_101
+    assert whole.recording_seconds(counted) == pytest.approx(0.7, rel=0.01)
+
+
 def test_a_search_is_its_steps_and_all_that_is_done_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole, "eager_seconds", a_second)
     monkeypatch.setattr(whole, "eigenvalue_seconds", lambda *_: 7.0)
