@@ -5,8 +5,8 @@ How a launch is cut into programs depends on shapes and types alone, so that sum
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -21,8 +21,6 @@ from nascommon.kernels.home import on_cuda
 if TYPE_CHECKING:
     from nascommon.kernels.bank import Bank
 
-log = logging.getLogger(__name__)
-
 Source = tuple["Bank", Tensor, Tensor, int]
 """A bank, its input, its kernels, and the channel of a map of several outputs with which its own begin."""
 
@@ -32,6 +30,8 @@ LARGEST = 2**31
 MOST_KINDS, MOST_GROUPS, MOST_DILATION, SIDES = 4, 8, 4, (3, 5, 7)
 """What the 31 bits of a code have room for."""
 STRIDES = (1, 2)
+ON_TRIAL = ContextVar("ON_TRIAL", default=False)
+"""Whether kernels are used in order to find out whether they are right."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +67,20 @@ def options() -> dict[str, Any]:
     return {"num_warps": CUT.warps, "enable_fp_fusion": True}
 
 
-def triton_is_there() -> bool:
-    """Return whether Triton is installed, as it is with PyTorch for Linux, and runs where a GPU is in use."""
+def triton_is_there(x_BCHW: Tensor) -> bool:
+    """Return whether Triton is installed, as with PyTorch for Linux, and is right where a GPU is in use (``trial``)."""
     in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return _is_installed() and (not in_use or _runs())
+    if not _is_installed() or not in_use or ON_TRIAL.get():
+        return _is_installed()
+    from nascommon.kernels.trial import right
+
+    device = torch.device("cuda", torch.cuda.current_device()) if x_BCHW.is_meta else x_BCHW.device
+    return right(device, x_BCHW.dtype)
 
 
 @cache
 def _is_installed() -> bool:
     return find_spec("triton") is not None
-
-
-@cache
-def _runs() -> bool:
-    """Return whether Triton can launch kernels, and say so if not: what it does that by, it compiles with C."""
-    try:
-        from triton.runtime import driver
-
-        _ = driver.active
-    except Exception as error:  # noqa: BLE001 - whatever a compiler, a linker or a loader says
-        reason = str(error).partition("\n")[0]
-        log.warning(
-            "Triton does not run here, and steps are slower without its kernels. It needs a C compiler (CC names one) "
-            "and the headers of Python: %s",
-            reason,
-        )
-        return False
-    return True
 
 
 def launches(bank: Bank, x_BCHW: Tensor) -> bool:
@@ -107,7 +94,7 @@ def launches(bank: Bank, x_BCHW: Tensor) -> bool:
 
 def takes(x_BCHW: Tensor, times: int) -> bool:
     """Return whether kernels in Triton can make so many times the numbers of this map of it."""
-    return on_cuda(x_BCHW) and x_BCHW.dtype in TYPES and times * x_BCHW.numel() < LARGEST and triton_is_there()
+    return on_cuda(x_BCHW) and x_BCHW.dtype in TYPES and times * x_BCHW.numel() < LARGEST and triton_is_there(x_BCHW)
 
 
 def pitched(x_BCHW: Tensor) -> Tensor:

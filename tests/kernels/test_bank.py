@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 
 import pytest
 import torch
@@ -90,37 +89,8 @@ def test_a_gpu_takes_the_kernels_for_what_they_know(monkeypatch: pytest.MonkeyPa
         unknown = (Kind(9, 1), Kind(3, 5), Kind(3, 1, 9))
         assert not any(bank_launch.launches(Bank((kind,)), meta()) for kind in unknown)
         assert not bank_launch.launches(Bank((Kind(3, 1),) * 5), meta())
-        monkeypatch.setattr(bank_launch, "triton_is_there", lambda: False)
+        monkeypatch.setattr(bank_launch, "triton_is_there", lambda _: False)
         assert not bank_launch.launches(bank, meta())
-
-
-class _NoCompiler:
-    """What Triton launches kernels by, where no C compiler is."""
-
-    tried = 0
-
-    @property
-    def active(self) -> None:
-        self.tried += 1
-        raise RuntimeError("Failed to find C compiler. Please specify via CC\nmore")
-
-
-def test_a_gpu_without_the_compiler_that_triton_needs_does_without_the_kernels(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    pytest.importorskip("triton")
-    driver = _NoCompiler()
-    monkeypatch.setattr("triton.runtime.driver", driver)
-    monkeypatch.setattr(bank_launch, "_runs", cache(bank_launch._runs.__wrapped__))
-    bank = Bank(KINDS)
-    with meta_stands_for("cuda"):
-        assert bank_launch.launches(bank, meta())
-        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-        assert not bank_launch.launches(bank, meta())
-        assert not bank_launch.launches(bank, meta())
-    assert driver.tried == 1
-    (said,) = caplog.messages
-    assert said.endswith("Failed to find C compiler. Please specify via CC")
 
 
 def test_places_that_do_not_fit_into_32_bits_are_not_given_to_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

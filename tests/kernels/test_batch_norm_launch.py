@@ -32,7 +32,7 @@ def test_a_gpu_takes_the_kernels_for_what_they_know(monkeypatch: pytest.MonkeyPa
         assert not batch_norm_launch.launches(meta(torch.float64))
         assert not batch_norm_launch.launches(meta(shape=(1, 3, 1, 1)))
         assert not batch_norm_launch.launches(meta(shape=(0, 3, 4, 4)))
-        monkeypatch.setattr(bank_launch, "triton_is_there", lambda: False)
+        monkeypatch.setattr(bank_launch, "triton_is_there", lambda _: False)
         assert not batch_norm_launch.launches(meta())
 
 
