@@ -132,6 +132,37 @@ def search_watch(method: Method, spec: SupernetSpec, shape: Shape, device: torch
     hessian_eigenvalue(state, shape.batch(method.batch_size, device).head(HESSIAN_IMAGES))
 
 
+@functools.cache
+def cutting_peak(
+    method: Method,
+    base: SupernetSpec,
+    shape: Shape,
+    batches: tuple[tuple[int, int], ...],
+    scored: int,
+    device: torch.device,
+) -> int:
+    """Predict the most bytes that ``discretize`` takes, beside the images: the supernet, scored without training it.
+
+    Args:
+        method: the search.
+        base: what no method changes of the supernet.
+        shape: size of the images.
+        batches: of the images that are held, how many of which size; those of the first kind recalibrate the supernet.
+        scored: images scored at a time.
+        device: where it is done.
+    """
+    *_, spec = supernets(method, base)
+    fixed = with_fixed_draw(method, spec)
+
+    def program(on: torch.device) -> None:
+        state = new_state(fixed, spec, seed=0, phase=0, device=on)
+        held = [[shape.batch(size, on) for _ in range(count)] for count, size in batches]
+        recalibrate(state.supernet, state.scored(), held[0][:1])
+        supernet_scores(state.supernet, state.scored(), [shape.batch(scored, on)])
+
+    return memory_of(program, device)
+
+
 def equivalent_pieces(batch_size: int, pieces: int) -> tuple[int, int]:
     """Return (images, pieces) of a step that takes as much memory as that of the whole batch.
 

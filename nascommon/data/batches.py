@@ -53,6 +53,17 @@ class Batches(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Again:
+    """Evaluation batches, made anew each time: together they may take more memory than what they are given to."""
+
+    batches: Batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield them all."""
+        return self.batches.epoch(0)
+
+
 def training_batches(
     part: Part,
     batch_size: int,

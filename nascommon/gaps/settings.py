@@ -18,6 +18,7 @@ class DiscretizeSettings(Settings):
     calibration_batches: Count = 50
     """Training batches on which batch-norm statistics are measured anew before a part of the supernet is scored."""
     batch_size: BatchSize = 64
+    """Images of such a batch, and images scored at a time: a GPU takes more, and ``search.pieces`` take less."""
     genotype: str | None = None
     """Retrained instead of what the search found: a published name, such as DARTS_V2, or a file that holds a genotype,
     ours or as a released code prints it. The gaps are measured of the search's own genotype all the same;

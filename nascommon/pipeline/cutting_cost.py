@@ -1,11 +1,16 @@
-"""Time of ``discretize``, from that of an image in the supernet."""
+"""Time of ``discretize``, from that of an image in the supernet, and its memory."""
 
 from __future__ import annotations
 
+import torch
+
 from nascommon.config import Params
-from nascommon.cost.peaks import supernets
+from nascommon.cost.footprint import Shape
+from nascommon.cost.peaks import cutting_peak, supernets
+from nascommon.data.batches import full_batches
 from nascommon.gaps.operation import count_removals
 from nascommon.method import Method
+from nascommon.runtime.hardware import resolve_precision
 from nascommon.space.supernet import SupernetSpec
 
 SOFT_EVALUATIONS = 3
@@ -30,3 +35,27 @@ def cutting_cost(params: Params, method: Method, architecture: int, seconds_per_
     calibration = settings.calibration_batches * settings.batch_size
     total = (1 + removed) * images + SOFT_EVALUATIONS * architecture + calibration
     return total * seconds_per_image, f"{removed} candidates taken out in turn, {images} images each"
+
+
+def cutting_bytes(params: Params, method: Method, shape: Shape, halves: tuple[int, int], device: torch.device) -> int:
+    """Return the bytes that ``discretize`` takes beside its process and the images.
+
+    Args:
+        params: settings of the pipeline.
+        method: the search.
+        shape: of the images.
+        halves: images of the weight half and of the architecture half.
+        device: where it is computed.
+    """
+    if not method.epochs:
+        return 0
+    settings, (weights, architecture) = params.discretize, halves
+    size, images = min(settings.batch_size, weights), min(settings.worth_images, architecture)
+    count = min(settings.calibration_batches, full_batches(weights, settings.batch_size))
+    scored = min(shape.evaluated(settings.batch_size, device, params.search.pieces), architecture)
+    whole, rest = divmod(images, scored)
+    base = SupernetSpec(
+        0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels,
+        precision=resolve_precision(params.precision, device), affine=params.search.affine,
+    )  # fmt: skip
+    return cutting_peak(method, base, shape, ((count, size), (whole, scored), (bool(rest), rest)), scored, device)

@@ -10,6 +10,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.data.batch import Batch
+from nascommon.data.batches import Again
 from nascommon.data.loading import Data
 from nascommon.gaps.discretization import discretization_gap, gap_by_kept_edges
 from nascommon.gaps.operation import OperationGap, count_removals, operation_gap
@@ -24,8 +25,6 @@ from nascommon.search.choose import choose_genotype, inherited_accuracy
 from nascommon.search.state import SearchState
 from nascommon.space.genotype import format_cell
 
-SCORING_BATCH = 500
-"""Images scored at a time; no result depends on it."""
 REMOVAL_COLUMNS = ["cell", "edge", "operation", "weight", "accuracy_drop", "loss_rise"]
 
 
@@ -43,13 +42,14 @@ def discretize(params: Params) -> None:
         state = search.final.load(run.params.method(), run.device)
         data = run.open(TARGET_DATA)
         calibration = data.calibration("calibration", settings.batch_size, settings.calibration_batches)
-        valid = list(data.evaluation(data.prepared.part("architecture"), SCORING_BATCH).epoch(0))
+        size = settings.batch_size, run.params.search.pieces
+        valid = Again(data.evaluation(data.prepared.part("architecture"), *size))
         genotype, samples = choose_genotype(
             state, lambda genotype: inherited_accuracy(state, genotype, calibration, valid), seed=seed
         )
         selection_seconds = time.perf_counter() - started
         gap = discretization_gap(state, genotype, calibration, valid).as_dict()
-        operations = measured_gap(state, removal_batches(data, settings.worth_images), seed)
+        operations = measured_gap(state, removal_batches(data, settings.worth_images, size), seed)
         skips = {f"skips_{kind}": cell.skips for kind, cell in genotype.items()}
         metrics = {**gap, **operations.as_dict(), **skips, "selection_seconds": selection_seconds}
         # Only what follows from the settings: a genotype that comes out the same must not make retraining run again.
@@ -97,13 +97,19 @@ def measured_gap(state: SearchState, valid: list[Batch] | None, seed: int) -> Op
     return gap
 
 
-def removal_batches(data: Data, images: int) -> list[Batch] | None:
-    """Return so many images, evenly spaced over the architecture half; None for none."""
+def removal_batches(data: Data, images: int, size: tuple[int, int]) -> list[Batch] | None:
+    """Return so many images, evenly spaced over the architecture half; None for none.
+
+    Args:
+        data: prepared pictures.
+        images: how many.
+        size: images of a batch, and pieces that it is cut into.
+    """
     part = data.prepared.part("architecture")
     if images == 0:
         return None
     rows = torch.linspace(0, len(part) - 1, min(images, len(part))).long()
-    return list(data.evaluation(part.subset(rows), SCORING_BATCH).epoch(0))
+    return list(data.evaluation(part.subset(rows), *size).epoch(0))
 
 
 def last_epoch(state: SearchState) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
 from nascommon.data.batch import Batch
 from nascommon.data.batches import full_batches
 from nascommon.method import Method
-from nascommon.pipeline.cutting_cost import cutting_cost
+from nascommon.pipeline.cutting_cost import cutting_bytes, cutting_cost
 from nascommon.pipeline.known_cost import known_cost
 from nascommon.pipeline.memory_limit import search_trouble, trainings_that_fit
 from nascommon.pipeline.paths import TARGET_DATA, TRANSFER_DATA
@@ -100,7 +100,8 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     yield with_process(search, process, target)
     if search.trouble is None:
         seconds, how = cutting_cost(params, method, seen - half, EVALUATION_SHARE * image)
-        yield Estimate("discretize", seconds, how=how)
+        memory = cutting_bytes(params, method, target, (half, seen - half), device)
+        yield with_process(Estimate("discretize", seconds, memory / MIB, how), process, target)
     seconds_of = functools.cache(step_seconds)  # baseline trains what retrain trains
     known = known_cost(params, method, target, (half, seen - half), device) if search.trouble is None else None
     for work in all_trainings(params, target, half):

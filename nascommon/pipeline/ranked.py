@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from nascommon.cost.footprint import prepared_shape
-from nascommon.data.batches import Batches
+from nascommon.data.batches import Again, Batches
 from nascommon.data.loading import Data
 from nascommon.gaps.architectures import Architecture, SavedSupernet, from_epochs, sampled
 from nascommon.method import Method
@@ -174,5 +174,5 @@ def scorer(ranked: RankingSetup) -> Callable[[SearchState, Genotype], float]:
     """Return the accuracy of a genotype with inherited weights on the architecture half, batch norm recalibrated."""
     settings = ranked.run.params.kendall_tau
     calibration = ranked.data.calibration("kendall", settings.training.batch_size, settings.calibration_batches)
-    valid = list(ranked.validation.epoch(0))
+    valid = Again(ranked.validation)
     return lambda state, genotype: inherited_accuracy(state, genotype, calibration, valid)

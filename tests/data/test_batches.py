@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nascommon.data.batch import Batch
-from nascommon.data.batches import Batches, evaluation_batches, evaluation_size, training_batches
+from nascommon.data.batches import Again, Batches, evaluation_batches, evaluation_size, training_batches
 from nascommon.data.prepared import Prepared
 from nascommon.data.settings import Augment
 from nascommon.runtime.ranks import Share
@@ -160,6 +160,14 @@ def test_evaluation_takes_a_piece_of_a_batch_at_a_time(make: Make, storage: dict
     pieces = list(evaluation_batches(part, 25, device=CPU, pieces=3, workers=0).epoch(0))
     assert [len(labels) for _, labels in pieces] == [9] * 6 + [6]  # 25 images in three pieces are 9 at most
     assert torch.equal(torch.cat([images for images, _ in pieces]), torch.cat([images for images, _ in whole]))
+
+
+def test_batches_can_be_gone_through_again(make: Make) -> None:
+    again = Again(evaluation_batches(make(source="digits", limit=60).part("train"), 25, device=CPU, workers=0))
+    first, second = list(again), list(again)
+    assert [len(labels) for _, labels in first] == [25, 25, 10]
+    assert same(first, second)
+    assert first[0].images.data_ptr() != second[0].images.data_ptr()  # nothing is kept from one time to the next
 
 
 @pytest.mark.parametrize(

@@ -260,12 +260,17 @@ def test_every_long_stage_refuses_before_its_first_step(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "key"), [("search", "search__pieces"), ("retrain", "retrain__training__pieces"),
-                                            ("kendall_tau", "kendall_tau__training__pieces")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "key", "size"),
+    [
+        ("search", "search__pieces", 40), ("retrain", "retrain__training__pieces", 40),
+        ("kendall_tau", "kendall_tau__training__pieces", 40), ("discretize", "search__pieces", 64),
+    ],
+)  # fmt: skip
 def test_pictures_are_scored_in_the_pieces_that_are_set_for_steps(
-    stage: str, key: str, searched: Project, monkeypatch: pytest.MonkeyPatch
+    stage: str, key: str, size: int, searched: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is predicted in pieces takes no more than a piece at a time of a batch of 40."""
+    """What is predicted in pieces takes no more than a piece at a time of a batch."""
     sizes: set[int] = set()
 
     def seen(*arguments: Any, **options: Any) -> Any:
@@ -276,7 +281,7 @@ def test_pictures_are_scored_in_the_pieces_that_are_set_for_steps(
     monkeypatch.setattr(loading, "evaluation_batches", seen)
     project = searched.change(**{key: 5, "jobs": 1})
     assert project.command(stage).status == 0
-    assert 8 in sizes
+    assert -(-size // 5) in sizes
 
 
 def test_check_advises_the_same(searched: Project, monkeypatch: pytest.MonkeyPatch) -> None:
