@@ -37,7 +37,7 @@ class Shape:
         images = torch.randn(size, self.channels, self.height, self.width, device=device)
         return Batch(images, torch.randint(self.classes, (size,), device=device))
 
-    def evaluated(self, batch_size: int, device: torch.device, pieces: int = 1) -> int:
+    def evaluated(self, batch_size: int, device: torch.device, pieces: int) -> int:
         """Return how many images a batch of evaluation has; see ``evaluation_size``."""
         numbers = self.channels * self.height * self.width if self.in_memory else None
         return min(evaluation_size(batch_size, numbers, device, pieces), self.images)

@@ -274,6 +274,20 @@ def training_peak(
     return peak_with_scores(step, score, rest, device, recorded=device.type == "cuda")
 
 
+@functools.cache
+def testing_peak(genotype: Genotype, spec: NetworkSpec, shape: Shape, images: int, device: torch.device) -> int:
+    """Predict the most bytes that a trained network takes to score so many images at a time, beside all of them."""
+
+    def program(on: torch.device) -> None:
+        with birthplace(on):
+            model = build_network(genotype, spec)
+        model.to(device=on, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with evaluating(model):
+            evaluate(model, [shape.batch(images, on)])
+
+    return memory_of(program, device)
+
+
 def training_program(
     settings: TrainingSettings, spec: NetworkSpec, device: torch.device, genotype: Genotype = STAND_IN
 ) -> Callable[[Batch], tuple[Tensor, ...]]:

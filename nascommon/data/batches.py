@@ -120,7 +120,7 @@ def _(
 
 
 def evaluation_batches(
-    part: Part, batch_size: int, *, device: torch.device, pieces: int = 1, workers: int | None = None
+    part: Part, batch_size: int, *, device: torch.device, pieces: int | None = None, workers: int | None = None
 ) -> Batches:
     """All pictures in their order, not augmented, the last batch as small as it comes; every epoch is the same.
 
@@ -130,16 +130,19 @@ def evaluation_batches(
     return _evaluation(part.samples, part, batch_size, device, pieces, workers)
 
 
-def evaluation_size(batch_size: int, numbers: int | None, device: torch.device, pieces: int = 1) -> int:
-    """Return the pictures of a batch of evaluation: what is set, more on a GPU, and less where memory is short.
+def evaluation_size(batch_size: int, numbers: int | None, device: torch.device, pieces: int | None = None) -> int:
+    """Return the pictures of a batch of evaluation.
 
     Args:
         batch_size: as set.
-        numbers: of a picture that is kept in memory, of which a GPU gets at least ``FULL_GPU``, since a small batch
-            does not fill it; None where pictures are files.
+        numbers: of a picture that is kept in memory; None where pictures are files.
         device: where they are scored.
-        pieces: that training cuts a batch into; evaluation takes only a piece at a time, too.
+        pieces: that training cuts a batch of that size into. Evaluation takes a piece at a time, too, but of no less
+            than ``FULL_GPU`` numbers in memory of a GPU, which a batch of training does not fill without a backward
+            pass. None where the size is set for evaluation alone.
     """
+    if pieces is None:
+        return batch_size
     if numbers is not None and device.type == "cuda":
         batch_size = max(batch_size, FULL_GPU // numbers)
     return math.ceil(batch_size / pieces)
@@ -147,20 +150,24 @@ def evaluation_size(batch_size: int, numbers: int | None, device: torch.device, 
 
 @singledispatch
 def _evaluation(
-    samples: Samples, part: Part, batch_size: int, device: torch.device, pieces: int, workers: int | None
+    samples: Samples, part: Part, batch_size: int, device: torch.device, pieces: int | None, workers: int | None
 ) -> Batches:
     """Make the evaluation batches of one kind of samples; see ``evaluation_batches``."""
     raise NotImplementedError(type(samples).__name__)
 
 
 @_evaluation.register
-def _(samples: Pixels, part: Part, batch_size: int, device: torch.device, pieces: int, _workers: int | None) -> Batches:
+def _(
+    samples: Pixels, part: Part, batch_size: int, device: torch.device, pieces: int | None, _workers: int | None
+) -> Batches:
     size = evaluation_size(batch_size, samples.images[0].numel(), device, pieces)
     return _MemoryEvaluation.of(part, samples, size, device)
 
 
 @_evaluation.register
-def _(samples: Paths, part: Part, batch_size: int, device: torch.device, pieces: int, workers: int | None) -> Batches:
+def _(
+    samples: Paths, part: Part, batch_size: int, device: torch.device, pieces: int | None, workers: int | None
+) -> Batches:
     view = evaluation_pictures(part.manifest.height, part.manifest.fit)
     size = evaluation_size(batch_size, None, device, pieces)
     return _FileEvaluation(part, samples, view, size, device, _workers(part, workers))

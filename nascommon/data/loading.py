@@ -46,8 +46,8 @@ class Data:
         batches = self.training(self.prepared.part("weights"), batch_size, purpose)
         return calibration_batches(batches, count, self.seed)
 
-    def evaluation(self, part: Part, batch_size: int, pieces: int = 1) -> Batches:
-        """Return the images as they are, in order; ``pieces`` as of the training, where there is one."""
+    def evaluation(self, part: Part, batch_size: int, pieces: int | None = None) -> Batches:
+        """Return the images as they are, in order; ``pieces`` as for ``evaluation_size``."""
         return evaluation_batches(part, batch_size, device=self.device, pieces=pieces)
 
     def named(self, name: PartName, holdout: float = 0.0) -> tuple[NamedPart, NamedPart | None]:
@@ -83,7 +83,7 @@ class NamedPart:
         data, part = self.open()
         return data.training(part, batch_size, purpose, cutout=cutout, seed=seed)
 
-    def evaluation(self, batch_size: int, pieces: int = 1) -> Batches:
+    def evaluation(self, batch_size: int, pieces: int | None = None) -> Batches:
         """Open the pictures; see ``Data.evaluation``."""
         data, part = self.open()
         return data.evaluation(part, batch_size, pieces)

@@ -61,7 +61,6 @@ def estimate_in_words(line: Estimate) -> str:
     """Write an estimate as a person says it."""
     if line.trouble is not None:
         return f"does not fit: {line.trouble}"
-    if not line.seconds:
-        return line.how
-    memory = f", about {line.memory_mib:,.0f} MiB" if line.memory_mib else ""
-    return f"{duration(line.seconds)}{memory} ({line.how})"
+    known = [duration(line.seconds)] * bool(line.seconds)
+    known += [f"about {line.memory_mib:,.0f} MiB"] * bool(line.memory_mib)
+    return f"{', '.join(known)} ({line.how})" if known else line.how

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nascommon.config import Params
 from nascommon.cost.footprint import DRAWING_BYTES, DRAWING_STAGES, Shape
 from nascommon.cost.live_bytes import resident_bytes
-from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak, training_program
+from nascommon.cost.peaks import search_peak, stand_in, supernets, testing_peak, training_peak, training_program
 from nascommon.data.batch import Batch
 from nascommon.data.batches import full_batches
 from nascommon.method import Method
@@ -109,6 +109,22 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
             yield Estimate(work.stage, known.seconds, how=known.how)
             continue
         yield with_process(trainings_estimate(work, params, device, seconds_of), process, work.shape)
+    yield with_process(testing_estimate(params, target, device), process, target)
+
+
+def testing_estimate(params: Params, target: Shape, device: torch.device) -> Estimate:
+    """Estimate the memory of ``evaluate``, which scores test images with each network; its time is little."""
+    size, genotype = params.evaluate.batch_size, stand_in(params.search.chosen_space())
+    sections = [(params.retrain.network, target)] * (not params.retrain.skip)
+    if params.transfer.data is not None:
+        sections.append((params.transfer.network, expected_shape(params.transfer.data, TRANSFER_DATA)))
+    if not sections:
+        return Estimate("evaluate", how="tests nothing")
+    precision, most = resolve_precision(params.precision, device), 0.0
+    for network, shape in sections:
+        spec = replace(network.spec(classes=shape.classes, image_channels=shape.channels), precision=precision)
+        most = max(most, testing_peak(genotype, spec, shape, size, device) / MIB)
+    return Estimate("evaluate", memory_mib=most, how=f"{size} test images at a time")
 
 
 def all_trainings(params: Params, target: Shape, half: int) -> Iterator[Trainings]:

@@ -65,7 +65,7 @@ class Scorer:
         if wanted is not None and wanted < len(part):
             _, few_of_each = stratified(part.strata, wanted / len(part), generator(data.seed, "kendall", "images"))
             part = part.subset(few_of_each)
-        self.valid: list[Batch] = list(data.evaluation(part, SCORED_AT_ONCE).epoch(0))
+        self.valid: list[Batch] = list(data.evaluation(part, SCORED_AT_ONCE, pieces=1).epoch(0))
 
     def scores(self, state: SearchState, genotypes: Sequence[Genotype]) -> Iterator[float]:
         """Yield the accuracy of each genotype with inherited weights, batch norm recalibrated."""

@@ -10,13 +10,14 @@ import torch
 from nascommon.config import Params
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import available_bytes, resident_bytes
-from nascommon.cost.peaks import search_peak, stand_in, supernets, training_peak
+from nascommon.cost.peaks import search_peak, stand_in, supernets, testing_peak, training_peak
 from nascommon.method import Method
 from nascommon.pipeline.side_by_side import room
 from nascommon.runtime.hardware import workspace_bytes
 from nascommon.search.settings import SearchSettings
 from nascommon.search.watch import HESSIAN_IMAGES
 from nascommon.settings import UserError
+from nascommon.space.genotype import Genotype
 from nascommon.space.network import TOTAL_STRIDE, NetworkSpec
 from nascommon.space.stem import STEM_MULTIPLIER, Stem
 from nascommon.space.supernet import SupernetSpec
@@ -142,6 +143,26 @@ def trainings_that_fit(
     if needed > free:
         return 1, pieces_advice(key, settings.pieces, settings.batch_size, needed, peak, free)
     return _as_many_as_fit("networks", params, wanted, needed + process, free, places.memories)
+
+
+def require_testing(genotype: Genotype, spec: NetworkSpec, shape: Shape, batch_size: int, device: torch.device) -> None:
+    """Refuse to score images with a trained network at ``evaluate.batch_size`` if that does not fit.
+
+    Raises:
+        UserError: naming the number to set.
+    """
+    free, key = available_bytes(device), "evaluate.batch_size"
+    if _upper_bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, batch_size) < USABLE_SHARE * free:
+        return
+    needed = testing_peak(genotype, spec, shape, batch_size, device)
+    if needed <= free:
+        return
+    trouble, fewer = f"{key}: {_too_much(f'scoring {batch_size} images at a time', needed, free)}", batch_size
+    while fewer > 1:
+        fewer //= 2
+        if (bytes_then := testing_peak(genotype, spec, shape, fewer, device)) <= USABLE_SHARE * free:
+            raise UserError(f"{trouble}; set {key}: {fewer} (about {_mib(bytes_then)})")
+    raise UserError(f"{trouble}, and not even one image fits; take another machine")
 
 
 def require_searches(

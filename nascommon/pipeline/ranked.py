@@ -46,7 +46,8 @@ class RankingSetup:
     def open(run: Run) -> RankingSetup:
         """Open the search and the data."""
         data = run.open(TARGET_DATA)
-        valid = data.evaluation(data.prepared.part("architecture"), run.params.kendall_tau.training.batch_size)
+        training = run.params.kendall_tau.training
+        valid = data.evaluation(data.prepared.part("architecture"), training.batch_size, training.pieces)
         return RankingSetup(run, run.params.method(), load_search(SEARCH), data, valid)
 
     def trained(self) -> bool:

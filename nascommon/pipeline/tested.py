@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 
+from nascommon.cost.footprint import prepared_shape
 from nascommon.data.loading import Data
+from nascommon.pipeline.memory_limit import require_testing
 from nascommon.pipeline.run import Run
 from nascommon.space.genotype import Genotype
 from nascommon.statistics.intervals import mean_share, summarise, wilson_interval
@@ -77,14 +79,19 @@ def errors_of(correct: Sequence[int], total: int) -> dict[str, float]:
 
 
 def tested(run: Run, data: Data, folders: Sequence[Path], stage: str) -> Measured:
-    """Load the trainings of one architecture and count their hits on the test set."""
-    loaded = [load_network(folder, run.device, stage) for folder in folders]
-    test = data.evaluation(data.prepared.part("test"), run.params.evaluate.batch_size)
+    """Load the trainings of one architecture and count their hits on the test set.
+
+    Raises:
+        UserError: ``evaluate.batch_size`` images at a time do not fit into the free memory.
+    """
+    loaded, size = [load_network(folder, run.device, stage) for folder in folders], run.params.evaluate.batch_size
+    network, genotype, metrics = loaded[0]
+    require_testing(genotype, network.spec, prepared_shape(data.prepared), size, run.device)
+    test = data.evaluation(data.prepared.part("test"), size)
     hits = []
     for network, _, _ in loaded:
         logits_NK, labels_N = predict(network, test)
         best_NT = logits_NK.topk(min(TOP, logits_NK.shape[1]), dim=1).indices
         hits_NT = best_NT == labels_N[:, None]
         hits.append(Hits(int(hits_NT[:, 0].sum()), int(hits_NT.sum()), len(labels_N)))
-    _, genotype, metrics = loaded[0]
     return Measured(genotype, tuple(hits), metrics.get("params"))

@@ -178,10 +178,11 @@ def test_batches_can_be_gone_through_again(make: Make) -> None:
         (2000, 3 * 32 * 32, 4, 500, 500),
         (64, 3 * 224 * 224, 1, 64, 64),
         (64, None, 4, 16, 16),  # files come as they are set
+        (500, 3 * 32 * 32, None, 500, 500),  # so do tests
     ],
 )
 def test_a_batch_of_evaluation_fills_a_gpu_unless_memory_is_short(
-    batch_size: int, numbers: int | None, pieces: int, cpu: int, gpu: int
+    batch_size: int, numbers: int | None, pieces: int | None, cpu: int, gpu: int
 ) -> None:
     sizes = [evaluation_size(batch_size, numbers, torch.device(kind), pieces) for kind in ("cpu", "cuda")]
     assert sizes == [cpu, gpu]

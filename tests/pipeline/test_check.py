@@ -40,3 +40,4 @@ def test_stages_that_will_have_nothing_to_do_are_named_with_the_setting() -> Non
 def test_a_stage_that_trains_nothing_takes_no_time_in_words() -> None:
     assert estimate_in_words(Estimate("retrain", how="trains nothing")) == "trains nothing"
     assert estimate_in_words(Estimate("retrain", 60.0, 100.0, "one")) == "1m00s, about 100 MiB (one)"
+    assert estimate_in_words(Estimate("evaluate", memory_mib=100.0, how="one")) == "about 100 MiB (one)"

@@ -65,7 +65,7 @@ def test_every_step_is_measured_in_the_precision_of_the_stages(
     monkeypatch.setattr(estimate, "process_bytes", lambda *_, **__: 0)
     params = smoke(precision="bfloat16")
     stages = [line.stage for line in estimate.estimates(params, params.method(), CPU)]
-    assert stages == ["search", "discretize", "retrain", "transfer", "kendall_tau", "baseline"]
+    assert stages == ["search", "discretize", "retrain", "transfer", "kendall_tau", "baseline", "evaluate"]
     assert precisions == {"bfloat16"}
     for peak in (footprint.search_peak, footprint.training_peak):
         peak.cache_clear()
