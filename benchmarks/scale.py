@@ -1,12 +1,12 @@
-"""What the whole protocol costs on one GPU and on many, from measured steps, counted steps and a simulated queue.
+"""What the whole protocol costs on one GPU and on many, from counted steps, measured ones and a simulated queue.
 
     python -m benchmarks.scale                             # the tables of docs/scale.md
     python -m benchmarks.scale --page docs/scale.md        # the same, written into the page
     python -m benchmarks.scale --count                     # counts the steps anew, minutes without a GPU
 
-Measured are steps on one GPU (``MEASURED``). Predicted are those that nobody has measured: their operators are counted
-(``benchmarks.counts``), and the prediction is multiplied by how much longer the measured training step is than its own.
-Assumed are the constants of this module that say so.
+Steps of today's code are predicted: their operators are counted (``benchmarks.counts``), and the prediction is
+multiplied by how much longer such a step of an earlier code took, measured (``MEASURED``), than was predicted of that
+code (``THEN``). Assumed are the constants of this module that say so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.counts import KERNEL_SECONDS, RETRAIN_BATCH, network_counts
+from benchmarks.counts import KERNEL_SECONDS, RETRAIN_BATCH, counts, network_counts
 from benchmarks.markdown import table
 from benchmarks.schedule import Job, gpu_seconds, least_seconds, seconds_of, spread
 from nascommon.runtime.artefacts import read_json, write_json
@@ -32,6 +32,8 @@ from nascommon.training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "device" / "h200_0eb2eab.json"
+THEN = {"darts": 31e-3, "pcdarts": 34e-3, "retrain": 16.1e-3}
+"""Seconds that were predicted of a step of the code that is measured there: the ladder of docs/speed.md."""
 DECODED = ROOT / "results" / "scale" / "decoding.json"
 COUNTED = ROOT / "results" / "scale" / "counts.json"
 BEGIN, END = "<!-- scale: begin, by python -m benchmarks.scale --page docs/scale.md -->\n", "<!-- scale: end -->\n"
@@ -68,6 +70,7 @@ class Work:
         pictures: in an epoch.
         epochs: as in the paper.
         batch: pictures of a step, of all ranks together.
+        case: what is measured of it, or of what is most like it: key of ``THEN``.
         network: key of the counted network; empty for a search.
     """
 
@@ -75,6 +78,7 @@ class Work:
     pictures: int
     epochs: int
     batch: int
+    case: str
     network: str = ""
 
     @property
@@ -83,12 +87,15 @@ class Work:
         return self.pictures // self.batch * self.epochs
 
 
-SEARCHES = {"darts": Work("search, DARTS", 25_000, 50, 64), "pcdarts": Work("search, PC-DARTS", 25_000, 50, 256)}
-"""Searches whose step is measured; those of the other methods are priced as DARTS'."""
-RETRAIN = Work("CIFAR-10 training", 50_000, 600, RETRAIN_BATCH, "cifar10")
+SEARCHES = {
+    "darts": Work("search, DARTS", 25_000, 50, 64, "darts"),
+    "pcdarts": Work("search, PC-DARTS", 25_000, 50, 256, "pcdarts"),
+}
+"""Searches whose step is counted; those of the other methods are priced as DARTS'."""
+RETRAIN = Work("CIFAR-10 training", 50_000, 600, RETRAIN_BATCH, "retrain", "cifar10")
 TRANSFERS = (
-    Work("ImageNet training, batch 128", 1_281_167, 250, 128, "imagenet"),
-    Work("ImageNet training, batch 1024", 1_281_167, 250, 1024, "imagenet"),
+    Work("ImageNet training, batch 128", 1_281_167, 250, 128, "retrain", "imagenet"),
+    Work("ImageNet training, batch 1024", 1_281_167, 250, 1024, "retrain", "imagenet"),
 )
 NETWORKS = {
     "cifar10": (NetworkSpec(36, 20, 10, precision="bfloat16"), TrainingSettings(drop_path=0.1), 32, (96, 48, 24, 12)),
@@ -104,7 +111,7 @@ NETWORKS = {
 
 @cache
 def measured_seconds(case: str) -> float:
-    """Return the step of a case as it was measured."""
+    """Return the step of a case as it was measured of an earlier code."""
     rows = [row for row in read_json(MEASURED)["rows"] if row["part"] == "steps" and row["case"] == case]
     return float(rows[0]["ms"]["as shipped"]) * MILLI
 
@@ -115,14 +122,14 @@ def counted() -> dict[str, Any]:
     return dict(read_json(COUNTED))
 
 
-def predicted_seconds(network: str, pictures: int) -> float:
-    """Return the step of a network as it is predicted from its operators alone."""
-    return float(counted()[network]["predicted_ms"][str(pictures)]) * MILLI
+def predicted_seconds(work: Work, pictures: int) -> float:
+    """Return a step on so many pictures as it is predicted from its operators alone."""
+    return float(counted()[work.network or work.case]["predicted_ms"][str(pictures)]) * MILLI
 
 
-def slowness() -> float:
-    """Return how much longer the one training step that is measured takes than predicted."""
-    return measured_seconds("retrain") / predicted_seconds(RETRAIN.network, RETRAIN.batch)
+def slowness(case: str) -> float:
+    """Return how much longer a step took, when it was measured, than was predicted of it."""
+    return measured_seconds(case) / THEN[case]
 
 
 def all_reduce_seconds(network: str, ranks: int) -> float:
@@ -140,11 +147,9 @@ def step_seconds(work: Work, ranks: int = 1) -> float:
 
     A search is the work of one GPU.
     """
-    if not work.network:
-        assert ranks == 1
-        return measured_seconds(next(name for name, of in SEARCHES.items() if of == work))
-    share = work.batch // ranks
-    return slowness() * predicted_seconds(work.network, share) + all_reduce_seconds(work.network, ranks)
+    assert work.network or ranks == 1
+    summed = all_reduce_seconds(work.network, ranks) if work.network else 0.0
+    return slowness(work.case) * predicted_seconds(work, work.batch // ranks) + summed
 
 
 def seconds(work: Work, ranks: int = 1) -> float:
@@ -194,14 +199,17 @@ def best_ranks(study: str, transfer: Work, gpus: int) -> int:
 def jobs_table() -> list[str]:
     """Return what every kind of job takes on one GPU."""
     works = [*SEARCHES.values(), RETRAIN, *TRANSFERS]
-    origins = ["measured", "measured", "measured", "predicted", "predicted"]
-    heads = ("job", "steps", "a step, ms", "origin", "hours on one GPU", "pictures a second", "cores to decode them")
+    then = str(read_json(MEASURED)["commit"])
+    heads = ("job", "steps", f"a step at {then}, measured, ms", "today's, counted, ms", "today's, predicted, ms",
+             "hours on one GPU", "pictures a second", "cores to decode them")  # fmt: skip
     return table(
         heads,
         [
-            (work.name, f"{work.steps:,}", f"{step_seconds(work) / MILLI:.1f}", origin, f"{seconds(work) / HOUR:.2f}",
-             f"{work.batch / step_seconds(work):,.0f}", cores(work) if work in TRANSFERS else "")
-            for work, origin in zip(works, origins, strict=True)
+            (work.name, f"{work.steps:,}", "" if work in TRANSFERS else f"{measured_seconds(work.case) / MILLI:.1f}",
+             f"{predicted_seconds(work, work.batch) / MILLI:.1f}", f"{step_seconds(work) / MILLI:.1f}",
+             f"{seconds(work) / HOUR:.2f}", f"{work.batch / step_seconds(work):,.0f}",
+             cores(work) if work in TRANSFERS else "")
+            for work in works
         ],
     )  # fmt: skip
 
@@ -253,9 +261,10 @@ def sentences() -> list[str]:
     study, transfer = list(STUDIES)[-1], TRANSFERS[0]
     methods, seeds = STUDIES[study]
     dear = gpu_seconds(protocol(study, transfer, 1, searches=3.0)) / gpu_seconds(protocol(study, transfer, 1)) - 1
+    took = ", ".join(f"{slowness(case):.2f} ({case})" for case in THEN)
     return [
         f"- Eight methods are {', '.join(methods)}; with {seeds} seeds these are {3 * len(methods) * seeds} jobs.",
-        f"- The training step that is measured takes {slowness():.2f} times its prediction; the others are taken to.",
+        f"- Measured steps took {took} times what was counted; today's ({counted()['commit']}) are predicted to.",
         f"- Searches three times as long would add {dear:.0%} to the GPU hours (ImageNet batch {transfer.batch}).",
     ]
 
@@ -274,12 +283,17 @@ def with_block(page: str) -> str:
 
 
 def recount() -> None:
-    """Count the training steps anew and keep them beside their origin."""
+    """Count the steps anew and keep them beside their origin."""
     found: dict[str, object] = {
         "command": "python -m benchmarks.scale --count",
         "commit": str(revision(ROOT)),
         "kernel_seconds": KERNEL_SECONDS,
     }
+    for name, work in SEARCHES.items():
+        step = counts(name)
+        found[name] = {
+            "kernels": {str(work.batch): step.kernels}, "predicted_ms": {str(work.batch): step.seconds / MILLI},
+        }  # fmt: skip
     for name, (spec, settings, side, batches) in NETWORKS.items():
         steps = {str(batch): network_counts(spec, settings, batch, side) for batch in batches}
         found[name] = {
