@@ -27,7 +27,7 @@ from nascommon.search.state import SearchState, new_state, supernet_spec
 from nascommon.search.watch import HESSIAN_IMAGES, hessian_eigenvalue
 from nascommon.space.draws import random_genotype
 from nascommon.space.genotype import Genotype
-from nascommon.space.mixing import CellMixing, Mixing
+from nascommon.space.mixing import CellMixing, Mixing, one_hot
 from nascommon.space.network import Network, NetworkSpec, build_network
 from nascommon.space.operations import search_operation
 from nascommon.space.published import PUBLISHED
@@ -133,15 +133,16 @@ def search_watch(method: Method, spec: SupernetSpec, shape: Shape, device: torch
 
 
 @functools.cache
-def cutting_peak(
+def untrained_peak(
     method: Method,
     base: SupernetSpec,
     shape: Shape,
     batches: tuple[tuple[int, int], ...],
     scored: int,
     device: torch.device,
+    genotype: Genotype | None = None,
 ) -> int:
-    """Predict the most bytes that ``discretize`` takes, beside the images: the supernet, scored without training it.
+    """Predict the most bytes that the last supernet takes, beside the images, where it is scored and not trained.
 
     Args:
         method: the search.
@@ -150,6 +151,7 @@ def cutting_peak(
         batches: of the images that are held, how many of which size; those of the first kind recalibrate the supernet.
         scored: images scored at a time.
         device: where it is done.
+        genotype: what is kept of it; None is all.
     """
     *_, spec = supernets(method, base)
     fixed = with_fixed_draw(method, spec)
@@ -157,8 +159,9 @@ def cutting_peak(
     def program(on: torch.device) -> None:
         state = new_state(fixed, spec, seed=0, phase=0, device=on)
         held = [[shape.batch(size, on) for _ in range(count)] for count, size in batches]
-        recalibrate(state.supernet, state.scored(), held[0][:1])
-        supernet_scores(state.supernet, state.scored(), [shape.batch(scored, on)])
+        mixing = state.scored() if genotype is None else one_hot(genotype, spec.space, like=state.logits.like)
+        recalibrate(state.supernet, mixing, held[0][:1])
+        supernet_scores(state.supernet, mixing, [shape.batch(scored, on)])
 
     return memory_of(program, device)
 

@@ -6,7 +6,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.cost.footprint import Shape
-from nascommon.cost.peaks import cutting_peak, supernets
+from nascommon.cost.peaks import supernets, untrained_peak
 from nascommon.data.batches import full_batches
 from nascommon.gaps.operation import count_removals
 from nascommon.method import Method
@@ -58,4 +58,4 @@ def cutting_bytes(params: Params, method: Method, shape: Shape, halves: tuple[in
         0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels,
         precision=resolve_precision(params.precision, device), affine=params.search.affine,
     )  # fmt: skip
-    return cutting_peak(method, base, shape, ((count, size), (whole, scored), (bool(rest), rest)), scored, device)
+    return untrained_peak(method, base, shape, ((count, size), (whole, scored), (bool(rest), rest)), scored, device)

@@ -106,7 +106,7 @@ def estimates(params: Params, method: Method, device: torch.device) -> Iterator[
     known = known_cost(params, method, target, (half, seen - half), device) if search.trouble is None else None
     for work in all_trainings(params, target, half):
         if known is not None and work.stage == "kendall_tau":
-            yield Estimate(work.stage, known.seconds, how=known.how)
+            yield with_process(Estimate(work.stage, known.seconds, known.memory / MIB, known.how), process, target)
             continue
         yield with_process(trainings_estimate(work, params, device, seconds_of), process, work.shape)
     yield with_process(testing_estimate(params, target, device), process, target)

@@ -1,4 +1,4 @@
-"""Time of ranking architectures whose accuracy is known: one is scored here as the stage scores all of them."""
+"""Cost of ranking architectures whose accuracy is known: one is scored here as the stage scores all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from nascommon.config import Params
 from nascommon.cost.footprint import Shape
-from nascommon.cost.peaks import supernets
+from nascommon.cost.peaks import supernets, untrained_peak
 from nascommon.data.prepared import open_prepared
 from nascommon.data.preparing import is_prepared
 from nascommon.method import Method
@@ -33,10 +33,11 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of the ranking, and how they come about."""
+    """Seconds of the ranking, how they come about, and bytes beside those of the process and of the images."""
 
     seconds: float
     how: str
+    memory: int
 
 
 def known_cost(
@@ -62,17 +63,19 @@ def known_cost(
     scorings = count + by_snapshots + sampled
     precision = resolve_precision(params.precision, device)
     base = SupernetSpec(
-        0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels, precision=precision
-    )
+        0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels, precision=precision,
+        affine=params.search.affine,
+    )  # fmt: skip
     *_, spec = supernets(method, base)
     state = new_state(method, spec, seed=0, phase=len(method.phases) - 1, device=device)
     calibration = min(settings.calibration_batches * settings.training.batch_size, halves[0])
     images = (calibration, min(settings.known_images or halves[1], halves[1]))
     seconds = seconds_of_scoring(state, shape, images, device)
     by_snapshot = f", {each} of them by every snapshot" if by_snapshots else ""
+    memory = bytes_of_scoring(method, base, shape, images, device)
     more = f", and {sampled} drawn from the final mixing weights" if sampled else ""
     how = f"{count} architectures of a {source.kind} scored{by_snapshot}{more}; trains nothing"
-    return Cost(scorings * seconds, how)
+    return Cost(scorings * seconds, how, memory)
 
 
 def expected_truth(params: Params, shape: Shape, device: torch.device) -> Source | None:
@@ -103,6 +106,18 @@ def expected_pictures(params: Params, shape: Shape) -> Pictures:
         source=params.data.source, classes=shape.classes, train=shape.images, test=1, content_hash="unknown",
         augment=params.data.augment,
     )  # fmt: skip
+
+
+def bytes_of_scoring(
+    method: Method, base: SupernetSpec, shape: Shape, images: tuple[int, int], device: torch.device
+) -> int:
+    """Return the bytes of scoring architectures on so many images for batch norm and for accuracies, all held."""
+    sizes = min(images[0], SCORED_AT_ONCE), min(images[1], shape.evaluated(SCORED_AT_ONCE, device, pieces=1))
+    (few, small), (many, large) = ((count // size, count % size) for count, size in zip(images, sizes, strict=True))
+    *_, last = supernets(method, base)
+    kept = random_genotype(last.space, generator(0, 0))
+    batches = ((few, sizes[0]), (bool(small), small), (many, sizes[1]), (bool(large), large))
+    return untrained_peak(method, base, shape, batches, sizes[1], device, kept)
 
 
 def seconds_of_scoring(state: SearchState, shape: Shape, images: tuple[int, int], device: torch.device) -> float:
