@@ -99,13 +99,14 @@ def products_of(kind: str, args: Sequence[Any]) -> int:
     """Return how many products an operator of our own adds up, 0 for one of PyTorch's."""
     if not kind.startswith("bank_"):
         return 0
-    # The kernels (or their gradients, by parts) meet the pixels of the output, but those of the input in its gradient.
-    kernels, met = {
-        "bank_forward": lambda: (args[1].numel(), args[2]),
-        "bank_input_gradient": lambda: (args[1].numel(), args[3]),
-        "bank_kernel_gradient": lambda: (args[2].shape[1], args[0]),
+    # The kernels (or their gradients, by parts) of a batch meet the pixels of its output, those of the input in its
+    # gradient.
+    kernels, met, batches = {
+        "bank_forward": lambda: (args[1].numel(), args[2], args[8]),
+        "bank_input_gradient": lambda: (args[1].numel(), args[3], args[9]),
+        "bank_kernel_gradient": lambda: (args[2].shape[1], args[0], args[8]),
     }[kind]()
-    return int(kernels * met.numel() // met.shape[1])
+    return int(kernels * met.numel() // met.shape[1] // batches)
 
 
 @contextmanager

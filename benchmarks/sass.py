@@ -181,8 +181,9 @@ class Work:
             parts *= dilation == self.given["dilation"]
         if self.operator != "bank_kernel_gradient":
             return int(self.grid[0] * parts)
-        spans = self.given["lines"] * -(-self.given["columns"] // (self.static["TIMES"] * dilation)) * dilation
-        of_chunk, at_once = -(-spans // self.grid[0]), self.static["BLOCK"] // self.static["WIDTH"]
+        lines, chunks = self.given["batch_lines"], self.grid[0] * self.given["batch_lines"] // self.given["lines"]
+        spans = lines * -(-self.given["columns"] // (self.static["TIMES"] * dilation)) * dilation
+        of_chunk, at_once = -(-spans // chunks), self.static["BLOCK"] // self.static["WIDTH"]
         return int(self.grid[0] * self.grid[1] * parts * -(-of_chunk // at_once))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -43,10 +44,11 @@ def test_products_of_depthwise_convolutions_take_time(monkeypatch: pytest.Monkey
     pytest.importorskip("triton")
     monkeypatch.setattr(counts, "BYTES_PER_SECOND", float("inf"))
     monkeypatch.setattr(counts, "KERNEL_SECONDS", 0)
-    x, kernels = (torch.empty(shape, device="meta", requires_grad=True) for shape in ((2, 3, 8, 6), (27,)))
     seconds = []
     with meta_stands_for("cuda"):
-        for stride in (1, 2):
+        for batches, stride in itertools.product((1, 2), (1, 2)):
+            shapes = (2, 3, 8, 6), (27 * batches,)
+            x, kernels = (torch.empty(shape, device="meta", requires_grad=True) for shape in shapes)
             with counts.Counted() as forward:
                 out = beside([(Bank((Kind(3, 1),), stride), x, kernels)])
             with counts.Counted() as backward:
@@ -54,7 +56,8 @@ def test_products_of_depthwise_convolutions_take_time(monkeypatch: pytest.Monkey
             seconds += [forward.seconds, backward.seconds]
     products = torch.tensor(seconds) * counts.PRODUCTS_PER_SECOND
     pixels, quarter = 2 * 8 * 6, 2 * 4 * 3
-    assert products.tolist() == pytest.approx([27 * each for each in (pixels, 2 * pixels, quarter, pixels + quarter)])
+    expected = [27 * each for each in (pixels, 2 * pixels, quarter, pixels + quarter)]
+    assert products.tolist() == pytest.approx(2 * expected)  # a batch's kernels meet its own pixels alone
 
 
 def test_weights_are_moved_as_on_a_gpu() -> None:

@@ -2,8 +2,9 @@
 
 Sides, dilations and edges differ, the map is the same: a GPU of NVIDIA reads it in one launch that writes the outputs
 of all of them where they are wanted, its gradient is one sum over all of them, and so are the gradients of their
-kernels (``bank_triton``). The ReLU before them is part of it. A gradient of maps that shall be differentiated itself is
-made of the same launches; elsewhere, and where those of kernels shall be, plain operators give the same.
+kernels (``bank_triton``). The ReLU before them is part of it. Batches that lie one after the other in a map may each
+have kernels of their own in the same launch. A gradient of maps that shall be differentiated itself is made of the same
+launches; elsewhere, and where those of kernels shall be, plain operators give the same.
 
 Suffixes: ``B`` batch, ``C`` channels of a kind's input, ``D`` of all outputs, ``M`` numbers of all kernels,
 ``H``, ``W``.
@@ -81,13 +82,20 @@ class Bank:
         """Return C, the channels of a kind's input."""
         return x_BCHW.shape[1] if self.shared else x_BCHW.shape[1] // len(self.kinds)
 
+    def batches(self, x_BCHW: Tensor, kernels_M: Tensor) -> int:
+        """Return how many batches of equal size the map is, each of which has kernels of its own."""
+        return len(kernels_M) // (self.taps * self.channels(x_BCHW))
+
     def size(self, x_BCHW: Tensor) -> tuple[int, int, int, int]:
         """Return the shape of the output [B, groups * C, H / stride, W / stride], rounded up."""
         B, _, H, W = x_BCHW.shape
         return B, self.groups * self.channels(x_BCHW), -(-H // self.stride), -(-W // self.stride)
 
     def plain(self, x_BCHW: Tensor, kernels_M: Tensor) -> Tensor:
-        """Compute it kind by kind."""
+        """Compute it batch by batch and kind by kind."""
+        if (batches := self.batches(x_BCHW, kernels_M)) > 1:
+            pairs = zip(x_BCHW.chunk(batches), kernels_M.chunk(batches), strict=True)
+            return torch.cat([self.plain(x, kernels) for x, kernels in pairs])
         C, seen_BCHW = self.channels(x_BCHW), x_BCHW.relu() if self.rectified else x_BCHW
         maps = [seen_BCHW] * len(self.kinds) if self.shared else torch.split(seen_BCHW, C, dim=1)
         parts = torch.split(kernels_M.to(x_BCHW.dtype), [kind.taps * C for kind in self.kinds])
@@ -102,7 +110,7 @@ class Bank:
 
 Source = tuple[Bank, Tensor | Handed, Tensor]
 """A bank, its map [B, C, H, W] or [B, kinds * C, H, W], and its kernels [taps * C]: kind by kind, tap by tap, those of
-all channels of a tap one after the other."""
+all channels of a tap one after the other. Of several batches, which the map then is, those of the first come first."""
 
 
 Pooled = tuple[Pools, Tensor | Handed]

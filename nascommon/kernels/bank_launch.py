@@ -116,7 +116,9 @@ def pitched(x_BCHW: Tensor) -> Tensor:
 
 def forward(bank: Bank, x_BCHW: Tensor, kernels_M: Tensor, out_BDHW: Tensor, start: int) -> None:
     """Write the outputs of a bank into some channels of a map, from ``start`` on."""
-    torch.ops.nascommon.bank_forward(pitched(x_BCHW), kernels_M, out_BDHW, start, *_numbers(bank))
+    torch.ops.nascommon.bank_forward(
+        pitched(x_BCHW), kernels_M, out_BDHW, start, *_numbers(bank), bank.batches(x_BCHW, kernels_M)
+    )
 
 
 def input_gradient(slope_BDHW: Tensor, source: Source, out_BCHW: Tensor, adds: bool) -> None:
@@ -130,7 +132,7 @@ def input_gradient(slope_BDHW: Tensor, source: Source, out_BCHW: Tensor, adds: b
     """
     bank, x_BCHW, kernels_M, start = source
     torch.ops.nascommon.bank_input_gradient(
-        slope_BDHW, kernels_M, pitched(x_BCHW), out_BCHW, start, *_numbers(bank), adds
+        slope_BDHW, kernels_M, pitched(x_BCHW), out_BCHW, start, *_numbers(bank), bank.batches(x_BCHW, kernels_M), adds
     )
 
 
@@ -144,13 +146,11 @@ def kernel_gradients(slope_BDHW: Tensor, sources: Sequence[Source]) -> Sequence[
     if not sources:
         return []
     maps, sizes = [pitched(x) for _, x, _, _ in sources], [len(kernels) for _, _, kernels, _ in sources]
-    chunks = max(
-        _Launch(x, slope_BDHW, start, *_numbers(bank)).chunks
-        for (bank, _, _, start), x in zip(sources, maps, strict=True)
-    )
+    given = [(start, *_numbers(bank), bank.batches(x, kernels)) for bank, x, kernels, start in sources]
+    chunks = max(_Launch(x, slope_BDHW, *each).chunks for x, each in zip(maps, given, strict=True))
     parts = slope_BDHW.new_empty(chunks, sum(sizes), dtype=torch.float32)
-    for (bank, _, _, start), x, own in zip(sources, maps, torch.split(parts, sizes, dim=1), strict=True):
-        torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, x, own, start, *_numbers(bank))
+    for x, own, each in zip(maps, torch.split(parts, sizes, dim=1), given, strict=True):
+        torch.ops.nascommon.bank_kernel_gradient(slope_BDHW, x, own, *each)
     return torch.split(parts.sum(0), sizes)
 
 
@@ -175,19 +175,20 @@ class _Launch:
 
     def __init__(
         self, small: Tensor, large: Tensor, start: int, kinds: list[int], stride: int, shared: bool, relu: bool,
-        *others: Tensor,
+        batches: int, *others: Tensor,
     ) -> None:  # fmt: skip
         """Take the map that goes in, the one that comes out, the bank, and other maps whose vectors are taken."""
         self.kinds = [(kinds[i], kinds[i + 1], kinds[i + 2]) for i in range(0, len(kinds), 3)]
         B, C, H, W = small.shape
         rows, self.columns = large.shape[2:]
-        self.stride, self.shared = stride, shared
+        self.stride, self.shared, self.batches = stride, shared, batches
         channels = C if shared else C // len(self.kinds)
         pitches = [_pitch(each) for each in (small, large, *others)]
         vec = gcd(channels, start, *pitches, CUT.vec)
         self.units, self.lines = channels // vec, B * rows
         self.numbers = (
-            coded(self.kinds), len(self.kinds), self.units, self.lines, H, W, rows, self.columns,
+            coded(self.kinds), len(self.kinds), sum(side**2 * groups for side, _, groups in self.kinds), self.units,
+            self.lines, self.lines // batches, H, W, rows, self.columns,
             *(pitch // vec for pitch in pitches[:2]), start // vec, *(pitch // vec for pitch in pitches[2:]),
         )  # fmt: skip
         self.static = {
@@ -235,9 +236,9 @@ class _Launch:
 
     @property
     def chunks(self) -> int:
-        """Chunks that the pixels are cut into for it, at least."""
-        others = pieces(self.units, self.width) * self.parts(by_line=True)
-        spans = self.lines * min(self._spans(dilation) for _, dilation, _ in self.kinds)
+        """Chunks that the pixels of a batch are cut into for it, at least."""
+        others = pieces(self.units, self.width) * self.parts(by_line=True) * self.batches
+        spans = self.lines // self.batches * min(self._spans(dilation) for _, dilation, _ in self.kinds)
         blocks = pieces(spans, CUT.vectors // self.width)
         rounds = pieces(blocks, max(CUT.programs // others, 1))
         return pieces(blocks, rounds)
@@ -287,13 +288,13 @@ def _kernel_gradient(slope: Tensor, x: Tensor, parts: Tensor, start: int, *bank:
     from nascommon.kernels.bank_triton_kernels import kernel_kernel
 
     launch = _Launch(x, slope, start, *bank)
-    grid = len(parts), pieces(launch.units, launch.width), launch.parts(by_line=True)
+    grid = len(parts) * launch.batches, pieces(launch.units, launch.width), launch.parts(by_line=True)
     kernel_kernel[grid](
         slope, x, parts, *launch.numbers, parts.stride(0), GROUPS=launch.groups, WIDTH=launch.width, **launch.static
     )
 
 
-BANK = "int start, int[] kinds, int stride, bool shared, bool relu"
+BANK = "int start, int[] kinds, int stride, bool shared, bool relu, int batches"
 OPERATORS: dict[str, tuple[str, Callable[..., None]]] = {
     "bank_forward": (f"(Tensor x, Tensor kernels, Tensor(a!) out, {BANK}) -> ()", _forward),
     "bank_input_gradient": (

@@ -6,7 +6,8 @@ pixel all ``GROUPS`` kernels of a channel that the thread has. All blocks have t
 that Triton lays all of them out alike and nothing passes through shared memory; what a thread has several of is a
 tuple. Whatever a vector begins at is a multiple of ``VEC``, which the compiler is told by counting in such vectors
 ("units"). Sides and dilations are told by ``code``, numbers that are known when a program runs, so that one compiled
-kernel serves every space; sums are float32 and always in the same order.
+kernel serves every space; sums are float32 and always in the same order. Batches that lie one after the other in a map
+may have kernels of their own, which come one after the other, too.
 
 Suffixes: ``N`` threads of a program, ``V`` channels of one.
 """
@@ -22,8 +23,10 @@ import triton.language as tl
 NUMBERS = (
     "code",
     "count",
+    "taps",
     "units",
     "lines",
+    "batch_lines",
     "height",
     "width",
     "rows",
@@ -146,8 +149,8 @@ def convolved(
 
 @triton.jit(do_not_specialize=NUMBERS)
 def forward_kernel(
-    x, w, out, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start,
-    STRIDE: tl.constexpr, VEC: tl.constexpr, GROUPS: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
+    x, w, out, code, count, taps, units, lines, batch_lines, height, width, rows, columns, in_pitch, out_pitch,
+    out_start, STRIDE: tl.constexpr, VEC: tl.constexpr, GROUPS: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
     WIDEST: tl.constexpr, BLOCK: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
     """Convolve; axis 0 of the grid goes over vectors of the output of a group, axis 1 over parts of kinds."""
@@ -164,7 +167,8 @@ def forward_kernel(
     x_NV = x + ((image_N1 * height + first_N1) * width + left_N1) * (in_pitch * VEC) + channel_NV
     if not SHARED:
         x_NV += before * units * VEC
-    w_NV = w + (taps_before + part * GROUPS) * units * VEC + channel_NV
+    own_taps_N1 = divided(line_N1, batch_lines) * taps + taps_before + part * GROUPS
+    w_NV = w + own_taps_N1 * units * VEC + channel_NV
     w_step = groups * units * VEC
     sums = zeros(GROUPS * TIMES, BLOCK, VEC)
     own_groups = groups - part * GROUPS
@@ -205,7 +209,7 @@ def taps_met(phase, side, dilation, STRIDE: tl.constexpr):
 
 @triton.jit
 def met_by_kind(
-    sums, slope, w, there_N1, line_N1, row_N1, column_N1, channel_NV, part_N1, side, dilation, groups, apart, units,
+    sums, slope, w_N1, there_N1, line_N1, row_N1, column_N1, channel_NV, part_N1, side, dilation, groups, apart, units,
     rows, columns, step, STRIDE: tl.constexpr, VEC: tl.constexpr, WIDEST: tl.constexpr, SPLIT: tl.constexpr,
     TIMES: tl.constexpr,
 ):  # fmt: skip
@@ -213,7 +217,7 @@ def met_by_kind(
     first_line, lines, up = taps_met(tl.program_id(2) // STRIDE, side, dilation, STRIDE)
     first_tap, taps, left = taps_met(tl.program_id(2) % STRIDE, side, dilation, STRIDE)
     w_tap = -groups * units * VEC
-    w_NV = w - (first_line * side + first_tap) * w_tap + channel_NV
+    w_NV = w_N1 - (first_line * side + first_tap) * w_tap + channel_NV
     if STRIDE == 2:
         w_tap *= 1 + dilation % 2
     slope_NV = slope + ((line_N1 + up) * columns + column_N1 + left) * step + channel_NV
@@ -241,8 +245,8 @@ def summed(sum_NV, SPLIT: tl.constexpr, BLOCK: tl.constexpr, VEC: tl.constexpr):
 
 @triton.jit(do_not_specialize=[*NUMBERS, "to_pitch", "dilation"])
 def input_kernel(
-    slope, w, x, out, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start,
-    to_pitch, dilation, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
+    slope, w, x, out, code, count, taps, units, lines, batch_lines, height, width, rows, columns, in_pitch, out_pitch,
+    out_start, to_pitch, dilation, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
     WIDEST: tl.constexpr, ONTO: tl.constexpr, SPLIT: tl.constexpr, BLOCK: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
     """Gather the gradient of the input, or add it to what is there if it goes ``ONTO`` that.
@@ -265,6 +269,7 @@ def input_kernel(
     image_N1 = divided(line_N1, rows)
     row_N1 = line_N1 - image_N1 * rows
     sums = zeros(TIMES, BLOCK, VEC)
+    w_N1 = w + divided(line_N1, batch_lines) * (taps * units * VEC)
     before, taps_before = 0, 0
     for place in range(count):
         side, its_dilation, groups = kind(code, place)
@@ -273,7 +278,7 @@ def input_kernel(
             its_own = its_dilation == dilation
         if its_own:
             sums = met_by_kind(
-                sums, slope + (out_start + before) * VEC, w + taps_before * units * VEC, there_N1, line_N1, row_N1,
+                sums, slope + (out_start + before) * VEC, w_N1 + taps_before * units * VEC, there_N1, line_N1, row_N1,
                 column_N1, channel_NV, n_N1 // (BLOCK // SPLIT), side, dilation, groups, apart, units, rows, columns,
                 out_pitch * VEC, STRIDE, VEC, WIDEST, SPLIT, TIMES,
             )  # fmt: skip

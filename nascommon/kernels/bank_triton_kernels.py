@@ -58,11 +58,14 @@ def _line_of_taps(
 
 @triton.jit(do_not_specialize=[*NUMBERS, "to_chunk"])
 def kernel_kernel(
-    slope, x, partial, code, count, units, lines, height, width, rows, columns, in_pitch, out_pitch, out_start,
-    to_chunk, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr, WIDEST: tl.constexpr,
-    GROUPS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, TIMES: tl.constexpr,
+    slope, x, partial, code, count, taps, units, lines, batch_lines, height, width, rows, columns, in_pitch, out_pitch,
+    out_start, to_chunk, STRIDE: tl.constexpr, VEC: tl.constexpr, RELU: tl.constexpr, SHARED: tl.constexpr,
+    WIDEST: tl.constexpr, GROUPS: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
-    """Sum parts of the gradients of kernels; the grid: chunks of spans, blocks of channels, lines of all kernels."""
+    """Sum parts of the gradients of kernels; the grid: chunks of spans, blocks of channels, lines of all kernels.
+
+    Chunks are those of the first batch, then of the next.
+    """
     side, apart, groups, before, taps_before, part = own_part(code, count, tl.program_id(2), GROUPS, True)
     tap_line = part % side
     first_group = part // side * GROUPS
@@ -72,14 +75,18 @@ def kernel_kernel(
     x_NV = x + channel_NV
     if not SHARED:
         x_NV += before * units * VEC
-    spans = lines * spans_of(columns, apart, TIMES)
-    chunk = (spans + tl.num_programs(0) - 1) // tl.num_programs(0)
-    first = tl.program_id(0) * chunk
-    last = tl.minimum(first + chunk, spans)
+    spans = batch_lines * spans_of(columns, apart, TIMES)
+    chunks = tl.num_programs(0) // (lines // batch_lines)
+    batch = tl.program_id(0) // chunks
+    own_chunk = tl.program_id(0) - batch * chunks
+    chunk = (spans + chunks - 1) // chunks
+    first = batch * spans + own_chunk * chunk
+    last = tl.minimum(first + chunk, (batch + 1) * spans)
     channels = units * VEC
     d_D = tl.program_id(1) * (WIDTH * VEC) + tl.arange(0, WIDTH * VEC)
     to_tap = groups * channels
-    start = tl.program_id(0) * to_chunk + (taps_before + first_group) * channels + tap_line * side * to_tap
+    own_taps = batch * taps + taps_before + first_group
+    start = own_chunk * to_chunk + own_taps * channels + tap_line * side * to_tap
     for SIDE in tl.static_range(3, WIDEST + 1, 2):
         if side == SIDE:
             _line_of_taps(

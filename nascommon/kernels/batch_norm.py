@@ -149,6 +149,22 @@ class Statistics:
             update_running_statistics(self._norms, self._means, self._variances)
 
 
+def each_normalised(x_BCHW: Tensor, batches: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return several batches of equal size normalised, and the statistics of each one after the other.
+
+    Args:
+        x_BCHW: training batches one after the other.
+        batches: how many.
+        eps: as in ``normalised``.
+    """
+    if batches == 1:
+        return normalised(x_BCHW, None, None, eps)
+    if batch_norm_launch.launches(x_BCHW, batches):
+        return batch_norm_launch.normalised(x_BCHW, None, None, eps, batches=batches)
+    out, mean, variance = zip(*(normalised(each, None, None, eps) for each in x_BCHW.chunk(batches)), strict=True)
+    return torch.cat(out), torch.cat(mean), torch.cat(variance)
+
+
 def normalised(
     x_BCHW: Tensor, scale_C: Tensor | None, shift_C: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:

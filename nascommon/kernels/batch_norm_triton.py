@@ -4,6 +4,7 @@ The pixels are cut into chunks. A program of the first launch sums over a chunk 
 that no two ever add to one number; every program of the second one puts together, for the channels that it has, what
 all chunks have, in a fixed order, and then goes through its own chunk. Means are taken from what deviates from the mean
 of a chunk's first pixels, and variances are put together by Chan's formula, so that a large mean costs no digits.
+Batches that lie one after the other in a map, which axis 2 of the grid goes over, have statistics of their own.
 
 Suffixes: ``R`` pixels of a tile, ``C`` channels of one, ``K`` chunks.
 """
@@ -20,11 +21,17 @@ NUMBERS = ("pixels", "size", "units")
 
 
 @triton.jit
-def tile(units, pitch, size, VEC: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
+def tile(units, pitch, pixels, size, VEC: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr):
     """Return the channels of a program, which of them are there, and places of its first pixels, counted from them."""
     c_1C = (tl.program_id(1) * COLS + tl.arange(0, COLS))[None, :]
-    r_R1 = tl.program_id(0) * size + tl.arange(0, ROWS)[:, None]
+    r_R1 = tl.program_id(2) * pixels + tl.program_id(0) * size + tl.arange(0, ROWS)[:, None]
     return c_1C, c_1C < units * VEC, r_R1 * (pitch * VEC) + c_1C
+
+
+@triton.jit
+def own(partial, channels):
+    """Return what chunks have of a program's batch, and where its channels begin among those of all batches."""
+    return partial + tl.program_id(2) * (2 * tl.num_programs(0) * channels), tl.program_id(2) * channels
 
 
 @triton.jit
@@ -39,7 +46,8 @@ def statistics_kernel(
     x, partial, pixels, size, units, pitch, VEC: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     """Write the means over a chunk, and the sums of squared deviations from them behind those of all chunks."""
-    c_1C, has_1C, place_RC = tile(units, pitch, size, VEC, ROWS, COLS)
+    c_1C, has_1C, place_RC = tile(units, pitch, pixels, size, VEC, ROWS, COLS)
+    partial, _ = own(partial, units * VEC)
     x_RC = x + place_RC
     count = tl.minimum(size, pixels - tl.program_id(0) * size)
     first_RC = tl.load(x_RC, mask=inside(0, pixels, size, ROWS) & has_1C, other=0).to(tl.float32)
@@ -102,25 +110,27 @@ def apply_kernel(
 
     They also move the running mean and variance, if these are to be MOVED.
     """
-    c_1C, has_1C, place_RC = tile(units, pitch, size, VEC, ROWS, COLS)
-    _, _, to_RC = tile(units, out_pitch, size, VEC, ROWS, COLS)
+    c_1C, has_1C, place_RC = tile(units, pitch, pixels, size, VEC, ROWS, COLS)
+    _, _, to_RC = tile(units, out_pitch, pixels, size, VEC, ROWS, COLS)
     channels = units * VEC
+    partial, first = own(partial, channels)
     mean_1C, variance_1C = put_together(partial, c_1C, has_1C, pixels, size, channels, CHUNKS)
     inverse_1C = 1 / tl.sqrt_rn(variance_1C + eps)
     if tl.program_id(0) == 0:
         unbiased_1C = variance_1C * (pixels.to(tl.float32) / (pixels - 1).to(tl.float32))
-        tl.store(moments + c_1C, mean_1C, mask=has_1C)
-        tl.store(moments + channels + c_1C, unbiased_1C, mask=has_1C)
-        tl.store(moments + 2 * channels + c_1C, inverse_1C, mask=has_1C)
+        every = tl.num_programs(2) * channels
+        tl.store(moments + first + c_1C, mean_1C, mask=has_1C)
+        tl.store(moments + every + first + c_1C, unbiased_1C, mask=has_1C)
+        tl.store(moments + 2 * every + first + c_1C, inverse_1C, mask=has_1C)
         if MOVED:
-            move(mean + c_1C, mean_1C, momentum, has_1C)
-            move(variance + c_1C, unbiased_1C, momentum, has_1C)
+            move(mean + first + c_1C, mean_1C, momentum, has_1C)
+            move(variance + first + c_1C, unbiased_1C, momentum, has_1C)
     by_1C = inverse_1C
     if SCALED:
-        by_1C *= tl.load(scale + c_1C, mask=has_1C, other=0).to(tl.float32)
+        by_1C *= tl.load(scale + first + c_1C, mask=has_1C, other=0).to(tl.float32)
     start_1C = tl.zeros([1, COLS], tl.float32)
     if SHIFTED:
-        start_1C += tl.load(shift + c_1C, mask=has_1C, other=0).to(tl.float32)
+        start_1C += tl.load(shift + first + c_1C, mask=has_1C, other=0).to(tl.float32)
     x_RC, out_RC = x + place_RC, out + to_RC
     for start in range(0, tl.minimum(size, pixels - tl.program_id(0) * size), ROWS):
         here_RC = inside(start, pixels, size, ROWS) & has_1C
@@ -136,9 +146,10 @@ def reduce_kernel(
     VEC: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     """Write sums over a chunk: of the slope, and behind those of all chunks of slope times deviation from the mean."""
-    c_1C, has_1C, place_RC = tile(units, pitch, size, VEC, ROWS, COLS)
-    _, _, x_place_RC = tile(units, x_pitch, size, VEC, ROWS, COLS)
-    mean_1C = tl.load(moments + c_1C, mask=has_1C, other=0)
+    c_1C, has_1C, place_RC = tile(units, pitch, pixels, size, VEC, ROWS, COLS)
+    _, _, x_place_RC = tile(units, x_pitch, pixels, size, VEC, ROWS, COLS)
+    partial, first = own(partial, units * VEC)
+    mean_1C = tl.load(moments + first + c_1C, mask=has_1C, other=0)
     slope_RC, x_RC = slope + place_RC, x + x_place_RC
     sum_RC = tl.zeros([ROWS, COLS], tl.float32)
     product_RC = tl.zeros([ROWS, COLS], tl.float32)
@@ -165,21 +176,23 @@ def gradient_kernel(
 
     dx = s (dy - mean(dy) - xhat mean(dy xhat)), with s = scale / deviation and xhat = (x - mean) / deviation.
     """
-    c_1C, has_1C, place_RC = tile(units, pitch, size, VEC, ROWS, COLS)
-    _, _, x_place_RC = tile(units, x_pitch, size, VEC, ROWS, COLS)
-    _, _, to_RC = tile(units, out_pitch, size, VEC, ROWS, COLS)
+    c_1C, has_1C, place_RC = tile(units, pitch, pixels, size, VEC, ROWS, COLS)
+    _, _, x_place_RC = tile(units, x_pitch, pixels, size, VEC, ROWS, COLS)
+    _, _, to_RC = tile(units, out_pitch, pixels, size, VEC, ROWS, COLS)
     channels = units * VEC
+    every = tl.num_programs(2) * channels
+    partial, first = own(partial, channels)
     sum_KC, product_KC = of_chunks(partial, c_1C, has_1C, channels, CHUNKS)
-    mean_1C = tl.load(moments + c_1C, mask=has_1C, other=0)
-    inverse_1C = tl.load(moments + 2 * channels + c_1C, mask=has_1C, other=0)
+    mean_1C = tl.load(moments + first + c_1C, mask=has_1C, other=0)
+    inverse_1C = tl.load(moments + 2 * every + first + c_1C, mask=has_1C, other=0)
     of_shift_1C = tl.sum(sum_KC, axis=0)[None, :]
     of_scale_1C = tl.sum(product_KC, axis=0)[None, :] * inverse_1C
     if tl.program_id(0) == 0:
-        tl.store(sums + c_1C, of_scale_1C, mask=has_1C)
-        tl.store(sums + channels + c_1C, of_shift_1C, mask=has_1C)
+        tl.store(sums + first + c_1C, of_scale_1C, mask=has_1C)
+        tl.store(sums + every + first + c_1C, of_shift_1C, mask=has_1C)
     by_1C = inverse_1C
     if SCALED:
-        by_1C *= tl.load(scale + c_1C, mask=has_1C, other=0).to(tl.float32)
+        by_1C *= tl.load(scale + first + c_1C, mask=has_1C, other=0).to(tl.float32)
     whole = pixels.to(tl.float32)
     share_1C, by_x_1C = of_shift_1C / whole, of_scale_1C * inverse_1C / whole
     slope_RC, x_RC, out_RC = slope + place_RC, x + x_place_RC, out + to_RC

@@ -56,6 +56,15 @@ def test_they_are_at_the_sizes_of_a_search_too(stride: int, channels: int, side:
     compare(bank, *given(bank, channels, torch.bfloat16, (64, side, side)))
 
 
+@pytest.mark.parametrize("bank", BANKS)
+@pytest.mark.parametrize(("channels", "size"), [(16, (6, 17, 10)), (36, (128, 8, 8))])
+def test_batches_with_kernels_of_their_own_are_the_plain_ones(
+    bank: Bank, channels: int, size: tuple[int, int, int]
+) -> None:
+    x, kernels, slope = given(bank, channels, torch.bfloat16, size)
+    compare(bank, x, torch.cat([kernels, kernels.flip(0)]).detach().requires_grad_(), slope)
+
+
 @pytest.mark.parametrize("way", [chain.outputs, chain.node_outputs])
 @pytest.mark.parametrize(("channels", "times"), [(4, 4), (16, 1), (3, 2)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.gate import exact_numbers
 from nascommon.kernels import batch_norm_launch
-from nascommon.kernels.batch_norm import BatchNorm, normalised
+from nascommon.kernels.batch_norm import BatchNorm, each_normalised, normalised
 from tests.kernels.test_batch_norm import plain, terms
 
 EPS = 1e-5
@@ -84,6 +84,23 @@ def test_a_large_mean_costs_no_more_digits_than_it_must(mean: float) -> None:
 )  # fmt: skip
 def test_maps_of_a_search_and_of_a_training_are_normalised(shape: tuple[int, int, int, int]) -> None:
     compare(*given(shape, torch.bfloat16, "sb"))
+
+
+@pytest.mark.parametrize("batches", [2, 3])
+@pytest.mark.parametrize(("dtype", "channels"), [(torch.bfloat16, 288), (torch.float32, 5)])
+def test_batches_have_statistics_of_their_own(batches: int, dtype: torch.dtype, channels: int) -> None:
+    (x, _, _), slope = given((6, channels, 17, 13), dtype)
+    assert batch_norm_launch.launches(x, batches)
+    out, *moments = each_normalised(x, batches, EPS)
+    found = [out, *torch.autograd.grad(out, x, slope)], moments
+    apart = [
+        results((each.detach().requires_grad_(), None, None), own)
+        for each, own in zip(x.chunk(batches), slope.chunk(batches), strict=True)
+    ]
+    out, mean, variance, gradient = (torch.cat(each) for each in zip(*apart, strict=True))
+    for mine, other in zip((*found[0], *found[1]), (out, gradient, mean, variance), strict=True):
+        most = CLOSE[dtype] if mine.dim() > 1 else OF_SUMS
+        assert (mine - other).norm() < most * other.norm()  # false for NaN
 
 
 @pytest.mark.parametrize("affine", [False, True])

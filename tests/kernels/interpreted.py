@@ -58,18 +58,23 @@ ALL_CHAINS = [
       for channels in (1, 12) for times in (1, 4) for size in ((7, 6), (1, 1))
       for dtype in (torch.float32, torch.bfloat16)),
 ]  # fmt: skip
+FEW_CHANNELS = 6
+"""With which several batches are computed, too."""
 CLOSE = {torch.float32: 2e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 """Allowed distance as a share of the length."""
 
 
 def distances(
     bank: Bank | None, pools: Sequence[Callable[[int, int, int], nn.Module]], channels: int, size: tuple[int, int],
-    dtype: torch.dtype,
+    dtype: torch.dtype, batches: int = 1,
 ) -> list[float]:  # fmt: skip
-    """Return how far output and gradients are from those of plain operators in float64, as shares of their length."""
+    """Return how far output and gradients are from those of plain operators in float64, as shares of their length.
+
+    Of several batches, each has kernels of its own.
+    """
     kinds = 1 if bank is None or bank.shared else len(bank.kinds)
-    x = _map(channels * kinds, size, dtype)
-    kernels = torch.randn(0 if bank is None else bank.taps * channels).requires_grad_()
+    x = _map(channels * kinds, size, dtype, 2 * batches)
+    kernels = torch.randn(0 if bank is None else batches * bank.taps * channels).requires_grad_()
     stride = 2 if bank is None else bank.stride
     chosen = Pools(tuple(made(3, stride, 1) for made in pools)) if pools else None  # type: ignore[misc]
 
@@ -114,9 +119,9 @@ def chained(
     return [_distance(mine.detach(), exact.detach()) for mine, exact in pairs]
 
 
-def _map(channels: int, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+def _map(channels: int, size: tuple[int, int], dtype: torch.dtype, images: int) -> Tensor:
     """Return part of a state, to be read where it lies; half of its numbers are whole, and many of these equal."""
-    shape = (2, *size, channels + 3)
+    shape = (images, *size, channels + 3)
     wide = torch.where(torch.rand(shape) < 0.5, torch.randint(-2, 3, shape), torch.randn(shape))
     return wide.to(dtype).permute(0, 3, 1, 2)[:, :channels].requires_grad_()
 
@@ -148,7 +153,11 @@ def main() -> None:
     with patch.object(bank_launch, "on_cuda", lambda _: True), patch.object(bank_launch, "CUT", cut):
         check_odd_numbers()
         whole = "--all" in sys.argv
-        check(distances, ALL if whole else EVERYDAY)
+        cases = ALL if whole else EVERYDAY
+        check(distances, cases)
+        check(
+            partial(distances, batches=3), [case for case in cases if case[0] is not None and case[2] <= FEW_CHANNELS]
+        )
         check(chained, ALL_CHAINS if whole else CHAINS, roundings=2)
         check(partial(chained, way=chain.node_outputs), ALL_CHAINS if whole else CHAINS, roundings=2)
 

@@ -8,9 +8,10 @@ What is not written shows: memory that nobody has filled is NaN.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -38,6 +39,7 @@ class Case:
         affine: which of scale ("s") and shift ("b") there are.
         layout: "dense" in channels-last layout, "part" of a wider map, or "planes", channel by channel.
         mean: of its numbers, whose deviation is one.
+        batches: that lie one after the other in it, each with statistics, scale and shift of its own.
     """
 
     shape: tuple[int, int, int, int]
@@ -45,6 +47,7 @@ class Case:
     affine: str = ""
     layout: str = "dense"
     mean: float = 0.5
+    batches: int = 1
 
     def map(self) -> Tensor:
         """Return random numbers."""
@@ -59,6 +62,7 @@ EVERYDAY = [
     Case((3, 16, 5, 6), torch.bfloat16, "s", "part"),
     Case((2, 40, 3, 5), torch.bfloat16, layout="planes"),
     Case((3, 4, 7, 7), mean=1000),
+    Case((6, 5, 7, 5), affine="sb", batches=3),
 ]
 ALL = [
     *EVERYDAY,
@@ -70,33 +74,42 @@ ALL = [
       for dtype in CLOSE for affine in ("", "s", "b", "sb") for layout in ("dense", "part", "planes")),
     *(Case((2, channels, 9, 8), torch.float32, "sb", layout, mean)
       for channels in (3, 36, 130) for layout in ("dense", "part", "planes") for mean in (0, 30, 1000)),
+    *(Case((6, channels, *size), dtype, affine, layout, batches=batches)
+      for channels in (1, 16, 130) for size in ((1, 2), (7, 5)) for batches in (2, 6)
+      for dtype, affine in ((torch.float32, "sb"), (torch.bfloat16, "")) for layout in ("dense", "part")),
     Case((2, 36, 17, 13), torch.float16, "sb"), Case((1, 288, 8, 8), torch.bfloat16), Case((5, 64, 8, 8), affine="b"),
 ]  # fmt: skip
 
 
 def distances(case: Case) -> dict[str, float]:
     """Return how far output, statistics and gradients are from those of the definition in float64."""
-    x, C = case.map().requires_grad_(), case.shape[1]
+    x, C = case.map().requires_grad_(), case.batches * case.shape[1]
     scale, shift = (torch.randn(C).requires_grad_() if name in case.affine else None for name in "sb")
     given = [each for each in (x, scale, shift) if each is not None]
-    out, mean, variance = normalised(x, scale, shift, EPS)
+    out, mean, variance = batch_norm_launch.normalised(x, scale, shift, EPS, batches=case.batches)
     assert out.dtype == case.dtype
     assert out.permute(0, 2, 3, 1).is_contiguous()
     slope = torch.randn(out.shape).to(case.dtype)  # channel by channel
     found = [out.detach(), mean, variance, *torch.autograd.grad(out, given, slope)]
     exact = iter([each.detach().double().requires_grad_() for each in given])
     twin, (gain, start) = next(exact), (None if each is None else next(exact) for each in (scale, shift))
-    out, mean, variance = plain(twin, gain, start, EPS)
+    out, mean, variance = map(torch.cat, zip(*batch_by_batch(plain, case, twin, gain, start), strict=True))
     wanted = [each for each in (twin, gain, start) if each is not None]
     right = [out, mean.detach(), variance.detach(), *torch.autograd.grad(out, wanted, slope.double())]
     assert [each.shape for each in found] == [each.shape for each in right]
     lengths = [float(each.norm()) for each in right]
-    lengths[3] = max(lengths[3], float(terms(twin, gain, slope, EPS).norm()))
+    lengths[3] = max(lengths[3], float(torch.cat(batch_by_batch(terms, case, twin, gain, slope)).norm()))
     names = ["out", "mean", "variance", "x", *case.affine]
     return {
         name: float((mine.double() - other).norm()) / length
         for name, mine, other, length in zip(names, found, right, lengths, strict=True)
     }
+
+
+def batch_by_batch(function: Callable[..., Any], case: Case, *given: Tensor | None) -> list[Any]:
+    """Return what a function makes of each batch's own."""
+    apart = ([None] * case.batches if each is None else each.chunk(case.batches) for each in given)
+    return [function(*each, EPS) for each in zip(*apart, strict=True)]
 
 
 def check(case: Case) -> dict[str, float]:

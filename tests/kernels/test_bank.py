@@ -55,6 +55,14 @@ def test_kinds_have_channels_of_their_own() -> None:
     torch.testing.assert_close(beside([(bank, x, kernels)]), torch.cat(expected, dim=1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("bank", [Bank(KINDS, 2), Bank((Kind(3, 1), Kind(3, 2)), shared=False)])
+def test_batches_of_a_map_have_kernels_of_their_own(bank: Bank) -> None:
+    x, kernels = given(bank, size=(6, 6, 5))
+    kernels = torch.cat([times * kernels for times in (1, 2, 3)])
+    apart = [beside([(bank, *each)]) for each in zip(x.chunk(3), kernels.chunk(3), strict=True)]
+    assert torch.equal(beside([(bank, x, kernels)]), torch.cat(apart))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_banks_and_pools_stand_beside_each_other(stride: int) -> None:
     bank, pools = Bank(KINDS, stride), Pools((AveragePool(3, stride, 1), nn.MaxPool2d(3, stride, 1)))
@@ -191,6 +199,22 @@ def test_gradients_of_banks_and_pools_beside_each_other_can_be_differentiated_ag
 
     assert torch.autograd.gradcheck(computed, (x, kernels, y, more, other))
     assert torch.autograd.gradgradcheck(computed, (x, kernels, y, more, other))
+
+
+@pytest.mark.usefixtures("as_if_launched")
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_gradients_of_batches_with_kernels_of_their_own_can_be_differentiated_again(wanted: int) -> None:
+    """Those of the map alone, and of the kernels, too."""
+    bank = Bank((Kind(3, 1, 2),))
+    x, kernels = given(bank, 1, (2, 2, 2))
+    both = x, torch.cat([kernels, -2 * kernels]).detach().requires_grad_()
+
+    def computed(*some: Tensor) -> Tensor:
+        x, kernels = (*some, *(each.detach() for each in both[wanted:]))
+        return beside([(bank, x, kernels)])
+
+    assert torch.autograd.gradcheck(computed, both[:wanted])
+    assert torch.autograd.gradgradcheck(computed, both[:wanted])
 
 
 @pytest.mark.usefixtures("as_if_launched")
