@@ -9,6 +9,8 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo "$$name" && break; done)
 READY := .venv/.ready
 INSIDE := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# Compiled modules are kept: a worker of the tests starts in two thirds of the time; make clean removes them.
+unexport PYTHONDONTWRITEBYTECODE
 # A process of the tests takes a core and up to 3 GiB; tests of one file may build on each other.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
