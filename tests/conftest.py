@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the networks of the tests are tiny
@@ -12,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the n
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:  # imported where used: most tests need no stage, and stages are slow to import
     from tests.stages.project import Project
@@ -40,30 +42,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
 
+Make = Callable[[str, Callable[[Path], "Project"]], "Project"]
+
+
 @pytest.fixture(scope="session")
-def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def made_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Return what makes a project by its name in the first worker that asks for it; the others find it there."""
+    from tests.stages.project import Project
+
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+
+    def once(name: str, make: Callable[[Path], Project]) -> Project:
+        folder = shared / f"smoke-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():  # made elsewhere, so what fails half-way is never taken for the whole
+                make(tmp_path_factory.mktemp(name) / "project").folder.rename(folder)
+        return Project(folder)
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def prepared_once(made_once: Make) -> Project:
     """The smoke preset after the stage prepare; not to be changed."""
     from tests.stages.project import new_project
 
-    project = new_project(tmp_path_factory.mktemp("smoke") / "prepared")
-    project.stages("inventory", "prepare")
-    return project
+    return made_once("prepared", lambda folder: new_project(folder).after("inventory", "prepare"))
 
 
 @pytest.fixture(scope="session")
-def searched_once(prepared_once: Project) -> Project:
+def searched_once(made_once: Make, prepared_once: Project) -> Project:
     """The smoke preset after search and discretize; not to be changed."""
-    project = prepared_once.copy(prepared_once.folder.with_name("searched"))
-    project.stages("search", "discretize")
-    return project
+    return made_once("searched", lambda folder: prepared_once.copy(folder).after("search", "discretize"))
 
 
 @pytest.fixture(scope="session")
-def finished_once(searched_once: Project) -> Project:
+def finished_once(made_once: Make, searched_once: Project) -> Project:
     """The smoke preset after all stages; not to be changed."""
-    project = searched_once.copy(searched_once.folder.with_name("finished"))
-    project.stages("retrain", "transfer", "kendall_tau", "baseline", "evaluate")
-    return project
+    later = ("retrain", "transfer", "kendall_tau", "baseline", "evaluate")
+    return made_once("finished", lambda folder: searched_once.copy(folder).after(*later))
 
 
 @pytest.fixture

@@ -81,6 +81,11 @@ class Project:
         """Run stages inside this process, one after the other."""
         return "".join(self.stage(name) for name in names)
 
+    def after(self, *names: str) -> Project:
+        """Run stages as ``stages`` does, and return the project."""
+        self.stages(*names)
+        return self
+
     def command(self, name: str, *arguments: str) -> CommandResult:
         """Run ``python -m stages.NAME ARGUMENTS`` inside this process, through its command line."""
         return command(importlib.import_module(f"stages.{name}").main, self.folder, *arguments)
