@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from nascommon.runtime.executor import IN_LINE, Executor, Piece, Processes, Tell, executor
+from nascommon.runtime.executor import IN_LINE, Piece, Processes, Tell, attempt, executor, ignore, raise_failure
 from nascommon.settings import UserError
 from tests.stages.project import Project
 
@@ -95,8 +96,14 @@ def is_running(pid: int) -> bool:
 
 def test_every_piece_is_done_and_what_it_tells_arrives_in_order() -> None:
     told: dict[int, list[Any]] = {}
-    results = do(square, 5, lambda index, content: told.setdefault(index, []).append(content))
+    ended: dict[int, Any] = {}
+    results = Processes(2).run(
+        pieces(square, 5),
+        on_message=lambda index, content: told.setdefault(index, []).append(content),
+        on_result=ended.__setitem__,
+    )
     assert [squared for squared, _ in results] == [0, 1, 4, 9, 16]
+    assert [ended[index] for index in range(5)] == results
     pids = {pid for _, pid in results}
     assert len(pids) <= 2
     assert os.getpid() not in pids
@@ -104,11 +111,10 @@ def test_every_piece_is_done_and_what_it_tells_arrives_in_order() -> None:
     assert_gone(pids)
 
 
-@pytest.mark.parametrize("which", [IN_LINE, Processes(2)])
-def test_results_are_in_the_order_of_the_pieces_and_told_as_they_come(which: Executor) -> None:
+def test_in_line_too_results_are_in_the_order_of_the_pieces_and_told_as_they_come() -> None:
     told: list[tuple[int, Any]] = []
     ended: dict[int, Any] = {}
-    results = which.run(pieces(square, 3), on_message=lambda *said: told.append(said), on_result=ended.__setitem__)
+    results = IN_LINE.run(pieces(square, 3), on_message=lambda *said: told.append(said), on_result=ended.__setitem__)
     assert [squared for squared, _ in results] == [0, 1, 4]
     assert [ended[index] for index in range(3)] == results
     assert {(index, said) for index, said in told if isinstance(said, str)} == {(i, f"{i} begins") for i in range(3)}
@@ -142,9 +148,17 @@ def fills_the_memory_of_the_gpu(number: int, _tell: Tell) -> None:
     raise torch.OutOfMemoryError(f"tried to allocate {number + 2} GiB")
 
 
+def told_of_the_first(work: Callable[[int, Tell], Any]) -> None:
+    """Do a piece as a process of its own does, and raise what is told of it, as happens here."""
+    (piece,) = pieces(work, 1)
+    kind, failure = attempt(pickle.dumps(piece), ignore)
+    assert kind == "failure"
+    raise_failure(piece.name, pickle.loads(pickle.dumps(failure)))
+
+
 def test_a_piece_that_finds_the_memory_of_the_gpu_full_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"^piece 0: the memory of the GPU is full \(.*2 GiB\); set jobs to a lower"):
-        Processes(1).run(pieces(fills_the_memory_of_the_gpu, 1))
+        told_of_the_first(fills_the_memory_of_the_gpu)
 
 
 def runs_short_of_memory(_number: int, _tell: Tell) -> None:
@@ -163,7 +177,7 @@ def test_what_the_user_can_mend_in_the_machine_is_told_as_if_it_were_done_here(
     work: Callable[[int, Tell], None], said: str
 ) -> None:
     with pytest.raises(UserError, match=rf"^piece 0: {said}"):
-        Processes(1).run(pieces(work, 1))
+        told_of_the_first(work)
 
 
 def test_an_exception_names_the_piece_and_shows_where_it_was_raised() -> None:
