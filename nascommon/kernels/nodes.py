@@ -1,12 +1,13 @@
 """The nodes of a cell beside each other in one map, to which whatever enters them is added in place.
 
-A state gives something to several nodes: one product adds it to all of them, where it lies. What a cell hands on is
-the whole map, so no node is put beside the others, and no gradient cut from theirs. A node is taken out of the map,
-handed from reader to reader (``Handed``) and put back, all of it where it lies. So is its gradient: put back last, the
-node has its part of the map's, to which all readers add.
+A state gives something to several nodes: one product adds it to all of them, where it lies. Several states, which are
+batches one after the other in a map, add theirs each. What a cell hands on is the whole map, so no node is put beside
+the others, and no gradient cut from theirs. A node is taken out of the map, handed from reader to reader (``Handed``)
+and put back, all of it where it lies. So is its gradient: put back last, the node has its part of the map's, to which
+all readers add.
 
 Suffixes: ``B`` batch, ``C`` channels of what is multiplied, ``X`` of a node, ``D`` of all nodes, ``P`` pixels,
-``R`` of some neighbouring nodes, ``H``, ``W``.
+``R`` of some neighbouring nodes, ``S`` batches in a map that is multiplied, ``H``, ``W``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from nascommon.kernels.bank_launch import pitched
 from nascommon.kernels.handed import Handed
+from nascommon.kernels.pointwise import by_batch
 
 
 class Nodes:
@@ -46,12 +48,13 @@ class Nodes:
 
         Args:
             first: of the nodes.
-            factors: at least one pair of a map, of which all C channels are read, and a matrix [R, C].
+            factors: at least one pair of a map, of which all C channels are read, and a matrix for each batch that lies
+                in it, [S, R, C].
         """
         assert first >= self._next
-        fills = self._total is None and len(factors[0][1]) == self.count * self.channels
+        fills = self._total is None and factors[0][1].shape[1] == self.count * self.channels
         total = self._empty() if fills else self._there()
-        tensors = [each for x, matrix in factors for each in (x.whole_BXHW, matrix)]
+        tensors = [each for x, matrices in factors for each in (x.whole_BXHW, matrices)]
         self._total, *handed = _Multiplied.apply(total, first * self.channels, fills, *tensors)
         for (x, _), whole_BXHW in zip(factors, handed, strict=True):
             x.hand_on(whole_BXHW)
@@ -104,16 +107,18 @@ class _Multiplied(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, total_BDHW: Tensor, start: int, fills: bool, *factors: Tensor) -> tuple[Tensor, ...]:
-        ctx.channels = start, start + len(factors[1])
+        ctx.channels = start, start + factors[1].shape[1]
         ctx.save_for_backward(*factors)
         ctx.mark_dirty(total_BDHW)
         ctx.set_materialize_grads(False)
         some_PR = _pixels(total_BDHW)[:, slice(*ctx.channels)]
-        for place, (x_BCHW, matrix_RC) in enumerate(zip(factors[::2], factors[1::2], strict=True)):
-            if fills and place == 0:
-                torch.mm(_pixels(x_BCHW), matrix_RC.t(), out=some_PR)
-            else:
-                some_PR.addmm_(_pixels(x_BCHW), matrix_RC.t())
+        for x_BCHW, matrices_SRC in zip(factors[::2], factors[1::2], strict=True):
+            for x_PC, matrix_RC in zip(by_batch(x_BCHW, len(matrices_SRC)), matrices_SRC, strict=True):
+                if fills:
+                    torch.mm(x_PC, matrix_RC.t(), out=some_PR)
+                else:
+                    some_PR.addmm_(x_PC, matrix_RC.t())
+                fills = False
         return total_BDHW, *(x_BCHW.view_as(x_BCHW) for x_BCHW in factors[::2])
 
     @staticmethod
@@ -125,20 +130,22 @@ class _Multiplied(torch.autograd.Function):
         slope_PR = _pixels(slope_BDHW)[:, slice(*ctx.channels)]
         for place, want in enumerate(wanted):
             if want and place % 2:
-                found[place] = torch.mm(slope_PR.t(), _pixels(tensors[place - 1]))
+                x_SPC = by_batch(tensors[place - 1], len(tensors[place]))
+                found[place] = torch.bmm(slope_PR.t().expand(len(x_SPC), -1, -1), x_SPC)
             elif want:
                 found[place] = _with_product(found[place], slope_PR, tensors[place + 1], tensors[place])
         return slope_BDHW if ctx.needs_input_grad[0] else None, None, None, *found
 
 
-def _with_product(found_BCHW: Tensor | None, slope_PR: Tensor, matrix_RC: Tensor, like_BCHW: Tensor) -> Tensor:
+def _with_product(found_BCHW: Tensor | None, slope_PR: Tensor, matrices_SRC: Tensor, like_BCHW: Tensor) -> Tensor:
     """Return the gradient of a map that is multiplied, added to what there is if nobody looks on."""
+    slope_SPR = slope_PR.expand(len(matrices_SRC), -1, -1)
     if found_BCHW is not None and not torch.is_grad_enabled():
         found_BCHW = pitched(found_BCHW)
-        _pixels(found_BCHW).addmm_(slope_PR, matrix_RC)
+        by_batch(found_BCHW, len(matrices_SRC)).baddbmm_(slope_SPR, matrices_SRC)
         return found_BCHW
     B, _, H, W = like_BCHW.shape
-    own_BCHW = torch.mm(slope_PR, matrix_RC).view(B, H, W, -1).permute(0, 3, 1, 2)
+    own_BCHW = torch.bmm(slope_SPR, matrices_SRC).view(B, H, W, -1).permute(0, 3, 1, 2)
     return own_BCHW if found_BCHW is None else found_BCHW + own_BCHW
 
 

@@ -4,7 +4,8 @@ A grouped convolution is the product with a matrix of blocks. cuDNN has slow ker
 them into slices or changes the layout; a product with some zeros more is as fast as the maps can be read, and in
 channels-last layout copies nothing.
 
-Suffixes: ``B`` batch, ``C`` channels of the input, ``D`` of the output, ``G`` groups, ``H``, ``W``.
+Suffixes: ``B`` batch, ``C`` channels of the input, ``D`` of the output, ``G`` groups, ``S`` batches that lie one after
+the other in a map, ``P`` pixels of one, ``H``, ``W``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,18 @@ def multiplies(x_BCHW: Tensor) -> bool:
 def product(x_BCHW: Tensor, matrix_DC: Tensor) -> Tensor:
     """Multiply the channels of every pixel by a matrix, [B, D, H, W]; in channels-last layout nothing is copied."""
     return functional.linear(x_BCHW.permute(0, 2, 3, 1), matrix_DC).permute(0, 3, 1, 2)
+
+
+def products(x_BCHW: Tensor, matrices_SCD: Tensor) -> Tensor:
+    """Multiply the channels of every pixel by the matrix of its batch, [B, D, H, W]; nothing is copied either."""
+    B, _, H, W = x_BCHW.shape
+    out_SPD = torch.bmm(by_batch(x_BCHW, len(matrices_SCD)), matrices_SCD)
+    return out_SPD.view(B, H, W, -1).permute(0, 3, 1, 2)
+
+
+def by_batch(x_BCHW: Tensor, batches: int) -> Tensor:
+    """Return the pixels of each of several batches [S, P, C] that lie one after the other in a map."""
+    return torch.unflatten(x_BCHW.permute(0, 2, 3, 1).flatten(0, 2), 0, (batches, -1))
 
 
 def blocks(kernels_D11: Tensor, groups: int) -> Tensor:

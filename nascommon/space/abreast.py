@@ -8,16 +8,22 @@ all that is another product, with a matrix of mixing weights; skips and the chan
 for all cells of a network, and running statistics are moved once for all. A CPU, which calls faster than it copies,
 computes kind by kind (``fan``).
 
+What differs in nothing else runs as one, too, where all of it is there at once: the states that enter most cells are
+two batches of one map, each with numbers of its own.
+
 These matrices are mostly zeros, by which tensor cores multiply in less time than the maps take to be read, and a
 product leaves its result in channels-last layout without a copy.
 
 Suffixes: ``B`` batch, ``C`` mixed channels of a state, ``X`` all its channels, ``N`` columns (a candidate on an edge,
-or a pool), ``D`` = N * C, ``G`` edges, ``M`` numbers that are put into matrices, ``H``, ``W``.
+or a pool), ``D`` = N * C, ``R`` channels of some nodes, ``S`` states that are computed as one, ``M`` numbers that are
+put into matrices, ``H``, ``W``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import cast
 
 import torch
@@ -26,17 +32,17 @@ from torch.nn import functional
 
 from nascommon.kernels.bank import Pooled, beside
 from nascommon.kernels.bank import Source as Given
-from nascommon.kernels.batch_norm import BatchNorm, Statistics, normalised
+from nascommon.kernels.batch_norm import BatchNorm, Statistics, each_normalised
 from nascommon.kernels.handed import Handed
 from nascommon.kernels.home import on_cpu
 from nascommon.kernels.nodes import Nodes
-from nascommon.kernels.pointwise import product
+from nascommon.kernels.pointwise import products
 from nascommon.runtime import ranks
 from nascommon.runtime.together import concatenated
 from nascommon.space.fan import candidate
-from nascommon.space.leaving import Leaving, Source, Stage
+from nascommon.space.leaving import Leaving, Source
 from nascommon.space.operations import State
-from nascommon.space.plan import Plan
+from nascommon.space.plan import HALVES, Alike, Plan
 
 
 def runs_abreast(like: Tensor) -> bool:
@@ -51,10 +57,10 @@ class Gathered:
         plan: what is computed.
         measured: whether batch norms take the statistics of the batch; else their running ones stand in the weights.
         kernels: of each bank.
-        blocks: matrix of each stage.
-        mixed: the two matrices of mixing weights of each state.
+        blocks: matrices [S, D, D] of stages that are alike.
+        mixed: the two matrices of mixing weights of states that are alike, [S, R, D] and [S, R, X].
         others: mixing weights of each kind of what is computed by itself.
-        between: running means and variances of each first stage, if these are not measured.
+        between: running means and variances [S D] of first stages that are alike, if these are not measured.
         shifts: what the nodes of each cell begin with, likewise.
         eps: of batch norms.
     """
@@ -88,7 +94,7 @@ class Gathered:
         taps_M, kernels_M = gathered([depthwise, pointwise], weights[0], weights[0].dtype)
         self.kernels = torch.split(taps_M.index_select(0, plan.taps_M), plan.banks)
         numbers_M = torch.cat([kernels_M, kernels_M.new_ones(plan.ones)]).to(dtype)
-        self.blocks = matrices(numbers_M, plan.blocks_M, [(size, size) for size in plan.sizes])
+        self.blocks = matrices(numbers_M, plan.blocks_M, plan.blocks)
         self._gather_weights(plan, weights, edges, dtype)
 
     def _gather_weights(
@@ -151,12 +157,13 @@ class Abreast:
         self.between, self.shifts = iter(gathered.between), iter(gathered.shifts)
         self.statistics = Statistics()
 
-    def begin(self, nodes: Nodes) -> None:
-        """Go on to the next cell, whose nodes have nothing yet."""
+    def begin(self, nodes: Nodes) -> Sequence[Alike]:
+        """Go on to the next cell, whose nodes have nothing yet, and return its states as they are to be entered."""
         self.plan = next(self.cells)
         self.width = self.plan.width
         if not self.measured:
             nodes.begin(next(self.shifts))
+        return self.plan.alike
 
     def end(self) -> None:
         """Leave the cell; with the last one running statistics are moved."""
@@ -164,29 +171,26 @@ class Abreast:
         if not self.left:
             self.statistics.remember()
 
-    def enter(self, nodes: Nodes, source: int, x_BXHW: Tensor) -> Tensor:
-        """Add to the nodes of a cell what the edges that leave a state give them, shuffled, and hand the state on.
-
-        To be asked for state by state, in their order.
+    def enter(self, nodes: Nodes, alike: Alike, x_BXHW: Tensor) -> Tensor:
+        """Add to the nodes of a cell what the edges that leave states give them, shuffled, and hand these on.
 
         Args:
             nodes: of the cell.
-            source: the state.
-            x_BXHW: its channels.
+            alike: the states.
+            x_BXHW: the channels of each, one batch after the other.
         """
-        leaving = self.plan.leaving.get(source)
-        if leaving is None:
-            return x_BXHW
+        leaving = next(iter(alike.values()))
         state, passing = self._divided(leaving, x_BXHW)
-        columns = self._columns(leaving, state)
+        columns = self._columns(alike, state)
         inputs = None if columns is None else Handed(columns), passing
         factors = [(x, matrix) for x, matrix in zip(inputs, next(self.mixed), strict=True) if x is not None]
         if factors:
             nodes.multiply(self.plan.entered[leaving.on[0]], factors)
-        alone = State(state.first())
-        for places, modules in leaving.others:
-            terms_BDHW = spread(candidate(alone, modules, next(self.others)), self.width.divisor)
-            nodes.add([self.plan.entered[edge] for edge, _ in places], terms_BDHW)
+        for each, x_BCHW in zip(alike.values(), apart(state.first(), len(alike)), strict=True):
+            alone = State(x_BCHW)
+            for places, modules in each.others:
+                terms_BDHW = spread(candidate(alone, modules, next(self.others)), self.width.divisor)
+                nodes.add([self.plan.entered[edge] for edge, _ in places], terms_BDHW)
         return x_BXHW if leaving.halves else state.whole_BXHW  # no node is halved, only what enters the cell
 
     def _divided(self, leaving: Leaving, x_BXHW: Tensor) -> tuple[Handed, Handed | None]:
@@ -202,16 +206,17 @@ class Abreast:
         state = Handed(x_BXHW, C)
         return state, state if needed else None
 
-    def _columns(self, leaving: Leaving, state: Handed) -> Tensor | None:
+    def _columns(self, alike: Alike, state: Handed) -> Tensor | None:
         """Return what is mixed [B, D, H', W']: separable convolutions, then pools."""
-        between = self._stage(leaving.first, self._given(leaving.entering, state), None, [], last=False)
+        leaving = next(iter(alike.values()))
+        first, last = ([norms for each in alike.values() for norms in each.norms[half]] for half in HALVES)
+        between = self._stage(first, self._given(leaving.entering, state), None, last=False)
         parts: Sequence[Tensor] = [] if between is None else [between]
         if between is not None and len(leaving.own) > 1:
             parts = torch.split(between, [source.times * self.width.mixed for source in leaving.own], dim=1)
         sources = [*self._given(leaving.own, parts), *self._given(leaving.dilated, state)]
-        norms = [[cast("BatchNorm", each[-1]) for each in kind] for kind in leaving.pools]
         pooled = None if leaving.pooled is None else (leaving.pooled, state)
-        return self._stage(leaving.last, sources, pooled, norms, last=True)
+        return self._stage(last, sources, pooled, last=True)
 
     def _given(self, sources: Sequence[Source], inputs: Handed | Sequence[Tensor]) -> list[Given]:
         """Give banks a state or each its own map, and their kernels; to be asked in their order."""
@@ -219,48 +224,40 @@ class Abreast:
         return [(source.bank, x, next(self.kernels)) for source, x in zip(sources, maps, strict=True)]
 
     def _stage(
-        self,
-        stage: Stage,
-        sources: Sequence[Given],
-        pooled: Pooled | None,
-        norms: Sequence[list[BatchNorm]],
-        *,
-        last: bool,
+        self, norms: Sequence[list[BatchNorm]], sources: Sequence[Given], pooled: Pooled | None, *, last: bool
     ) -> Tensor | None:
         """Return half of the separable convolutions, and pools, normalised [B, D, H', W']; None where there are none.
 
         What is mixed next is normalised by running statistics there.
 
         Args:
-            stage: the half.
-            sources: its depthwise convolutions.
-            pooled: its pools.
-            norms: batch norms of each kind of pool, all of which see the same.
+            norms: batch norms that see each column, of the first state and then of the next.
+            sources: depthwise convolutions.
+            pooled: pools.
             last: whether it is mixed next.
         """
-        matrix_DD = next(self.blocks)
+        blocks_SDD = next(self.blocks)
         if not sources and pooled is None:
             return None
-        columns = product(beside(sources, pooled), matrix_DD)
+        columns = products(beside(sources, pooled), blocks_SDD)
         if self.measured:
-            return self._by_their_own(stage.norms, norms, columns)
-        return columns if last else self._by_running_statistics(columns)
+            return self._by_their_own(norms, columns, len(blocks_SDD))
+        return columns if last else self._by_running_statistics(columns, len(blocks_SDD))
 
-    def _by_their_own(self, norms: Sequence[BatchNorm], pools: Sequence[Sequence[BatchNorm]], x_BDHW: Tensor) -> Tensor:
-        first = [*norms, *(norm for kind in pools for norm in kind)][0]
-        out, *moments = normalised(x_BDHW, None, None, first.eps)
-        C = len(moments[0]) // (len(norms) + len(pools))
-        parts = (torch.split(each, [len(norms) * C, *(C for _ in pools)]) for each in moments)
-        (mean_D, variance_D), *of_pools = zip(*parts, strict=True)
-        self.statistics.take(norms, mean_D, variance_D)
-        for kind, (mean_C, variance_C) in zip(pools, of_pools, strict=True):
-            for norm in kind:
-                self.statistics.take([norm], mean_C, variance_C)
+    def _by_their_own(self, norms: Sequence[list[BatchNorm]], x_BDHW: Tensor, states: int) -> Tensor:
+        out, *moments = each_normalised(x_BDHW, states, norms[0][0].eps)
+        # Neighbouring columns with a norm each take theirs as one; of pools, several norms take the same.
+        runs = [[*run] for _, run in groupby(norms, lambda column: len(column) == 1 or id(column))]
+        C = len(moments[0]) // len(norms)
+        parts = (torch.split(each, [len(run) * C for run in runs]) for each in moments)
+        for run, mean_D, variance_D in zip(runs, *parts, strict=True):
+            for taking in zip(*run, strict=True):
+                self.statistics.take(taking, mean_D, variance_D)
         return out
 
-    def _by_running_statistics(self, x_BDHW: Tensor) -> Tensor:
-        mean_D, variance_D = next(self.between)
-        return functional.batch_norm(x_BDHW, mean_D, variance_D, eps=self.eps)
+    def _by_running_statistics(self, x_BDHW: Tensor, states: int) -> Tensor:
+        given = zip(*(apart(each, states) for each in (x_BDHW, *next(self.between))), strict=True)
+        return stacked([functional.batch_norm(x_BDHW, mean_D, var_D, eps=self.eps) for x_BDHW, mean_D, var_D in given])
 
 
 def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -277,11 +274,21 @@ def gathered(alike: Sequence[Sequence[Tensor]], like: Tensor, dtype: torch.dtype
     return torch.split(flat.to(dtype), [sum(each.numel() for each in same) for same in alike])
 
 
-def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+def matrices(numbers_M: Tensor, positions_M: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
     """Return matrices of zeros but for these numbers, at these positions in all of them one after the other."""
-    sizes = [rows * columns for rows, columns in shapes]
+    sizes = [math.prod(shape) for shape in shapes]
     flat = numbers_M.new_zeros(sum(sizes)).index_copy_(0, positions_M, numbers_M)
     return [part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
+
+
+def stacked(batches: Sequence[Tensor]) -> Tensor:
+    """Return batches one after the other in one map; a single one as it is."""
+    return batches[0] if len(batches) == 1 else torch.cat([*batches])
+
+
+def apart(x: Tensor, parts: int) -> Sequence[Tensor]:
+    """Return equal parts of a map or of numbers; a single one as it is."""
+    return [x] if parts == 1 else x.chunk(parts)
 
 
 def spread(x_BCHW: Tensor, step: int) -> Tensor:

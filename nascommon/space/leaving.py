@@ -5,8 +5,9 @@ Suffixes: ``C`` mixed channels of a state, ``X`` all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import cast
 
@@ -182,9 +183,31 @@ class Leaving:
         return [*chain(*self.columns), *self.skips]
 
     @property
-    def sources(self) -> list[Source]:
-        """All banks, in the order of their kernels."""
-        return [*self.entering, *self.own, *self.dilated]
+    def stages(self) -> tuple[Stage, Stage]:
+        """One after the other."""
+        return self.first, self.last
+
+    @property
+    def banks(self) -> tuple[list[Source], list[Source]]:
+        """Those of each stage, in the order of their kernels."""
+        return self.entering, [*self.own, *self.dilated]
+
+    @cached_property
+    def norms(self) -> tuple[list[list[BatchNorm]], list[list[BatchNorm]]]:
+        """Batch norms that see each column of each stage."""
+        of_pools = [[cast("BatchNorm", each[-1]) for each in kind] for kind in self.pools]
+        return [[norm] for norm in self.first.norms], [*([norm] for norm in self.last.norms), *of_pools]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows and columns of the matrix of blocks of each stage."""
+        return len(self.first.norms) * self.width.mixed, len(self.columns) * self.width.mixed
+
+    @property
+    def kind(self) -> Hashable:
+        """What is the same of states whose banks, pools and matrices differ in nothing but their numbers."""
+        pools = () if self.pooled is None else tuple(self.pooled.averages)
+        return *map(tuple, self.banks), pools, self.sizes, *self.shapes, self.halves
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -214,11 +237,6 @@ class Leaving:
         inner += [starts[1] + rows_C * passing + channels_C for rows_C in weighted[len(mixed) :]]
         rest = torch.arange(passing - self.width.rest, passing)
         return inner, [starts[1] + rows * passing + rest for rows in bypassed]
-
-    @property
-    def norms(self) -> list[BatchNorm]:
-        """Batch norms of the columns, one for each of their places."""
-        return [*self.last.norms, *(cast("BatchNorm", each[-1]) for kind in self.pools for each in kind)]
 
 
 def _kind(module: nn.Module) -> str:

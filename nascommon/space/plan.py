@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain, groupby, product
 
 import torch
 from torch import Tensor
@@ -19,11 +19,15 @@ from nascommon.space.fan import Place
 from nascommon.space.leaving import Leaving, Width
 from nascommon.space.operations import Convolution
 
+HALVES = (0, 1)
+"""Both stages of a state, by their place."""
 PARTIAL = 8
 """Plans of a few candidates that a supernet keeps."""
 
 Taken = tuple[int, int]
 """(mixing weight, counted over all cells, channels that it is repeated for)."""
+Alike = Mapping[int, Leaving]
+"""States that are computed as one, each with what leaves it: they differ in nothing but numbers."""
 End = tuple[BatchNorm | None, Tensor]
 """(batch norm that ends it, if there is one, its channels of all nodes of the cell)."""
 
@@ -47,6 +51,16 @@ class CellPlan:
     nodes: int
     entered: Sequence[int]
     inputs: int
+
+    @cached_property
+    def alike(self) -> list[Alike]:
+        """All states, in their order, those together that can be computed at once: both inputs of most cells."""
+
+        def kind(state: int) -> Hashable:
+            each = self.leaving[state]
+            return (each.kind, self.entered[each.on[0]]) if state < self.inputs and each.on else state
+
+        return [{state: self.leaving[state] for state in states} for _, states in groupby(self.leaving, kind)]
 
     def taken(self, first: int, first_edge: int) -> tuple[list[Taken], list[Taken], list[Taken]]:
         """Return the mixing weights of columns and skips, of bypasses, and of what is computed by itself.
@@ -73,7 +87,7 @@ class CellPlan:
         for each in self.leaving.values():
             first = self.entered[each.on[0]] * self.width.all if each.on else 0
             weighted, bypassed = ([first + rows for rows in found] for found in each.rows)
-            inner += zip([*each.norms, *(None for _ in each.skips)], weighted, strict=True)
+            inner += zip([*chain(*each.norms[-1]), *(None for _ in each.skips)], weighted, strict=True)
             outer += ((None, rows) for rows in bypassed)
         return inner, outer
 
@@ -98,14 +112,15 @@ class Plan:
 
     Attributes:
         cells: one after the other.
-        stages: of all states of all cells, the first and the last of each.
+        halves: (what leaves a state, its stage): the first ones of states that are alike, then their last ones.
+        stages: these.
         leads: of each, whether the output of the network depends on its cell.
         taps_M: the order of the kernels of all depthwise convolutions in which banks take them.
         banks: how many numbers of them each bank takes.
-        sizes: of the square matrix of blocks of each stage.
+        blocks: shapes of the matrices of blocks of stages that are alike.
         ones: how many ones stand in these, which leave pools as they are.
         blocks_M: positions of the kernels of all pointwise convolutions there, then of these ones.
-        shapes: of the matrices of mixing weights, two for each state.
+        shapes: of the matrices of mixing weights, two for states that are alike.
         bypassed: whether mixing weights of edges are taken; they count on behind those of candidates.
         weights_N: which mixing weights are taken: for columns and skips, for bypasses, and for what is computed by
             itself.
@@ -113,7 +128,7 @@ class Plan:
         inside: how many runs stand in the matrices; the others are of what is computed by itself.
         mixed_M: positions that they take there.
         others: channels of each kind of what is computed by itself.
-        between: batch norms between both halves of separable convolutions, of each first stage that has any.
+        between: batch norms between both halves of separable convolutions, of first stages that are alike and have any.
         nodes: channels of all nodes of each cell.
         device: of all positions.
     """
@@ -121,38 +136,44 @@ class Plan:
     def __init__(self, cells: Sequence[CellPlan], device: torch.device) -> None:
         """Find all positions."""
         self.cells = cells
-        leaving = [each for cell in cells for each in cell.leaving.values()]
-        self.stages = [stage for each in leaving for stage in (each.first, each.last)]
+        alike = [[*same.values()] for cell in cells for same in cell.alike]
+        self.halves = [(each, half) for same in alike for half in HALVES for each in same]
+        self.stages = [each.stages[half] for each, half in self.halves]
         leading = _leading(cells)
         self.leads = [index in leading for index, cell in enumerate(cells) for _ in range(2 * len(cell.leaving))]
-        kinds = [kind for stage in self.stages for kind in stage.depthwise]
-        taps = joined(tap_by_tap([[each.weight for each in kind] for kind in kinds]))
-        self.banks = [source.numbers for each in leaving for source in each.sources]
-        self.shapes = [shape for each in leaving for shape in each.shapes]
-        starts = _starts([rows * columns for rows, columns in self.shapes])
-        positions = [each.positions(starts[2 * i :][:2]) for i, each in enumerate(leaving)]
-        inner, outer = ([*chain(*parts)] for parts in zip(*positions, strict=True)) if positions else ([], [])
-        found = (taps, self._blocks(leaving), joined([*inner, *outer]), self._weights(cells))
+        self.banks = [len(same) * bank.numbers for same in alike for banks in same[0].banks for bank in banks]
+        self.blocks = [(len(same), size, size) for same in alike for size in same[0].sizes]
+        self.shapes = [(len(same), *shape) for same in alike for shape in same[0].shapes]
+        found = (self._taps(alike), self._blocks(), _mixed(alike), self._weights(cells))
         self.taps_M, self.blocks_M, self.mixed_M, self.weights_N = (
             each.to(device, non_blocking=True) for each in found
         )
-        self.others = [len(alike) * each.width.mixed for each in leaving for alike, _ in each.others]
-        self.between = [each.first.norms for each in leaving if each.first.norms]
+        others = [(places, each.width) for same in alike for each in same for places, _ in each.others]
+        self.others = [len(places) * width.mixed for places, width in others]
+        between = [[norm for each in same for norm in each.first.norms] for same in alike]
+        self.between = [norms for norms in between if norms]
         self.nodes, self.device = [cell.nodes * cell.width.all for cell in cells], device
 
-    def _blocks(self, leaving: Sequence[Leaving]) -> Tensor:
-        widths = [each.width.mixed for each in leaving for _ in (each.first, each.last)]
-        pools = [more * each.width.mixed for each in leaving for more in (0, len(each.pools))]
+    def _taps(self, alike: Sequence[Sequence[Leaving]]) -> Tensor:
+        kinds = iter(tap_by_tap([[each.weight for each in kind] for stage in self.stages for kind in stage.depthwise]))
+        found: list[Tensor] = []
+        for same, half in product(alike, HALVES):
+            banks = [[joined([next(kinds) for _ in one.bank.kinds]) for one in each.banks[half]] for each in same]
+            found += chain(*zip(*banks, strict=True))  # a bank of all these states, then the next one
+        return joined(found)
+
+    def _blocks(self) -> Tensor:
+        sizes = [each.sizes[half] for each, half in self.halves]
+        pools = [half * len(each.pools) * each.width.mixed for each, half in self.halves]
         self.ones = sum(pools)
-        self.sizes = [len(stage.norms) * C + more for stage, C, more in zip(self.stages, widths, pools, strict=True)]
-        starts = _starts([size**2 for size in self.sizes])
+        starts = _starts([size**2 for size in sizes])
         kernels = [
-            start + block_positions(len(stage.norms), C, size)
-            for start, stage, C, size in zip(starts, self.stages, widths, self.sizes, strict=True)
+            start + block_positions(len(each.stages[half].norms), each.width.mixed, size)
+            for start, (each, half), size in zip(starts, self.halves, sizes, strict=True)
         ]
         ones = [
             start + torch.arange(size - more, size) * (size + 1)
-            for start, size, more in zip(starts, self.sizes, pools, strict=True)
+            for start, size, more in zip(starts, sizes, pools, strict=True)
         ]
         return joined([*kernels, *ones])
 
@@ -168,8 +189,8 @@ class Plan:
     @property
     def norms(self) -> list[BatchNorm]:
         """Batch norms, as a pass comes to them."""
-        leaving = (each for cell in self.cells for each in cell.leaving.values())
-        return [norm for each in leaving for norm in (*each.first.norms, *each.norms)]
+        columns = (column for each, half in self.halves for column in each.norms[half])
+        return [norm for column in columns for norm in column]
 
     def lay_together(self) -> None:
         """Let weights and running statistics lie as a pass reads and moves them."""
@@ -212,6 +233,15 @@ def _leading(cells: Sequence[CellPlan]) -> set[int]:
     return leading
 
 
+def _mixed(alike: Sequence[Sequence[Leaving]]) -> Tensor:
+    starts = iter(_starts([rows * columns for same in alike for rows, columns in same[0].shapes for _ in same]))
+    found: list[tuple[list[Tensor], list[Tensor]]] = []
+    for same in alike:
+        of_shapes = [[next(starts) for _ in same] for _ in same[0].shapes]
+        found += [each.positions(own) for each, *own in zip(same, *of_shapes, strict=True)]
+    return joined([positions for place in (0, 1) for each in found for positions in each[place]])
+
+
 def _runs(taken: Sequence[Taken]) -> list[tuple[int, int]]:
     return [(len([*same]), channels) for channels, same in groupby(channels for _, channels in taken)]
 
@@ -243,10 +273,10 @@ def tap_by_tap(kinds: Sequence[Sequence[Tensor]]) -> list[Tensor]:
 
 
 def block_positions(count: int, channels: int, size: int) -> Tensor:
-    """Return where kernels [count, output, input] of neighbouring channels stand in a flattened square matrix."""
+    """Return where kernels [count, output, input] of neighbouring channels stand in a square matrix [input, output]."""
     block_N11 = torch.arange(count)[:, None, None] * channels
-    row_C1, column_C = torch.arange(channels)[:, None], torch.arange(channels)
-    return ((block_N11 + row_C1) * size + block_N11 + column_C).flatten()
+    output_C1, input_C = torch.arange(channels)[:, None], torch.arange(channels)
+    return ((block_N11 + input_C) * size + block_N11 + output_C1).flatten()
 
 
 class Plans:

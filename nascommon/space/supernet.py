@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nascommon.kernels.batch_norm import BatchNorm
 from nascommon.kernels.nodes import Nodes
-from nascommon.space.abreast import Abreast, Gathered, runs_abreast
+from nascommon.space.abreast import Abreast, Gathered, runs_abreast, stacked
 from nascommon.space.fan import Place, edge_terms, scales
 from nascommon.space.leaving import Leaving, Width
 from nascommon.space.mixing import CellMixing, Mixing, equal_mixing
@@ -144,17 +144,16 @@ class SupernetCell(nn.Module):
         return CellPlan(leaving, width, shape, topology.nodes, entered, topology.inputs)
 
     def _abreast(self, inputs: Sequence[Tensor], abreast: Abreast) -> Tensor:
-        """Compute a state's candidates, bypasses and shuffle all at once, and add them to all nodes."""
+        """Compute candidates, bypasses and shuffle of a state or of several all at once, and add them to all nodes."""
         topology, (x_BXHW, *_) = self.topology, inputs
         rows, columns = (-(-side // self.strides[0]) for side in x_BXHW.shape[2:])
         nodes = Nodes(topology.nodes, self.mixed * self.divisor, (len(x_BXHW), rows, columns), x_BXHW)
-        abreast.begin(nodes)
-        for source in topology.leaving:
-            node = source - topology.inputs
+        for alike in abreast.begin(nodes):
+            node = min(alike) - topology.inputs
             if node < 0:
-                abreast.enter(nodes, source, inputs[source])
+                abreast.enter(nodes, alike, stacked([inputs[state] for state in alike]))
             else:
-                nodes.put_back(node, abreast.enter(nodes, source, nodes.take(node)))
+                nodes.put_back(node, abreast.enter(nodes, alike, nodes.take(node)))
         abreast.end()
         return nodes.beside([state - topology.inputs for state in topology.outputs])
 

@@ -263,7 +263,7 @@ class Waves:
             parts = iter([before] if len(own) == 1 else torch.split(before, own, dim=1))
         maps = [next(parts) if each.source is None else states[each.source].x_BCHW for each in stage]
         sources = [(each.bank, x, next(self.kernels)) for each, x in zip(stage, maps, strict=True)]
-        x_BDHW = product(beside(sources), next(self.blocks))
+        x_BDHW = product(beside(sources), next(self.blocks).t())
         gain_D, shift_D = next(self.affine)
         out, mean_D, variance_D = normalised(x_BDHW, gain_D, shift_D, norms[0].eps)
         self.statistics.take(norms, mean_D, variance_D)

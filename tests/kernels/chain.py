@@ -53,11 +53,11 @@ def node_outputs(channels: int, given: Sequence[Tensor]) -> list[Tensor]:
     x, *_, matrix = given
     X = x.shape[1]
     nodes = Nodes(3, X, (len(x), *x.shape[2:]), x)
-    nodes.multiply(1, [(Handed(x), torch.eye(X).to(x))])
+    nodes.multiply(1, [(Handed(x), torch.eye(X).to(x)[None])])
     nodes.put_back(0, nodes.take(0))
     state = Handed(nodes.take(1), channels)
     outs = banks(state, given)
-    nodes.multiply(2, [(state, matrix)])
+    nodes.multiply(2, [(state, matrix[None])])
     nodes.put_back(1, state.whole_BXHW)
     return [*outs, nodes.beside([0, 1, 2])]
 

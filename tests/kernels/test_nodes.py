@@ -41,15 +41,15 @@ def taken(outputs: list[int], begun: bool, *given: Tensor) -> tuple[Tensor, list
     nodes = Nodes(COUNT, X, (2, 2, 3), first.detach())
     if begun:
         nodes.add([1], term)
-    nodes.multiply(0, [(Handed(first), wide), (Handed(second), narrow)])
+    nodes.multiply(0, [(Handed(first), wide[None]), (Handed(second), narrow[None])])
     if not begun:
         nodes.add([1], term)
     states = [nodes.take(0)]
     state = Handed(states[0])
-    nodes.multiply(1, [(state, two)])
+    nodes.multiply(1, [(state, two[None])])
     nodes.put_back(0, state.whole_BXHW)
     states.append(nodes.take(1))
-    nodes.multiply(2, [(Handed(states[1].sin()), one)])
+    nodes.multiply(2, [(Handed(states[1].sin()), one[None])])
     nodes.put_back(1, states[1])
     return nodes.beside(outputs).cos(), states
 
@@ -110,6 +110,47 @@ def test_some_gradients_are_those_of_all(wanted: list[int]) -> None:
     torch.testing.assert_close(found, expected)
 
 
+def batches_of_a_map(*given: Tensor) -> Tensor:
+    """Return nodes that two states are added to at once, and to all but the first of them once more."""
+    *states, wide, two = given
+    nodes, x = Nodes(COUNT, X, (2, 2, 3), given[0]), Handed(torch.cat(states).sin())
+    nodes.multiply(0, [(x, torch.stack([wide, wide.exp()]))])
+    nodes.multiply(1, [(x, torch.stack([two, two.exp()]))])
+    return nodes.beside([0, 1, 2]).cos()
+
+
+def states_by_themselves(*given: Tensor) -> Tensor:
+    """Return the same by plain operators."""
+    *states, wide, two = given
+    first, second = (state.sin() for state in states)
+    to_all = product(first, wide) + product(second, wide.exp())
+    to_others = product(first, two) + product(second, two.exp())
+    return torch.cat([to_all[:, :X], to_all[:, X:] + to_others], dim=1).cos()
+
+
+def test_states_that_are_batches_of_a_map_add_to_the_same_nodes() -> None:
+    inputs, slope = [maps(4), maps(4, 9), matrix(COUNT * X, 4), matrix(2 * X, 4)], maps(COUNT * X, 5).detach()
+    found = []
+    for way in (batches_of_a_map, states_by_themselves):
+        gradients = torch.autograd.grad(way(*inputs), inputs, slope)
+        again = torch.autograd.grad(way(*inputs), inputs, slope, create_graph=True)
+        twice = torch.autograd.grad(sum(each.sin().sum() for each in again), inputs)  # type: ignore[arg-type]
+        found.append([way(*inputs), *gradients, *again, *twice])
+    torch.testing.assert_close(*found)
+
+
+def test_states_that_are_batches_of_a_map_take_a_product_each_and_a_single_one_for_gradients() -> None:
+    x, matrices, slope = maps(4), torch.stack([matrix(2 * X, 4)] * 2), maps(2 * X).detach()[:1]
+    nodes = Nodes(2, X, (1, 2, 3), slope)
+    with Operations() as forward:
+        nodes.multiply(0, [(Handed(x), matrices)])
+    assert forward.names == ["empty", "mm", "addmm_"]
+    out = nodes.beside([0, 1])
+    with Operations() as backward:
+        torch.autograd.grad(out, [x, matrices], slope)
+    assert backward.names == ["clone", "bmm", "bmm"]
+
+
 def test_nodes_that_nothing_enters_are_zero() -> None:
     nodes = Nodes(2, X, (2, 2, 3), maps(1))
     nodes.add([0], maps(X))
@@ -121,15 +162,15 @@ def test_nothing_is_put_together_or_taken_apart() -> None:
     inputs, slope = [maps(4), matrix(2 * X, 4), matrix(X, X)], maps(2 * X).detach()
     with Operations() as forward:
         nodes = Nodes(2, X, (2, 2, 3), slope)
-        nodes.multiply(0, [(Handed(inputs[0]), inputs[1])])
+        nodes.multiply(0, [(Handed(inputs[0]), inputs[1][None])])
         state = Handed(nodes.take(0))
-        nodes.multiply(1, [(state, inputs[2])])
+        nodes.multiply(1, [(state, inputs[2][None])])
         nodes.put_back(0, state.whole_BXHW)
         out = nodes.beside([0, 1])
     assert forward.names == ["empty", "mm", "addmm_"]
     with Operations() as backward:
         torch.autograd.grad(out, inputs, slope)
-    assert backward.names == ["clone", "addmm_", "mm", "mm", "mm"]
+    assert backward.names == ["clone", "baddbmm_", "bmm", "bmm", "bmm"]
 
 
 def test_a_node_is_read_where_it_lies_and_has_not_changed_when_others_have() -> None:
@@ -148,7 +189,7 @@ def test_a_node_that_has_been_taken_is_not_added_to() -> None:
     with pytest.raises(AssertionError):
         nodes.add([0], maps(X))
     with pytest.raises(AssertionError):
-        nodes.multiply(0, [(Handed(maps(4)), matrix(2 * X, 4))])
+        nodes.multiply(0, [(Handed(maps(4)), matrix(2 * X, 4)[None])])
 
 
 def test_nobody_adds_to_the_gradient_of_a_node_that_is_taken_out() -> None:
@@ -190,9 +231,9 @@ def test_nobody_adds_to_the_gradient_of_the_map_of_all_nodes() -> None:
     """Which is whose that asked, or that of both of the cells that read it."""
     first, wide, two = maps(4), matrix(2 * X, 4), matrix(X, X)
     nodes = Nodes(2, X, (2, 2, 3), first)
-    nodes.multiply(0, [(Handed(first), wide)])
+    nodes.multiply(0, [(Handed(first), wide[None])])
     state = Handed(nodes.take(0))
-    nodes.multiply(1, [(state, two)])
+    nodes.multiply(1, [(state, two[None])])
     nodes.put_back(0, state.whole_BXHW)
     out, slope = nodes.beside([0, 1]), maps(2 * X, 7).detach()
     kept, (found, *_) = slope.clone(), torch.autograd.grad(out, [first], slope, retain_graph=True)

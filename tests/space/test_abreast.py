@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nascommon.data.batch import Batch
 from nascommon.kernels.batch_norm import running_statistics
 from nascommon.kernels.depthwise import repeated_channels
-from nascommon.kernels.pointwise import product
+from nascommon.kernels.pointwise import products
 from nascommon.runtime.together import as_one, joined
 from nascommon.search.scores import fresh_statistics, recalibrated_scores, supernet_scores
 from nascommon.space import plan as plan_module
@@ -229,6 +229,23 @@ def test_second_derivatives_are_those_of_the_plain_way(
         close(mine / scale, other / scale)
 
 
+def alike(supernet: Supernet, mixing: Mixing) -> list[list[tuple[int, ...]]]:
+    cells = zip(supernet.cells, supernet.kinds, strict=True)
+    return [[tuple(states) for states in cell.plan(mixing[kind]).alike] for cell, kind in cells]  # type: ignore[operator]
+
+
+def test_states_that_enter_a_cell_are_computed_as_one_where_they_differ_in_numbers_alone() -> None:
+    supernet, mixing = supernet_of(SPACES[0])
+    assert alike(supernet, mixing) == [[(0, 1), (2,), (3,)]] * 3
+    every = tuple(range(8))
+    for pruned in ((every[:-1], every), ((), every), (every, ())):  # of the first edges of both states
+        active = *pruned, *(every for _ in mixing["normal"].weights_EO[2:])
+        some = Mixing((kind, replace(cell, active=active)) for kind, cell in mixing.items())
+        assert alike(supernet, some) == [[(0,), (1,), (2,), (3,)]] * 3
+    supernet, mixing = supernet_of(SPACES[1])
+    assert alike(supernet, mixing) == [[(0,), (1,), (2,), (3,)]] * 3
+
+
 def test_an_edge_that_is_not_there_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for way in (as_on_a_gpu, plainly):
@@ -261,16 +278,20 @@ def maps(channels: int) -> Tensor:
     return made.contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
-def test_a_product_with_blocks_is_a_grouped_pointwise_convolution_and_copies_no_map() -> None:
-    x_BDHW, kernels_NCC = maps(12), torch.randn(4, 3, 3, dtype=torch.float64, requires_grad=True)
-    (blocks,) = matrices(kernels_NCC.flatten(), block_positions(4, 3, 12), [(12, 12)])
+@pytest.mark.parametrize("states", [1, 3])
+def test_a_product_with_blocks_is_a_grouped_pointwise_convolution_and_copies_no_map(states: int) -> None:
+    x_BDHW, kernels_SNCC = maps(12), torch.randn(states, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    positions = [place * 12**2 + block_positions(4, 3, 12) for place in range(states)]
+    (blocks,) = matrices(kernels_SNCC.flatten(), torch.cat(positions), [(states, 12, 12)])
     with Operations() as done:
-        out = product(x_BDHW, blocks)
-    assert done.names == ["mm", "_unsafe_view"]
-    plain = functional.conv2d(x_BDHW, kernels_NCC.flatten(0, 1)[:, :, None, None], groups=4)
+        out = products(x_BDHW, blocks)
+    assert done.names == ["bmm"]
+    kernels_SD11 = kernels_SNCC.flatten(1, 2)[..., None, None]
+    apart = zip(x_BDHW.chunk(states), kernels_SD11, strict=True)
+    plain = torch.cat([functional.conv2d(x, kernels, groups=4) for x, kernels in apart])
     close(out, plain)
     slope = maps(12).detach()
-    wanted = [x_BDHW, kernels_NCC]
+    wanted = [x_BDHW, kernels_SNCC]
     ours, theirs = (torch.autograd.grad((each * slope).sum(), wanted) for each in (out, plain))
     close(ours, theirs)
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (out, ours[0]))
