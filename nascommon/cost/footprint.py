@@ -13,6 +13,7 @@ from nascommon.data.batch import Batch
 from nascommon.data.batches import evaluation_size
 from nascommon.data.prepared import Prepared
 from nascommon.kernels.home import meta_stands_for
+from nascommon.runtime import ranks
 
 DRAWING_STAGES = ("search", "kendall_tau")
 DRAWING_BYTES = 135 * 2**20
@@ -62,8 +63,9 @@ def memory_of(program: Callable[[torch.device], object], device: torch.device) -
         program: takes the device (``meta`` here) on which it makes all its tensors.
         device: the one whose memory is predicted; it is not touched.
     """
-    # Some kernels are chosen by the device: they must be chosen as they would be on the one that is predicted.
-    with meta_stands_for(device.type):
+    # Some kernels are chosen by the device: they must be chosen as they would be on the one that is predicted. Of ranks
+    # each asks for itself, or not at all: it has as much free memory as it has.
+    with meta_stands_for(device.type), ranks.alone():
         return peak_bytes(lambda: program(META), SIZES[device.type])
 
 

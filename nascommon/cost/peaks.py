@@ -18,6 +18,7 @@ from nascommon.method import Method
 from nascommon.parts.choices import Induced, Use
 from nascommon.parts.control import Progress
 from nascommon.parts.logits import CellLogits
+from nascommon.runtime import ranks
 from nascommon.runtime.hardware import birthplace
 from nascommon.runtime.seeding import generator
 from nascommon.search.passes import architecture_step, weight_step
@@ -59,7 +60,7 @@ def phase_peak(method: Method, spec: SupernetSpec, shape: Shape, search: SearchS
     """Predict the most bytes that a phase takes, beside the images."""
     fixed, scored = with_fixed_draw(method, spec), shape.evaluated(method.batch_size, device, search.pieces)
     # An induced pass gives the recording of the supernet's steps back, and so does the watch.
-    recorded = device.type == "cuda" and not _induces(method) and not smallest_state(method, spec, "weights").varies
+    recorded = _records(device) and not _induces(method) and not smallest_state(method, spec, "weights").varies
     peak = peak_with_scores(
         partial(search_steps, fixed, spec, shape, search.pieces),
         partial(search_scores, fixed, spec, shape, scored),
@@ -84,6 +85,11 @@ def peak_with_scores(steps: Program, scores: Program, rest: Program, device: tor
     """
     stepping, scoring = memory_of(steps, device), memory_of(scores, device)
     return stepping + scoring - memory_of(rest, device) if recorded else max(stepping, scoring)
+
+
+def _records(device: torch.device) -> bool:
+    """Return whether steps are recorded on a device: those that ranks share never are."""
+    return device.type == "cuda" and ranks.share() == ranks.WHOLE
 
 
 def supernets(method: Method, base: SupernetSpec) -> Iterator[SupernetSpec]:
@@ -274,7 +280,7 @@ def training_peak(
             evaluate(network, [shape.batch(images, on)])
 
     rest = partial(steady_network, settings, spec, genotype=genotype)
-    return peak_with_scores(step, score, rest, device, recorded=device.type == "cuda")
+    return peak_with_scores(step, score, rest, device, recorded=_records(device))
 
 
 @functools.cache

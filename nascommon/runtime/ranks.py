@@ -84,11 +84,13 @@ class _State:
         synchronised: whether batch norm sees the whole batch where ranks share it.
         sharing: whether they do now, and batch norm with them. What all ranks do alike, such as measuring statistics
             anew, shares no batch.
+        alone: whether this process computes for itself.
     """
 
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     synchronised: bool = False
     sharing: bool = False
+    alone: bool = False
 
 
 _state = _State()
@@ -101,9 +103,19 @@ def while_waiting(context: Callable[[], AbstractContextManager[None]]) -> None:
 
 def share() -> Share:
     """Return which share of every batch is this process's."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if _state.alone or not (dist.is_available() and dist.is_initialized()):
         return WHOLE
     return Share(dist.get_rank(), dist.get_world_size(), dealt=_state.synchronised)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this process compute as if there were no other: what it does for itself, the others do not wait for."""
+    before, _state.alone = _state.alone, True
+    try:
+        yield
+    finally:
+        _state.alone = before
 
 
 def first() -> bool:

@@ -32,6 +32,7 @@ from nascommon.cost.peaks import (
 from nascommon.kernels.home import meta_stands_for
 from nascommon.method import REGISTRY, Method, SearchSize
 from nascommon.parts.choices import Induced, Soft
+from nascommon.runtime import ranks
 from nascommon.search.settings import SearchSettings
 from nascommon.search.state import supernet_spec
 from nascommon.space.network import NetworkSpec
@@ -41,6 +42,7 @@ from nascommon.space.supernet import Supernet, SupernetSpec
 from nascommon.space.topology import Topology
 from nascommon.training.settings import TrainingSettings
 from tests.methods.smoke import each_method
+from tests.runtime.team import on_ranks
 from tests.space.kinds import space_of
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +197,19 @@ def test_a_step_that_is_not_recorded_makes_room_for_scores() -> None:
         method, many = method_of(name), replace(IMAGES, images=5000)
         spec, peak = searching(method, many)
         assert peak(GPU) == memory_of(partial(search_scores, method, spec, many, 1024), GPU)
+
+
+def of_a_rank() -> int | None:
+    """Predict a search of DARTS on the first rank, while the second one asks for nothing."""
+    _, peak = searching(method_of("darts"), replace(IMAGES, images=5000))
+    return peak(GPU) if ranks.first() else None
+
+
+def test_a_rank_predicts_for_itself_and_steps_that_ranks_share_are_not_recorded() -> None:
+    method, many = method_of("darts"), replace(IMAGES, images=5000)
+    spec, _ = searching(method, many)
+    alone = memory_of(partial(search_scores, method, spec, many, 1024), GPU)
+    assert sorted(on_ranks(2, of_a_rank), key=str) == [alone, None]
 
 
 def test_an_induced_pass_recalibrates_beside_its_copies() -> None:
