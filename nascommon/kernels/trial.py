@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 BANK = Bank((Kind(3, 1, 2), Kind(5, 2, 2)))
 POOLS = Pools((nn.MaxPool2d(3, 1, 1), AveragePool(3, 1, 1)))
-SIZE, CHANNELS = (2, 9, 7), 16
+BATCHES, CHANNELS, SIZE = 2, 16, (9, 7)
 EPS, MOMENTUM = 1e-5, 0.1
 ROUNDINGS, SUMS = 2, 1e-5
 """Distance from plain results in float64, as a share of their length: of so many roundings, or of float32's sums."""
@@ -52,12 +52,12 @@ def _failure(device: torch.device, dtype: torch.dtype) -> str:
     """Return which kernels fail, and how; if none does, nothing."""
     bank_launch.ON_TRIAL.set(True)
     for name, ours, plain, weights in (
-        ("depthwise convolutions", _bank, _bank, [BANK.taps * CHANNELS]),
+        ("depthwise convolutions", _bank, _bank, [BATCHES * BANK.taps * CHANNELS]),
         ("pools", _pools, _pools, []),
         ("batch norm", _normalised, _plainly_normalised, [CHANNELS, CHANNELS]),
     ):
         draws = torch.Generator().manual_seed(0)
-        x_BCHW = torch.randn(*SIZE, CHANNELS, generator=draws).to(dtype).permute(0, 3, 1, 2)
+        x_BCHW = torch.randn(BATCHES, *SIZE, CHANNELS, generator=draws).to(dtype).permute(0, 3, 1, 2)
         given = [x_BCHW, *(torch.randn(size, generator=draws) for size in weights)]
         expected = _results(plain, [each.double() for each in given], dtype)
         try:
