@@ -38,8 +38,8 @@ from benchmarks.machine_code import Code, Listing
 from nascommon.kernels import bank_launch
 from nascommon.kernels.home import laid_out
 
-MULTIPROCESSORS, SCHEDULERS, CLOCK = 132, 4, 1.7e9
-"""Of an H200; a scheduler issues an instruction of a warp at a time."""
+H200, MULTIPROCESSORS, SCHEDULERS, CLOCK = 90, 132, 4, 1.7e9
+"""Compute capability and more of an H200; a scheduler issues an instruction of a warp at a time."""
 REGISTERS, MOST_WARPS, LANES, ALLOCATED = 65536, 64, 32, 256
 """Of a multiprocessor, threads of a warp, and registers that are allocated to one at a time."""
 ISSUED, ENOUGH_WARPS = 0.8, 22
@@ -73,16 +73,34 @@ class Launch:
 
     @property
     def code(self) -> Code:
-        """What it is compiled to."""
+        """What it is compiled to for an H200."""
+        return _code(self.kernel, self._types, tuple(self.static.items()))
+
+    def compiled(self, capability: int) -> Any:
+        """Return what Triton makes of it for cards of a compute capability, such as 75 for a T4."""
+        return _compiled(self.kernel, self._types, tuple(self.static.items()), capability)
+
+    @property
+    def _types(self) -> tuple[str, ...]:
         numbers = {int: "i32", float: "fp32"}
-        types = tuple(
+        return tuple(
             POINTERS[each.dtype] if isinstance(each, Tensor) else numbers[type(each)] for each in self.arguments
         )
-        return _compiled(self.kernel, types, tuple(self.static.items()))
 
 
 @cache
-def _compiled(kernel: tuple[str, str], types: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> Code:
+def _code(kernel: tuple[str, str], types: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> Code:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(_compiled(kernel, types, static, H200).asm["cubin"])
+        file.flush()
+        usage = _tool("cuobjdump", "-res-usage", file.name)
+        return Listing(_tool("nvdisasm", "-c", file.name)).code(int(usage.split("REG:")[1].split()[0]))
+
+
+@cache
+def _compiled(
+    kernel: tuple[str, str], types: tuple[str, ...], static: tuple[tuple[str, Any], ...], capability: int
+) -> Any:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -97,12 +115,7 @@ def _compiled(kernel: tuple[str, str], types: tuple[str, ...], static: tuple[tup
         fn=function, signature=signature, constexprs={places[name]: value for name, value in constants.items()},
         attrs={places[name]: [["tt.divisibility", 16]] for name, of in signature.items() if of.startswith("*")},
     )  # fmt: skip
-    made = triton.compile(source, target=GPUTarget("cuda", 90, LANES), options=options)
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.asm["cubin"])
-        file.flush()
-        usage = _tool("cuobjdump", "-res-usage", file.name)
-        return Listing(_tool("nvdisasm", "-c", file.name)).code(int(usage.split("REG:")[1].split()[0]))
+    return triton.compile(source, target=GPUTarget("cuda", capability, LANES), options=options)
 
 
 def _function(kernel: tuple[str, str]) -> Any:

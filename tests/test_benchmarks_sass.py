@@ -13,11 +13,13 @@ from torch import nn
 
 from benchmarks import counts, sass
 from benchmarks.depthwise import Case, cases
-from nascommon.kernels import batch_norm_launch, pools
+from nascommon.kernels import bank_launch, batch_norm_launch, pools
 from nascommon.kernels.average import AveragePool
 from nascommon.kernels.bank import Bank, Kind, beside
 from nascommon.kernels.batch_norm import normalised
 
+EVERYWHERE = 48 * 1024
+"""Bytes of shared memory that a program has on every card."""
 SMALL = Case("darts", Bank((Kind(3, 1, 2),)), 64, 16, 32)
 
 
@@ -85,6 +87,25 @@ def test_nor_do_pools(channels: int, dtype: torch.dtype, stride: int) -> None:
     for launch in recorder.launches:
         assert not any(each[kind] for each in launch.code.loops for kind in ("LDL", "STL", "BAR")), launch.kernel
         assert launch.code.registers <= 128
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [(75, torch.float32), *((each, torch.bfloat16) for each in (75, 80, 86, 89, 90, 100, 120))]
+)
+def test_every_card_has_room_for_what_is_compiled_for_it(capability: int, dtype: torch.dtype) -> None:
+    recorder = sass.Recorder(bank_launch.OPERATORS | pools.OPERATORS | batch_norm_launch.OPERATORS)
+    with counts.as_on_a_gpu(), recorder:
+        x = torch.empty(64, 32, 32, 32, device="meta", dtype=dtype).permute(0, 3, 1, 2).requires_grad_()
+        for bank in (Bank((Kind(3, 1, 4), Kind(5, 2, 4))), Bank((Kind(3, 2), Kind(5, 1)), 2, shared=False)):
+            both = pools.Pools((nn.MaxPool2d(3, bank.stride, 1), AveragePool(3, bank.stride, 1)))
+            kernels = torch.empty(bank.taps * bank.channels(x), device="meta", requires_grad=True)
+            out = normalised(beside([(bank, x, kernels)], (both, x)), None, None, 1e-5)[0]
+            torch.autograd.grad(out, (x, kernels), torch.empty_like(out))
+    launches = recorder.launches
+    assert {launch.kernel for launch in launches} == {each for every in sass.KERNELS.values() for each in every}
+    for launch in launches:
+        assert launch.compiled(capability).metadata.shared <= EVERYWHERE, launch.kernel
 
 
 def test_products_are_added_in_one_rounding_whatever_triton_does_unasked() -> None:
