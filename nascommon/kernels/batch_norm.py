@@ -120,8 +120,10 @@ def update_running_statistics(norms: Sequence[BatchNorm], means: Sequence[Tensor
 
 
 def _of_each(norms: Sequence[BatchNorm], parts: Sequence[Tensor]) -> Sequence[Tensor]:
-    alone = len(parts) == len(norms)
-    return parts if alone else torch.split(concatenated(parts), [norm.num_features for norm in norms])
+    if len(parts) == len(norms):
+        return parts
+    whole_D = concatenated(parts) if len(parts) > 1 else parts[0]
+    return torch.split(whole_D, [norm.num_features for norm in norms])
 
 
 def running_statistics(norms: Sequence[BatchNorm]) -> list[Tensor]:

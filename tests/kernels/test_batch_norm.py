@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.timing import operations
 from nascommon.cost.live_bytes import META, peak_bytes, tensor_bytes
 from nascommon.kernels import batch_norm
-from nascommon.kernels.batch_norm import BatchNorm, folds, normalised
+from nascommon.kernels.batch_norm import BatchNorm, folds, normalised, update_running_statistics
 
 SHAPES = [(2, 36, 8, 8), (4, 4, 8, 8), (3, 20, 8, 4), (2, 150, 4, 4), (8, 1, 8, 8), (2, 6, 16, 8)]
 Affine = tuple[Tensor | None, Tensor | None]
@@ -122,6 +123,13 @@ def test_everything_else_is_left_to_the_library(x: Tensor) -> None:
         x = x.contiguous(memory_format=torch.channels_last)
     assert not folds(x)
     assert normalised(x, None, None, 1e-5)[0].shape == x.shape
+
+
+def test_running_statistics_are_cut_out_of_those_of_the_batch_and_moved_all_at_once() -> None:
+    """A CPU calls for every operator: here two cuts and one move, however many norms there are."""
+    norms = [BatchNorm(4, affine=False) for _ in range(5)]
+    mean, variance = torch.randn(20), torch.rand(20)  # of all five
+    assert operations(lambda: update_running_statistics(norms, [mean], [variance])) == 3
 
 
 def test_the_output_may_be_changed_in_place() -> None:
