@@ -9,12 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nascommon.config import Params
 from nascommon.pipeline.paths import EVALUATE, KENDALL, METRICS, RETRAIN, ROOT, SEARCH
 from nascommon.pipeline.run import method_hash, protocol
-from nascommon.runtime.graph import CODE, code_version, dependencies
+from nascommon.runtime.graph import CODE, code_version, dependencies, stages_of
 from nascommon.runtime.reading import value_at
 from nascommon.runtime.revision import revision
 from nascommon.runtime.yaml_lines import read_yaml
@@ -109,8 +107,7 @@ class Evidence:
     @cached_property
     def stages(self) -> frozenset[str]:
         """Stages that dvc.lock must have."""
-        graph = yaml.safe_load(GRAPH.read_text(encoding="utf-8"))["stages"]
-        return frozenset(graph) - frozenset(UNJUDGED)
+        return frozenset(stages_of(GRAPH.read_text(encoding="utf-8"))) - frozenset(UNJUDGED)
 
     @cached_property
     def locked(self) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,6 +39,13 @@ class Dependencies:
 
 
 @functools.cache
+def stages_of(text: str) -> dict[str, Any]:
+    """Return what the text of a dvc.yaml says of each stage; not to be changed."""
+    stages: dict[str, Any] = yaml.safe_load(text)["stages"]
+    return stages
+
+
+@functools.cache
 def dependencies(stage: str, method: str, root: Path = CODE) -> Dependencies:
     """Return what ``dvc.yaml`` says of a stage.
 
@@ -46,7 +54,7 @@ def dependencies(stage: str, method: str, root: Path = CODE) -> Dependencies:
     """
     graph = root / "dvc.yaml"
     try:
-        entry = yaml.safe_load(graph.read_text(encoding="utf-8"))["stages"][stage]
+        entry = stages_of(graph.read_text(encoding="utf-8"))[stage]
     except FileNotFoundError as error:
         raise UserError(f"{graph}: no such file; stages run from a checkout of the project") from error
     deps = [dep.replace(METHOD, method) for dep in entry.get("deps", ())]
@@ -127,7 +135,7 @@ def _digest_of(path: Path) -> str | None:
 
 def maker(path: str, root: Path = CODE) -> str:
     """Return the stage of dvc.yaml that makes a file, or what is in a folder."""
-    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = stages_of((root / "dvc.yaml").read_text(encoding="utf-8"))
     return next(
         str(stage) for stage, entry in stages.items() for out in entry.get("outs", ())
         if out == path or out.startswith(f"{path}/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     """
     text = _text(path)
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = _composed(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = f"character U+{error.character:04X}"
@@ -82,6 +83,12 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], Lines]:
     if not isinstance(tree, dict):
         raise UserError(f"{path}:1: must hold sections such as 'search:' (got {type(tree).__name__})")
     return tree, reader.lines
+
+
+@functools.lru_cache(maxsize=64)
+def _composed(text: str) -> yaml.Node | None:
+    """Return the nodes of a text; nobody changes them, and the same file is read again and again."""
+    return yaml.compose(text, Loader=_Loader)
 
 
 def _hint(lines: list[str]) -> str:
