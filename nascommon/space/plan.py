@@ -158,8 +158,8 @@ class Plan:
         kinds = iter(tap_by_tap([[each.weight for each in kind] for stage in self.stages for kind in stage.depthwise]))
         found: list[Tensor] = []
         for same, half in product(alike, HALVES):
-            banks = [[joined([next(kinds) for _ in one.bank.kinds]) for one in each.banks[half]] for each in same]
-            found += chain(*zip(*banks, strict=True))  # a bank of all these states, then the next one
+            banks = [[[next(kinds) for _ in one.bank.kinds] for one in each.banks[half]] for each in same]
+            found += chain(*chain(*zip(*banks, strict=True)))  # a bank of all these states, then the next one
         return joined(found)
 
     def _blocks(self) -> Tensor:
