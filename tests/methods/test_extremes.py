@@ -36,11 +36,11 @@ def ends(method: str) -> Iterator[tuple[str, float]]:
             yield key, part["maximum"] if below is None else math.nextafter(below, -math.inf)
 
 
-def state_of(method: str, **changes: Any) -> SearchState:
+def state_of(method: str, cells: int, **changes: Any) -> SearchState:
     base = Params.model_validate({**LEAST, "search": {"method": method}})
     params = base.changed({**SMALL, **changes})
     record = params.method()
-    spec = SupernetSpec(4, 3, CLASSES, record.searched(params.search.chosen_space()))
+    spec = SupernetSpec(4, cells, CLASSES, record.searched(params.search.chosen_space()))
     return new_state(record, spec, seed=0, phase=0, device=CPU)
 
 
@@ -53,7 +53,7 @@ def test_mixing_weights_penalty_and_their_gradients_are_finite_at_both_ends_of_e
     tried = 0
     for key, value in ends(method):
         with suppress(UserError):  # of those that do not go together
-            state = state_of(method, **{key: value})
+            state = state_of(method, 1, **{key: value})  # logits are the same, however many cells share them
             tried += 1
             for state.progress in (0.0, 1.0):
                 mixings = [state.draw("weights"), state.draw("architecture")]
@@ -70,7 +70,7 @@ def test_mixing_weights_penalty_and_their_gradients_are_finite_at_both_ends_of_e
 def test_the_smallest_radius_of_a_finite_difference_still_divides() -> None:
     train, valid = (next(iter(TinyBatches(seed=seed).epoch(0))) for seed in (1, 2))
     with pytest.raises(UserError, match=r"radius: must be greater than or equal to 0.000001 \(got 1e-300\)"):
-        state_of("darts", **{"methods.darts.arch_gradient": {"kind": "unrolled", "radius": 1e-300}})
+        state_of("darts", 3, **{"methods.darts.arch_gradient": {"kind": "unrolled", "radius": 1e-300}})
     for radius in (1e-6, 1e6):
-        state = state_of("darts", **{"methods.darts.arch_gradient": {"kind": "unrolled", "radius": radius}})
+        state = state_of("darts", 3, **{"methods.darts.arch_gradient": {"kind": "unrolled", "radius": radius}})
         assert finite(arch_gradient(state, train, valid)), radius
