@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -36,6 +37,7 @@ class Complexity:
         return asdict(self)
 
 
+@functools.cache
 def network_complexity(genotype: Genotype, spec: NetworkSpec, height: int, width: int) -> Complexity:
     """Count a stand-alone network without allocating it: everything happens on the meta device."""
     # Counting needs shapes only; on meta an ImageNet network is counted in a fraction of a second.
