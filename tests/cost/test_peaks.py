@@ -111,7 +111,8 @@ def test_one_operation_an_edge_needs_less_than_all() -> None:
 def test_the_copies_of_an_induced_pass_are_counted() -> None:
     with_copies = method_of("ecdarts", FEW)
     assert Induced() in with_copies.passes
-    assert needs(with_copies, FEW) > needs(replace(with_copies, passes=(Soft(),)), FEW)
+    weights = 4 * sum(weight.numel() for weight in Supernet(spec_of(with_copies, FEW)).parameters())
+    assert needs(with_copies, FEW) >= needs(replace(with_copies, passes=(Soft(),)), FEW) + 3 * weights
 
 
 @pytest.mark.slow
