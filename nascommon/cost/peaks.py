@@ -284,7 +284,7 @@ def training_peak(
 
 
 @functools.cache
-def testing_peak(genotype: Genotype, spec: NetworkSpec, shape: Shape, images: int, device: torch.device) -> int:
+def scoring_peak(genotype: Genotype, spec: NetworkSpec, shape: Shape, images: int, device: torch.device) -> int:
     """Predict the most bytes that a trained network takes to score so many images at a time, beside all of them."""
 
     def program(on: torch.device) -> None:

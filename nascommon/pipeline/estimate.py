@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nascommon.config import Params
 from nascommon.cost.footprint import DRAWING_BYTES, DRAWING_STAGES, Shape
 from nascommon.cost.live_bytes import resident_bytes
-from nascommon.cost.peaks import search_peak, stand_in, supernets, testing_peak, training_peak, training_program
+from nascommon.cost.peaks import scoring_peak, search_peak, stand_in, supernets, training_peak, training_program
 from nascommon.data.batch import Batch
 from nascommon.data.batches import full_batches
 from nascommon.method import Method
@@ -123,7 +123,7 @@ def testing_estimate(params: Params, target: Shape, device: torch.device) -> Est
     precision, most = resolve_precision(params.precision, device), 0.0
     for network, shape in sections:
         spec = replace(network.spec(classes=shape.classes, image_channels=shape.channels), precision=precision)
-        most = max(most, testing_peak(genotype, spec, shape, size, device) / MIB)
+        most = max(most, scoring_peak(genotype, spec, shape, size, device) / MIB)
     return Estimate("evaluate", memory_mib=most, how=f"{size} test images at a time")
 
 

@@ -10,7 +10,7 @@ import torch
 from nascommon.config import Params
 from nascommon.cost.footprint import Shape
 from nascommon.cost.live_bytes import available_bytes, resident_bytes
-from nascommon.cost.peaks import search_peak, stand_in, supernets, testing_peak, training_peak
+from nascommon.cost.peaks import scoring_peak, search_peak, stand_in, supernets, training_peak
 from nascommon.method import Method
 from nascommon.pipeline.side_by_side import room
 from nascommon.runtime.hardware import workspace_bytes
@@ -154,13 +154,13 @@ def require_testing(genotype: Genotype, spec: NetworkSpec, shape: Shape, batch_s
     free, key = available_bytes(device), "evaluate.batch_size"
     if _upper_bound(spec.cells * OPERATIONS_OF_A_CELL, spec, shape, batch_size) < USABLE_SHARE * free:
         return
-    needed = testing_peak(genotype, spec, shape, batch_size, device)
+    needed = scoring_peak(genotype, spec, shape, batch_size, device)
     if needed <= free:
         return
     trouble, fewer = f"{key}: {_too_much(f'scoring {batch_size} images at a time', needed, free)}", batch_size
     while fewer > 1:
         fewer //= 2
-        if (bytes_then := testing_peak(genotype, spec, shape, fewer, device)) <= USABLE_SHARE * free:
+        if (bytes_then := scoring_peak(genotype, spec, shape, fewer, device)) <= USABLE_SHARE * free:
             raise UserError(f"{trouble}; set {key}: {fewer} (about {_mib(bytes_then)})")
     raise UserError(f"{trouble}, and not even one image fits; take another machine")
 

@@ -13,7 +13,7 @@ import torch
 import nascommon.methods  # noqa: F401 -- fills the registry
 from nascommon.config import Params, load_params
 from nascommon.cost.footprint import Shape
-from nascommon.cost.peaks import STAND_IN, search_peak, testing_peak, training_peak
+from nascommon.cost.peaks import STAND_IN, scoring_peak, search_peak, training_peak
 from nascommon.data import loading
 from nascommon.data.batches import evaluation_batches
 from nascommon.method import REGISTRY, SearchSize
@@ -241,7 +241,7 @@ def test_searches_that_do_not_fit_at_a_time_are_refused_or_fewer_run_at_a_time(m
 # -- tests --
 
 
-def tested_on(batch_size: int) -> tuple[Any, ...]:
+def small_network(batch_size: int) -> tuple[Any, ...]:
     """Return the arguments of a small network's test."""
     return STAND_IN, NetworkSpec(8, 3), IMAGES, batch_size, CPU
 
@@ -249,29 +249,29 @@ def tested_on(batch_size: int) -> tuple[Any, ...]:
 def test_images_that_do_not_fit_at_a_time_are_refused_with_the_number_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "testing_peak", lambda _g, _n, _s, images, _d: images * MIB)
+    monkeypatch.setattr(fitting, "scoring_peak", lambda _g, _n, _s, images, _d: images * MIB)
     free(monkeypatch, 500 * MIB)
-    require_testing(*tested_on(500))
+    require_testing(*small_network(500))
     free(monkeypatch, 200 * MIB)
     with pytest.raises(UserError) as refused:
-        require_testing(*tested_on(500))
+        require_testing(*small_network(500))
     assert str(refused.value) == (
         "evaluate.batch_size: scoring 500 images at a time takes about 500 MiB, and 200 MiB are free; "
         "set evaluate.batch_size: 125 (about 125 MiB)"
     )
     free(monkeypatch, MIB)
     with pytest.raises(UserError, match="not even one image fits"):
-        require_testing(*tested_on(500))
+        require_testing(*small_network(500))
 
 
 def test_far_fewer_are_not_counted_and_surely_take_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    genotype, spec, shape, images, _ = tested_on(20)
-    assert testing_peak(genotype, spec, shape, images, CPU) < _training_bound(
+    genotype, spec, shape, images, _ = small_network(20)
+    assert scoring_peak(genotype, spec, shape, images, CPU) < _training_bound(
         TrainingSettings(batch_size=images), spec, shape, CPU, scored=False
     )
-    monkeypatch.setattr(fitting, "testing_peak", lambda *_: pytest.fail("nothing need be counted"))
+    monkeypatch.setattr(fitting, "scoring_peak", lambda *_: pytest.fail("nothing need be counted"))
     free(monkeypatch, 2**32)
-    require_testing(*tested_on(20))
+    require_testing(*small_network(20))
 
 
 # -- in the stages --
@@ -323,7 +323,7 @@ def test_pictures_are_scored_in_the_pieces_that_are_set_for_steps(
 
 @pytest.mark.slow
 def test_evaluate_refuses_before_it_scores(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "testing_peak", lambda _g, _n, _s, images, _d: images * MIB)
+    monkeypatch.setattr(fitting, "scoring_peak", lambda _g, _n, _s, images, _d: images * MIB)
     free(monkeypatch, 100 * MIB)
     result = finished.command("evaluate")
     assert result.status == 2
