@@ -186,8 +186,8 @@ def test_every_setting_of_the_search_reaches_the_loop(prepared: Project) -> None
     assert base.space == find_space("darts", 3, ("skip_connect", "sep_conv_3x3"))
     assert (found["method"].phases[0].channels, found["method"].phases[0].cells) == (6, 5)
     assert (found["pieces"], found["watch_every"], found["seed"]) == (2, 7, 5)
-    for batches in vars(found["data"]).values():
-        assert len(next(iter(batches.epoch(0))).labels) == 9
+    sizes = {name: len(next(iter(batches.epoch(0))).labels) for name, batches in vars(found["data"]).items()}
+    assert sizes == {"weights": 9, "architecture": 9, "validation": 5}  # scores take a piece of two at a time
     assert found["hooks"].on_snapshot.__self__.epochs == {1, 2}  # two of three epochs, the last included
     chosen = {"method": "darts", "space": "s4"}
     assert handed(prepared, "search", search=chosen)["base"].space == find_space("s4")
