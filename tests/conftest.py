@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
@@ -41,16 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
-
-
-def pytest_collection_finish() -> None:
-    """Let no search for garbage look at what was imported and collected: half a million objects that stay."""
-    gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """Let the interpreter take all of it away."""
-    gc.unfreeze()
 
 
 Make = Callable[[str, Callable[[Path], "Project"]], "Project"]
