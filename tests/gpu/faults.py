@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nascommon.kernels.batch_norm import normalised
+from nascommon.kernels.batch_norm import each_normalised
 
 
 class PoolWithoutPadding(torch.autograd.Function):
@@ -56,11 +56,9 @@ class NormWithoutLastChunk(torch.autograd.Function):
         return (inverse * (wide - of_shift - normal * of_scale)).to(slope.dtype), None
 
 
-def norm_without_last_chunk(
-    x_BCHW: Tensor, scale_C: Tensor | None, shift_C: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Stand in for ``batch_norm.normalised`` without scale and shift; right in float64, which no kernel takes."""
-    out, mean, variance = normalised(x_BCHW, scale_C, shift_C, eps)
+def norm_without_last_chunk(x_BCHW: Tensor, batches: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Stand in for ``batch_norm.each_normalised``; right in float64, which no kernel takes."""
+    out, mean, variance = each_normalised(x_BCHW, batches, eps)
     if x_BCHW.dtype != torch.float64:
-        out = NormWithoutLastChunk.apply(x_BCHW, eps)
+        out = torch.cat([NormWithoutLastChunk.apply(each, eps) for each in x_BCHW.chunk(batches)])
     return out, mean, variance

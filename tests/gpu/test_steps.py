@@ -161,7 +161,7 @@ def test_the_gate_is_shut_to_a_kernel_that_is_wrong_in_float32_alone(monkeypatch
 def test_the_gate_is_shut_to_a_batch_norm_that_forgets_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     as_on_a_gpu(monkeypatch)
     assert verdict("darts", CPU, Rehearsal).passed
-    monkeypatch.setattr(abreast, "normalised", norm_without_last_chunk)
+    monkeypatch.setattr(abreast, "each_normalised", norm_without_last_chunk)
     found = verdict("darts", CPU, Rehearsal)
     assert found.twin < gate.TWIN_TOLERANCE
     assert found.rounded > gate.ROUNDING_TOLERANCE

@@ -74,8 +74,9 @@ ALL = [
       for dtype in CLOSE for affine in ("", "s", "b", "sb") for layout in ("dense", "part", "planes")),
     *(Case((2, channels, 9, 8), torch.float32, "sb", layout, mean)
       for channels in (3, 36, 130) for layout in ("dense", "part", "planes") for mean in (0, 30, 1000)),
+    # Of two pixels that are almost equal, as in one of hundreds of channels, float32 has no digits of a gradient.
     *(Case((6, channels, *size), dtype, affine, layout, batches=batches)
-      for channels in (1, 16, 130) for size in ((1, 2), (7, 5)) for batches in (2, 6)
+      for channels in (1, 16, 130) for size in ((1, 7), (7, 5)) for batches in (2, 6)
       for dtype, affine in ((torch.float32, "sb"), (torch.bfloat16, "")) for layout in ("dense", "part")),
     Case((2, 36, 17, 13), torch.float16, "sb"), Case((1, 288, 8, 8), torch.bfloat16), Case((5, 64, 8, 8), affine="b"),
 ]  # fmt: skip
