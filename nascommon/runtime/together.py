@@ -73,11 +73,14 @@ def joined(*lists: Sequence[Tensor]) -> list[list[Tensor]]:
     """
     rows = sorted(zip(*lists, strict=True), key=lambda row: row[0].storage_offset())
     runs: list[list[tuple[Tensor, ...]]] = []
+    goes_on = False
     for row in rows:
-        if runs and _lie_alike(row) and _lie_alike(runs[-1][-1]) and all(map(_follows, runs[-1][-1], row)):
+        alike = _lie_alike(row)
+        if goes_on and alike and all(map(_follows, runs[-1][-1], row)):
             runs[-1].append(row)
         else:
             runs.append([row])
+        goes_on = alike
     found = [[_run(column) for column in zip(*run, strict=True)] for run in runs]
     return [[each[place] for each in found] for place in range(len(lists))]
 
@@ -91,5 +94,8 @@ def _lie_alike(row: Sequence[Tensor]) -> bool:
 
 
 def _run(tensors: Sequence[Tensor]) -> Tensor:
-    flat_N = as_one(tensors) if len(tensors) > 1 else None
-    return tensors[0] if flat_N is None else flat_N
+    if len(tensors) == 1:
+        return tensors[0]
+    flat_N = as_one(tensors)
+    assert flat_N is not None, "each follows the one before"
+    return flat_N
