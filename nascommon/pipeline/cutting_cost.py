@@ -11,6 +11,7 @@ from nascommon.data.batches import full_batches
 from nascommon.gaps.operation import count_removals
 from nascommon.method import Method
 from nascommon.runtime.hardware import resolve_precision
+from nascommon.search.setup import base_spec
 from nascommon.space.supernet import SupernetSpec
 
 SOFT_EVALUATIONS = 3
@@ -54,8 +55,6 @@ def cutting_bytes(params: Params, method: Method, shape: Shape, halves: tuple[in
     count = min(settings.calibration_batches, full_batches(weights, settings.batch_size))
     scored = min(shape.evaluated(settings.batch_size, device, params.search.pieces), architecture)
     whole, rest = divmod(images, scored)
-    base = SupernetSpec(
-        0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels,
-        precision=resolve_precision(params.precision, device), affine=params.search.affine,
-    )  # fmt: skip
+    precision = resolve_precision(params.precision, device)
+    base = base_spec(params.search, method, shape.classes, shape.channels, precision)
     return untrained_peak(method, base, shape, ((count, size), (whole, scored), (bool(rest), rest)), scored, device)

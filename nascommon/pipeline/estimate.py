@@ -35,10 +35,10 @@ from nascommon.runtime.hardware import resolve_precision, workspace_bytes
 from nascommon.runtime.ranks import Share
 from nascommon.runtime.replay import WARM_UP, Step, replayed
 from nascommon.search.passes import architecture_step, weight_step
+from nascommon.search.setup import base_spec
 from nascommon.search.state import SearchState, new_state
 from nascommon.space.genotype import Genotype
 from nascommon.space.network import NetworkSpec
-from nascommon.space.supernet import SupernetSpec
 from nascommon.training import many
 from nascommon.training.settings import NetworkSettings, TrainingSettings
 
@@ -233,9 +233,8 @@ def search_estimate(
     Returns:
         The estimate, and the seconds of an image in a weight step of the last phase.
     """
-    space = method.searched(params.search.chosen_space())
     precision = resolve_precision(params.precision, device)
-    base = SupernetSpec(0, 0, shape.classes, space, shape.channels, precision=precision, affine=params.search.affine)
+    base = base_spec(params.search, method, shape.classes, shape.channels, precision)
     share = Share(count=params.launch)
     computed = replace(method, batch_size=share.largest(method.batch_size))
     # As the stage refuses: ranks on a CPU have one memory.

@@ -21,6 +21,7 @@ from nascommon.pipeline.truths import Source, find_truth, find_truth_by, own_ban
 from nascommon.runtime.hardware import resolve_precision
 from nascommon.runtime.seeding import generator
 from nascommon.search.choose import inherited_accuracies
+from nascommon.search.setup import base_spec
 from nascommon.search.state import SearchState, new_state
 from nascommon.settings import UserError
 from nascommon.space.draws import random_genotype
@@ -62,10 +63,7 @@ def known_cost(
     sampled = settings.known_sampled if source.kind == "table" else 0  # a bank knows hardly any of them
     scorings = count + by_snapshots + sampled
     precision = resolve_precision(params.precision, device)
-    base = SupernetSpec(
-        0, 0, shape.classes, method.searched(params.search.chosen_space()), shape.channels, precision=precision,
-        affine=params.search.affine,
-    )  # fmt: skip
+    base = base_spec(params.search, method, shape.classes, shape.channels, precision)
     *_, spec = supernets(method, base)
     state = new_state(method, spec, seed=0, phase=len(method.phases) - 1, device=device)
     calibration = min(settings.calibration_batches * settings.training.batch_size, halves[0])

@@ -68,10 +68,10 @@ def search(params: Params) -> None:
 def search_on(params: Params, data: Data, *, seed: int, checkpoint: Checkpoint, hooks: Hooks) -> Outcome:
     """Run a search as the settings say, or take up what is left of it; where nothing is, its end is read."""
     method, settings = params.method(), params.search
-    precision = resolve_precision(params.precision, data.device)
+    precision, shape = resolve_precision(params.precision, data.device), prepared_shape(data.prepared)
     return run_search(
         method,
-        base_spec(settings, data.prepared.manifest, method, precision),
+        base_spec(settings, method, shape.classes, shape.channels, precision),
         search_data(data, method.batch_size, seed, settings.pieces),
         seed=seed,
         device=data.device,
@@ -89,10 +89,11 @@ def searches_at_a_time(params: Params, data: Data, searches: int = 1) -> int:
         UserError: not even the steps of one fit into the free memory.
     """
     method, precision = params.method(), resolve_precision(params.precision, data.device)
-    base = base_spec(params.search, data.prepared.manifest, method, precision)
+    shape = prepared_shape(data.prepared)
+    base = base_spec(params.search, method, shape.classes, shape.channels, precision)
     if data.device.type == "cuda":
         method = replace(method, batch_size=ranks.share().largest(method.batch_size))
-    return require_searches(method, base, prepared_shape(data.prepared), params, data.device, searches)
+    return require_searches(method, base, shape, params, data.device, searches)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nascommon.data.loading import Data
-from nascommon.data.prepared import Manifest
 from nascommon.method import Method
 from nascommon.search.passes import SearchData
 from nascommon.search.settings import SearchSettings
@@ -11,14 +10,16 @@ from nascommon.space.precision import Precision
 from nascommon.space.supernet import SupernetSpec
 
 
-def base_spec(search: SearchSettings, manifest: Manifest, method: Method, precision: Precision) -> SupernetSpec:
+def base_spec(
+    search: SearchSettings, method: Method, classes: int, image_channels: int, precision: Precision
+) -> SupernetSpec:
     """Return what the data and the section ``search`` say of the supernet."""
     return SupernetSpec(
         search.channels,
         search.cells,
-        len(manifest.classes),
+        classes,
         method.searched(search.chosen_space()),
-        manifest.channels,
+        image_channels,
         precision=precision,
         affine=search.affine,
     )
